@@ -1,0 +1,350 @@
+"""One frozen XGLM or BLOOM, and the prompt-aware forward pass over it.
+
+    kv = backbone.encode(texts)                   # takes no prompt: shared by all of them
+    backbone.score(kv, prompts, backbone.label_rows(token_ids))
+
+The paper's prompts follow the text (position `suffix`). PEFT's precede it (`prefix`): there the
+text's keys and values depend on the prompt, so `read_prefixed` never takes a `TextKV`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from prompts import bloom, xglm
+from prompts.decoder import (
+    DecoderWeights,
+    cast,
+    decode,
+    embed_tokens,
+    enter,
+    map_tensors,
+    tensors_of,
+)
+from prompts.errors import InvalidInput
+from prompts.fingerprint import fingerprint
+from prompts.loading import Device, Dtype, choose_device, choose_dtype, load_checkpoint
+from prompts.packing import PromptLayout, TextLayout
+from prompts.text_kv import TextKV
+from prompts.tokenizer import Tokenizer
+
+__all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs"]
+
+Architecture = Literal["bloom", "xglm"]
+_CONVERTERS = {"bloom": bloom, "xglm": xglm}
+
+# The share of a model's positions that is kept free for prompts. Fixed, so that the same text is
+# cut at the same token whatever prompts are being served.
+PROMPT_SHARE = 8
+# BLOOM's ALiBi has no end; its models were trained on texts of this many tokens.
+BLOOM_POSITIONS = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen model: texts in, label log-probabilities under any number of soft prompts out."""
+
+    model_id: str  # what the user asked for: hub id, folder or pocket name
+    revision: str | None  # commit of the hub's snapshot, where known
+    architecture: Architecture
+    fingerprint: str
+    max_positions: int
+    weights: DecoderWeights
+    config: Any  # transformers' configuration
+    optional_tokenizer: Tokenizer | None
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
+        revision: str | None = None,
+    ) -> Self:
+        """Load a hub id, a folder in the hub's layout, or a pocket model.
+
+        Raises:
+            NotFound: no such model or unreadable files.
+            InvalidInput: another architecture, or a device that is not there.
+            Unavailable: the hub cannot be reached.
+        """
+        where = choose_device(device)
+        checkpoint = load_checkpoint(model, revision)
+        return cls.from_transformers(
+            checkpoint.model,
+            checkpoint.tokenizer,
+            model_id=model,
+            revision=checkpoint.revision,
+            device=where,
+            dtype=choose_dtype(dtype, where),
+        )
+
+    @classmethod
+    def from_transformers(
+        cls,
+        model: Any,
+        tokenizer: Tokenizer | None,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
+        """Take over the tensors of a `BloomForCausalLM` or `XGLMForCausalLM`.
+
+        Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works.
+        """
+        config = model.config
+        state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+        if config.tie_word_embeddings:
+            state.pop("lm_head.weight", None)
+        weights = _CONVERTERS[config.model_type].from_checkpoint(state, config)
+        return cls(
+            model_id=model_id,
+            revision=revision,
+            architecture=config.model_type,
+            fingerprint=fingerprint(state, _constants(config), tokenizer),
+            max_positions=_max_positions(config),
+            weights=cast(weights, device or torch.device("cpu"), dtype),
+            config=config,
+            optional_tokenizer=tokenizer,
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        if self.optional_tokenizer is None:
+            raise InvalidInput(f"model {self.model_id!r} came without a tokenizer")
+        return self.optional_tokenizer
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a prompt's vectors."""
+        return self.weights.hidden_size
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding table."""
+        return self.weights.embedding.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.weights.embedding.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of weights and activations."""
+        return self.weights.embedding.dtype
+
+    @property
+    def max_prompt_length(self) -> int:
+        """Tokens of the longest prompt."""
+        return self.max_positions // PROMPT_SHARE
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Tokens of the longest text; longer ones are to be cut."""
+        return self.max_positions - self.max_prompt_length
+
+    def encode(self, texts: Sequence[Sequence[int]]) -> TextKV:
+        """Keys and values of texts given as token ids.
+
+        Raises:
+            InvalidInput: an empty text, or one longer than `max_text_tokens`.
+        """
+        self._check_texts(texts)
+        if not texts:
+            return TextKV((), ())
+        rows, layout = self._text_rows(texts)
+        _, kv = decode(self.weights, (rows, layout), None, keep_kv=True)
+        assert kv is not None
+        return kv
+
+    def read(self, kv: TextKV, prompts: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Final hidden state at each prompt's last position: (pairs, hidden).
+
+        Args:
+            kv: texts, from `encode`.
+            prompts: for each text, the prompts to append to it, each (length, hidden): any number,
+                any mix of lengths. Differentiable in them.
+
+        Returns:
+            One row a (text, prompt) pair, text by text.
+
+        Raises:
+            InvalidInput: wrong shapes or counts, or a prompt longer than `max_prompt_length`.
+        """
+        self._check_prompts(len(kv), prompts)
+        layout = self._prompt_layout([bucket.texts for bucket in kv.buckets], prompts)
+        if not layout.pairs:
+            return self.weights.embedding.new_empty(0, self.hidden_size)
+        rows = self._prompt_rows(kv.lengths, prompts, layout)
+        states, _ = decode(self.weights, None, (rows, layout), kv=kv)
+        assert states is not None
+        return states
+
+    def read_suffixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """`read(encode(texts), prompts)` in one pass over the weights, keeping nothing.
+
+        Text and prompt tokens share every matrix product: the way to score texts once, in serving.
+        """
+        self._check_texts(texts)
+        self._check_prompts(len(texts), prompts)
+        if not any(prompts):
+            return self.weights.embedding.new_empty(0, self.hidden_size)
+        text_rows, text_layout = self._text_rows(texts)
+        layout = self._prompt_layout([bucket.texts for bucket in text_layout.buckets], prompts)
+        rows = self._prompt_rows(text_layout.lengths, prompts, layout)
+        states, _ = decode(self.weights, (text_rows, text_layout), (rows, layout))
+        assert states is not None
+        return states
+
+    def read_prefixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """Prompts *before* the text, as PEFT puts them: state at the text's last token.
+
+        Arguments, result and errors are those of `read_suffixed`; nothing can be shared.
+        """
+        self._check_texts(texts)
+        self._check_prompts(len(texts), prompts)
+        pairs = [(text, prompt) for text, own in zip(texts, prompts, strict=True) for prompt in own]
+        if not pairs:
+            return self.weights.embedding.new_empty(0, self.hidden_size)
+        lengths = [len(text) + prompt.shape[0] for text, prompt in pairs]
+        layout = TextLayout.of(lengths, self.device)
+        parts: list[Tensor] = []
+        for index in layout.order:
+            text, prompt = pairs[index]
+            parts += [self._as_rows(prompt), embed_tokens(self.weights, self._ids(text))]
+        rows = enter(self.weights, torch.cat(parts), layout.positions(self.device))
+        states, _ = decode(self.weights, (rows, layout), None)
+        assert states is not None
+        return states
+
+    def score(self, kv: TextKV, prompts: Sequence[Sequence[Tensor]], label_rows: Tensor) -> Tensor:
+        """Label log-probabilities of each (text, prompt) pair: (pairs, labels), float32.
+
+        A softmax over the label tokens only; only their rows of the head are computed.
+        """
+        return label_log_probs(self.read(kv, prompts), label_rows)
+
+    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
+        """The verbalizer's rows of the LM head: (labels, hidden)."""
+        return self.weights.head.index_select(0, self._ids(token_ids))
+
+    def embed(self, token_ids: Sequence[int]) -> Tensor:
+        """Embeddings as the model receives them (XGLM: scaled): (tokens, hidden), float32."""
+        return embed_tokens(self.weights, self._ids(token_ids)).detach().float()
+
+    def trainable_copy(self) -> tuple[Self, list[Tensor]]:
+        """An unfrozen float32 copy and its parameters: the paper's setting without model freezing.
+
+        Its fingerprint still names the weights it began with; `save_pretrained` and load again for
+        the fingerprint of what it became.
+        """
+        weights = map_tensors(
+            cast(self.weights, self.device, torch.float32),
+            lambda tensor: tensor.detach().clone().requires_grad_(True),
+        )
+        return replace(self, weights=weights), tensors_of(weights)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write config.json, model.safetensors and the tokenizer in the hub's layout."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        state = _CONVERTERS[self.architecture].to_checkpoint(self.weights)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        self.config.save_pretrained(folder)
+        config_file = folder / "config.json"
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config["dtype"] = str(self.dtype).removeprefix("torch.")
+        config["architectures"] = [
+            {"bloom": "BloomForCausalLM", "xglm": "XGLMForCausalLM"}[self.architecture]
+        ]
+        config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        if self.optional_tokenizer is not None:
+            self.optional_tokenizer.wrapped.save_pretrained(folder)
+
+    def _text_rows(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, TextLayout]:
+        layout = TextLayout.of([len(text) for text in texts], self.device)
+        ids = self._ids([token for index in layout.order for token in texts[index]])
+        vectors = embed_tokens(self.weights, ids)
+        return enter(self.weights, vectors, layout.positions(self.device)), layout
+
+    def _prompt_layout(
+        self, buckets: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> PromptLayout:
+        lengths = [[prompt.shape[0] for prompt in own] for own in prompts]
+        return PromptLayout.of(buckets, lengths, self.device)
+
+    def _prompt_rows(
+        self,
+        text_lengths: Sequence[int],
+        prompts: Sequence[Sequence[Tensor]],
+        layout: PromptLayout,
+    ) -> Tensor:
+        vectors = torch.cat([self._as_rows(prompts[text][slot]) for text, slot in layout.pairs])
+        return enter(self.weights, vectors, layout.positions(text_lengths, self.device))
+
+    def _as_rows(self, prompt: Tensor) -> Tensor:
+        return prompt.to(self.device, self.dtype)
+
+    def _ids(self, tokens: Sequence[int]) -> Tensor:
+        return torch.tensor(tokens, dtype=torch.long).to(self.device, non_blocking=True)
+
+    def _check_texts(self, texts: Sequence[Sequence[int]]) -> None:
+        for index, text in enumerate(texts):
+            if not 0 < len(text) <= self.max_text_tokens:
+                raise InvalidInput(
+                    f"texts[{index}] has {len(text)} tokens; a text has 1 to "
+                    f"{self.max_text_tokens}: cut it first"
+                )
+
+    def _check_prompts(self, texts: int, prompts: Sequence[Sequence[Tensor]]) -> None:
+        if len(prompts) != texts:
+            raise InvalidInput(f"{texts} texts came with {len(prompts)} lists of prompts")
+        for prompt in {id(p): p for own in prompts for p in own}.values():
+            if prompt.dim() != 2 or prompt.shape[1] != self.hidden_size:
+                raise InvalidInput(
+                    f"a prompt of shape {tuple(prompt.shape)}: this model takes "
+                    f"(length, {self.hidden_size})"
+                )
+            if not 0 < prompt.shape[0] <= self.max_prompt_length:
+                raise InvalidInput(
+                    f"a prompt of length {prompt.shape[0]}: this model takes 1 to "
+                    f"{self.max_prompt_length}"
+                )
+
+
+def label_log_probs(states: Tensor, label_rows: Tensor) -> Tensor:
+    """(pairs, hidden), (labels, hidden) -> (pairs, labels): log-softmax over labels, float32."""
+    return (states.float() @ label_rows.float().T).log_softmax(dim=-1)
+
+
+def _max_positions(config: Any) -> int:
+    if config.model_type == "bloom":
+        return int(getattr(config, "seq_length", None) or BLOOM_POSITIONS)
+    return int(config.max_position_embeddings)
+
+
+def _constants(config: Any) -> dict[str, Any]:
+    """What the arithmetic depends on besides the tensors."""
+    names = {
+        "bloom": ("n_head", "layer_norm_epsilon", "apply_residual_connection_post_layernorm"),
+        "xglm": ("attention_heads", "scale_embedding", "activation_function", "pad_token_id"),
+    }[config.model_type]
+    return {"model_type": config.model_type} | {name: getattr(config, name) for name in names}

@@ -1,0 +1,294 @@
+"""The forward pass: a causal pre-norm decoder over packed rows, texts and prompts side by side.
+
+XGLM and BLOOM differ in how they embed (scaled embeddings plus sinusoids; a layer norm), in ALiBi
+and in their GELU. `bloom.py` and `xglm.py` bring both to the one shape described here. In a layer,
+text rows and prompt rows share every matrix product; only attention tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prompts.attention import attend_prompts, attend_text, causal_bias, prompt_bias, text_bias
+from prompts.packing import PromptLayout, TextLayout
+from prompts.text_kv import KVBucket, TextKV
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """Weight and bias: of a linear layer (out, in), (out,), or of a layer norm (hidden,) twice."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """One decoder layer."""
+
+    attention_norm: Affine
+    qkv: Affine  # (3 x hidden, hidden): all query heads, then all key heads, then all value heads
+    attention_out: Affine
+    mlp_norm: Affine
+    mlp_up: Affine
+    mlp_down: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderWeights:
+    """All tensors of a backbone and the constants of its arithmetic."""
+
+    embedding: Tensor  # (vocabulary, hidden)
+    head: Tensor  # (vocabulary, hidden); the same tensor as `embedding` where they are tied
+    layers: tuple[LayerWeights, ...]
+    final_norm: Affine
+    heads: int
+    norm_eps: float
+    gelu: Literal["tanh", "none"]
+    embedding_scale: float = 1.0  # XGLM: sqrt(hidden)
+    embedding_norm: Affine | None = None  # BLOOM
+    sinusoids: Tensor | None = None  # XGLM: (positions, hidden)
+    slopes: Tensor | None = None  # BLOOM: ALiBi's, (heads,), float32
+    residual_after_norm: bool = False  # BLOOM's apply_residual_connection_post_layernorm
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream."""
+        return self.embedding.shape[1]
+
+
+def embed_tokens(weights: DecoderWeights, token_ids: Tensor) -> Tensor:
+    """(tokens,) -> (tokens, hidden): where trained prompts live, before positions and norms."""
+    return F.embedding(token_ids, weights.embedding) * weights.embedding_scale
+
+
+def enter(weights: DecoderWeights, vectors: Tensor, positions: Tensor) -> Tensor:
+    """Embeddings or prompt vectors (rows, hidden), positions (rows,) -> the first layer's input."""
+    if weights.sinusoids is not None:
+        vectors = vectors + weights.sinusoids.index_select(0, positions)
+    if weights.embedding_norm is not None:
+        vectors = _norm(vectors, weights.embedding_norm, weights.norm_eps)
+    return vectors
+
+
+def decode(
+    weights: DecoderWeights,
+    text: tuple[Tensor, TextLayout] | None,
+    prompts: tuple[Tensor, PromptLayout] | None,
+    kv: TextKV | None = None,
+    keep_kv: bool = False,
+) -> tuple[Tensor | None, TextKV | None]:
+    """Run all layers over text rows, prompt rows, or both.
+
+    Args:
+        weights: the backbone.
+        text: rows (text tokens, hidden) from `enter`, with their layout.
+        prompts: rows (prompt tokens, hidden) from `enter`, laid out over `text` or over `kv`.
+        kv: keys and values of texts encoded before; exclusive with `text`.
+        keep_kv: return the texts' keys and values.
+
+    Returns:
+        Final states, (pairs, hidden), at each prompt's last token, pairs ordered text by text; or,
+        without prompts and unless only keys and values are kept, at each text's last token.
+        The texts' keys and values, if kept.
+    """
+    rows = [part[0] for part in (text, prompts) if part is not None]
+    x = torch.cat(rows) if len(rows) > 1 else rows[0]
+    n_text = 0 if text is None else text[0].shape[0]
+    attention = _Attention(weights, text, prompts, kv, x)
+    kept: list[list[tuple[Tensor, Tensor]]] = []
+    for index, layer in enumerate(weights.layers):
+        residual, h = x, _norm(x, layer.attention_norm, weights.norm_eps)
+        qkv = F.linear(h, layer.qkv.weight, layer.qkv.bias)
+        if weights.residual_after_norm:
+            residual = h
+        is_last = index == len(weights.layers) - 1
+        wanted = attention.final_rows(n_text) if is_last else None
+        # Of the last layer's texts only keys and values are read, unless they stand alone.
+        text_needed = not is_last or (prompts is None and not keep_kv)
+        mixed, text_kv = attention(qkv, index, text_needed)
+        if keep_kv:
+            kept.append(text_kv)
+        if is_last and prompts is None and keep_kv:
+            break
+        if wanted is not None:
+            residual = residual.index_select(0, wanted)
+            mixed = mixed.index_select(0, wanted - (n_text if not text_needed else 0))
+        x = residual + F.linear(mixed, layer.attention_out.weight, layer.attention_out.bias)
+        x = _mlp(weights, layer, x)
+    states = None
+    if prompts is not None or not keep_kv:
+        states = _norm(x, weights.final_norm, weights.norm_eps)
+    return states, _collect(text, kept) if keep_kv else None
+
+
+def _mlp(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
+    h = _norm(x, layer.mlp_norm, weights.norm_eps)
+    up = F.gelu(F.linear(h, layer.mlp_up.weight, layer.mlp_up.bias), approximate=weights.gelu)
+    residual = h if weights.residual_after_norm else x
+    return residual + F.linear(up, layer.mlp_down.weight, layer.mlp_down.bias)
+
+
+def _norm(x: Tensor, affine: Affine, eps: float) -> Tensor:
+    return F.layer_norm(x, (x.shape[-1],), affine.weight, affine.bias, eps)
+
+
+class _Attention:
+    """Attention of one `decode`: biases and indices are made once and serve every layer."""
+
+    def __init__(
+        self,
+        weights: DecoderWeights,
+        text: tuple[Tensor, TextLayout] | None,
+        prompts: tuple[Tensor, PromptLayout] | None,
+        kv: TextKV | None,
+        like: Tensor,
+    ) -> None:
+        self.heads = weights.heads
+        self.n_text = 0 if text is None else text[0].shape[0]
+        self.layout = None if text is None else text[1]
+        self.prompts = None if prompts is None else prompts[1]
+        self.kv = kv
+        self.device = like.device
+        self.text_biases = self._text_biases(weights.slopes, like.dtype)
+        self.prompt_biases = self._prompt_biases(weights.slopes)
+
+    def _text_biases(self, slopes: Tensor | None, dtype: torch.dtype) -> list[Tensor | None]:
+        if self.layout is None:
+            return []
+        if slopes is None:
+            return [None] * len(self.layout.buckets)
+        return [causal_bias(slopes, bucket.width, dtype) for bucket in self.layout.buckets]
+
+    def _prompt_biases(self, slopes: Tensor | None) -> list[tuple[Tensor, Tensor] | None]:
+        if self.prompts is None:
+            return []
+        spans = (
+            [(bucket.lengths, bucket.keys[0].shape[2]) for bucket in self.kv.buckets]
+            if self.kv is not None
+            else [(bucket.lengths, bucket.width) for bucket in self._text_layout().buckets]
+        )
+        biases: list[tuple[Tensor, Tensor] | None] = []
+        for (lengths, width), padding in zip(spans, self.prompts.paddings, strict=True):
+            if padding is None:
+                biases.append(None)
+                continue
+            counts = torch.tensor(lengths, device=self.device)
+            own = prompt_bias(slopes, padding.shape[2], self.device)
+            biases.append((text_bias(slopes, counts, width), own))
+        return biases
+
+    def _text_layout(self) -> TextLayout:
+        assert self.layout is not None
+        return self.layout
+
+    def final_rows(self, n_text: int) -> Tensor:
+        """Rows of x whose final state is asked for."""
+        if self.prompts is not None:
+            return torch.tensor(self.prompts.last_rows(), device=self.device) + n_text
+        return torch.tensor(self._text_layout().last_rows(), device=self.device)
+
+    def __call__(
+        self, qkv: Tensor, layer: int, text_needed: bool
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """(rows, 3 x hidden) -> (rows, hidden), and each text bucket's keys and values.
+
+        Text rows are left out of the result where they are not needed.
+        """
+        mixed: list[Tensor] = []
+        text_kv: list[tuple[Tensor, Tensor]] = []
+        if self.layout is not None:
+            for bucket, bias in zip(self.layout.buckets, self.text_biases, strict=True):
+                q, k, v = self._split(bucket.padding.pad(qkv))
+                text_kv.append((k, v))
+                if text_needed:
+                    out = attend_text(q, k, v, bias).transpose(1, 2)
+                    mixed.append(bucket.padding.unpad(out.flatten(2)))
+        if self.kv is not None:
+            text_kv = [(bucket.keys[layer], bucket.values[layer]) for bucket in self.kv.buckets]
+        if self.prompts is not None:
+            mixed += self._over_texts(qkv[self.n_text :], text_kv)
+        return (torch.cat(mixed) if len(mixed) != 1 else mixed[0]) if mixed else qkv, text_kv
+
+    def _over_texts(self, qkv: Tensor, text_kv: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        assert self.prompts is not None
+        mixed = []
+        for padding, over, (text_k, text_v) in zip(
+            self.prompts.paddings, self.prompt_biases, text_kv, strict=True
+        ):
+            if padding is None or over is None:
+                continue
+            q, k, v = self._split(padding.pad(qkv).flatten(0, 1))
+            q, k, v = (t.unflatten(0, padding.shape[:2]).transpose(1, 2) for t in (q, k, v))
+            out = attend_prompts(q, k, v, text_k, text_v, over)
+            mixed.append(padding.unpad(out.permute(0, 2, 3, 1, 4).flatten(3)))
+        return mixed
+
+    def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(sequences, width, 3 x hidden) -> three of (sequences, heads, width, head_size)."""
+        parts = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return parts[0], parts[1], parts[2]
+
+
+def _collect(
+    text: tuple[Tensor, TextLayout] | None, kept: Sequence[Sequence[tuple[Tensor, Tensor]]]
+) -> TextKV:
+    assert text is not None
+    layout = text[1]
+    buckets = []
+    for place, bucket in enumerate(layout.buckets):
+        # Contiguous copies: the fused projection they are views of would triple the memory held.
+        keys = tuple(layer[place][0].contiguous() for layer in kept)
+        values = tuple(layer[place][1].contiguous() for layer in kept)
+        buckets.append(KVBucket(bucket.texts, bucket.lengths, keys, values))
+    return TextKV(tuple(buckets), layout.lengths)
+
+
+def tensors_of(weights: DecoderWeights) -> list[Tensor]:
+    """Every trainable tensor, once each, in a fixed order (sinusoids and slopes are constants)."""
+    found: list[Tensor] = []
+
+    def remember(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(weights, remember)
+    return found
+
+
+def map_tensors(weights: DecoderWeights, change: Callable[[Tensor], Tensor]) -> DecoderWeights:
+    """The same weights with every trainable tensor replaced; a tied head stays tied."""
+
+    def affine(old: Affine) -> Affine:
+        return Affine(change(old.weight), change(old.bias))
+
+    def layer(old: LayerWeights) -> LayerWeights:
+        return LayerWeights(**{f.name: affine(getattr(old, f.name)) for f in fields(old)})
+
+    embedding = change(weights.embedding)
+    norm = weights.embedding_norm
+    return replace(
+        weights,
+        embedding=embedding,
+        head=embedding if weights.head is weights.embedding else change(weights.head),
+        layers=tuple(layer(old) for old in weights.layers),
+        final_norm=affine(weights.final_norm),
+        embedding_norm=None if norm is None else affine(norm),
+    )
+
+
+def cast(weights: DecoderWeights, device: torch.device, dtype: torch.dtype) -> DecoderWeights:
+    """Move to a device and precision. ALiBi's slopes stay float32: biases are exact until added."""
+    moved = map_tensors(weights, lambda tensor: tensor.to(device, dtype))
+    sinusoids, slopes = weights.sinusoids, weights.slopes
+    return replace(
+        moved,
+        sinusoids=None if sinusoids is None else sinusoids.to(device, dtype),
+        slopes=None if slopes is None else slopes.to(device),
+    )

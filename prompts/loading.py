@@ -1,0 +1,149 @@
+"""From a model's name to its tensors: hub ids, folders in the hub's layout, pocket models.
+
+transformers reads the files (safetensors, or .bin through torch's weights-only loader); its module
+is taken apart at once and dropped.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from prompts.errors import InvalidInput, NotFound, Unavailable
+from prompts.tokenizer import Tokenizer
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+POCKET = Path(__file__).parent / "pocket"
+SUPPORTED = ("bloom", "xglm")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A transformers causal LM in its stored precision, with its tokenizer."""
+
+    model: Any
+    tokenizer: Tokenizer | None
+    revision: str | None
+
+
+def pocket_models() -> dict[str, Path]:
+    """Models inside the installation: name -> folder."""
+    folders = sorted(POCKET.iterdir()) if POCKET.is_dir() else []
+    return {folder.name: folder for folder in folders if (folder / "config.json").is_file()}
+
+
+def resolve(model: str) -> str:
+    """What `from_pretrained` should be given for a model's name.
+
+    Raises:
+        NotFound: a path that does not exist or holds no config.json.
+    """
+    if pocket := pocket_models().get(model):
+        return str(pocket)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise NotFound(
+                f"model {model!r}: the folder has no config.json; name a folder in the hub's layout"
+            )
+        return str(path)
+    if model.startswith(("/", ".", "~")) or model.count("/") != 1:
+        known = ", ".join([*pocket_models(), "bigscience/bloom-560m", "facebook/xglm-564M"])
+        raise NotFound(
+            f"model {model!r} is neither a folder, a hub id nor a pocket model; try one of: {known}"
+        )
+    return model
+
+
+def load_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
+    """Load a BLOOM or XGLM and its tokenizer.
+
+    Raises:
+        NotFound: no such model, or its files are missing or damaged.
+        InvalidInput: another architecture.
+        Unavailable: the hub could not be reached.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    source = resolve(model)
+    with _readable_errors(model), _quiet():
+        config = AutoConfig.from_pretrained(source, revision=revision)
+        if config.model_type not in SUPPORTED:
+            raise InvalidInput(
+                f"model {model!r} is a {config.model_type!r}; supported are BLOOM and XGLM"
+            )
+        loaded = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision, dtype="auto", weights_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    loaded.eval().requires_grad_(False)
+    return Checkpoint(loaded, Tokenizer(tokenizer), getattr(config, "_commit_hash", None))
+
+
+def choose_device(device: Device) -> torch.device:
+    """`auto` is CUDA where there is one.
+
+    Raises:
+        InvalidInput: CUDA was asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput("device 'cuda': torch sees no GPU; use --device cpu or auto")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
+    """`auto` is float32 on CPU, where it is fastest too, and bfloat16 on GPUs that have it."""
+    if dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+            dtype
+        ]
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+@contextmanager
+def _readable_errors(model: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if "couldn't connect" in reason.lower() or "offline" in reason.lower():
+            raise Unavailable(
+                f"model {model!r} is not in the local cache and the hub cannot be reached; "
+                "download it first or name a folder"
+            ) from error
+        raise NotFound(f"model {model!r} cannot be loaded: {reason}") from error
+    except Exception as error:  # unpickling and safetensors errors share no public base class
+        reason = " ".join(str(error).split())[:300]
+        if isinstance(error, InvalidInput | NotFound):
+            raise
+        raise NotFound(f"model {model!r}: its weights were refused: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars or advice on stderr while loading: our callers say what they are doing."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
