@@ -1,0 +1,133 @@
+"""Which prompt answers for which clade, and why.
+
+A request takes the deepest clade of its language's lineage that has a route, else the universal
+prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from prompts.errors import InvalidInput
+from prompts.languages import deepest_clade
+from prompts.soft_prompt import ModelRef
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def check_name(name: str) -> str:
+    """Return a prompt's name if it is one; a name can never leave the store as a path.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"prompt name {name[:80]!r}: a name is 1 to 64 of a-z, 0-9, '.', '_' and '-' and "
+            "begins with a letter or a digit"
+        )
+    return name
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """Split "name" or "name@version": ("name", None) is the name's current version.
+
+    Raises:
+        InvalidInput: neither.
+    """
+    name, at, version = reference.partition("@")
+    check_name(name)
+    if not at:
+        return name, None
+    if not _VERSION.fullmatch(version):
+        raise InvalidInput(
+            f"prompt {reference[:80]!r}: the version after '@' must be a number from 1, as in "
+            f"{name}@2"
+        )
+    return name, int(version)
+
+
+def _reference(value: str) -> str:
+    try:
+        parse_reference(value)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+Reference = Annotated[str, AfterValidator(_reference)]
+"""A prompt's "name" or "name@version"."""
+
+Clade = Annotated[str, Field(min_length=1, max_length=128)]
+"""A node of the Glottolog tree, in lang2vec's names."""
+
+
+class RouteEvidence(BaseModel):
+    """Why a clade got its prompt: dev-split results, kept as data and shown on request.
+
+    Further fields are kept as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    clade: Clade | None  # None: the universal prompt
+    prompt: Reference
+    dev_accuracy: float | None = None
+    sentences: int | None = None
+    candidates: int | None = None  # prompts that were tried
+    baseline: float | None = None  # dev accuracy of the prompt that would answer otherwise
+
+
+@dataclass(frozen=True)
+class Route:
+    """The prompt a request takes, and the clade that decided it."""
+
+    reference: str
+    clade: str | None
+    reason: Literal["clade", "universal"]
+
+
+class RouteTable(BaseModel):
+    """The routes of one model and task: clade -> prompt, plus the universal prompt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: ModelRef
+    task: str = Field(min_length=1, max_length=64)
+    universal: Reference
+    clades: dict[Clade, Reference] = Field(default_factory=dict)
+    evidence: tuple[RouteEvidence, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Fingerprint and task: a store holds one table for each."""
+        return self.model.fingerprint, self.task
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Every prompt this table may choose, each once."""
+        return tuple(dict.fromkeys([self.universal, *self.clades.values()]))
+
+    def route(self, lineage: Sequence[str]) -> Route:
+        """Choose the prompt for a language's lineage, which runs from the root of the tree."""
+        clade = deepest_clade(lineage, self.clades)
+        if clade is None:
+            return Route(self.universal, None, "universal")
+        return Route(self.clades[clade], clade, "clade")
+
+    def with_routes(self, reference: str, clades: Sequence[str]) -> RouteTable:
+        """Return a table in which these clades ("universal" is one) take this prompt."""
+        chosen = {clade: reference for clade in clades if clade != "universal"}
+        return RouteTable(
+            model=self.model,
+            task=self.task,
+            universal=reference if "universal" in clades else self.universal,
+            clades={**self.clades, **chosen},
+            evidence=tuple(e for e in self.evidence if (e.clade or "universal") not in clades),
+        )
