@@ -1,0 +1,58 @@
+"""The default store: where it is, and how it begins.
+
+The prompts that ship with Isogloss lie in a store folder inside the package, which may be
+read-only. A user's store begins as a copy of it, made aside and renamed into place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import platformdirs
+
+from prompts import durable
+
+_CARRIED = ("objects", "generations")
+
+
+def default_store_path() -> Path:
+    """Return $ISOGLOSS_STORE, or `isogloss/store` in the user's data folder."""
+    chosen = os.environ.get("ISOGLOSS_STORE")
+    return Path(chosen) if chosen else platformdirs.user_data_path("isogloss") / "store"
+
+
+def shipped_store() -> Path:
+    """Return the folder of the prompts that ship with Isogloss; it may be missing."""
+    return Path(str(resources.files("prompts").joinpath("shipped")))
+
+
+def seed_from(shipped: Path, path: Path) -> None:
+    """Copy a store to `path`, whole or not at all; whoever copies first wins.
+
+    Raises:
+        OSError: the copy could not be made; `path` is as it was.
+    """
+    durable.create_folder(path.parent)
+    aside = durable.temporary_name(path.parent)
+    try:
+        _copy(shipped, aside)
+        os.rename(aside, path)
+    except OSError as error:
+        # A folder cannot be renamed onto one that is not empty: another process was faster.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    durable.sync_folder(path.parent)
+
+
+def _copy(shipped: Path, aside: Path) -> None:
+    """Copy contents only: the shipped files may be read-only, their copies must not be."""
+    for name in _CARRIED:
+        durable.create_folder(aside / name)
+        for source in sorted((shipped / name).iterdir()):
+            durable.write_atomically(aside / name / source.name, source.read_bytes())

@@ -1,0 +1,238 @@
+"""Where prompts live: named prompts in immutable versions, and the routes between them.
+
+    STORE/objects/<sha256>.safetensors   prompt files, named by their content, never changed
+    STORE/generations/00000007.json      the whole state of generation 7, never changed
+    STORE/tmp/                           files being written
+
+A change is published by the appearance of the next generation's file, which a hard link makes both
+exclusive and atomic: of several writers one wins, the others see the new state and try again on top
+of it. There is no lock, so nothing is left locked by a crash; readers never wait and never see half
+a change; and because generations are contiguous, a reader that knows n only asks whether n+1 is
+there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from prompts import durable
+from prompts.errors import InvalidInput, NotFound, StoreError
+from prompts.generations import Generations
+from prompts.objects import Objects
+from prompts.routes import RouteTable
+from prompts.seed import default_store_path, seed_from, shipped_store
+from prompts.soft_prompt import SoftPrompt
+from prompts.store_faults import explained
+from prompts.store_state import PromptEntry, PromptVersion, StoreState
+
+__all__ = [
+    "PromptEntry",
+    "PromptStore",
+    "PromptVersion",
+    "StoreState",
+    "default_store_path",
+    "open_default",
+    "open_store",
+]
+
+Routes = Sequence[RouteTable] | Callable[[StoreState], Sequence[RouteTable]]
+"""Route tables, or how to make them from the state they will be published on top of."""
+
+_LEFTOVER_AGE_S = 3600.0
+_OWN_FOLDERS = ("objects", "tmp", "generations")
+
+
+class PromptStore:
+    """A store on disk. Holds no state but its path: any number may be open on one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._temporary = root / "tmp"
+        self._objects = Objects(root / "objects", self._temporary)
+        self._generations = Generations(root / "generations", self._temporary)
+
+    @classmethod
+    def open(cls, path: Path | str, *, create: bool = False) -> Self:
+        """Open a store; with `create`, make an empty one if there is none.
+
+        Raises:
+            StoreError: there is no store at `path`, or none can be made there.
+        """
+        store = cls(Path(path))
+        with explained("open", store.root):
+            if is_store(store.root):
+                return store
+            if not create:
+                raise StoreError(
+                    f"no prompt store at {store.root}; give another --store, or make one with "
+                    f"`isogloss prompts publish FILE --store {store.root}`"
+                )
+            _check_free(store.root)
+            for name in _OWN_FOLDERS:
+                durable.create_folder(store.root / name)
+        return store
+
+    def latest(self, known: int = 0) -> int:
+        """Return the newest generation's number; 0 for an empty store.
+
+        With `known`, a generation seen before, this costs two look-ups by name: poll it freely.
+
+        Raises:
+            StoreError: the store cannot be read, or `known` is no longer in it.
+        """
+        return self._generations.latest(known)
+
+    def state(self, generation: int | None = None) -> StoreState:
+        """Return what the store holds, now or at an earlier generation; 0 is the empty store.
+
+        Raises:
+            NotFound: there is no such generation.
+            StoreError: its manifest cannot be read.
+        """
+        return self._generations.read(self.latest() if generation is None else generation)
+
+    def history(self) -> Iterator[StoreState]:
+        """Yield every generation, newest first.
+
+        Raises:
+            StoreError: a manifest cannot be read.
+        """
+        for generation in range(self.latest(), 0, -1):
+            yield self.state(generation)
+
+    def publish(
+        self, prompts: Mapping[str, SoftPrompt], routes: Routes = (), note: str = ""
+    ) -> StoreState:
+        """Publish prompts and route tables as one new generation, all or nothing.
+
+        Each prompt becomes the current version of its name. Content that the name already had keeps
+        its version number; where nothing at all would change, the newest state is returned and
+        there is no new generation, so repeating a publish is harmless. Training state is left out.
+        A route table replaces that of its model and task.
+
+        Raises:
+            InvalidInput: a name is malformed, or there is nothing to publish.
+            InvalidPrompt: a prompt and a route table do not fit each other; the message says why.
+            StoreError: the store cannot be written. It is then as it was; only if the message says
+                so the change may be there, and publishing again settles it.
+        """
+        if not prompts and not callable(routes) and not routes:
+            raise InvalidInput("nothing to publish: give at least one prompt or route table")
+        given = {prompt.digest: prompt for prompt in prompts.values()}
+        digests = {name: prompt.digest for name, prompt in prompts.items()}
+
+        def change(state: StoreState) -> StoreState:
+            tables = routes(state) if callable(routes) else routes
+            return state.published(
+                digests, tables, lambda d: given.get(d) or self.read(d), note, datetime.now(UTC)
+            )
+
+        return self._commit(change, given)
+
+    def rollback(self, to: int | None = None, note: str = "") -> StoreState:
+        """Publish a new generation with the current versions and routes of an earlier one.
+
+        Without `to`, the content before the newest: repeated rollbacks walk further back. Versions
+        published since stay addressable as `name@version`.
+
+        Raises:
+            NotFound: there is no such generation, or nothing before the newest.
+            StoreError: the store cannot be read or written.
+        """
+
+        def change(state: StoreState) -> StoreState:
+            generation = (state.restores or state.generation) - 1 if to is None else to
+            if generation < 1:
+                raise NotFound(
+                    f"prompt store {self.root}: nothing was published before generation "
+                    f"{state.restores or state.generation}; generations count from 1"
+                )
+            return state.rolled_back(self.state(generation), note, datetime.now(UTC))
+
+        return self._commit(change, {})
+
+    def read_bytes(self, digest: str) -> bytes:
+        """Return a prompt file, its bytes verified against the digest.
+
+        Raises:
+            InvalidInput: `digest` is malformed.
+            StoreError: the object is missing, unreadable or damaged.
+        """
+        return self._objects.read(digest)
+
+    def read(self, digest: str) -> SoftPrompt:
+        """Return a prompt, its bytes verified against the digest.
+
+        Raises:
+            InvalidInput: `digest` is malformed.
+            InvalidPrompt: this release cannot read the file.
+            StoreError: the object is missing, unreadable or damaged.
+        """
+        return SoftPrompt.from_bytes(self.read_bytes(digest))
+
+    def _commit(
+        self, change: Callable[[StoreState], StoreState], prompts: Mapping[str, SoftPrompt]
+    ) -> StoreState:
+        """Publish `change` of the newest state, however many others publish at the same time."""
+        state = self.state()
+        following = change(state)  # refused changes are refused before anything is written
+        self._write_objects(prompts)
+        while not following.same_content(state):
+            if self._generations.append(following):
+                return following
+            state = self.state(self.latest(known=following.generation))
+            following = change(state)
+        if state.generation:
+            self._generations.confirm(state.generation)
+        return state
+
+    def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
+        with explained("write", self.root):
+            for name in _OWN_FOLDERS:  # a copied store may lack the empty ones
+                durable.create_folder(self.root / name)
+        durable.clean(self._temporary, _LEFTOVER_AGE_S, time.time())
+        for digest, prompt in prompts.items():
+            self._objects.write(digest, prompt.to_bytes())
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether there is a prompt store at `path`."""
+    return (path / "generations").is_dir()
+
+
+def open_store(path: Path | None = None, *, create: bool = False) -> PromptStore:
+    """Open the store a person named, or the default store where they named none.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    return open_default() if path is None else PromptStore.open(path, create=create)
+
+
+def open_default(path: Path | None = None, shipped: Path | None = None) -> PromptStore:
+    """Open the default store; a new one begins as a copy of the prompts that ship with Isogloss.
+
+    Raises:
+        StoreError: it cannot be opened or made.
+    """
+    path = path or default_store_path()
+    shipped = shipped or shipped_store()
+    with explained("seed", path):
+        if not is_store(path) and is_store(shipped):
+            seed_from(shipped, path)
+    return PromptStore.open(path, create=True)
+
+
+def _check_free(root: Path) -> None:
+    """Require that a new store would not be mixed with other files."""
+    foreign = sorted(set(os.listdir(root)) - set(_OWN_FOLDERS)) if root.is_dir() else []
+    if foreign:
+        raise StoreError(
+            f"{root} is not a prompt store: it holds {foreign[0]!r}; give an empty or new folder "
+            "as --store"
+        )
