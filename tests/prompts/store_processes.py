@@ -1,0 +1,114 @@
+"""Processes that fight over one prompt store; run by test_store_crash.py, which see.
+
+    python -m tests.prompts.store_processes kill|race FOLDER
+
+They are forked from this small process, which has no threads, after its imports.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import prompts.durable
+from prompts.store import PromptStore
+from tests.prompts import samples
+from tests.prompts.failing_disk import FailingDisk
+
+WRITERS = 4
+PUBLISHES = 8
+
+
+def fork(work: Callable[[], None]) -> int:
+    """Run `work` in a child process; exit status 0 only if it returned."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        work()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def kill_at_every_call(folder: Path) -> int:
+    """SIGKILL a publisher at each of its system calls; return how many there were."""
+    old, new = samples.prompt(1), samples.prompt(2)
+    table = samples.table("p")
+    for at in range(1, 1000):
+        root = folder / str(at)
+        before = PromptStore.open(root, create=True).publish({"p": old}, [table])
+
+        def publish(root: Path = root, at: int = at) -> None:
+            disk = FailingDisk(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            setattr(prompts.durable, "os", disk)  # noqa: B010  (typed as a module)
+            PromptStore.open(root).publish({"p": new}, [samples.table("p@1", Romance="p")])
+
+        _, status = os.waitpid(fork(publish), 0)
+        store = PromptStore.open(root)
+        state = store.state()
+        assert state == before or (state.generation == 2 and len(state.routes[0].clades) == 1)
+        store.read(state.resolve("p")[2])
+        after = store.publish({"p": new}, [samples.table("p@1", Romance="p")])
+        assert after.generation == 2, "the change landed twice"
+        assert store.read(after.resolve("p")[2]).digest == new.digest
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            return at - 1
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    raise AssertionError("publish never came to its end")
+
+
+def write(root: Path, writer: int) -> None:
+    """Publish distinct prompts under a name of one's own and under one that all share."""
+    store = PromptStore.open(root)
+    for number in range(PUBLISHES):
+        prompt = samples.prompt(1000 * writer + number)
+        store.publish({f"writer-{writer}": prompt, "shared": prompt})
+
+
+def watch(root: Path) -> None:
+    """Read every state as it appears; every prompt of every state must be whole."""
+    store, seen, checked = PromptStore.open(root), 0, set[str]()
+    finished = False
+    while not finished:
+        finished = (root.parent / "written").exists()  # asked first: nothing comes after it
+        newest = store.latest(known=seen)
+        assert newest >= seen, "a generation went away"
+        for generation in range(seen + 1, newest + 1):
+            state = store.state(generation)
+            digests = {v.digest for entry in state.prompts.values() for v in entry.versions}
+            for digest in digests - checked:
+                store.read(digest)
+            checked |= digests
+        seen = newest
+
+
+def race(folder: Path) -> int:
+    """Several writers and two readers at once; return the number of generations."""
+    root = folder / "store"
+    PromptStore.open(root, create=True)
+    readers = [fork(functools.partial(watch, root)) for _ in range(2)]
+    writers = [fork(functools.partial(write, root, number)) for number in range(1, WRITERS + 1)]
+    written = [os.waitpid(writer, 0)[1] for writer in writers]
+    (folder / "written").touch()
+    read = [os.waitpid(reader, 0)[1] for reader in readers]
+    assert not any(written), "a writer failed"
+    assert not any(read), "a reader failed"
+    state = PromptStore.open(root).state()
+    for name, entry in state.prompts.items():
+        expected = WRITERS * PUBLISHES if name == "shared" else PUBLISHES
+        assert len({version.digest for version in entry.versions}) == expected, name
+        assert len(entry.versions) == expected, f"{name}: a publish landed twice"
+    assert list((root / "tmp").iterdir()) == []
+    return state.generation
+
+
+if __name__ == "__main__":
+    run = {"kill": kill_at_every_call, "race": race}[sys.argv[1]]
+    print(run(Path(sys.argv[2])))
