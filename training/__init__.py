@@ -1,0 +1,1 @@
+"""Makes soft prompts, and the evidence about them."""

@@ -1,0 +1,108 @@
+"""What the commands share: options, values in a row (`--seed 0 1 2`), and how they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from prompts.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ModelName = Annotated[
+    str, typer.Option("--model", help="Hub id, folder in the hub's layout, or pocket model.")
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data", help="Data set on the hub, or folder <code>/{train,dev,test}.tsv of your own."
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+class ManyValuesCommand(TyperCommand):
+    """A command without positional arguments, whose list options take values in a row."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option's name before each further value, then parse as ever."""
+        many = {name for p in self.params if getattr(p, "multiple", False) for name in p.opts}
+        return super().parse_args(ctx, repeat_names(args, many))
+
+
+def repeat_names(args: Sequence[str], many: Collection[str]) -> list[str]:
+    """Put an option's name before every value that follows it.
+
+    >>> repeat_names(["--seed", "0", "1", "--json"], {"--seed"})
+    ['--seed', '0', '--seed', '1', '--json']
+    """
+    spread: list[str] = []
+    option: str | None = None
+    for arg in args:
+        if arg.startswith("-"):
+            option = arg if arg in many else None
+        elif option is not None and spread[-1] != option:
+            spread.append(option)
+        spread.append(arg)
+    return spread
+
+
+def parse_words(given: Sequence[str]) -> dict[str, str]:
+    """`--word label=word` as a mapping.
+
+    Raises:
+        InvalidInput: no "=", an empty side, or a label given twice.
+    """
+    words: dict[str, str] = {}
+    for text in given:
+        label, separator, word = text.partition("=")
+        if not separator or not label.strip() or not word.strip():
+            raise InvalidInput(f"--word {text!r}: write it as label=word, e.g. --word weather=rain")
+        if label.strip() in words:
+            raise InvalidInput(f"--word {text!r}: label {label.strip()!r} has a word already")
+        words[label.strip()] = word.strip()
+    return words
+
+
+def parse_codes(text: str) -> tuple[str, ...]:
+    """Comma-separated names, each once, in the order given."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def parse_shots(text: str) -> int | str:
+    """`--shots`: a whole number from 1, or "all".
+
+    Raises:
+        InvalidInput: neither.
+    """
+    if text == "all":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidInput(f"--shots {text!r}: give a whole number from 1, or 'all'")
+    return int(text)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object on standard output."""
+    typer.echo(json.dumps(content, ensure_ascii=False))
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Tables on standard output, as wide as the terminal."""
+    from rich.console import Console
+
+    console = Console()
+    for table in tables:
+        console.print(table)

@@ -1,0 +1,103 @@
+"""Tables for people: what was trained, how prompts do, and why a clade got its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from training.clades import lineages_of, name_of
+from training.runs import Trained
+from training.select import Choice, Decision
+from training.summary import PromptSummary
+
+_MOST_COLUMNS = 6  # prompts side by side; beyond that only their means are shown
+
+
+def trained_table(results: Sequence[Trained]) -> Table:
+    """One row a prompt."""
+    table = Table("Prompt", "Seed", "Best epoch", "Dev accuracy", "Dev loss", "Seconds", "File")
+    for result in results:
+        table.add_row(
+            Text(result.name + (" (interrupted)" if result.interrupted else "")),
+            str(result.seed),
+            f"{result.best_epoch} of {result.epochs}" if result.best_epoch else "-",
+            _percent(result.dev_accuracy),
+            "-" if result.dev_loss is None else f"{result.dev_loss:.3f}",
+            f"{result.seconds:.1f}",
+            Text(str(result.path or "-")),
+        )
+    return table
+
+
+def summary_tables(summaries: Sequence[PromptSummary]) -> list[Table]:
+    """Means per prompt and, for a handful of prompts, per clade and per language."""
+    means = Table("Prompt", "Mean", "Worst language", "Best language", title="Accuracy")
+    for own in summaries:
+        ranked = sorted(own.languages, key=own.languages.__getitem__)
+        ends = [f"{name_of(code)} {own.languages[code]:.1%}" for code in (ranked[0], ranked[-1])]
+        means.add_row(Text(own.prompt), _percent(own.mean), *map(Text, ends))
+    if len(summaries) > _MOST_COLUMNS:
+        return [means]
+    return [_by_language(summaries), _by_clade(summaries), means]
+
+
+def _by_language(summaries: Sequence[PromptSummary]) -> Table:
+    table = Table("Language", "Family", *_names(summaries), title="Accuracy per language")
+    lineages = lineages_of(summaries[0].languages)
+    for code in sorted(lineages, key=lambda code: (lineages[code][:1], name_of(code))):
+        family = lineages[code][0] if lineages[code] else "-"
+        cells = [_percent(own.languages[code]) for own in summaries]
+        table.add_row(Text(name_of(code)), Text(family), *cells)
+    return table
+
+
+def _by_clade(summaries: Sequence[PromptSummary]) -> Table:
+    table = Table("Clade", *_names(summaries), title="Accuracy per clade (mean of languages)")
+    for clade in summaries[0].clades:
+        table.add_row(Text(clade), *(_percent(own.clades[clade]) for own in summaries))
+    return table
+
+
+def _names(summaries: Sequence[PromptSummary]) -> list[str]:
+    return [own.prompt for own in summaries]
+
+
+def choice_table(choice: Choice, title: str) -> Table:
+    """Why each clade got its prompt, or none of its own."""
+    table = Table(
+        "Clade",
+        "Best prompt",
+        "Languages",
+        "Sentences",
+        "Tried",
+        "Accuracy",
+        "Universal's",
+        "Otherwise",
+        "Gain",
+        "Route",
+        title=title,
+    )
+    for decision in (choice.universal, *choice.decisions):
+        table.add_row(*map(Text, _choice_row(decision)))
+    return table
+
+
+def _choice_row(decision: Decision) -> list[str]:
+    return [
+        decision.clade or "(universal)",
+        decision.prompt,
+        str(len(decision.languages)),
+        str(decision.sentences),
+        str(decision.candidates),
+        _percent(decision.accuracy),
+        _percent(decision.universal_accuracy),
+        f"{decision.baseline} {decision.baseline_accuracy:.1%}",
+        f"{100 * decision.gain:+.1f}",
+        "yes" if decision.routed else "no: as above it",
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
