@@ -1,0 +1,120 @@
+"""Changing what is served: publish to the store, then wait until every replica has it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+
+from prompts.errors import InvalidPrompt, Unauthorized, Unavailable
+from prompts.routes import RouteTable, check_name
+from prompts.soft_prompt import SoftPrompt
+from serving.config import ADMIN_TOKEN_VARIABLE
+from serving.replicas import lagging
+from serving.schemas import PromptAnswer, SwapAnswer
+from serving.service import Service
+
+_LOOK_INTERVAL_S = 0.01
+_NOTE = "published over HTTP"
+
+
+class Admin:
+    """The admin routes' work. Each answers with a generation that every replica serves."""
+
+    def __init__(self, service: Service, token: SecretStr | None) -> None:
+        self._service = service
+        self._store = service.store
+        self._token = token
+
+    def authorize(self, header: str | None) -> None:
+        """Require `Bearer <token>`, compared in constant time.
+
+        Raises:
+            Unauthorized: it is missing or wrong, or this server has no token.
+        """
+        if self._token is None:
+            raise Unauthorized(
+                "admin routes are off, for this server has no token; set "
+                f"{ADMIN_TOKEN_VARIABLE} in its environment and restart it"
+            )
+        scheme, _, given = (header or "").partition(" ")
+        expected = self._token.get_secret_value().encode()
+        right = hmac.compare_digest(given.strip().encode(), expected)
+        if scheme.lower() != "bearer" or not right:
+            raise Unauthorized(
+                "the admin token is missing or wrong; send the header "
+                f"'Authorization: Bearer ${ADMIN_TOKEN_VARIABLE}'"
+            )
+
+    async def publish_prompt(self, name: str, data: bytes) -> SwapAnswer:
+        """Publish a prompt file as the current version of a name.
+
+        Raises:
+            InvalidInput: the name is malformed.
+            InvalidPrompt: the file is broken, or fits no model that is served here.
+            StoreError: the store cannot be written.
+            Unavailable: published, but a replica does not serve it in time.
+        """
+        check_name(name)
+        prompt = await asyncio.to_thread(SoftPrompt.from_bytes, data)
+        await self._check_fits(prompt)
+        state = await asyncio.to_thread(self._store.publish, {name: prompt}, (), _NOTE)
+        await self._settle(state.generation)
+        _, version, digest = state.resolve(name)
+        return SwapAnswer(
+            generation=state.generation,
+            prompt=PromptAnswer(name=name, version=version, digest=digest),
+        )
+
+    async def publish_routes(self, tables: Sequence[RouteTable]) -> SwapAnswer:
+        """Publish route tables; each replaces that of its model and task.
+
+        Raises:
+            InvalidPrompt: a table is for no model served here, or its prompts do not fit it.
+            StoreError: the store cannot be written.
+            Unavailable: published, but a replica does not serve it in time.
+        """
+        served = {m.fingerprint: m.name for m in (await self._service.models()).models}
+        for table in tables:
+            if table.model.fingerprint not in served:
+                raise InvalidPrompt(
+                    f"routes: a table is for model {table.model.id} ({table.model.fingerprint}), "
+                    f"which is not served here; served are {', '.join(served.values())}"
+                )
+        state = await asyncio.to_thread(self._store.publish, {}, tables, _NOTE)
+        await self._settle(state.generation)
+        return SwapAnswer(generation=state.generation)
+
+    async def rollback(self, to: int | None) -> SwapAnswer:
+        """Bring an earlier generation's content back, as a new generation.
+
+        Raises:
+            NotFound: there is no such generation.
+            StoreError: the store cannot be written.
+            Unavailable: published, but a replica does not serve it in time.
+        """
+        state = await asyncio.to_thread(self._store.rollback, to, "rolled back over HTTP")
+        await self._settle(state.generation)
+        return SwapAnswer(generation=state.generation)
+
+    async def _check_fits(self, prompt: SoftPrompt) -> None:
+        models = (await self._service.models()).models
+        own = [m for m in models if m.fingerprint == prompt.card.model.fingerprint]
+        prompt.check_fits((own or models)[0])
+
+    async def _settle(self, generation: int) -> None:
+        """Wait until every replica serves this generation, or a newer one."""
+        service = self._service
+        await asyncio.to_thread(service.lookout.look)
+        give_up_s = time.monotonic() + service.settings.swap_timeout_s
+        while behind := lagging(await asyncio.to_thread(service.lookout.board.reports), generation):
+            if time.monotonic() > give_up_s:
+                raise Unavailable(
+                    f"generation {generation} is published, but after "
+                    f"{service.settings.swap_timeout_s:g} s {'; '.join(behind)}; look at its log, "
+                    "or roll back"
+                )
+            await asyncio.sleep(_LOOK_INTERVAL_S)

@@ -1,0 +1,211 @@
+"""The Ray Serve application: the only file that knows Ray's serving interface.
+
+One deployment holds the HTTP routes and the default model in the same process, for every hop
+between processes costs milliseconds. Further models are deployments of their own, reached through
+a handle only by the requests that name them. `serving.app:application` is what `deploy/serve.yaml`
+imports; `serving.launch` runs it on one machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
+
+from prompts.errors import IsoglossError, Unavailable
+from serving.admin import Admin
+from serving.classifier import Classifier
+from serving.config import ServingSettings, admin_token
+from serving.engine import build_classifier, open_prompts
+from serving.http import build_api
+from serving.live import Watch
+from serving.replicas import LocalBoard, Lookout, ReplicaReport
+from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
+from serving.service import ServedModel, Service
+
+BuildClassifier = Callable[[ServingSettings, str], Classifier]
+
+NAMESPACE = "isogloss"
+_MAX_ONGOING_REQUESTS = 10_000  # above our own limits: ours refuse in JSON, Ray's in plain text
+_BOARD_TIMEOUT_S = 5.0
+
+
+def application(settings: ServingSettings) -> serve.Application:
+    """Build the application from settings, as `serve deploy` and `isogloss serve` do."""
+    return build_application(settings, build_classifier)
+
+
+def build_application(settings: ServingSettings, build: BuildClassifier) -> serve.Application:
+    """Build the application; `build` makes the classifier inside each replica."""
+    gpus = _gpus(settings)
+    replicas = settings.replicas or max(1, gpus // len(settings.models))
+    threads = settings.threads or max(1, _cores() // (replicas * len(settings.models)))
+    settings = settings.model_copy(update={"replicas": replicas, "threads": threads})
+    deploy = serve.deployment(
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": 1, "num_gpus": 1 if gpus else 0},
+        max_ongoing_requests=_MAX_ONGOING_REQUESTS,
+        graceful_shutdown_timeout_s=10,
+        logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
+    )
+    others = {
+        model: deploy(ModelReplica)
+        .options(name=_deployment_name(model))
+        .bind(settings, model, build)
+        for model in settings.models[1:]
+    }
+    ingress = deploy(serve.ingress()(IngressReplica)).options(name="isogloss")
+    return ingress.bind(settings, others, build)
+
+
+class ModelReplica:
+    """One replica of one model."""
+
+    def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
+        context = serve.get_replica_context()
+        self._classifier = build(settings, model)
+        self._lookout = Lookout(
+            replica=context.replica_id.unique_id,
+            model=model,
+            live=self._classifier.bank,
+            metrics=self._classifier.metrics,
+            board=ActorBoard(context.app_name),
+        )
+        self._lookout.look()
+        self._watch = Watch(self._lookout.look, settings.poll_interval_s)
+
+    async def classify(self, request: ClassifyRequest) -> ClassifyResponse | IsoglossError:
+        """Answer a request; an error is an answer too, for Ray would wrap it in its own."""
+        try:
+            return await self._classifier.classify(request)
+        except IsoglossError as error:
+            return error
+
+    async def describe(self) -> ModelAnswer:
+        """Tell what the model is."""
+        return await self._classifier.describe()
+
+    def __del__(self) -> None:
+        """Stop and leave the board; Ray calls this before it takes a replica down."""
+        if hasattr(self, "_watch"):
+            self._watch.close()
+            self._classifier.close()
+            self._lookout.board.leave(self._lookout.replica)
+
+
+class IngressReplica(ModelReplica):
+    """One replica of the default model, with the HTTP routes in front of it."""
+
+    def __init__(
+        self,
+        settings: ServingSettings,
+        others: dict[str, DeploymentHandle[Any]],
+        build: BuildClassifier,
+    ) -> None:
+        super().__init__(settings, settings.default_model, build)
+        models: dict[str, ServedModel] = {
+            name: RemoteModel(name, handle) for name, handle in others.items()
+        }
+        store = open_prompts(settings)
+        self._service = Service(self._classifier, models, store, self._lookout, settings)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return what Ray Serve runs for HTTP."""
+        return build_api(self._service, Admin(self._service, admin_token()))
+
+
+class RemoteModel:
+    """A model in other processes, asked through Ray."""
+
+    def __init__(self, name: str, handle: DeploymentHandle[Any]) -> None:
+        self._name = name
+        self._handle = handle
+
+    async def classify(self, request: ClassifyRequest) -> ClassifyResponse:
+        """Answer one request; raises IsoglossError."""
+        answer = await self._ask("classify", request)
+        if isinstance(answer, IsoglossError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    async def describe(self) -> ModelAnswer:
+        """Tell what the model is."""
+        return await self._ask("describe")  # type: ignore[no-any-return]
+
+    async def _ask(self, method: str, *arguments: object) -> Any:
+        try:
+            return await getattr(self._handle, method).remote(*arguments)
+        except (RayError, RayServeException) as error:
+            raise Unavailable(
+                f"model {self._name} does not answer ({type(error).__name__}); try again in a "
+                "moment, or look at its replica's log"
+            ) from error
+
+
+class ActorBoard:
+    """The board of one application, in a small actor that all its replicas share."""
+
+    def __init__(self, app_name: str) -> None:
+        self._options = {
+            "name": f"isogloss-board-{app_name}",
+            "namespace": NAMESPACE,
+            "get_if_exists": True,
+            "lifetime": "detached",
+            "num_cpus": 0,
+            "max_restarts": -1,
+        }
+        self._actor = self._find()
+
+    def report(self, report: ReplicaReport) -> None:
+        """Put a replica's newest report up."""
+        try:
+            self._call("report", report)
+        except RayError:  # it died with its node: the next one fills from everybody's reports
+            self._actor = self._find()
+            self._call("report", report)
+
+    def leave(self, replica: str) -> None:
+        """Take down a replica that stops; one that cannot say so is forgotten after a while."""
+        if ray.is_initialized():
+            self._actor.leave.remote(replica)
+
+    def reports(self) -> list[ReplicaReport]:
+        """The newest report of every replica that is alive.
+
+        Raises:
+            Unavailable: the board does not answer.
+        """
+        try:
+            return self._call("reports")  # type: ignore[no-any-return]
+        except RayError as error:
+            raise Unavailable(
+                f"the replicas' board does not answer ({type(error).__name__}); try again"
+            ) from error
+
+    def _find(self) -> Any:
+        return ray.remote(LocalBoard).options(**self._options).remote()
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        return ray.get(getattr(self._actor, method).remote(*arguments), timeout=_BOARD_TIMEOUT_S)
+
+
+def _deployment_name(model: str) -> str:
+    return "isogloss-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-")
+
+
+def _gpus(settings: ServingSettings) -> int:
+    """GPUs of the cluster, where they are to be used."""
+    return 0 if settings.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,203 @@
+"""The prompts one model serves, as one immutable snapshot that is swapped whole.
+
+A `PromptBank` holds one generation of the store: every current prompt of this backbone, and every
+version its routes name, on the device and in the backbone's dtype. A new bank is built aside from
+a new generation, taking over what has not changed, and replaces the old one by one assignment. A
+request keeps the bank it began with; its rows hold the prompts themselves, so a batch may mix
+generations and still answer each row with the prompt it names. Older versions, asked for by
+`name@version`, are read when first asked for, and the last few are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
+from prompts.routes import Route, RouteTable
+from prompts.soft_prompt import PromptCard, RunsPrompts
+from prompts.store import PromptStore, StoreState
+
+logger = logging.getLogger(__name__)
+
+OLDER_VERSIONS_KEPT = 64
+
+
+class HostsPrompts(RunsPrompts, Protocol):
+    """What a bank needs of a frozen model."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where prompts must be."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision prompts must have."""
+
+    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
+        """The verbalizer's rows of the LM head: (labels, hidden)."""
+
+
+class BankRefused(StoreError):
+    """A generation would break a route this model serves; the one before stays."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentPrompt:
+    """What one digest stands for, ready to run."""
+
+    card: PromptCard
+    vectors: Tensor  # (length, hidden) on the backbone's device, in its dtype
+    label_rows: Tensor  # (labels, hidden), shared by prompts with the same verbalizer
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ServedPrompt:
+    """One version of a named prompt: what an answer is attributed to."""
+
+    name: str
+    version: int
+    digest: str
+    resident: ResidentPrompt
+
+
+Residents = Mapping[str, ResidentPrompt | InvalidPrompt]
+"""By digest; a prompt that does not fit this backbone is kept as the reason why."""
+
+
+class PromptReader:
+    """Takes prompts out of the store and onto one backbone's device."""
+
+    def __init__(self, store: PromptStore, backbone: HostsPrompts) -> None:
+        self.backbone = backbone
+        self._store = store
+        self._label_rows = functools.lru_cache(backbone.label_rows)
+        self.recall = functools.lru_cache(OLDER_VERSIONS_KEPT)(self.read)
+        """`read` that remembers the last few: for versions that no bank holds."""
+
+    def read(self, digest: str) -> ResidentPrompt:
+        """Read one prompt.
+
+        Raises:
+            InvalidPrompt: it does not fit this backbone, now or ever.
+            StoreError: it cannot be read now.
+        """
+        prompt = self._store.read(digest)
+        prompt.check_fits(self.backbone)
+        labels = prompt.card.labels
+        return ResidentPrompt(
+            card=prompt.card,
+            vectors=prompt.vectors.to(self.backbone.device, self.backbone.dtype),
+            label_rows=self._label_rows(tuple(label.token_id for label in labels)),
+            labels=tuple(label.label for label in labels),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PromptBank:
+    """One generation of the store, as one backbone serves it."""
+
+    state: StoreState
+    routes: Mapping[str, RouteTable]  # by task
+    residents: Residents
+    served: Mapping[str, ServedPrompt]  # by reference: current names and what routes name
+    reader: PromptReader
+
+    @property
+    def generation(self) -> int:
+        """The generation of the store this is."""
+        return self.state.generation
+
+    def find(self, reference: str) -> ServedPrompt:
+        """Look up `name` or `name@version`; may read an older version from the store.
+
+        Raises:
+            NotFound: no such prompt or version.
+            InvalidInput: not a reference, or a prompt of another model.
+            StoreError: the version exists but cannot be read.
+        """
+        if reference in self.served:
+            return self.served[reference]
+        name, version, digest = self.state.resolve(reference)
+        try:
+            resident = self.residents.get(digest) or self.reader.recall(digest)
+            return ServedPrompt(name, version, digest, _usable(resident))
+        except InvalidPrompt as unfit:
+            raise InvalidInput(f"prompt: {reference!r} cannot answer here: {unfit}") from unfit
+
+    def choose(self, task: str, lineage: Sequence[str]) -> tuple[ServedPrompt, Route]:
+        """Take the prompt of the deepest routed clade of a language's lineage.
+
+        Raises:
+            NotFound: this model has no routes for the task; those it has are named.
+        """
+        if task not in self.routes:
+            known = ", ".join(sorted(self.routes)) or "none"
+            raise NotFound(
+                f"task: {task[:80]!r} has no routes on model {self.reader.backbone.model_id} "
+                f"(tasks with routes: {known}); name one of those, name a prompt, or publish a "
+                "route table for it"
+            )
+        route = self.routes[task].route(lineage)
+        return self.served[route.reference], route
+
+
+def build_bank(
+    state: StoreState, reader: PromptReader, previous: PromptBank | None = None
+) -> PromptBank:
+    """Load one generation aside, taking over every prompt that `previous` already holds.
+
+    A prompt that no route of this model names may be of another model, or damaged: it is left out.
+
+    Raises:
+        BankRefused: a route of this model names a prompt that is missing or does not fit.
+        StoreError: a routed prompt cannot be read now.
+    """
+    fingerprint = reader.backbone.fingerprint
+    routes = {table.task: table for table in state.routes if table.model.fingerprint == fingerprint}
+    routed = {reference for table in routes.values() for reference in table.references}
+    current = {name for name, entry in state.prompts.items() if entry.current is not None}
+    residents: dict[str, ResidentPrompt | InvalidPrompt] = {}
+    served: dict[str, ServedPrompt] = {}
+    for reference in sorted(current | routed):
+        try:
+            name, version, digest = state.resolve(reference)
+            if digest not in residents:
+                residents[digest] = _read(digest, reader, previous)
+            resident = _usable(residents[digest])
+            served[reference] = ServedPrompt(name, version, digest, resident)
+        except (InvalidInput, NotFound) as problem:
+            if reference in routed:
+                raise BankRefused(
+                    f"generation {state.generation} is refused: its routes name {reference!r}: "
+                    f"{problem}"
+                ) from problem
+        except StoreError as problem:
+            if reference in routed:
+                raise
+            logger.warning("prompt %s is left out: %s", reference, problem)
+    return PromptBank(state, routes, residents, served, reader)
+
+
+def _read(
+    digest: str, reader: PromptReader, previous: PromptBank | None
+) -> ResidentPrompt | InvalidPrompt:
+    if previous is not None and digest in previous.residents:
+        return previous.residents[digest]
+    try:
+        return reader.read(digest)
+    except InvalidPrompt as unfit:
+        return unfit
+
+
+def _usable(resident: ResidentPrompt | InvalidPrompt) -> ResidentPrompt:
+    if isinstance(resident, InvalidPrompt):
+        raise resident
+    return resident

@@ -1,0 +1,140 @@
+"""The hot path: detect -> route -> tokenize -> batch -> score -> answer.
+
+One classifier runs one model. The HTTP replicas and `isogloss classify` use this same object. Two
+batchers stand in a row: while the model scores one batch, the next is detected and tokenized.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from serving.batcher import Batcher, BatchStats
+from serving.config import ServingSettings
+from serving.limits import check_texts
+from serving.live import LiveBank
+from serving.metrics import ServingMetrics
+from serving.planning import Job, Plan, Planner, RequestPlan
+from serving.queueing import BatchQueue
+from serving.schemas import (
+    ClassifyRequest,
+    ClassifyResponse,
+    LabelScore,
+    ModelAnswer,
+    PromptAnswer,
+    Result,
+)
+from serving.scoring import Probabilities, Reading, ServingBackbone, score_readings
+
+SCORE_DIGITS = 6
+"""Beyond these a score depends on how a batch happened to be put together."""
+
+
+class Classifier:
+    """Answers requests for one model, from all callers at once."""
+
+    def __init__(
+        self,
+        backbone: ServingBackbone,
+        planner: Planner,
+        bank: LiveBank,
+        settings: ServingSettings,
+        metrics: ServingMetrics,
+    ) -> None:
+        self.backbone = backbone
+        self.bank = bank
+        self.metrics = metrics
+        self._settings = settings
+        self._planning: Batcher[Job, RequestPlan] = Batcher(
+            planner.plan,
+            BatchQueue(settings.budget_chars, 0.0, settings.max_queue_chars, "characters"),
+            name="isogloss-planning",
+            observe=self._observe_planning,
+        )
+        self._scoring: Batcher[Reading, Probabilities] = Batcher(
+            partial(score_readings, backbone),
+            BatchQueue(settings.budget_tokens, settings.deadline_s, settings.max_queue_tokens),
+            name="isogloss-scoring",
+            observe=self._observe_scoring,
+        )
+
+    async def classify(self, request: ClassifyRequest) -> ClassifyResponse:
+        """Answer one request, all its inputs under one generation.
+
+        Raises:
+            IsoglossError: as the contract's table of errors says.
+        """
+        texts = check_texts(request.texts, self._settings)
+        self._scoring.check_room()
+        job = Job(request, texts, self.bank.current)
+        with self._scoring.expect():
+            (planned,) = await self._planning.submit([(job, sum(map(len, texts)))])
+        readings = [(plan.reading, plan.reading.tokens) for plan in planned.plans]
+        scores = await self._scoring.submit(readings)
+        return self._answer(job, planned, scores)
+
+    async def describe(self) -> ModelAnswer:
+        """Tell what the model is."""
+        backbone = self.backbone
+        return ModelAnswer(
+            name=backbone.model_id,
+            architecture=backbone.architecture,
+            revision=backbone.revision,
+            fingerprint=backbone.fingerprint,
+            hidden_size=backbone.hidden_size,
+            vocab_size=backbone.vocab_size,
+            max_text_tokens=backbone.max_text_tokens,
+            max_prompt_length=backbone.max_prompt_length,
+            device=str(backbone.device),
+            dtype=str(backbone.dtype).removeprefix("torch."),
+        )
+
+    def close(self) -> None:
+        """Stop; whoever still waits is told so. Idempotent; to be called on the event loop."""
+        self._planning.close()
+        self._scoring.close()
+
+    def _answer(
+        self, job: Job, planned: RequestPlan, scores: list[Probabilities]
+    ) -> ClassifyResponse:
+        top_k = job.request.top_k
+        self._count(planned)
+        return ClassifyResponse(
+            model=self.backbone.model_id,
+            task=planned.task,
+            generation=job.bank.generation,
+            results=[_result(*each, top_k) for each in zip(planned.plans, scores, strict=True)],
+        )
+
+    def _count(self, planned: RequestPlan) -> None:
+        for plan in planned.plans:
+            clade, prompt = plan.route.clade or "", plan.reading.prompt
+            self.metrics.texts.labels(planned.task, clade, plan.route.reason).inc()
+            self.metrics.prompt_texts.labels(prompt.name).inc()
+
+    def _observe_planning(self, batch: BatchStats) -> None:
+        self.metrics.stage_seconds.labels("plan").observe(batch.running_s)
+
+    def _observe_scoring(self, batch: BatchStats) -> None:
+        self.metrics.stage_seconds.labels("score").observe(batch.running_s)
+        self.metrics.queue_seconds.observe(batch.queued_s)
+        self.metrics.batch_tokens.observe(batch.cost)
+        self.metrics.batch_texts.observe(batch.rows)
+
+
+def _result(plan: Plan, probabilities: Probabilities, top_k: int | None) -> Result:
+    prompt = plan.reading.prompt
+    ranked = sorted(
+        zip(prompt.resident.labels, probabilities, strict=True),
+        key=lambda scored: -scored[1],
+    )
+    scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in ranked]
+    return Result(
+        label=scores[0].label,
+        score=scores[0].score,
+        scores=scores[:top_k],
+        language=plan.language,
+        route=plan.route,
+        prompt=PromptAnswer(name=prompt.name, version=prompt.version, digest=prompt.digest),
+        tokens=len(plan.reading.ids),
+        truncated=plan.truncated,
+    )

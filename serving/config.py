@@ -1,0 +1,79 @@
+"""Every setting of the server, parsed once at the edge and frozen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+ADMIN_TOKEN_VARIABLE = "ISOGLOSS_ADMIN_TOKEN"
+DEFAULT_MODEL = "pocket-bloom"
+DEFAULT_TASK = "topic"
+
+
+class ServingSettings(BaseModel):
+    """What one server does; `deploy/serve.yaml` and the command line both fill this in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
+    """Hub ids, folders or pocket names. The first answers requests that name no model."""
+    store: Path | None = None
+    """Folder of the prompt store; None is the user's own, seeded with the shipped prompts."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    detector: str = "isogloss"
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    """0 asks the system for a free port."""
+    replicas: int | None = Field(default=None, ge=1)
+    """Replicas of each model; None is one for each GPU, or one where there is none."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of one replica's matrix products on CPU; None is every core, shared evenly."""
+
+    budget_tokens: int = Field(default=4096, ge=1)
+    """Tokens (text and prompt) of one batch; a longer text makes a batch of its own."""
+    deadline_s: float = Field(default=0.003, ge=0)
+    """How long a batch may wait for texts that are known to be on their way."""
+    max_queue_tokens: int = Field(default=65_536, ge=1)
+    """Tokens that may wait; a request that finds more waiting is refused with 429."""
+
+    budget_chars: int = Field(default=16_384, ge=1)
+    """Characters that are detected and tokenized at a time."""
+    max_queue_chars: int = Field(default=1 << 20, ge=1)
+    """Characters that may wait for that before requests are refused with 429."""
+
+    max_inputs: int = Field(default=256, ge=1)
+    max_text_chars: int = Field(default=100_000, ge=1)
+    max_body_bytes: int = Field(default=8 << 20, ge=1)
+    max_prompt_bytes: int = Field(default=64 << 20, ge=1)
+
+    poll_interval_s: float = Field(default=0.1, gt=0)
+    """How often a replica asks the store whether there is a newer generation."""
+    swap_timeout_s: float = Field(default=10.0, gt=0)
+    """How long an admin request waits for every replica to serve its generation."""
+
+    @field_validator("models")
+    @classmethod
+    def _named_once(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({name for name in models if models.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is named twice; name each model once")
+        return models
+
+    @property
+    def default_model(self) -> str:
+        """The model that answers requests naming none."""
+        return self.models[0]
+
+
+def admin_token() -> SecretStr | None:
+    """The token that admin requests must carry; None switches the admin routes off.
+
+    Read from the environment of the process that checks it, so that it never travels through a
+    configuration file, an argument list or another process's memory.
+    """
+    token = os.environ.get(ADMIN_TOKEN_VARIABLE, "").strip()
+    return SecretStr(token) if token else None

@@ -1,0 +1,73 @@
+"""From settings to a classifier: what `isogloss classify` and every replica begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prompts.store import PromptStore, open_store
+from serving.classifier import Classifier
+from serving.config import ServingSettings
+from serving.detect import Detector
+from serving.live import LiveBank
+from serving.metrics import ServingMetrics
+from serving.planning import Planner
+from serving.scoring import ServingBackbone
+
+LoadBackbone = Callable[[str, ServingSettings], ServingBackbone]
+LoadDetector = Callable[[str], Detector]
+
+
+def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
+    """Load a frozen model, with the threads it may use.
+
+    Raises:
+        NotFound, InvalidInput, Unavailable: as `Backbone.load`.
+    """
+    import torch
+
+    from prompts.backbone import Backbone
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    return Backbone.load(model, device=settings.device, dtype=settings.dtype)
+
+
+def load_detector(name: str) -> Detector:
+    """Load a language detector by name."""
+    from serving import detect
+
+    return detect.load_detector(name)
+
+
+def open_prompts(settings: ServingSettings) -> PromptStore:
+    """Open the store that the settings name, or the user's own.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    return open_store(settings.store)
+
+
+def build_classifier(
+    settings: ServingSettings,
+    model: str | None = None,
+    *,
+    backbone: LoadBackbone = load_backbone,
+    detector: LoadDetector = load_detector,
+) -> Classifier:
+    """Load everything one model needs to answer.
+
+    Args:
+        settings: of the whole server.
+        model: which of its models; the default one if None.
+        backbone: how to load a model; tests have another way.
+        detector: how to load a language detector.
+
+    Raises:
+        IsoglossError: the model, the detector or the store cannot be loaded; the message says why.
+    """
+    metrics = ServingMetrics()
+    frozen = backbone(model or settings.default_model, settings)
+    bank = LiveBank(open_prompts(settings), frozen, metrics)
+    planner = Planner(frozen, detector(settings.detector))
+    return Classifier(frozen, planner, bank, settings, metrics)

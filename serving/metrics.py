@@ -1,0 +1,112 @@
+"""What the server counts. Names are stable: dashboards and alerts depend on them.
+
+Each replica counts in a registry of its own; `merge` joins the replicas' numbers into one page, so
+that `/metrics` says the same whichever replica answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class ServingMetrics:
+    """The counters of one replica."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "isogloss_requests",
+            "HTTP requests answered, by route, status and error type (empty: no error).",
+            ["route", "status", "error_type"],
+            registry=self.registry,
+        )
+        self.texts = Counter(
+            "isogloss_texts",
+            "Texts classified, by task, clade of the route and why it was taken.",
+            ["task", "clade", "reason"],
+            registry=self.registry,
+        )
+        self.prompt_texts = Counter(
+            "isogloss_prompt_texts",
+            "Texts classified, by the prompt that answered.",
+            ["prompt"],
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "isogloss_stage_seconds",
+            "Time of a batch in each stage: plan (detect, route, tokenize) and score.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.queue_seconds = Histogram(
+            "isogloss_queue_seconds",
+            "How long the oldest text of each batch waited.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_tokens = Histogram(
+            "isogloss_batch_tokens",
+            "Tokens of each batch, texts and prompts.",
+            buckets=_TOKENS,
+            registry=self.registry,
+        )
+        self.batch_texts = Histogram(
+            "isogloss_batch_texts", "Texts of each batch.", buckets=_TEXTS, registry=self.registry
+        )
+        self.generation = Gauge(
+            "isogloss_generation", "Generation of the prompt store in use.", registry=self.registry
+        )
+        self.prompts = Gauge(
+            "isogloss_prompts", "Prompts resident on the device.", registry=self.registry
+        )
+        self.swap_seconds = Histogram(
+            "isogloss_swap_seconds",
+            "Time to load a new generation aside and swap it in.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.swap_failures = Counter(
+            "isogloss_swap_failures",
+            "Generations that were refused or could not be read.",
+            registry=self.registry,
+        )
+
+    def snapshot(self) -> list[Metric]:
+        """All families and their samples, as values that may travel."""
+        return list(self.registry.collect())
+
+
+class _Page:
+    """What `generate_latest` takes: anything that collects."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Sequence[Metric]:
+        return self._families
+
+
+def merge(replicas: Mapping[tuple[str, str], Sequence[Metric]]) -> bytes:
+    """Prometheus text of all replicas, by (model, replica): both become labels of every sample."""
+    families: dict[str, Metric] = {}
+    for (model, replica), metrics in sorted(replicas.items()):
+        for metric in metrics:
+            family = families.setdefault(
+                metric.name, Metric(metric.name, metric.documentation, metric.type)
+            )
+            family.samples += [
+                sample._replace(labels={"model": model, "replica": replica, **sample.labels})
+                for sample in metric.samples
+                if isinstance(sample, Sample) and not sample.name.endswith("_created")
+            ]
+    return generate_latest(_Page(list(families.values())))

@@ -1,0 +1,133 @@
+"""Which language, which prompt, which tokens: all that is decided before the model runs.
+
+Texts of many requests are detected and tokenized together: both cost less by the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prompts.errors import InvalidInput, IsoglossError
+from prompts.languages import language as language_of
+from prompts.tokenizer import TokenizedText
+from serving.bank import PromptBank, ServedPrompt
+from serving.config import DEFAULT_TASK
+from serving.detect import Detection, Detector
+from serving.schemas import ClassifyRequest, LanguageAnswer, RouteAnswer
+from serving.scoring import Reading, ServingBackbone
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One request, with the generation it will be answered under."""
+
+    request: ClassifyRequest
+    texts: Sequence[str]
+    bank: PromptBank
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How one text will be answered."""
+
+    reading: Reading
+    language: LanguageAnswer
+    route: RouteAnswer
+    truncated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class RequestPlan:
+    """How a request will be answered, text by text."""
+
+    task: str
+    plans: list[Plan]
+
+
+class Planner:
+    """Plans requests for one model."""
+
+    def __init__(self, backbone: ServingBackbone, detector: Detector) -> None:
+        self._backbone = backbone
+        self._detector = detector
+
+    def plan(self, jobs: Sequence[Job]) -> list[RequestPlan | IsoglossError]:
+        """Plan every request, or say what is wrong with it; one's error is not another's."""
+        detected = iter(
+            self._detector.detect(
+                [text for job in jobs if job.request.language is None for text in job.texts]
+            )
+        )
+        tokenized = iter(
+            self._backbone.tokenizer.encode(
+                [text for job in jobs for text in job.texts], self._backbone.max_text_tokens
+            )
+        )
+        planned: list[RequestPlan | IsoglossError] = []
+        for job in jobs:
+            tokens = [next(tokenized) for _ in job.texts]
+            named = job.request.language
+            detections = [next(detected) for _ in job.texts] if named is None else None
+            try:
+                planned.append(_plan(job, tokens, detections))
+            except IsoglossError as error:
+                planned.append(error)
+        return planned
+
+
+def _plan(
+    job: Job, tokens: Sequence[TokenizedText], detections: Sequence[Detection] | None
+) -> RequestPlan:
+    override = _override(job)
+    task = override.resident.card.task if override else job.request.task or DEFAULT_TASK
+    found = detections or [Detection(language_of(job.request.language or ""), 1.0)] * len(tokens)
+    plans = []
+    for index, (text, detection) in enumerate(zip(tokens, found, strict=True)):
+        if not text.ids:
+            raise InvalidInput(
+                f"inputs[{index}]: this model has no tokens for the text; send other characters"
+            )
+        prompt, route = _route(job.bank, task, detection, override)
+        plans.append(
+            Plan(
+                reading=Reading(text.ids, prompt),
+                language=_language(detection, detected=detections is not None),
+                route=route,
+                truncated=text.truncated,
+            )
+        )
+    return RequestPlan(task, plans)
+
+
+def _override(job: Job) -> ServedPrompt | None:
+    """Find the prompt the request names; raises InvalidInput where it is for another task."""
+    reference, task = job.request.prompt, job.request.task
+    if reference is None:
+        return None
+    prompt = job.bank.find(reference)
+    own = prompt.resident.card.task
+    if task is not None and task != own:
+        raise InvalidInput(
+            f"prompt: {reference!r} is for task {own!r}, not {task!r}; leave out one of the two"
+        )
+    return prompt
+
+
+def _route(
+    bank: PromptBank, task: str, detection: Detection, override: ServedPrompt | None
+) -> tuple[ServedPrompt, RouteAnswer]:
+    lineage = detection.language.lineage
+    if override is not None:
+        return override, RouteAnswer(clade=None, lineage=lineage, reason="override")
+    prompt, route = bank.choose(task, lineage)
+    return prompt, RouteAnswer(clade=route.clade, lineage=lineage, reason=route.reason)
+
+
+def _language(detection: Detection, *, detected: bool) -> LanguageAnswer:
+    return LanguageAnswer(
+        code=detection.language.code,
+        name=detection.language.name,
+        confidence=round(float(detection.confidence), 6),
+        detected=detected,
+    )

@@ -1,0 +1,117 @@
+"""Who serves which generation: what replicas report, and who lags behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client.metrics_core import Metric
+
+from serving.live import LiveBank
+from serving.metrics import ServingMetrics
+
+REPORT_INTERVAL_S = 1.0
+"""A replica reports on every change, and at least this often."""
+REPORT_EXPIRES_S = 5.0
+"""A replica that has not reported for this long is taken for dead."""
+
+
+@dataclass(frozen=True)
+class ReplicaReport:
+    """What one replica of one model says about itself."""
+
+    replica: str
+    model: str
+    generation: int
+    problem: str | None
+    """Why it does not serve the store's newest generation, where it cannot."""
+    metrics: Sequence[Metric] = ()
+
+
+class Board(Protocol):
+    """Where replicas report; calls may block for a moment: keep them off the event loop."""
+
+    def report(self, report: ReplicaReport) -> None:
+        """Put a replica's newest report up."""
+
+    def leave(self, replica: str) -> None:
+        """Take down a replica that stops."""
+
+    def reports(self) -> list[ReplicaReport]:
+        """The newest report of every replica that is alive."""
+
+
+class LocalBoard:
+    """The board itself. In one process it is used as it is; across processes inside an actor."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._newest: dict[str, tuple[float, ReplicaReport]] = {}
+
+    def report(self, report: ReplicaReport) -> None:
+        """Put a replica's newest report up."""
+        with self._lock:
+            self._newest[report.replica] = (self._clock(), report)
+
+    def leave(self, replica: str) -> None:
+        """Take down a replica that stops."""
+        with self._lock:
+            self._newest.pop(replica, None)
+
+    def reports(self) -> list[ReplicaReport]:
+        """The newest report of every replica that is alive, by name."""
+        oldest_s = self._clock() - REPORT_EXPIRES_S
+        with self._lock:
+            self._newest = {name: put for name, put in self._newest.items() if put[0] >= oldest_s}
+            return [self._newest[name][1] for name in sorted(self._newest)]
+
+
+def lagging(reports: Sequence[ReplicaReport], generation: int) -> list[str]:
+    """Describe each replica that does not serve `generation` or a newer one yet."""
+    return [
+        f"replica {report.replica} of {report.model} serves generation {report.generation}"
+        + (f" ({report.problem})" if report.problem else "")
+        for report in reports
+        if report.generation < generation
+    ]
+
+
+class Lookout:
+    """Keeps one replica's bank as new as the store, and its report on the board."""
+
+    def __init__(
+        self, replica: str, model: str, live: LiveBank, metrics: ServingMetrics, board: Board
+    ) -> None:
+        self.replica = replica
+        self.model = model
+        self.board = board
+        self._live = live
+        self._metrics = metrics
+        self._reported: tuple[int, str | None, float] | None = None
+
+    def look(self) -> None:
+        """Take the store's newest generation, and report it or, now and then, being alive."""
+        self._live.refresh()
+        now_s = time.monotonic()
+        state = (self._live.generation, self._live.problem)
+        if (
+            self._reported is None
+            or self._reported[:2] != state
+            or now_s - self._reported[2] >= REPORT_INTERVAL_S
+        ):
+            self.board.report(self.report())
+            self._reported = (*state, now_s)
+
+    def report(self) -> ReplicaReport:
+        """What this replica says about itself now."""
+        return ReplicaReport(
+            replica=self.replica,
+            model=self.model,
+            generation=self._live.generation,
+            problem=self._live.problem,
+            metrics=self._metrics.snapshot(),
+        )

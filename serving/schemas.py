@@ -1,0 +1,284 @@
+"""What crosses the HTTP boundary, field for field as in the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
+
+from prompts.errors import InvalidInput, MalformedInput
+from prompts.routes import RouteTable
+from prompts.soft_prompt import PromptCard
+
+Body = TypeVar("Body", bound=BaseModel)
+
+_SHOWN_CHARS = 60
+_EXAMPLE_REQUEST: JsonDict = {"inputs": "Le match s'est terminé sur un score nul.", "top_k": 3}
+
+
+class ClassifyRequest(BaseModel):
+    """One or many texts, and how to answer them. Unknown fields are refused: typos must show."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [_EXAMPLE_REQUEST]}
+    )
+
+    inputs: str | list[str] = Field(description="A text, or a list of 1 to 256 texts.")
+    model: str | None = Field(default=None, description="A served model; null is the default one.")
+    task: str | None = Field(default=None, description="A label set by name; null is `topic`.")
+    language: str | None = Field(
+        default=None, description="Code such as `fra_Latn`: overrides detection for every input."
+    )
+    prompt: str | None = Field(
+        default=None, description="`name` or `name@version`: overrides routing for every input."
+    )
+    top_k: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many labels `scores` lists, best first; null is all."
+    )
+
+    @property
+    def texts(self) -> list[str]:
+        """The inputs as a list, in order."""
+        return [self.inputs] if isinstance(self.inputs, str) else self.inputs
+
+
+class LabelScore(BaseModel):
+    """A label and its probability among the task's labels."""
+
+    label: str
+    score: float
+
+
+class LanguageAnswer(BaseModel):
+    """The language an input was routed by; `detected` is false where the request named it."""
+
+    code: str
+    name: str
+    confidence: float
+    detected: bool
+
+
+class RouteAnswer(BaseModel):
+    """Why an input got its prompt. `clade` is the language family that the route matched."""
+
+    clade: str | None
+    lineage: tuple[str, ...]
+    reason: Literal["clade", "universal", "override"]
+
+
+class PromptAnswer(BaseModel):
+    """The very prompt that produced the scores."""
+
+    name: str
+    version: int
+    digest: str
+
+
+class Result(BaseModel):
+    """The answer to one input."""
+
+    label: str
+    score: float
+    scores: list[LabelScore]
+    language: LanguageAnswer
+    route: RouteAnswer
+    prompt: PromptAnswer
+    tokens: int
+    truncated: bool
+
+
+class ClassifyResponse(BaseModel):
+    """Results in the order of the inputs, all of one generation of the prompt store."""
+
+    model: str
+    task: str
+    generation: int
+    results: list[Result]
+
+
+class ErrorBody(BaseModel):
+    """Every error's body: one sentence a person can act on, and a word a program can."""
+
+    error: str
+    error_type: Literal[
+        "validation",
+        "unauthorized",
+        "not_found",
+        "too_large",
+        "overloaded",
+        "unavailable",
+        "internal",
+    ]
+
+
+class ModelAnswer(BaseModel):
+    """One served model."""
+
+    name: str
+    architecture: str
+    revision: str | None
+    fingerprint: str
+    hidden_size: int
+    vocab_size: int
+    max_text_tokens: int
+    max_prompt_length: int
+    device: str
+    dtype: str
+
+    @property
+    def model_id(self) -> str:
+        """The name, as `SoftPrompt.check_fits` asks for it."""
+        return self.name
+
+
+class ModelsAnswer(BaseModel):
+    """The served models, and which of them answers requests that name none."""
+
+    default: str
+    models: list[ModelAnswer]
+
+
+class PromptDetails(BaseModel):
+    """One version of a prompt; `card` is null where its file cannot be read, `problem` says why."""
+
+    name: str
+    version: int
+    digest: str
+    published_at: datetime
+    versions: list[int]
+    length: int | None
+    card: PromptCard | None
+    problem: str | None = None
+
+
+class PromptsAnswer(BaseModel):
+    """The current prompts of the served models."""
+
+    generation: int
+    prompts: list[PromptDetails]
+
+
+class LanguageRow(BaseModel):
+    """One language: `lineage` runs from the root of the Glottolog tree."""
+
+    code: str
+    iso639_3: str
+    name: str
+    script: str
+    lineage: tuple[str, ...]
+    in_bloom: bool
+    in_xglm: bool
+
+
+class LanguagesAnswer(BaseModel):
+    """The languages a request may name."""
+
+    languages: list[LanguageRow]
+
+
+class ReplicaAnswer(BaseModel):
+    """What one replica serves; `problem` is why it is not the store's newest generation."""
+
+    replica: str
+    model: str
+    generation: int
+    problem: str | None
+
+
+class ReadyAnswer(BaseModel):
+    """Whether every served model has a live replica."""
+
+    ready: bool
+    generation: int
+    replicas: list[ReplicaAnswer]
+
+
+class RoutesAnswer(BaseModel):
+    """The route tables of the served models."""
+
+    generation: int
+    routes: list[RouteTable]
+
+
+class RoutesRequest(BaseModel):
+    """Route tables to publish, in the shape that `GET /v1/routes` answers with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    routes: list[RouteTable] = Field(min_length=1)
+    generation: int | None = Field(default=None, description="Ignored; as in the answer.")
+
+
+class RollbackRequest(BaseModel):
+    """The generation whose content should come back; null is the one before the current."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    to: Annotated[int, Field(ge=1)] | None = None
+
+
+class SwapAnswer(BaseModel):
+    """A change that every replica serves by now."""
+
+    generation: int
+    prompt: PromptAnswer | None = None
+
+
+def parse(model: type[Body], body: bytes) -> Body:
+    """JSON bytes -> a validated request.
+
+    Raises:
+        MalformedInput: the bytes are not JSON or not UTF-8.
+        InvalidInput: a field is missing, unknown or has a value of the wrong kind.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as invalid:
+        if invalid.errors(include_url=False)[0]["type"] == "json_invalid":
+            raise _not_json(body, invalid) from None
+        raise explain(invalid, model) from None
+
+
+def explain(invalid: ValidationError, model: type[BaseModel]) -> InvalidInput:
+    """A validation error as one sentence naming the field, the value and the remedy."""
+    # Of a union's complaints the deepest one is about the branch that was meant.
+    problem = max(invalid.errors(include_url=False), key=lambda each: len(each["loc"]))
+    kind, message = problem["type"], problem["msg"]
+    path = [str(part) for part in problem["loc"] if part not in ("str", "list[str]")]
+    field = ".".join(path) or "body"
+    if kind == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        return InvalidInput(f"{field}: unknown field; the fields are {known}")
+    if kind == "missing":
+        return InvalidInput(f"{field}: required but missing; add it to the JSON object")
+    reason = message[:1].lower() + message[1:]
+    return InvalidInput(f"{field}: {reason}, not {_shown(problem['input'])}{_remedy(path, model)}")
+
+
+def _not_json(body: bytes, invalid: ValidationError) -> InvalidInput:
+    """Tell malformed JSON from well-formed JSON whose text is not Unicode."""
+    try:
+        json.loads(body)
+    except ValueError:
+        reason = invalid.errors(include_url=False)[0]["msg"].removeprefix("Invalid JSON: ")
+        return MalformedInput(f"body: not valid JSON in UTF-8 ({reason}); send a JSON object")
+    return InvalidInput(
+        "body: it has a lone surrogate (a \\ud800 to \\udfff escape without its other half); "
+        "send whole characters"
+    )
+
+
+def _remedy(path: Sequence[str], model: type[BaseModel]) -> str:
+    known = model.model_fields.get(path[0]) if path else None
+    if known is None or not known.description:
+        return ""
+    return f"; it is {known.description[:1].lower()}{known.description[1:].rstrip('.')}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."

@@ -1,0 +1,188 @@
+"""A model without weights, whose scores are a known function of the text and of the prompt.
+
+The hidden state that a text of T tokens leaves under a prompt is (T, sum of the prompt), so every
+answer tells which text and which prompt it was made of: order and routing are asserted exactly.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from prompts.languages import Language, language
+from prompts.routes import RouteTable
+from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
+from prompts.store import PromptStore
+from prompts.tokenizer import TokenizedText
+from prompts.verbalizer import LabelToken
+from serving.classifier import Classifier
+from serving.config import ServingSettings
+from serving.detect import Detection
+from serving.engine import build_classifier
+
+HIDDEN_SIZE = 2
+TOPICS = ("sports", "travel", "politics")
+MODEL = "fake-bloom"
+
+
+class FakeTokenizer:
+    """One token a character; ids are code points modulo the vocabulary."""
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
+        return [
+            TokenizedText(
+                tuple(ord(letter) % FakeBackbone.vocab_size for letter in text[:max_tokens]),
+                len(text) > max_tokens,
+            )
+            for text in texts
+        ]
+
+
+class FakeBackbone:
+    """Stands in for `prompts.backbone.Backbone` in serving."""
+
+    hidden_size = HIDDEN_SIZE
+    vocab_size = 1000
+    max_text_tokens = 400
+    max_prompt_length = 50
+    revision = None
+    architecture: Literal["bloom"] = "bloom"
+    device = torch.device("cpu")
+    dtype = torch.float32
+
+    def __init__(self, model_id: str = MODEL) -> None:
+        self.model_id = model_id
+        self.fingerprint = f"sha256:{model_id}"
+        self.tokenizer = FakeTokenizer()
+        self.batches: list[list[int]] = []  # tokens of each text, batch by batch
+        self.failure: Exception | None = None
+        self.gate = threading.Event()  # closed by a test that wants batches to wait
+        self.gate.set()
+
+    def read_suffixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        self.gate.wait()
+        self.batches.append([len(text) for text in texts])
+        if self.failure is not None:
+            raise self.failure
+        return _states(texts, prompts)
+
+    def read_prefixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        return -_states(texts, prompts)
+
+    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
+        return torch.tensor([[0.001 * token, 0.1 * token] for token in token_ids])
+
+
+def _states(texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]) -> Tensor:
+    return torch.stack(
+        [
+            torch.tensor([float(len(text)), float(prompt.sum())])
+            for text, own in zip(texts, prompts, strict=True)
+            for prompt in own
+        ]
+    )
+
+
+def expected_scores(text: str, prompt: SoftPrompt) -> dict[str, float]:
+    """What FakeBackbone must answer for a text under a prompt: label -> probability."""
+    sign = 1.0 if prompt.card.position == "suffix" else -1.0
+    tokens = min(len(text), FakeBackbone.max_text_tokens)
+    state = sign * torch.tensor([float(tokens), float(prompt.vectors.sum())])
+    rows = FakeBackbone().label_rows([label.token_id for label in prompt.card.labels])
+    probabilities = (rows @ state).softmax(-1).tolist()
+    names = [label.label for label in prompt.card.labels]
+    return dict(zip(names, probabilities, strict=True))
+
+
+class FakeDetector:
+    """A text's language is the code it begins with, as in "fra_Latn: bonjour"; else English."""
+
+    def detect(self, texts: Sequence[str]) -> list[Detection]:
+        return [Detection(_language_named_in(text), 0.75) for text in texts]
+
+
+def _language_named_in(text: str) -> Language:
+    code = text.partition(":")[0]
+    return language(code) if len(code) == 8 and code[3] == "_" else language("eng_Latn")
+
+
+def soft_prompt(
+    value: float,
+    *,
+    model: str = MODEL,
+    task: str = "topic",
+    labels: Sequence[str] = TOPICS,
+    length: int = 2,
+    position: Literal["suffix", "prefix"] = "suffix",
+) -> SoftPrompt:
+    """A prompt for a FakeBackbone whose vectors sum to `value`."""
+    vectors = torch.zeros(length, HIDDEN_SIZE)
+    vectors[0, 0] = value
+    card = PromptCard(
+        model=ModelRef(id=model, fingerprint=f"sha256:{model}"),
+        position=position,
+        kind="plain",
+        task=task,
+        labels=tuple(
+            LabelToken(label=label, word=label, token=f" {label}", token_id=10 * (place + 1))
+            for place, label in enumerate(labels)
+        ),
+        training={},
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return SoftPrompt(card=card, vectors=vectors)
+
+
+def route_table(
+    universal: str,
+    clades: Mapping[str, str] | None = None,
+    *,
+    model: str = MODEL,
+    task: str = "topic",
+) -> RouteTable:
+    """Routes for a FakeBackbone."""
+    return RouteTable(
+        model=ModelRef(id=model, fingerprint=f"sha256:{model}"),
+        task=task,
+        universal=universal,
+        clades=dict(clades or {}),
+    )
+
+
+def fake_store(folder: Path) -> PromptStore:
+    """A store with three prompts: everywhere (1.0), for Romance (2.0), for Atlantic-Congo (3.0)."""
+    store = PromptStore.open(folder, create=True)
+    store.publish(
+        {
+            "everywhere": soft_prompt(1.0),
+            "romance": soft_prompt(2.0, length=5),
+            "congo": soft_prompt(3.0),
+        },
+        [route_table("everywhere", {"Romance": "romance", "Atlantic-Congo": "congo"})],
+    )
+    return store
+
+
+def fake_settings(store: Path, **changes: object) -> ServingSettings:
+    """Settings of a server that runs FakeBackbone on a store."""
+    return ServingSettings.model_validate({"models": (MODEL,), "store": store, **changes})
+
+
+def fake_classifier(settings: ServingSettings, model: str | None = None) -> Classifier:
+    """A classifier without weights; importable, so that a replica can build one too."""
+    return build_classifier(
+        settings,
+        model,
+        backbone=lambda name, _: FakeBackbone(name),
+        detector=lambda _: FakeDetector(),
+    )
