@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from prompts.errors import InvalidInput, NotFound, Unavailable
+from prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
 from prompts.tokenizer import Tokenizer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -80,9 +80,12 @@ def load_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
             raise InvalidInput(
                 f"model {model!r} is a {config.model_type!r}; supported are BLOOM and XGLM"
             )
-        loaded = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype="auto", weights_only=True
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision, dtype="auto", weights_only=True, output_loading_info=True
         )
+        # transformers fills what a checkpoint lacks with random numbers; we do not serve those.
+        if lost := sorted(report["missing_keys"]):
+            raise NotFound(f"model {model!r}: its weights lack {', '.join(lost[:3])}")
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
     loaded.eval().requires_grad_(False)
     return Checkpoint(loaded, Tokenizer(tokenizer), getattr(config, "_commit_hash", None))
@@ -116,6 +119,8 @@ def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
 def _readable_errors(model: str) -> Iterator[None]:
     try:
         yield
+    except IsoglossError:
+        raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         if "couldn't connect" in reason.lower() or "offline" in reason.lower():
@@ -126,8 +131,6 @@ def _readable_errors(model: str) -> Iterator[None]:
         raise NotFound(f"model {model!r} cannot be loaded: {reason}") from error
     except Exception as error:  # unpickling and safetensors errors share no public base class
         reason = " ".join(str(error).split())[:300]
-        if isinstance(error, InvalidInput | NotFound):
-            raise
         raise NotFound(f"model {model!r}: its weights were refused: {reason}") from error
 
 

@@ -1,0 +1,44 @@
+"""The `isogloss` command: every package's commands under one name.
+
+Each package registers its own in `<package>/commands.py`; heavy libraries are imported only by the
+command that needs them, so `isogloss --help` answers at once.
+"""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from deploy.bench import commands as bench
+from prompts import commands as prompts
+from serving import commands as serving
+from training import commands as training
+
+app = typer.Typer(
+    name="isogloss",
+    help="Language-tailored soft prompts: train them, route them by language family, serve them.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+for package in (serving, training, prompts, bench):
+    package.register(app)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"isogloss {version('isogloss')}")
+        raise typer.Exit
+
+
+@app.callback()
+def isogloss(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Language-tailored soft prompts: train them, route them by language family, serve them."""
+
+
+def main() -> None:
+    """Entry point of the `isogloss` command."""
+    app()

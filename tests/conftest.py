@@ -1,0 +1,33 @@
+"""What every test shares: the data beside the project where it is there, and quiet libraries."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before any library reads them: no network, no telemetry, no thread pools fighting over two cores.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test process per core, see pyproject.toml
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def sib200() -> Path:
+    """SIB-200 in the folder layout; the test is skipped where it is not beside the project."""
+    folder = SHARED / "data" / "sib200"
+    if not folder.is_dir():
+        pytest.skip("SIB-200 is not beside the project (../shared/data/sib200)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def paper_languages() -> Path:
+    """The paper's 52 languages as CSV; the test is skipped where it is not beside the project."""
+    file = SHARED / "paper" / "languages.csv"
+    if not file.is_file():
+        pytest.skip("the paper's language list is not beside the project (../shared/paper)")
+    return file

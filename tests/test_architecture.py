@@ -1,0 +1,68 @@
+"""The arrows of the house: who may import whom, and no circles between modules."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "prompts": {"prompts"},
+    "training": {"prompts", "training"},
+    "serving": {"prompts", "serving"},
+    "deploy": {"prompts", "training", "serving", "deploy"},
+}
+# Libraries that only some files may touch, so that the rest stays quick to import and to test.
+ONLY_IN = {
+    "ray": ("serving/app.py", "serving/launch.py", "deploy/bench/"),
+    "transformers": (
+        "prompts/loading.py",
+        "prompts/full_size.py",
+        "training/pocket/",
+        "deploy/bench/",
+    ),
+    "lang2vec": ("training/build_languages.py",),
+    "peft": ("deploy/bench/",),
+}
+SOURCES = sorted(path for name in ALLOWED for path in (ROOT / name).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module imported anywhere in a file, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_run_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    ours = {name.split(".")[0] for name in imports(path)} & set(ALLOWED)
+    assert ours <= ALLOWED[package], f"{path} may import only {sorted(ALLOWED[package])}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_heavy_libraries_keep_to_their_rooms(path: Path) -> None:
+    place = path.relative_to(ROOT).as_posix()
+    for library in {name.split(".")[0] for name in imports(path)} & set(ONLY_IN):
+        assert place.startswith(ONLY_IN[library]), f"{place} imports {library}"
+
+
+def test_no_circles_between_modules() -> None:
+    modules = {module_name(path) for path in SOURCES}
+    graph = {module_name(path): imports(path) & modules - {module_name(path)} for path in SOURCES}
+    # `from package import module` names the package too; its __init__ imports nothing back.
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
