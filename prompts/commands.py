@@ -1,0 +1,113 @@
+"""`isogloss prompts`: look into a prompt store and change it.
+
+Heavy imports wait until a command runs, so that `isogloss --help` is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prompts.command_options import AsJson, Note, Reference, Routes, Store
+from prompts.console import ReportingGroup, print_json, print_table
+from prompts.errors import InvalidInput
+from prompts.peft_commands import export_peft, import_peft
+
+app = typer.Typer(
+    cls=ReportingGroup,
+    no_args_is_help=True,
+    help="Look into a prompt store and change it: list, show, publish, roll back, PEFT in and out.",
+)
+
+
+def register(isogloss: typer.Typer) -> None:
+    """Add the commands of this package to the command line."""
+    isogloss.add_typer(app, name="prompts")
+
+
+@app.command("list")
+def list_prompts(
+    store: Store = None,
+    history: Annotated[bool, typer.Option("--history", help="List generations instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the prompts of a store and where they are routed, or its generations."""
+    from prompts import listing, tables
+    from prompts.store import open_store
+
+    opened = open_store(store)
+    answer = listing.history(opened) if history else listing.listing(opened, opened.state())
+    if as_json:
+        print_json(answer)
+        return
+    print_table(tables.generations(answer) if history else tables.prompts(answer))
+
+
+@app.command()
+def show(reference: Reference, store: Store = None, as_json: AsJson = False) -> None:
+    """Show one prompt: its card, versions and routes."""
+    from prompts import listing, tables
+    from prompts.store import open_store
+
+    opened = open_store(store)
+    answer = listing.details(opened, opened.state(), reference)
+    if as_json:
+        print_json(answer)
+        return
+    print_table(tables.details(answer))
+
+
+@app.command()
+def publish(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Prompt files.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of a single file's prompt; by default the file's.")
+    ] = None,
+    route: Routes = None,
+    note: Note = "",
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish prompt files as one new generation: all of them or none."""
+    from prompts import publishing, tables
+    from prompts.soft_prompt import SoftPrompt
+    from prompts.store import open_store
+
+    if len(files) > 1 and (name or route):
+        raise InvalidInput("--name and --route are for a single file: publish the files one by one")
+    names = [name or publishing.name_from(file) for file in files]
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"two files would be published as one name, of {sorted(names)}")
+    prompts = {name: SoftPrompt.load(file) for name, file in zip(names, files, strict=True)}
+    answer = publishing.publish(open_store(store, create=True), prompts, route or [], note)
+    if as_json:
+        print_json(answer)
+        return
+    print_table(tables.published(answer))
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        int | None, typer.Option(min=1, help="Generation; by default the content before this one.")
+    ] = None,
+    note: Note = "",
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back an earlier generation's prompts and routes, as a new generation."""
+    from prompts.store import open_store
+
+    opened = open_store(store)
+    state = opened.rollback(to, note)
+    if as_json:
+        answer = {"generation": state.generation, "restores": state.restores}
+        print_json({"store": str(opened.root), **answer})
+    else:
+        print(f"generation {state.generation} restores the content of {state.restores}")
+
+
+app.command("import-peft")(import_peft)
+app.command("export-peft")(export_peft)

@@ -1,0 +1,94 @@
+"""What `isogloss prompts` shows of a store, as plain values in the words of the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompts.errors import IsoglossError
+from prompts.store import PromptStore, StoreState
+
+
+def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, Any]:
+    """Return one prompt's name, version, card and routes.
+
+    A prompt whose file cannot be read has `card` null, and `problem` says why.
+
+    Raises:
+        InvalidInput: the reference is malformed.
+        NotFound: there is no such prompt.
+    """
+    name, number, digest = state.resolve(reference)
+    entry = state.prompts[name]
+    found: dict[str, Any] = {"length": None, "hidden_size": None, "card": None, "problem": None}
+    try:
+        prompt = store.read(digest)
+        found["length"], found["hidden_size"] = prompt.length, prompt.hidden_size
+        found["card"] = prompt.card.model_dump(mode="json")
+    except IsoglossError as error:
+        found["problem"] = str(error)
+    return {
+        "name": name,
+        "version": number,
+        "digest": digest,
+        "published_at": entry.versions[number - 1].published_at.isoformat(),
+        "current": entry.current,
+        "versions": [version.version for version in entry.versions],
+        "routes": routes_to(state, digest),
+        **found,
+    }
+
+
+def routes_to(state: StoreState, digest: str) -> list[dict[str, str]]:
+    """Return every route that chooses this content: model, task and clade ("universal" is one)."""
+    return [
+        {"model": table.model.id, "task": table.task, "clade": clade}
+        for table in state.routes
+        for clade, reference in {"universal": table.universal, **table.clades}.items()
+        if state.resolve(reference)[2] == digest
+    ]
+
+
+def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
+    """Return the current version of every prompt, and the route tables."""
+    return {
+        "store": str(store.root),
+        "generation": state.generation,
+        "prompts": [
+            details(store, state, reference)
+            for name, entry in sorted(state.prompts.items())
+            # A name that a rollback left without a current version is shown by its newest.
+            for reference in [name if entry.current else f"{name}@{len(entry.versions)}"]
+        ],
+        "routes": [table.model_dump(mode="json") for table in state.routes],
+    }
+
+
+def history(store: PromptStore) -> dict[str, Any]:
+    """Return every generation, newest first: when, why, and what was current."""
+    return {
+        "store": str(store.root),
+        "generations": [
+            {
+                "generation": state.generation,
+                "published_at": state.published_at.isoformat() if state.published_at else None,
+                "note": state.note,
+                "restores": state.restores,
+                "current": {name: entry.current for name, entry in sorted(state.prompts.items())},
+            }
+            for state in store.history()
+        ],
+    }
+
+
+def changed(store: PromptStore, before: int, state: StoreState, names: list[str]) -> dict[str, Any]:
+    """Return what a publish did: the generation, and each name's version and digest."""
+    resolved = [state.resolve(name) for name in names]
+    return {
+        "store": str(store.root),
+        "generation": state.generation,
+        "changed": state.generation != before,
+        "prompts": [
+            {"name": name, "version": version, "digest": digest}
+            for name, version, digest in resolved
+        ],
+    }

@@ -1,0 +1,123 @@
+"""`isogloss prompts import-peft` and `export-peft`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prompts.command_options import AsJson, Note, Reference, Routes, Store
+from prompts.console import print_json, print_table
+from prompts.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from prompts.backbone import Backbone
+    from prompts.verbalizer import LabelToken
+
+
+def import_peft(
+    folder: Annotated[Path, typer.Argument(help="Folder that PEFT's save_pretrained wrote.")],
+    model: Annotated[
+        str, typer.Option(help="The model it was trained for: hub id, folder or pocket model.")
+    ],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Label, in order; repeatable. By default those of the store's routes."),
+    ] = None,
+    word: Annotated[
+        list[str] | None, typer.Option(help="LABEL=WORD: the word that stands for a label.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="Task by name.")] = "topic",
+    name: Annotated[str | None, typer.Option(help="Name; by default the folder's.")] = None,
+    route: Routes = None,
+    note: Note = "",
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a PEFT prompt tuning adapter; its prompt stays *before* the text (`prefix`)."""
+    from prompts import publishing, tables
+    from prompts.backbone import Backbone
+    from prompts.card import ModelRef
+    from prompts.peft import import_adapter, read_config
+    from prompts.store import open_store
+
+    name = name or publishing.name_from(folder)
+    words = parse_words(word or [])
+    read_config(folder)  # a wrong folder is refused before a model is loaded
+    backbone = Backbone.load(model, device="cpu")
+    ref = ModelRef(id=model, revision=backbone.revision, fingerprint=backbone.fingerprint)
+    prompt = import_adapter(
+        folder,
+        model=ref,
+        hidden_size=backbone.hidden_size,
+        task=task,
+        labels=_labels(label or [], words, backbone, task, store),
+    )
+    prompt.check_fits(backbone)
+    answer = publishing.publish(open_store(store, create=True), {name: prompt}, route or [], note)
+    if as_json:
+        print_json(answer)
+        return
+    print_table(tables.published(answer))
+
+
+def export_peft(
+    reference: Reference,
+    out: Annotated[Path, typer.Option(help="New folder for the adapter.")],
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a `prefix` prompt as a folder that PEFT's PeftModel.from_pretrained loads."""
+    from prompts.peft import export_adapter
+    from prompts.store import open_store
+
+    opened = open_store(store)
+    name, version, digest = opened.state().resolve(reference)
+    export_adapter(opened.read(digest), out)
+    if as_json:
+        print_json({"name": name, "version": version, "digest": digest, "folder": str(out)})
+    else:
+        print(f"{name}@{version} is in {out}")
+
+
+def parse_words(pairs: Sequence[str]) -> dict[str, str]:
+    """Read LABEL=WORD pairs.
+
+    Raises:
+        InvalidInput: one is something else.
+    """
+    words = {}
+    for pair in pairs:
+        label, equals, word = pair.partition("=")
+        if not (label and equals and word):
+            raise InvalidInput(f"--word {pair!r} must be LABEL=WORD")
+        words[label] = word
+    return words
+
+
+def _labels(
+    labels: Sequence[str],
+    words: Mapping[str, str],
+    backbone: Backbone,
+    task: str,
+    store: Path | None,
+) -> tuple[LabelToken, ...]:
+    """Return the labels a person gave, or those of the store's prompts for this model and task."""
+    from prompts.store import is_store, open_store
+    from prompts.verbalizer import verbalize
+
+    if labels:
+        return verbalize(labels, backbone.tokenizer, words)
+    if words:
+        raise InvalidInput("--word needs --label: give every label of the task, in order")
+    if store is None or is_store(store):
+        opened = open_store(store)
+        state = opened.state()
+        if table := state.routes_for(backbone.fingerprint, task):
+            return opened.read(state.resolve(table.universal)[2]).card.labels
+    raise InvalidInput(
+        f"give the labels of task {task!r} with --label: the store has no routes of "
+        f"{backbone.model_id} to take them from"
+    )

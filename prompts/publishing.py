@@ -1,0 +1,76 @@
+"""From prompts and the clades they are for to a generation of a store, and what to say of it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompts.errors import InvalidInput
+from prompts.languages import languages
+from prompts.listing import changed
+from prompts.routes import RouteTable
+from prompts.soft_prompt import SoftPrompt
+from prompts.store import PromptStore, StoreState
+
+
+def name_from(path: Path) -> str:
+    """Make a prompt's name of a file's: lower case, "-" for what a name cannot hold.
+
+    Raises:
+        InvalidInput: nothing is left.
+    """
+    stem = path.name.removesuffix(".safetensors").lower()
+    name = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64].rstrip("-._")
+    if not name:
+        raise InvalidInput(f"no prompt name can be made of {path.name!r}; give --name")
+    return name
+
+
+def publish(
+    store: PromptStore, prompts: Mapping[str, SoftPrompt], clades: Sequence[str], note: str
+) -> dict[str, Any]:
+    """Publish prompts, route the clades (if any) to them, and return what changed.
+
+    The routes are made from the state they are published on top of, so that nobody's are lost.
+
+    Raises:
+        InvalidInput: a clade is in no language's lineage, or the first routes of a model and task
+            lack the universal prompt.
+        InvalidPrompt: a prompt does not fit its route table.
+        StoreError: the store cannot be read or written.
+    """
+
+    def routes(state: StoreState) -> list[RouteTable]:
+        return [_routed(state, name, p, clades) for name, p in prompts.items()] if clades else []
+
+    _check_clades(clades)
+    before = store.latest()
+    return changed(store, before, store.publish(prompts, routes, note), list(prompts))
+
+
+def _check_clades(clades: Sequence[str]) -> None:
+    """Require clades that some language has: a misspelt one would never match."""
+    known = {clade for language in languages().values() for clade in language.lineage}
+    for clade in clades:
+        if clade not in known | {"universal"}:
+            close = difflib.get_close_matches(clade, known) or ["universal"]
+            raise InvalidInput(
+                f"--route {clade!r}: no language has this clade; did you mean {', '.join(close)}?"
+            )
+
+
+def _routed(state: StoreState, name: str, prompt: SoftPrompt, clades: Sequence[str]) -> RouteTable:
+    """Return the route table of the prompt's model and task, with these clades routed to it."""
+    card = prompt.card
+    table = state.routes_for(card.model.fingerprint, card.task)
+    if table is None:
+        if "universal" not in clades:
+            raise InvalidInput(
+                f"there is no route table for {card.model.id} and task {card.task!r} yet, and it "
+                "needs a universal prompt: publish one with --route universal first"
+            )
+        table = RouteTable(model=card.model, task=card.task, universal=name)
+    return table.with_routes(name, clades)

@@ -1,0 +1,101 @@
+"""The same answers as `prompts.listing` gives, as tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+_NESTED = ("model", "labels", "training")
+_DIGEST_CHARS = len("sha256:") + 12
+
+
+def prompts(answer: Mapping[str, Any]) -> Group:
+    """One row per prompt."""
+    title = f"{answer['store']}, generation {answer['generation']}"
+    columns = ["name", "version", "model", "task", "position", "kind", "length", "dev", "routes"]
+    table = _table([*columns, "digest"])
+    for prompt in answer["prompts"]:
+        table.add_row(*map(escape, [prompt["name"], _version(prompt), *_facts(prompt)]))
+    return Group(_title(title), table)
+
+
+def details(prompt: Mapping[str, Any]) -> Group:
+    """One prompt, a row per fact."""
+    table = _table(["", ""], header=False)
+    card = prompt["card"] or {}
+    facts = {key: value for key, value in prompt.items() if key not in ("card", "routes")}
+    facts["routes"] = ", ".join(route["clade"] for route in prompt["routes"]) or "none"
+    facts.update({key: value for key, value in card.items() if key not in _NESTED})
+    facts["labels"] = ", ".join(f"{one['label']} ({one['word']})" for one in card.get("labels", ()))
+    for group in ("model", "training"):
+        facts.update(
+            {f"{group}.{key}": _short(value) for key, value in card.get(group, {}).items()}
+        )
+    for key, value in facts.items():
+        if value is not None:
+            table.add_row(escape(key), escape(str(value)))
+    return Group(_title(f"{prompt['name']}@{prompt['version']}"), table)
+
+
+def generations(answer: Mapping[str, Any]) -> Group:
+    """One row per generation, newest first."""
+    table = _table(["generation", "published", "note", "restores", "current"])
+    for one in answer["generations"]:
+        current = ", ".join(f"{name}@{number}" for name, number in one["current"].items() if number)
+        table.add_row(
+            str(one["generation"]),
+            one["published_at"],
+            escape(one["note"]),
+            str(one["restores"] or ""),
+            escape(current),
+        )
+    return Group(_title(answer["store"]), table)
+
+
+def published(answer: Mapping[str, Any]) -> Group:
+    """What a publish did."""
+    done = "" if answer["changed"] else " (nothing changed)"
+    title = f"{answer['store']}, generation {answer['generation']}{done}"
+    table = _table(["name", "version", "digest"])
+    for prompt in answer["prompts"]:
+        table.add_row(prompt["name"], str(prompt["version"]), prompt["digest"])
+    return Group(_title(title), table)
+
+
+def _short(value: Any) -> Any:
+    """Return a plain value, or how much there is of a nested one (a run's history is long)."""
+    return f"{len(value)} entries, see --json" if isinstance(value, list | dict) else value
+
+
+def _version(prompt: Mapping[str, Any]) -> str:
+    newest = max(prompt["versions"])
+    known = "" if newest == prompt["version"] else f" of {newest}"
+    return f"{prompt['version']}{known}" if prompt["current"] else f"(withdrawn {newest})"
+
+
+def _facts(prompt: Mapping[str, Any]) -> list[str]:
+    routes = ", ".join(route["clade"] for route in prompt["routes"])
+    digest = prompt["digest"][:_DIGEST_CHARS]
+    card = prompt["card"]
+    if card is None:
+        return [prompt["problem"], "", "", "", "", "", routes, digest]
+    dev = "" if card["dev_accuracy"] is None else f"{card['dev_accuracy']:.3f}"
+    kind = [card["model"]["id"], card["task"], card["position"], card["kind"]]
+    return [*kind, str(prompt["length"]), dev, routes, digest]
+
+
+def _table(columns: Sequence[str], *, header: bool = True) -> Table:
+    table = Table(show_header=header)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _title(text: str) -> Text:
+    """Return a line above a table; a table's own title would be broken to the table's width."""
+    return Text(text, style="bold")
