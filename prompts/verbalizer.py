@@ -49,9 +49,9 @@ def verbalize(
     """Choose the token of every label, in the order of `labels`.
 
     Raises:
-        InvalidData: fewer than two labels, a label given twice, a word for a label that does not
-            exist, a word without a token, or two words that begin with the same token; the message
-            names the labels and the tokens.
+        InvalidData: fewer than two labels, an empty label, a label given twice, a word for a label
+            that does not exist, a word without a token, or two words that begin with the same
+            token; the message names the labels and the tokens.
     """
     words = words or {}
     _check_labels(labels, words)
@@ -71,6 +71,8 @@ def verbalize(
 def _check_labels(labels: Sequence[str], words: Mapping[str, str]) -> None:
     if len(labels) < 2:
         raise InvalidData(f"labels {list(labels)!r}: a task needs at least two labels")
+    if any(not label.strip() for label in labels):
+        raise InvalidData(f"labels {list(labels)!r}: a label may not be empty")
     if len(set(labels)) != len(labels):
         raise InvalidData(f"labels {list(labels)!r}: each label may appear once")
     if unknown := sorted(set(words) - set(labels)):
@@ -80,7 +82,7 @@ def _check_labels(labels: Sequence[str], words: Mapping[str, str]) -> None:
 
 
 def _speak(label: str, word: str, tokenizer: SpeaksWords) -> LabelToken:
-    first = tokenizer.first_token(word)
+    first = tokenizer.first_token(word) if word.strip() else None
     if first is None:
         raise InvalidData(
             f"label {label!r}: its word {word!r} has no token in this model's vocabulary; "
