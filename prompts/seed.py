@@ -6,6 +6,7 @@ read-only. A user's store begins as a copy of it, made aside and renamed into pl
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -28,6 +29,13 @@ def default_store_path() -> Path:
 def shipped_store() -> Path:
     """Return the folder of the prompts that ship with Isogloss; it may be missing."""
     return Path(str(resources.files("prompts").joinpath("shipped")))
+
+
+def remove_empty(path: Path) -> None:
+    """Make room for a copy where a store was made but nothing ever published."""
+    with contextlib.suppress(OSError):  # a folder that is not empty stays, and so does the store
+        for name in ("tmp", *_CARRIED):
+            os.rmdir(path / name)
 
 
 def seed_from(shipped: Path, path: Path) -> None:

@@ -25,7 +25,7 @@ from prompts.errors import InvalidInput, NotFound, StoreError
 from prompts.generations import Generations
 from prompts.objects import Objects
 from prompts.routes import RouteTable
-from prompts.seed import default_store_path, seed_from, shipped_store
+from prompts.seed import default_store_path, remove_empty, seed_from, shipped_store
 from prompts.soft_prompt import SoftPrompt
 from prompts.store_faults import explained
 from prompts.store_state import PromptEntry, PromptVersion, StoreState
@@ -215,7 +215,7 @@ def open_store(path: Path | None = None, *, create: bool = False) -> PromptStore
 
 
 def open_default(path: Path | None = None, shipped: Path | None = None) -> PromptStore:
-    """Open the default store; a new one begins as a copy of the prompts that ship with Isogloss.
+    """Open the default store; a new or empty one becomes a copy of what ships with Isogloss.
 
     Raises:
         StoreError: it cannot be opened or made.
@@ -223,8 +223,11 @@ def open_default(path: Path | None = None, shipped: Path | None = None) -> Promp
     path = path or default_store_path()
     shipped = shipped or shipped_store()
     with explained("seed", path):
-        if not is_store(path) and is_store(shipped):
-            seed_from(shipped, path)
+        if is_store(shipped):
+            if is_store(path) and not PromptStore(path).latest():
+                remove_empty(path)
+            if not is_store(path):
+                seed_from(shipped, path)
     return PromptStore.open(path, create=True)
 
 

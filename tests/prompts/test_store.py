@@ -347,6 +347,17 @@ def test_a_new_default_store_begins_with_the_shipped_prompts(tmp_path: Path) -> 
     assert [entry.name for entry in path.parent.iterdir()] == ["store"]
 
 
+def test_an_empty_default_store_is_seeded_once_there_is_something_to_ship(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    assert open_default(path, tmp_path / "shipped").latest() == 0
+    shipped = PromptStore.open(tmp_path / "shipped", create=True)
+    shipped.publish({"world": samples.prompt(1)})
+    (path / "tmp" / ".tmp-young").touch()  # somebody is publishing: hands off
+    assert open_default(path, shipped.root).latest() == 0
+    (path / "tmp" / ".tmp-young").unlink()
+    assert open_default(path, shipped.root).latest() == 1
+
+
 def test_losing_the_race_to_seed_keeps_the_winners_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
