@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from prompts.console import print_json, print_table
 from training.options import (
     AsJson,
     Data,
@@ -19,8 +20,6 @@ from training.options import (
     ManyValuesCommand,
     ModelName,
     parse_codes,
-    print_json,
-    print_tables,
 )
 from training.train_command import train
 
@@ -84,7 +83,8 @@ def evaluate(
         facts = {"model": model, "data": data, "split": split, "out": str(out)}
         print_json({**facts, "prompts": [asdict(own) for own in summaries]})
     else:
-        print_tables(summary_tables(summaries))
+        for table in summary_tables(summaries):
+            print_table(table)
 
 
 def _own_prompts(model: str) -> list[str]:
@@ -159,9 +159,8 @@ def _report_routes(routed: list[Routed], generation: int | None, as_json: bool) 
         ]
         print_json({"generation": generation, "tables": tables})
         return
-    print_tables(
-        [choice_table(own.choice, f"{own.table.model.id}, {own.table.task}") for own in routed]
-    )
+    for own in routed:
+        print_table(choice_table(own.choice, f"{own.table.model.id}, {own.table.task}"))
     published = (
         "dry run: nothing was published"
         if generation is None

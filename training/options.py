@@ -1,18 +1,14 @@
-"""What the commands share: options, values in a row (`--seed 0 1 2`), and how they print."""
+"""What the commands share: their options, and values in a row (`--seed 0 1 2`)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
 from prompts.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 ModelName = Annotated[
     str, typer.Option("--model", help="Hub id, folder in the hub's layout, or pocket model.")
@@ -92,17 +88,3 @@ def parse_shots(text: str) -> int | str:
     if not text.isdecimal() or int(text) < 1:
         raise InvalidInput(f"--shots {text!r}: give a whole number from 1, or 'all'")
     return int(text)
-
-
-def print_json(content: Mapping[str, Any]) -> None:
-    """One JSON object on standard output."""
-    typer.echo(json.dumps(content, ensure_ascii=False))
-
-
-def print_tables(tables: Sequence[Table]) -> None:
-    """Tables on standard output, as wide as the terminal."""
-    from rich.console import Console
-
-    console = Console()
-    for table in tables:
-        console.print(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +21,7 @@ from training.loop import EpochRecord
 
 
 class _Bars:
-    """A rich progress display as a context."""
+    """A rich progress display as a context; it appears with its first bar."""
 
     def __init__(self, *columns: str, unit: str) -> None:
         self._progress = Progress(
@@ -36,8 +36,12 @@ class _Bars:
         )
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
+
+    def _add(self, description: str, total: int, completed: int = 0, **fields: Any) -> TaskID:
+        # Not earlier: an error in the data should be the only line on standard error.
+        self._progress.start()
+        return self._progress.add_task(description, total=total, completed=completed, **fields)
 
     def __exit__(
         self,
@@ -45,7 +49,8 @@ class _Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._progress.tasks:
+            self._progress.stop()
 
 
 class TrainingBars(_Bars):
@@ -63,9 +68,7 @@ class TrainingBars(_Bars):
         """Show a new bar."""
         self._steps = -(-train // config.batch_size)
         self._best = 0.0
-        self._task = self._progress.add_task(
-            name, total=config.epochs, completed=first_epoch - 1, loss="-", dev="-"
-        )
+        self._task = self._add(name, config.epochs, first_epoch - 1, loss="-", dev="-")
 
     def step(self, epoch: int, loss: float) -> None:
         """Move by one batch."""
@@ -90,6 +93,6 @@ class EvaluationBar(_Bars):
     def language(self, code: str, done: int, total: int, kept: bool) -> None:
         """Move by one language."""
         if self._task is None:
-            self._task = self._progress.add_task("", total=total)
+            self._task = self._add("", total)
         said = f"{code} (kept)" if kept else code
         self._progress.update(self._task, completed=done, description=said)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from fractions import Fraction
 
 from training.clades import branching_clades
 
@@ -130,8 +130,10 @@ def _best(evidence: Evidence, codes: Sequence[str], preferred: str | None) -> st
     )
 
 
-def _mean(evidence: Evidence, prompt: str, codes: Sequence[str]) -> float:
-    return fmean(fmean(evidence.correct[prompt][code]) for code in codes)
+def _mean(evidence: Evidence, prompt: str, codes: Sequence[str]) -> Fraction:
+    """Exact, so that a tie is a tie: rounding would let the order of a sum choose prompts."""
+    own = (evidence.correct[prompt][code] for code in codes)
+    return sum((Fraction(sum(right), len(right)) for right in own), Fraction()) / len(codes)
 
 
 def _sentences(evidence: Evidence, codes: Sequence[str]) -> int:
@@ -152,10 +154,10 @@ def _decide(
     return Decision(
         clade=clade,
         prompt=prompt,
-        accuracy=_mean(evidence, prompt, codes),
+        accuracy=float(_mean(evidence, prompt, codes)),
         baseline=baseline,
-        baseline_accuracy=_mean(evidence, baseline, codes),
-        universal_accuracy=_mean(evidence, universal, codes),
+        baseline_accuracy=float(_mean(evidence, baseline, codes)),
+        universal_accuracy=float(_mean(evidence, universal, codes)),
         languages=codes,
         sentences=_sentences(evidence, codes),
         candidates=len(evidence.correct),

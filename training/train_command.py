@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from prompts.console import print_json, print_table
 from prompts.errors import InvalidInput
 from training.config import TrainingConfig
 from training.options import (
@@ -19,8 +20,6 @@ from training.options import (
     parse_codes,
     parse_shots,
     parse_words,
-    print_json,
-    print_tables,
 )
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ def _report_training(results: list[Trained], config: TrainingConfig, as_json: bo
             }
         )
     else:
-        print_tables([trained_table(results)])
+        print_table(trained_table(results))
     if interrupted:
         typer.echo("interrupted: the best so far is kept; --resume goes on", err=True)
         raise typer.Exit(130)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import csv
 import functools
 import random
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from prompts.backbone import Backbone
+from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from prompts.tokenizer import Tokenizer
+from prompts.verbalizer import verbalize
 
 WORDS = {
     "eng_Latn": {
@@ -143,3 +146,24 @@ def save_tiny(architecture: str, folder: Path) -> Path:
     """The same model as a folder in the hub's layout."""
     tiny(architecture).save_pretrained(folder)
     return folder
+
+
+def prompt(
+    model: Backbone,
+    seed: int,
+    length: int = 3,
+    position: Literal["suffix", "prefix"] = "suffix",
+    labels: tuple[str, ...] = LABELS,
+    words: dict[str, str] | None = None,
+) -> SoftPrompt:
+    """An untrained prompt for a tiny model."""
+    card = PromptCard(
+        model=ModelRef(id=model.model_id, fingerprint=model.fingerprint),
+        position=position,
+        kind="plain",
+        task="home",
+        labels=verbalize(labels, model.tokenizer, words),
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    generator = torch.Generator().manual_seed(seed)
+    return SoftPrompt(card, torch.randn(length, model.hidden_size, generator=generator))
