@@ -11,11 +11,13 @@ import typer
 
 from deploy.bench import commands as bench
 from prompts import commands as prompts
+from prompts.console import ReportingGroup
 from serving import commands as serving
 from training import commands as training
 
 app = typer.Typer(
     name="isogloss",
+    cls=ReportingGroup,
     help="Language-tailored soft prompts: train them, route them by language family, serve them.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,

@@ -80,7 +80,8 @@ def load_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
             raise InvalidInput(
                 f"model {model!r} is a {config.model_type!r}; supported are BLOOM and XGLM"
             )
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        read: Any = AutoModelForCausalLM.from_pretrained
+        loaded, report = read(
             source, revision=revision, dtype="auto", weights_only=True, output_loading_info=True
         )
         # transformers fills what a checkpoint lacks with random numbers; we do not serve those.
