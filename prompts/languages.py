@@ -14,19 +14,9 @@ from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
-from prompts.errors import NotFound
+from prompts.errors import UnknownLanguage
 
 _LINEAGE_SEPARATOR = ">"
-
-
-class UnknownLanguage(NotFound):
-    """No language of the table has this code."""
-
-    def __init__(self, code: str, close: Sequence[str]) -> None:
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        super().__init__(f"unknown language code {code!r}{hint}")
-        self.code = code
-        self.close = tuple(close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +66,9 @@ def language(code: str) -> Language:
         return UNDETERMINED
     known = languages()
     if code not in known:
-        raise UnknownLanguage(code, _close_codes(code, known))
+        close = " or ".join(_close_codes(code, known))
+        hint = f"; did you mean {close}?" if close else ""
+        raise UnknownLanguage(f"unknown language code {code!r}{hint}")
     return known[code]
 
 

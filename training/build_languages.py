@@ -67,14 +67,15 @@ def lineages(
 
     Raises ValueError where the clades of a language are not nested in one another.
     """
-    size = member.sum(axis=0)
+    under = np.ascontiguousarray(member.T)  # (clades, codes): each clade's languages side by side
+    size = under.sum(axis=1)
     found = {}
     for code, row in zip(codes, member, strict=True):
         path: list[int] = sorted(
             np.flatnonzero(row).tolist(), key=lambda clade: (-size[clade], clade)
         )
         for above, below in pairwise(path):
-            if (member[:, below] & ~member[:, above]).any() or above > below:
+            if (under[below] & ~under[above]).any() or above > below:
                 raise ValueError(f"{code}: {clades[below]} does not lie under {clades[above]}")
         found[code] = tuple(clades[clade] for clade in path if clades[clade] != NO_DESCENT)
     return found

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prompts.errors import NotFound
-from prompts.languages import UNDETERMINED, UnknownLanguage, deepest_clade, language, languages
+from prompts.errors import NotFound, UnknownLanguage
+from prompts.languages import UNDETERMINED, deepest_clade, language, languages
 from training import build_languages
 
 TABLE = Path(__file__).parents[2] / "prompts" / "data" / "languages.csv"
