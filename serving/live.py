@@ -28,9 +28,8 @@ class LiveBank:
         self._reader = PromptReader(store, backbone)
         self._metrics = metrics
         self._lock = threading.Lock()
+        self._problem: str | None = None
         self._seen = store.latest()
-        self.problem: str | None = None
-        """Why the newest generation is not in use; None while it is."""
         self.current = build_bank(store.state(self._seen), self._reader)
         self._show(self.current)
 
@@ -44,11 +43,16 @@ class LiveBank:
             try:
                 return self._swap()
             except StoreError as problem:
-                if str(problem) != self.problem:
+                if str(problem) != self._problem:
                     self._metrics.swap_failures.inc()
                     logger.error("still serving generation %d: %s", self.generation, problem)
-                self.problem = str(problem)
+                self._problem = str(problem)
                 return False
+
+    @property
+    def problem(self) -> str | None:
+        """Why the newest generation is not in use; None while it is."""
+        return self._problem
 
     @property
     def generation(self) -> int:
@@ -59,7 +63,7 @@ class LiveBank:
         latest = self._store.latest(self._seen)
         if latest == self._seen:
             if self.current.generation == latest:
-                self.problem = None
+                self._problem = None
             return False
         started_s = time.perf_counter()
         state = self._store.state(latest)
@@ -68,7 +72,7 @@ class LiveBank:
         except BankRefused:
             self._seen = latest  # only a newer generation can mend it
             raise
-        self._seen, self.current, self.problem = latest, aside, None
+        self._seen, self.current, self._problem = latest, aside, None
         self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
         self._show(aside)
         return True

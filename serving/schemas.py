@@ -261,15 +261,25 @@ def explain(invalid: ValidationError, model: type[BaseModel]) -> InvalidInput:
 
 def _not_json(body: bytes, invalid: ValidationError) -> InvalidInput:
     """Tell malformed JSON from well-formed JSON whose text is not Unicode."""
-    try:
-        json.loads(body)
-    except ValueError:
+    if not _has_lone_surrogate(body):
         reason = invalid.errors(include_url=False)[0]["msg"].removeprefix("Invalid JSON: ")
         return MalformedInput(f"body: not valid JSON in UTF-8 ({reason}); send a JSON object")
     return InvalidInput(
         "body: it has a lone surrogate (a \\ud800 to \\udfff escape without its other half); "
         "send whole characters"
     )
+
+
+def _has_lone_surrogate(body: bytes) -> bool:
+    if b"\\ud" not in body.lower():
+        return False
+    try:
+        json.dumps(json.loads(body.decode()), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):  # not JSON in UTF-8 either
+        return False
+    return False
 
 
 def _remedy(path: Sequence[str], model: type[BaseModel]) -> str:

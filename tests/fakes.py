@@ -6,13 +6,16 @@ answer tells which text and which prompt it was made of: order and routing are a
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import httpx
 import torch
+from pydantic import SecretStr
 from torch import Tensor
 
 from prompts.languages import Language, language
@@ -21,10 +24,14 @@ from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from prompts.store import PromptStore
 from prompts.tokenizer import TokenizedText
 from prompts.verbalizer import LabelToken
+from serving.admin import Admin
 from serving.classifier import Classifier
 from serving.config import ServingSettings
 from serving.detect import Detection
 from serving.engine import build_classifier
+from serving.http import build_api
+from serving.replicas import Board, LocalBoard, Lookout
+from serving.service import Service
 
 HIDDEN_SIZE = 2
 TOPICS = ("sports", "travel", "politics")
@@ -64,11 +71,13 @@ class FakeBackbone:
         self.failure: Exception | None = None
         self.gate = threading.Event()  # closed by a test that wants batches to wait
         self.gate.set()
+        self.entered = threading.Event()  # a batch has come as far as the gate
 
     def read_suffixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
     ) -> Tensor:
-        self.gate.wait()
+        self.entered.set()
+        assert self.gate.wait(10)
         self.batches.append([len(text) for text in texts])
         if self.failure is not None:
             raise self.failure
@@ -176,6 +185,31 @@ def fake_store(folder: Path) -> PromptStore:
 def fake_settings(store: Path, **changes: object) -> ServingSettings:
     """Settings of a server that runs FakeBackbone on a store."""
     return ServingSettings.model_validate({"models": (MODEL,), "store": store, **changes})
+
+
+@contextlib.asynccontextmanager
+async def http_client(
+    classifier: Classifier,
+    store: PromptStore,
+    settings: ServingSettings,
+    token: str | None = None,
+    board: Board | None = None,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the HTTP routes over a classifier in this process, as one replica has them."""
+    lookout = Lookout(
+        replica="replica-1",
+        model=settings.default_model,
+        live=classifier.bank,
+        metrics=classifier.metrics,
+        board=board or LocalBoard(),
+    )
+    lookout.look()
+    service = Service(classifier, {}, store, lookout, settings)
+    api = build_api(service, Admin(service, SecretStr(token) if token else None))
+    transport = httpx.ASGITransport(api)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+    classifier.close()
 
 
 def fake_classifier(settings: ServingSettings, model: str | None = None) -> Classifier:

@@ -1,0 +1,237 @@
+"""`isogloss serve`, `classify` and `detect`. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from serving.config import ServingSettings
+    from serving.schemas import ClassifyRequest, ClassifyResponse
+
+Texts = Annotated[
+    list[str], typer.Argument(help="Texts; - reads them from standard input, one a line.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Hub id, folder in the hub's layout, or pocket model. (default: pocket-bloom)"
+    ),
+]
+Store = Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+
+_SHOWN_CHARS = 60
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this package to the command line."""
+    for command in (serve, classify, detect):
+        app.command()(command)
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model to serve; may be given several times: requests that name none take the "
+            "first. (default: pocket-bloom)"
+        ),
+    ] = None,
+    store: Store = None,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Of each model. (default: one a GPU, else one)")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of a replica. (default: all, shared)")
+    ] = None,
+    haproxy: Annotated[
+        bool | None,
+        typer.Option(help="Take requests in through HAProxy. (default: where it is installed)"),
+    ] = None,
+) -> None:
+    """Answer HTTP requests with Ray Serve until Ctrl-C."""
+    from serving.launch import run
+
+    given = {"host": host, "port": port, "replicas": replicas, "threads": threads}
+    settings = _settings(model or None, store, device=device, dtype=dtype, **given)
+    raise typer.Exit(run(settings, lambda line: typer.echo(line, err=True), haproxy=haproxy))
+
+
+def classify(
+    texts: Texts,
+    model: Model = None,
+    store: Store = None,
+    task: Annotated[str | None, typer.Option(help="Label set by name. (default: topic)")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Code such as fra_Latn; overrides detection.")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="name or name@version; overrides routing.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Show the best K labels only.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Classify texts in this process: the same answer as the HTTP endpoint, without a server."""
+    from serving.schemas import ClassifyRequest
+
+    lines = read_texts(texts, sys.stdin.buffer)
+    settings = _settings([model] if model else None, store, device=device, dtype=dtype)
+    common: dict[str, Any] = {
+        "model": model, "task": task, "language": language, "prompt": prompt, "top_k": top_k,
+    }  # fmt: skip
+    size = settings.max_inputs
+    requests = [
+        ClassifyRequest(inputs=lines[i : i + size], **common) for i in range(0, len(lines), size)
+    ]
+    answer = _classify(settings, requests)
+    if as_json:
+        typer.echo(answer.model_dump_json())
+    else:
+        _print_answer(lines, answer)
+
+
+def detect(texts: Texts, as_json: AsJson = False) -> None:
+    """Detect the language of texts: its code, how sure we are, and its lineage."""
+    from serving.detect import load_detector
+
+    lines = read_texts(texts, sys.stdin.buffer)
+    found = load_detector().detect(lines)
+    if as_json:
+        import json
+
+        rows = [
+            {
+                "code": each.language.code,
+                "name": each.language.name,
+                "confidence": round(float(each.confidence), 6),
+                "lineage": each.language.lineage,
+            }
+            for each in found
+        ]
+        typer.echo(json.dumps({"results": rows}, ensure_ascii=False))
+        return
+    _print_table(
+        ("text", "code", "language", "confidence", "lineage"),
+        [
+            (
+                shorten(text),
+                each.language.code,
+                each.language.name,
+                f"{each.confidence:.3f}",
+                _branch(each.language.lineage),
+            )
+            for text, each in zip(lines, found, strict=True)
+        ],
+    )
+
+
+def _branch(lineage: Sequence[str]) -> str:
+    """Root and tip of a lineage, for a table."""
+    return " > ".join(lineage if len(lineage) <= 3 else (lineage[0], "…", lineage[-1]))
+
+
+def read_texts(texts: Sequence[str], stdin: Any) -> list[str]:
+    """Return the texts, with the lines of standard input in the place of a `-`.
+
+    Raises:
+        MalformedInput: a line is not UTF-8.
+        InvalidInput: there is no text at all.
+    """
+    from prompts.errors import InvalidInput, MalformedInput
+
+    lines: list[str] = []
+    for text in texts:
+        if text != "-":
+            lines.append(text)
+            continue
+        for number, line in enumerate(stdin.read().splitlines(), start=1):
+            try:
+                lines.append(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise MalformedInput(
+                    f"line {number} of standard input is not UTF-8 ({error.reason} at byte "
+                    f"{error.start}); convert it first, e.g. with iconv"
+                ) from error
+    if not lines:
+        raise InvalidInput("standard input is empty: give at least one line of text")
+    return lines
+
+
+def shorten(text: str) -> str:
+    """One line of a text, for a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN_CHARS else f"{line[: _SHOWN_CHARS - 1]}…"
+
+
+def _settings(models: Sequence[str] | None, store: Path | None, **given: Any) -> ServingSettings:
+    from serving.config import ServingSettings
+
+    chosen = {"models": tuple(models)} if models else {}
+    return ServingSettings.model_validate({**chosen, "store": store, **given})
+
+
+def _classify(settings: ServingSettings, requests: Sequence[ClassifyRequest]) -> ClassifyResponse:
+    """Answer the requests one after the other, as one answer."""
+    import asyncio
+
+    from serving.engine import build_classifier
+
+    async def answer() -> ClassifyResponse:
+        classifier = build_classifier(settings)
+        try:
+            answers = [await classifier.classify(request) for request in requests]
+        finally:
+            classifier.close()
+        results = [result for each in answers for result in each.results]
+        return answers[0].model_copy(update={"results": results})
+
+    return asyncio.run(answer())
+
+
+def _print_answer(lines: Sequence[str], answer: ClassifyResponse) -> None:
+    columns = ("text", "label", "score", "language", "route", "prompt")
+    _print_table(
+        columns,
+        [
+            (
+                shorten(text),
+                result.label,
+                f"{result.score:.3f}",
+                f"{result.language.name} ({result.language.code})",
+                result.route.clade or result.route.reason,
+                f"{result.prompt.name}@{result.prompt.version}",
+            )
+            for text, result in zip(lines, answer.results, strict=True)
+        ],
+    )
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
