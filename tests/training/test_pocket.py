@@ -1,0 +1,170 @@
+"""The pocket models: their recipe end to end on made-up text, and the folders that ship."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from training.pocket.__main__ import train_pocket_model
+from training.pocket.corpus import build_corpus
+from training.pocket.data import read_meanings
+from training.pocket.lsi import embed_tokens
+from training.pocket.recipe import Recipe
+from training.pocket.tokenizer import LABEL_WORDS, for_architecture, learn_tokenizer
+
+SHIPPED = Path(__file__).parents[2] / "prompts" / "pocket"
+NAMES = ("pocket-bloom", "pocket-xglm")
+TOPIC_WORDS = ("science", "travel", "politics", "sports", "health", "entertainment", "geography")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four made-up languages that say the same: a word of one is a word of the others."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = random.Random(0)
+    stems = [
+        "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in "ab") for _ in range(60)
+    ]
+    endings = {"eng_Latn": "", "fra_Latn": "et", "swh_Latn": "wa", "wol_Latn": "oq"}
+    sentences = [rng.choices(stems[10 * (n % 6) : 10 * (n % 6) + 20], k=8) for n in range(120)]
+    for code, ending in endings.items():
+        lines = [" ".join(stem + ending for stem in sentence) for sentence in sentences]
+        sib200 = folder / "sib200" / code
+        sib200.mkdir(parents=True)
+        rows = "".join(f"{n}\tsports\t{line}\n" for n, line in enumerate(lines[:40]))
+        (sib200 / "train.tsv").write_text("index_id\tcategory\ttext\n" + rows)
+        (sib200 / "test.tsv").write_text("index_id\tcategory\ttext\n900\tsports\tforbidden\n")
+        ntrex = folder / "ntrex"
+        ntrex.mkdir(exist_ok=True)
+        name = {"eng_Latn": "src.eng", "fra_Latn": "ref.fra", "swh_Latn": "ref.swa"}.get(code)
+        if name:
+            text = "\n".join(lines[40:80]) + "\n"
+            (ntrex / f"newstest2019-{name}.txt").write_text(text)
+        (folder / "wordnet").mkdir(exist_ok=True)
+        lemmas = "".join(f"{n:08d}-n\t{stem}{ending}\n" for n, stem in enumerate(stems))
+        (folder / "wordnet" / f"{code}.tsv").write_text(lemmas)
+    (folder / "ntrex" / "DOCUMENT_IDS.tsv").write_text("".join(f"d.{n // 4}\n" for n in range(40)))
+    definitions = "".join(
+        f"{n:08d}-n\t05\t{stem}\t(sports) {' '.join(rng.choices(stems, k=6))}\n"
+        for n, stem in enumerate(stems)
+    )
+    (folder / "wordnet" / "definitions.eng.tsv").write_text(definitions)
+    (folder / "tatoeba").mkdir()
+    english = "\n".join(" ".join(rng.choices(stems, k=4)) for _ in range(30)) + "\n"
+    (folder / "tatoeba" / "tatoeba.fra-eng.eng").write_text(english)
+    (folder / "tatoeba" / "tatoeba.fra-eng.fra").write_text(english)
+    return folder
+
+
+def recipe(name: str) -> Recipe:
+    return Recipe(
+        name,
+        minutes=0.03,
+        vocabulary=900,
+        hidden=16,
+        heads=2,
+        layers=1,
+        pseudo_tasks=4,
+        batch_tokens=512,
+        warmup_steps=5,
+    )
+
+
+def test_reads_meanings_without_labels_or_held_out_text(data: Path) -> None:
+    meanings = read_meanings(data)
+    sources = [meaning.source for meaning in meanings]
+    assert {source: sources.count(source) for source in sources} == {
+        "sib200": 40,
+        "ntrex": 40,
+        "tatoeba": 30,
+        "wordnet": 60,
+    }
+    assert not any("forbidden" in text for m in meanings for t in m.texts.values() for text in t)
+    assert all(meaning.topics == () for meaning in meanings if meaning.source == "sib200")
+    assert next(m for m in meanings if m.source == "wordnet").topics == ("animal", "sports")
+
+
+def test_tokenizer_knows_label_words_and_starts_texts_as_the_architectures_do(data: Path) -> None:
+    tokenizer = learn_tokenizer(read_meanings(data), 900)
+    assert all(len(tokenizer.encode(word).ids) == 1 for word in LABEL_WORDS)
+    bloom = for_architecture(tokenizer, "bloom").encode("Sports and  health")
+    xglm = for_architecture(tokenizer, "xglm").encode("Sports and  health")
+    assert xglm.ids == [tokenizer.token_to_id("</s>"), *bloom.ids]
+    assert bloom.tokens[0] == "Ġsports"
+    assert tokenizer.encode("").ids == []
+
+
+def test_translations_have_like_vectors(data: Path) -> None:
+    meanings = read_meanings(data)
+    tokenizer = learn_tokenizer(meanings, 900)
+    corpus = build_corpus(tokenizer, meanings)
+    vectors = embed_tokens(corpus, 16, seed=0).meanings
+    assert vectors.shape == (len(meanings), 16)
+    assert embed_tokens(corpus, 16, seed=0).meanings == pytest.approx(vectors, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_end_to_end_and_resumes(data: Path, tmp_path: Path, name: str) -> None:
+    train_pocket_model(recipe(name), data, tmp_path / "out", tmp_path / "work", CPU, resume=False)
+    train_pocket_model(recipe(name), data, tmp_path / "out", tmp_path / "work", CPU, resume=True)
+    folder = tmp_path / "out" / name
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert model.config.model_type == name.removeprefix("pocket-")
+    ids = tokenizer("Sports", return_tensors="pt").input_ids
+    assert ids.shape == (1, 2 if name == "pocket-xglm" else 1)
+    assert torch.isfinite(model(ids).logits).all()
+    assert (folder / "README.md").is_file()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def shipped(request: pytest.FixtureRequest) -> Path:
+    folder: Path = SHIPPED / request.param
+    return folder
+
+
+def test_shipped_folders_are_small_together() -> None:
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) <= 40_000_000
+
+
+def test_shipped_model_loads_and_answers(shipped: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = AutoModelForCausalLM.from_pretrained(shipped)
+    tokenizer = AutoTokenizer.from_pretrained(shipped)
+    batch = tokenizer("The match ended in a draw.", return_tensors="pt")
+    logits = model(**batch).logits
+    assert model.dtype == torch.float16
+    assert logits.shape == (1, batch.input_ids.shape[1], len(tokenizer))
+    assert torch.isfinite(logits).all()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_shipped_label_words_are_single_tokens(shipped: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(shipped)
+    ids = [tokenizer(f" {word}", add_special_tokens=False).input_ids for word in LABEL_WORDS]
+    assert {len(tokens) for tokens in ids} == {1}
+    assert set(TOPIC_WORDS) <= set(LABEL_WORDS)
+
+
+def test_shipped_tokenizers_start_texts_as_their_architectures_do(shipped: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(shipped)
+    bare = tokenizer("Sports", add_special_tokens=False).input_ids
+    added = [tokenizer.eos_token_id] if shipped.name == "pocket-xglm" else []
+    assert tokenizer("Sports").input_ids == [*added, *bare]
+
+
+def test_shipped_model_reads_left_padded_like_alone(shipped: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(shipped, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(shipped, padding_side="left")
+    batch = tokenizer(["Sports", "The match ended in a draw."], return_tensors="pt", padding=True)
+    if shipped.name == "pocket-xglm":
+        positions = (batch.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+        padded = model(**batch, position_ids=positions).logits[0, -1]
+    else:
+        padded = model(**batch).logits[0, -1]
+    alone = model(**tokenizer("Sports", return_tensors="pt")).logits[0, -1]
+    assert padded == pytest.approx(alone, abs=1e-3)

@@ -1,0 +1,7 @@
+"""The pocket models: small, real BLOOM and XGLM models trained here, on two cores.
+
+`python -m training.pocket --data ../shared/data --out prompts/pocket` reads parallel text and
+WordNets (`data`), learns a byte-level BPE (`tokenizer`), turns cross-lingual co-occurrence into
+an embedding table (`lsi`) and teaches a small transformer to carry a text's meaning past its
+end, where a soft prompt is appended (`targets`, `pretrain`).
+"""

@@ -1,0 +1,85 @@
+"""Trains one pocket model: a loop that can stop anywhere and go on."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from training.pocket.batches import batches
+from training.pocket.checkpoint import Progressed, load_checkpoint, save_checkpoint
+from training.pocket.model import Pretraining, embedding
+from training.pocket.recipe import Recipe
+from training.pocket.targets import Sampler
+
+
+def _optimizer(pretraining: Pretraining, recipe: Recipe) -> torch.optim.AdamW:
+    """The table moves slowly: it has sense in it, and rare tokens must not be left behind."""
+    table = embedding(pretraining.model).weight
+    body = [p for p in pretraining.model.parameters() if p is not table]
+    groups = [
+        {"params": body, "rate": recipe.learning_rate, "weight_decay": 0.01},
+        {"params": [table], "rate": 0.003 * pretraining.spread, "weight_decay": 0.0},
+        {"params": [pretraining.free], "rate": 0.03 * pretraining.spread, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _rate(recipe: Recipe, done: Progressed) -> float:
+    """Warms up by steps, then falls as a cosine over the minutes."""
+    warm = min(1.0, (done.step + 1) / recipe.warmup_steps)
+    past = min(1.0, done.minutes / recipe.minutes)
+    return warm * (0.04 + 0.96 * 0.5 * (1 + math.cos(math.pi * past)))
+
+
+def pretrain(
+    recipe: Recipe,
+    pretraining: Pretraining,
+    sampler: Sampler,
+    work: Path,
+    device: torch.device,
+    *,
+    resume: bool,
+) -> Progressed:
+    """Trains for the recipe's minutes, in place; checkpoints go to `work`."""
+    pretraining.to(device).train()
+    optimizer = _optimizer(pretraining, recipe)
+    done = load_checkpoint(work, pretraining, optimizer) if resume else Progressed()
+    work.mkdir(parents=True, exist_ok=True)
+    saved, log = done.minutes, (work / "log.jsonl").open("a", encoding="utf-8")
+    with Progress() as progress, log:
+        bar = progress.add_task(recipe.name, total=recipe.minutes)
+        while done.minutes < recipe.minutes:
+            started = time.monotonic()
+            before = done.minutes
+            losses = []
+            for batch in batches(sampler, recipe, done.chunk, device):
+                done.minutes = before + (time.monotonic() - started) / 60
+                for group in optimizer.param_groups:
+                    group["lr"] = group["rate"] * _rate(recipe, done)
+                loss = pretraining.loss(batch)
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(pretraining.parameters(), 1.0)
+                optimizer.step()
+                losses.append(loss.detach())
+                done.step += 1
+            done.chunk += 1
+            done.loss = float(torch.stack(losses).mean())
+            done.minutes = before + (time.monotonic() - started) / 60
+            progress.update(
+                bar, completed=done.minutes, description=f"{recipe.name} loss {done.loss:.3f}"
+            )
+            log.write(json.dumps(asdict(done)) + "\n")
+            log.flush()
+            if done.minutes - saved > recipe.minutes_between_checkpoints:
+                save_checkpoint(work, pretraining, optimizer, done)
+                saved = done.minutes
+    save_checkpoint(work, pretraining, optimizer, done)
+    return done
