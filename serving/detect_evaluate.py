@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +88,7 @@ class Cld2Detector:
 
 
 def _cld2(text: str, script: int) -> Detection:
-    import pycld2
+    import pycld2  # only compared with, never used to serve
 
     printable = "".join(letter for letter in text if letter.isprintable())
     _, _, details = pycld2.detect(printable, bestEffort=True)
@@ -171,6 +172,10 @@ def measure(name: str, data: Path) -> Report:
     )
 
 
+def _installed(name: str) -> bool:
+    return name == "isogloss" or importlib.util.find_spec(name) is not None
+
+
 def _microseconds(detector: Detector, texts: Sequence[str], batch: int) -> float:
     """Return the best of three rounds, since others may be using the machine."""
     rounds = []
@@ -212,7 +217,10 @@ def main() -> None:
     parser.add_argument("--detectors", default=",".join(DETECTORS))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    reports = [measure(name, arguments.data) for name in arguments.detectors.split(",")]
+    names = arguments.detectors.split(",")
+    if absent := [name for name in names if not _installed(name)]:
+        parser.error(f"not installed: {', '.join(absent)}; leave them out of --detectors")
+    reports = [measure(name, arguments.data) for name in names]
     if arguments.json:
         print(json.dumps([asdict(report) for report in reports], indent=2))
     else:
