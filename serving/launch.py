@@ -31,6 +31,7 @@ Say = Callable[[str], None]
 
 _OBJECT_STORE_BYTES = 100 << 20  # requests never go through it
 _DRAIN_S = "0.2"
+_APP = "isogloss"
 
 
 class PortInUse(Unavailable):
@@ -67,7 +68,13 @@ def check_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def run(settings: ServingSettings, say: Say, *, haproxy: bool | None = None) -> int:
+def run(
+    settings: ServingSettings,
+    say: Say,
+    *,
+    haproxy: bool | None = None,
+    build: BuildClassifier | None = None,
+) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code.
 
     Raises:
@@ -75,7 +82,7 @@ def run(settings: ServingSettings, say: Say, *, haproxy: bool | None = None) -> 
     """
     started_s = time.monotonic()
     try:
-        with running(settings, say, haproxy=haproxy) as url:
+        with running(settings, say, haproxy=haproxy, build=build) as url:
             say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
             say(f"try: {_example(url)}")
             say("Ctrl-C stops it")
@@ -131,9 +138,10 @@ def running(
     try:
         os.environ.update(_environment(scratch, haproxy) | before)
         say("starting Ray on this machine (a few seconds) ...")
-        _start_ray(settings)
-        say(f"loading {', '.join(settings.models)} and the prompts ...")
-        _deploy(settings, build)
+        with _without_warnings():
+            _start_ray(settings)
+            say(f"loading {', '.join(settings.models)} and the prompts ...")
+            _deploy(settings, build)
         yield f"http://{_shown_host(settings.host)}:{port}"
     finally:
         say("stopping ...")
@@ -172,12 +180,14 @@ def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_DEDUP_LOGS": "0",
     }
+    patient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine is not a dead one
     # Nothing in a replica blocks its event loop, so requests need no second loop to cross to.
     direct = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
     if not haproxy:
-        return quiet | direct
+        return quiet | patient | direct
     return (
         quiet
+        | patient
         | direct
         | {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -195,20 +205,26 @@ def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
     )
 
 
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep to itself what Ray and its libraries say about their own future versions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _start_ray(settings: ServingSettings) -> None:
     import ray
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own, about its own future versions
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS", "local"),
-            num_cpus=None if "RAY_ADDRESS" in os.environ else _logical_cpus(settings),
-            object_store_memory=None if "RAY_ADDRESS" in os.environ else _OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            namespace="isogloss",
-        )
+    ray.init(
+        address=os.environ.get("RAY_ADDRESS", "local"),
+        num_cpus=None if "RAY_ADDRESS" in os.environ else _logical_cpus(settings),
+        object_store_memory=None if "RAY_ADDRESS" in os.environ else _OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        namespace="isogloss",
+    )
 
 
 def _logical_cpus(settings: ServingSettings) -> int:
@@ -218,23 +234,25 @@ def _logical_cpus(settings: ServingSettings) -> int:
 
 def _deploy(settings: ServingSettings, build: BuildClassifier | None) -> None:
     from ray import serve
+    from ray.exceptions import RayError
     from ray.serve.schema import LoggingConfig
 
     from serving.app import application, build_application
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": settings.host, "port": settings.port},
-        logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
-    )
-    app = application(settings) if build is None else build_application(settings, build)
     try:
-        serve.run(app, name="isogloss", route_prefix="/")
-    except RuntimeError as error:
-        deployments = serve.status().applications["isogloss"].deployments.values()
-        report = "\n".join(deployment.message for deployment in deployments)
-        raise Unavailable(f"the server did not start: {_cause(report or str(error))}") from error
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": settings.host, "port": settings.port},
+            logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
+        )
+        app = application(settings) if build is None else build_application(settings, build)
+        serve.run(app, name=_APP, route_prefix="/")
+    except (RayError, RuntimeError, TimeoutError) as error:
+        deployed = serve.status().applications.get(_APP)
+        reports = [each.message for each in deployed.deployments.values()] if deployed else []
+        report = "\n".join([str(error), *reports])
+        raise Unavailable(f"the server did not start: {_cause(report)}") from error
 
 
 def _cause(report: str) -> str:
@@ -252,7 +270,8 @@ def _stop() -> None:
 
     if not ray.is_initialized():
         return
-    with contextlib.redirect_stdout(io.StringIO()):  # Ray reports its own end as a failure
+    # Ray reports its own end as a failure.
+    with _without_warnings(), contextlib.redirect_stdout(io.StringIO()):
         serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
 

@@ -1,0 +1,179 @@
+"""The same through real Ray Serve: processes, HAProxy, sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from prompts.store import PromptStore
+from serving.launch import check_port
+from tests.fakes import fake_store, route_table, soft_prompt
+from tests.serving.test_swap import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+
+OTHER = "fake-xglm"
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[str]
+    url: str
+    store: PromptStore
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Two models on one server, in a process of its own; the first holds the HTTP routes."""
+    store = fake_store(tmp_path_factory.mktemp("ray") / "store")
+    there = soft_prompt(4.0, model=OTHER)
+    store.publish({"elsewhere": there}, [route_table("elsewhere", model=OTHER)])
+    command = [sys.executable, "-m", "tests.serving.fake_server", str(store.root), OTHER]
+    environment = {**os.environ, "ISOGLOSS_ADMIN_TOKEN": "token", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Running(process, wait_for_url(process), store)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def wait_for_url(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if found := re.search(r"ready after \d+ s: (http://\S+)", line):
+            return found.group(1)
+    pytest.fail(f"the server did not start: {''.join(said)}")
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+def test_both_models_answer(client: httpx.Client) -> None:
+    for model, prompt in (("fake-bloom", "romance"), (OTHER, "elsewhere")):
+        answer = client.post("/v1/classify", json={"inputs": "fra_Latn: oui", "model": model})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"] == model
+        assert answer.json()["results"][0]["prompt"]["name"] == prompt
+    models = client.get("/v1/models").json()
+    assert [model["name"] for model in models["models"]] == ["fake-bloom", OTHER]
+    listed = client.get("/v1/prompts").json()["prompts"]
+    assert {"romance", "elsewhere"} < {each["name"] for each in listed}
+
+
+def test_errors_keep_their_shape_through_every_process(client: httpx.Client) -> None:
+    bad: list[tuple[bytes, int, str]] = [
+        (b"{", 400, "validation"),
+        (b'{"inputs": " "}', 422, "validation"),
+        (b'{"inputs": "a", "prompt": "nobody"}', 404, "not_found"),
+        (b'{"inputs": "a", "model": "fake-xglm", "prompt": "nobody"}', 404, "not_found"),
+        (b'{"inputs": "a", "model": "gpt"}', 404, "not_found"),
+        (b'{"inputs": "' + b"a" * 1_000_000 + b'"}', 413, "too_large"),
+        (b" " * (20 << 20), 413, "too_large"),
+    ]
+    for body, status, error_type in bad:
+        answer = client.post("/v1/classify", content=body)
+        assert (answer.status_code, answer.json()["error_type"]) == (status, error_type)
+        assert set(answer.json()) == {"error", "error_type"}
+    assert client.get("/nowhere").json()["error_type"] == "not_found"
+    refused = client.put("/v1/prompts/romance", content=TWO[0].to_bytes())
+    assert (refused.status_code, refused.json()["error_type"]) == (401, "unauthorized")
+    cut = client.put("/v1/prompts/romance", content=TWO[0].to_bytes()[:-1], headers=ADMIN)
+    assert (cut.status_code, cut.json()["error_type"]) == (422, "validation")
+
+
+def test_metrics_and_readiness_speak_for_all_replicas(client: httpx.Client) -> None:
+    ready = client.get("/ready").json()
+    assert {replica["model"] for replica in ready["replicas"]} == {"fake-bloom", OTHER}
+    page = client.get("/metrics").text
+    for model in ("fake-bloom", OTHER):
+        assert f'isogloss_generation{{model="{model}"' in page
+
+
+def test_a_publish_by_another_process_reaches_every_replica(
+    server: Running, client: httpx.Client
+) -> None:
+    state = server.store.publish({"romance": soft_prompt(7.0)})
+    give_up_s = time.monotonic() + 10
+    while {r["generation"] for r in client.get("/ready").json()["replicas"]} != {state.generation}:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.02)
+    answer = client.post("/v1/classify", json={"inputs": "fra_Latn: oui"}).json()
+    assert answer["results"][0]["prompt"]["digest"] == soft_prompt(7.0).digest
+
+
+def test_200_swaps_under_16_requests_in_flight(server: Running, client: httpx.Client) -> None:
+    first = client.put("/v1/prompts/romance", content=TWO[0].to_bytes(), headers=ADMIN)
+    assert first.status_code == 200, first.text
+    finished = threading.Event()
+
+    def call(number: int) -> list[str]:
+        texts = TEXTS[: 1 + number % len(TEXTS)]
+        seen = []
+        with httpx.Client(base_url=server.url, timeout=30) as own:
+            while not finished.is_set():
+                answer = own.post("/v1/classify", json={"inputs": texts})
+                assert answer.status_code == 200, answer.text
+                seen.append(assert_attributed(answer.json(), texts))
+        return seen
+
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        callers = [pool.submit(call, number) for number in range(IN_FLIGHT)]
+        try:
+            generations = [swap(client, number) for number in range(SWAPS)]
+        finally:
+            finished.set()
+        seen = [digest for caller in callers for digest in caller.result()]
+    begin = int(first.json()["generation"])
+    assert generations == list(range(begin + 1, begin + 1 + SWAPS))
+    assert set(seen) == {prompt.digest for prompt in TWO}
+
+
+def swap(client: httpx.Client, number: int) -> int:
+    """Publish the other prompt; the very next answer is already its."""
+    prompt = TWO[(number + 1) % 2]
+    done = client.put("/v1/prompts/romance", content=prompt.to_bytes(), headers=ADMIN)
+    assert done.status_code == 200, done.text
+    answer: dict[str, Any] = client.post("/v1/classify", json={"inputs": TEXTS[:1]}).json()
+    assert answer["results"][0]["prompt"]["digest"] == prompt.digest
+    return int(done.json()["generation"])
+
+
+def test_a_second_server_on_the_port_is_refused_before_ray_starts(server: Running) -> None:
+    port = server.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "tests.serving.fake_server", str(server.store.root), OTHER]
+    second = subprocess.run([*command, port], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert f"port {port} on 127.0.0.1 is in use" in second.stderr
+    assert "starting Ray" not in second.stderr
+
+
+def test_ctrl_c_stops_it_cleanly_and_frees_the_port(server: Running) -> None:
+    """The last test: the fixture's server is gone afterwards."""
+    server.process.send_signal(signal.SIGINT)
+    _, said = server.process.communicate(timeout=60)
+    assert server.process.returncode == 0
+    assert said.splitlines()[-1] == "stopping ..."
+    port = int(server.url.rpartition(":")[2])
+    assert check_port("127.0.0.1", port) == port
