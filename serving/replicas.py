@@ -1,4 +1,7 @@
-"""Who serves which generation: what replicas report, and who lags behind."""
+"""Who serves which generation: what replicas report, and who lags behind.
+
+Imports nothing heavy: the process that holds the board needs no model.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import Metric
 
-from serving.live import LiveBank
-from serving.metrics import ServingMetrics
+if TYPE_CHECKING:
+    from serving.live import LiveBank
+    from serving.metrics import ServingMetrics
 
 REPORT_INTERVAL_S = 1.0
 """A replica reports on every change, and at least this often."""
