@@ -23,6 +23,7 @@ from prompts.languages import languages
 from training.candidates import Candidate, check_alike
 from training.data import Example, Split, check_labels, language_codes, load_split
 from training.files import writable_folder, write_atomically
+from training.pocket.data import LANGUAGES as POCKET_LANGUAGES
 from training.predictions import Prediction, check_format, read_predictions, to_bytes
 from training.texts import Texts, tokenize
 
@@ -179,9 +180,9 @@ def _prediction(
 def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:
     """The languages of `--languages`.
 
-    `all` are the data's languages that the model was pretrained on (pocket models: those of either
-    architecture, their training text has both), `every` all that the data has, and anything else
-    a list of codes with commas between them.
+    `all` are the data's languages that the model was pretrained on (pocket models: the paper's 52,
+    whichever the architecture), `every` all that the data has, and anything else a list of codes
+    with commas between them.
 
     Raises:
         InvalidData: the data lacks a language that was asked for, or has none of them.
@@ -207,11 +208,11 @@ def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:
 
 
 def _pretrained_on(model: Backbone, code: str) -> bool:
+    if Path(model.model_id).name.startswith("pocket-"):
+        return code in POCKET_LANGUAGES
     entry = languages().get(code)
     if entry is None:
         return False
-    if Path(model.model_id).name.startswith("pocket-"):
-        return entry.in_bloom or entry.in_xglm
     return entry.in_bloom if model.architecture == "bloom" else entry.in_xglm
 
 

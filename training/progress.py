@@ -12,7 +12,6 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -26,11 +25,10 @@ class _Bars:
     def __init__(self, *columns: str, unit: str) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TextColumn(unit),
             *(TextColumn(column, markup=False) for column in columns),
-            TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
@@ -68,7 +66,9 @@ class TrainingBars(_Bars):
         """Show a new bar."""
         self._steps = -(-train // config.batch_size)
         self._best = 0.0
-        self._task = self._add(name, config.epochs, first_epoch - 1, loss="-", dev="-")
+        self._task = self._add(
+            f"seed {config.seed}", config.epochs, first_epoch - 1, loss="-", dev="-"
+        )
 
     def step(self, epoch: int, loss: float) -> None:
         """Move by one batch."""
