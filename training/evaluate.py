@@ -121,7 +121,7 @@ def _score_batch(
         else:
             kv = model.encode(batch) if kv is None else kv
             states = model.read(kv, [vectors] * len(batch))
-        by_prompt = states.view(len(batch), len(places), -1)  # (texts, prompts, hidden)
+        by_prompt = states.reshape(len(batch), len(places), -1)  # (texts, prompts, hidden)
         for slot, place in enumerate(places):
             card = candidates[place].prompt.card
             rows = model.label_rows([label.token_id for label in card.labels])

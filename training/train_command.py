@@ -196,12 +196,17 @@ def _report_training(results: list[Trained], config: TrainingConfig, as_json: bo
         print_json(
             {
                 "settings": config.model_dump(mode="json", exclude={"seed"}),
-                "prompts": [{**asdict(own), "path": str(own.path)} for own in results],
+                "prompts": [_as_json(own) for own in results],
                 "interrupted": interrupted,
             }
         )
     else:
         print_table(trained_table(results))
     if interrupted:
-        typer.echo("interrupted: the best so far is kept; --resume goes on", err=True)
+        kept = "the best so far is kept" if results[-1].path else "no epoch ended, nothing is kept"
+        typer.echo(f"interrupted: {kept}; --resume goes on", err=True)
         raise typer.Exit(130)
+
+
+def _as_json(result: Trained) -> dict[str, Any]:
+    return {**asdict(result), "path": str(result.path) if result.path else None}

@@ -170,6 +170,18 @@ class TestInterruption:
         card = SoftPrompt.load(Path(own["path"])).card
         assert card.training["interrupted"] is True
 
+    def test_in_the_first_epoch_there_is_nothing_to_keep(
+        self, bloom: Path, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def step(self: TrainingBars, epoch: int, loss: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(TrainingBars, "step", step)
+        result = isogloss("train", *settings(bloom, task, tmp_path / "a"), "--json", exit_code=130)
+        assert json.loads(result.stdout)["prompts"][0]["path"] is None
+        assert "nothing is kept" in result.stderr
+        assert not list((tmp_path / "a").iterdir())
+
     def test_a_resumed_run_ends_with_the_same_vectors(
         self, bloom: Path, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
