@@ -73,6 +73,7 @@ class ModelReplica:
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
         context = serve.get_replica_context()
         self._classifier = build(settings, model)
+        self._classifier.warm_up()
         self._lookout = Lookout(
             replica=context.replica_id.unique_id,
             model=model,

@@ -28,6 +28,8 @@ from serving.scoring import Probabilities, Reading, ServingBackbone, score_readi
 SCORE_DIGITS = 6
 """Beyond these a score depends on how a batch happened to be put together."""
 
+_WARM_UP_TEXT = "The first sentence takes longest, so it had better be ours."
+
 
 class Classifier:
     """Answers requests for one model, from all callers at once."""
@@ -71,6 +73,15 @@ class Classifier:
         readings = [(plan.reading, plan.reading.tokens) for plan in planned.plans]
         scores = await self._scoring.submit(readings)
         return self._answer(job, planned, scores)
+
+    def warm_up(self) -> None:
+        """Run the model once under each prompt, so that the first request is no slower than others.
+
+        To be called before there are requests.
+        """
+        (words,) = self.backbone.tokenizer.encode([_WARM_UP_TEXT], self.backbone.max_text_tokens)
+        prompts = self.bank.current.served.values()
+        score_readings(self.backbone, [Reading(words.ids, prompt) for prompt in prompts])
 
     async def describe(self) -> ModelAnswer:
         """Tell what the model is."""

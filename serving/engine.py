@@ -66,8 +66,9 @@ def build_classifier(
     Raises:
         IsoglossError: the model, the detector or the store cannot be loaded; the message says why.
     """
+    store = open_prompts(settings)  # first: a wrong path should not cost a model's loading
     metrics = ServingMetrics()
     frozen = backbone(model or settings.default_model, settings)
-    bank = LiveBank(open_prompts(settings), frozen, metrics)
+    bank = LiveBank(store, frozen, metrics)
     planner = Planner(frozen, detector(settings.detector))
     return Classifier(frozen, planner, bank, settings, metrics)
