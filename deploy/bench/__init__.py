@@ -1,0 +1,1 @@
+"""`isogloss bench`: measurements against named peers, on the same weights, in the same run."""

@@ -1,0 +1,167 @@
+"""Who is measured: our forward pass, and the two ways in which teams do without it.
+
+Each contender goes from token ids and prompts to label log-probabilities, (texts, labels), on the
+same tensors of one model. The peers are written as well as their libraries allow: no cache, only
+the last position's logits, and of the head only what the library does not insist on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from deploy.bench.texts import Batch, Workload
+from prompts.backbone import Backbone, label_log_probs
+from prompts.errors import Unavailable
+
+
+class Contender(Protocol):
+    """One way to score a batch of texts, each under its own prompt."""
+
+    name: str
+
+    def score(self, batch: Batch) -> Tensor:
+        """Label log-probabilities: (texts, labels)."""
+        ...
+
+
+class Isogloss:
+    """Ours: one packed batch of all texts and prompts, in either of the two positions."""
+
+    name = "isogloss"
+
+    def __init__(self, backbone: Backbone, work: Workload) -> None:
+        self._backbone = backbone
+        self._prompts = [p.to(backbone.device, backbone.dtype) for p in work.prompts]
+        self._rows = backbone.label_rows(work.label_ids)
+
+    def score(self, batch: Batch) -> Tensor:
+        """Prompts after the texts, as the paper has them."""
+        own = [[self._prompts[place]] for place in batch.prompts]
+        return label_log_probs(self._backbone.read_suffixed(batch.texts, own), self._rows)
+
+    def score_prefixed(self, batch: Batch) -> Tensor:
+        """Prompts before the texts: what PEFT's answers are checked against."""
+        own = [[self._prompts[place]] for place in batch.prompts]
+        return label_log_probs(self._backbone.read_prefixed(batch.texts, own), self._rows)
+
+
+class Transformers:
+    """transformers, by hand: padded on the left, prompts concatenated to the embeddings.
+
+    With the padding on the left all prompts end in the last column, where one slice reads them;
+    only the label rows of the head are multiplied. XGLM is told the positions, for it counts
+    padding. A batch of equal lengths goes without a mask.
+    """
+
+    name = "transformers"
+
+    def __init__(self, model: Any, work: Workload) -> None:
+        embedding = model.get_input_embeddings()
+        self._model = model
+        self._prompts = torch.stack(work.prompts).to(embedding.weight)
+        self._rows = model.get_output_embeddings().weight[list(work.label_ids)]
+
+    def score(self, batch: Batch) -> Tensor:
+        """Prompts after the texts."""
+        device = self._rows.device
+        ids, mask = padded(batch.texts, device, "left")
+        prompts = self._prompts[list(batch.prompts)]
+        mask = torch.cat([mask, mask.new_ones(prompts.shape[:2])], dim=1)
+        told: dict[str, Tensor] = {}
+        if not mask.all():
+            told["attention_mask"] = mask
+            if self._model.config.model_type == "xglm":
+                told["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        vectors = torch.cat([self._model.get_input_embeddings()(ids), prompts], dim=1)
+        states = self._model.base_model(inputs_embeds=vectors, use_cache=False, **told)
+        return label_log_probs(states.last_hidden_state[:, -1], self._rows)
+
+
+class Peft:
+    """PEFT's prompt tuning: prompts before the texts, one forward for each prompt of the batch.
+
+    PEFT can neither mix prompts in a batch nor leave out rows of the head, so each group computes
+    all of the vocabulary's logits, at the last position alone. Texts are padded on the left; but
+    PEFT drops `position_ids`, without which XGLM would misplace texts behind padding, so for XGLM
+    they are padded on the right and the logits are taken where texts end.
+    """
+
+    name = "peft"
+
+    def __init__(self, model: Any, work: Workload) -> None:
+        try:
+            from peft import PromptTuningConfig, TaskType, get_peft_model
+        except ImportError as error:
+            raise Unavailable(
+                "peft, a peer of this benchmark, is not installed; pip install 'isogloss[dev]'"
+            ) from error
+
+        config = PromptTuningConfig(
+            task_type=TaskType.CAUSAL_LM,
+            num_virtual_tokens=work.prompt_length,
+            num_layers=model.config.num_hidden_layers,
+            num_attention_heads=model.config.num_attention_heads,
+            token_dim=model.config.hidden_size,
+            inference_mode=True,
+        )
+        self._device = model.get_input_embeddings().weight.device
+        self._on_the_right = model.config.model_type == "xglm"
+        self._labels = list(work.label_ids)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
+            self._model = get_peft_model(model, config, adapter_name="0").eval()
+            for place in range(1, len(work.prompts)):
+                self._model.add_adapter(str(place), config)
+        with torch.no_grad():
+            for place, prompt in enumerate(work.prompts):
+                self._model.prompt_encoder[str(place)].embedding.weight.copy_(prompt)
+
+    def score(self, batch: Batch) -> Tensor:
+        """Prompts before the texts."""
+        scores = torch.empty(len(batch.texts), len(self._labels), device=self._device)
+        for prompt in sorted(set(batch.prompts)):
+            rows = [i for i, own in enumerate(batch.prompts) if own == prompt]
+            self._model.set_adapter(str(prompt))
+            scores[rows] = self._score_group([batch.texts[i] for i in rows])
+        return scores
+
+    def _score_group(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        ids, mask = padded(texts, self._device, "right" if self._on_the_right else "left")
+        if self._on_the_right:
+            logits = self._logits_where_texts_end(ids, mask)
+        else:
+            logits = self._forward(ids, mask, logits_to_keep=1)[:, 0]
+        return logits[:, self._labels].float().log_softmax(dim=-1)
+
+    def _logits_where_texts_end(self, ids: Tensor, mask: Tensor) -> Tensor:
+        columns, column = (mask.sum(dim=1) - 1).unique(return_inverse=True)
+        prompt_length = self._model.active_peft_config.num_virtual_tokens
+        logits = self._forward(ids, mask, logits_to_keep=columns + prompt_length)
+        return logits[torch.arange(len(ids), device=self._device), column]
+
+    def _forward(self, ids: Tensor, mask: Tensor, logits_to_keep: int | Tensor) -> Tensor:
+        answer = self._model(
+            input_ids=ids,
+            attention_mask=None if mask.all() else mask,
+            use_cache=False,
+            logits_to_keep=logits_to_keep,
+        )
+        logits: Tensor = answer.logits
+        return logits
+
+
+def padded(
+    texts: Sequence[Sequence[int]], device: torch.device, side: Literal["left", "right"]
+) -> tuple[Tensor, Tensor]:
+    """Token ids and mask (1: a token, 0: padding), both (texts, longest)."""
+    rows = [torch.tensor(text) for text in texts]
+    ids = pad_sequence(rows, batch_first=True, padding_side=side)
+    marks = [torch.ones_like(row) for row in rows]
+    mask = pad_sequence(marks, batch_first=True, padding_side=side)
+    return ids.to(device), mask.to(device)

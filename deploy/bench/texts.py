@@ -1,0 +1,102 @@
+"""What the contenders read: texts of SIB-200's lengths, each with one of several prompts.
+
+Lengths are real, tokens are random: no sentence of the data set is needed or kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+# Tokens of a text at every fifth per cent from 0 to 100: SIB-200's English test split (204
+# sentences, mean 41.4) under pocket-bloom's byte-level BPE of 22,528 tokens.
+SIB_LENGTHS = (
+    *(15, 22, 25, 27, 29, 31, 33, 34, 36, 37, 39),
+    *(41, 42, 44, 47, 49, 52, 57, 62, 65, 126),
+)
+
+# Texts that are measured: a batch of this size has exactly the distribution above, and smaller
+# batches share these same texts among them.
+POOL = 32
+# Ids below this are special tokens in both families.
+FIRST_ID = 10
+PROMPT_STD = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts as token ids, and the place of each text's prompt in `Workload.prompts`."""
+
+    texts: tuple[tuple[int, ...], ...]
+    prompts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Everything that all contenders are given: a pool of texts, prompts and label tokens."""
+
+    texts: tuple[tuple[int, ...], ...]
+    prompts: tuple[Tensor, ...]  # each (length, hidden), float32
+    label_ids: tuple[int, ...]
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of each prompt."""
+        return self.prompts[0].shape[0]
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Cut the pool into batches of one size, over and over; prompts take turns."""
+        place = 0
+        while True:
+            chosen = [(place + i) % len(self.texts) for i in range(size)]
+            yield Batch(
+                tuple(self.texts[i] for i in chosen),
+                tuple((place + i) % len(self.prompts) for i in range(size)),
+            )
+            place += size
+
+    def tokens(self, batch: Batch) -> int:
+        """Tokens a model must read for a batch: texts and prompts."""
+        return sum(map(len, batch.texts)) + len(batch.texts) * self.prompt_length
+
+
+def sib_lengths(count: int) -> list[int]:
+    """Lengths of `count` texts that stand for SIB-200's: the middles of equal shares, ascending.
+
+    >>> sib_lengths(4)
+    [28, 36, 43, 54]
+    """
+    steps = len(SIB_LENGTHS) - 1
+    pieces = list(pairwise(SIB_LENGTHS))
+    found = []
+    for i in range(count):
+        place = (i + 0.5) / count * steps
+        low, high = pieces[int(place)]
+        found.append(round(low + (high - low) * (place - int(place))))
+    return found
+
+
+def workload(
+    *,
+    prompts: int,
+    prompt_length: int,
+    hidden_size: int,
+    vocab_size: int,
+    seed: int,
+    pool: int = POOL,
+    labels: int = 7,
+) -> Workload:
+    """Random texts of SIB-200's lengths in random order, random prompts, random label tokens."""
+    random = torch.Generator().manual_seed(seed)
+    lengths = sib_lengths(pool)
+    order: Sequence[int] = torch.randperm(pool, generator=random).tolist()
+    ids = [
+        torch.randint(FIRST_ID, vocab_size, (lengths[i],), generator=random).tolist() for i in order
+    ]
+    vectors = torch.randn(prompts, prompt_length, hidden_size, generator=random) * PROMPT_STD
+    chosen = torch.randperm(vocab_size - FIRST_ID, generator=random)[:labels] + FIRST_ID
+    return Workload(tuple(map(tuple, ids)), tuple(vectors), tuple(chosen.tolist()))
