@@ -1,0 +1,148 @@
+"""The smoke script against the real HTTP routes over a fake model, healthy and broken."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deploy import smoke
+from serving.admin import Admin
+from serving.http import build_api
+from serving.replicas import LocalBoard, Lookout
+from serving.service import Service
+from tests.fakes import fake_classifier, fake_settings, fake_store
+
+SCRIPT = Path(smoke.__file__)
+TOKEN = "only-for-this-test"
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[str]:
+    """The URL of an application that runs in a thread."""
+    config = uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[ASGIApp]:
+    """All routes of the contract over a model without weights."""
+    settings = fake_settings(tmp_path / "store")
+    store = fake_store(tmp_path / "store")
+    classifier = fake_classifier(settings)
+    lookout = Lookout(
+        "r1", settings.default_model, classifier.bank, classifier.metrics, LocalBoard()
+    )
+    lookout.look()
+    service = Service(classifier, {}, store, lookout, settings)
+    yield build_api(service, Admin(service, SecretStr(TOKEN)))
+    classifier.close()
+
+
+def run(url: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), url, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={},
+    )
+
+
+def test_a_healthy_endpoint_passes_every_check(app: ASGIApp) -> None:
+    with listening(app) as url:
+        done = run(url, "--token", TOKEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    names = [*smoke.CHECKS, *smoke.ADMIN_CHECKS]
+    assert [line[6:20].strip() for line in lines] == names
+    assert all(line.startswith("ok") for line in lines)
+    assert "generations 1 to 3" in lines[-1]
+
+
+def test_without_a_token_nothing_is_changed(app: ASGIApp) -> None:
+    with listening(app) as url:
+        done = run(url)
+        generation = smoke.Endpoint(url).get("/ready")["generation"]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "swap" not in done.stdout
+    assert generation == 1
+
+
+def test_a_wrong_token_fails(app: ASGIApp) -> None:
+    with listening(app) as url:
+        done = run(url, "--token", "wrong")
+    assert done.returncode == 1
+    assert [line[6:10] for line in done.stdout.splitlines() if line.startswith("FAIL")] == ["swap"]
+
+
+class Rewritten:
+    """An application whose answers on one path are changed on their way out."""
+
+    def __init__(self, app: ASGIApp, path: str, old: bytes, new: bytes) -> None:
+        self._app, self._path = app, path
+        self._old, self._new = old, new
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def changed(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message["body"] = message["body"].replace(self._old, self._new)
+            await send(message)
+
+        await self._app(scope, receive, changed if scope["path"] == self._path else send)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "failing"),
+    [
+        ("/v1/classify", b'"detected":true', b'"detected":null', "one text"),
+        ("/v1/classify", b'"reason":"override"', b'"reason":"universal"', "overrides"),
+        ("/v1/classify", b'"validation"', b'"valuation_"', "errors"),
+        ("/metrics", b"isogloss_", b"isogl0ss_", "metrics"),
+        ("/v1/routes", b'"routes"', b'"rootes"', "routes"),
+        ("/openapi.json", b"/v1/classify", b"/v1/classif_", "openapi"),
+    ],
+)
+def test_a_broken_answer_fails_its_check(
+    app: ASGIApp,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    old: bytes,
+    new: bytes,
+    failing: str,
+) -> None:
+    with listening(Rewritten(app, path, old, new)) as url:
+        passed = smoke.run_checks(smoke.Endpoint(url), wait_s=5)
+    assert not passed
+    failed = [
+        line[6:20].strip()
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("FAIL")
+    ]
+    assert failed == [failing]
+
+
+def test_an_endpoint_that_never_comes_up_fails() -> None:
+    done = run("http://127.0.0.1:9", "--wait", "0")
+    assert done.returncode == 1
+    assert "was not ready within 0 s" in done.stdout
+    assert "Traceback" not in done.stderr
