@@ -1,0 +1,80 @@
+"""What can be said of deploy/Dockerfile without building it."""
+
+import fnmatch
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def instructions() -> list[tuple[str, str]]:
+    """Instruction and argument of each line, continuations joined, comments left out."""
+    text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    pairs = (line.partition(" ") for line in joined.splitlines() if line.strip())
+    return [(word, rest.strip()) for word, _, rest in pairs]
+
+
+def stages(instructions: list[tuple[str, str]]) -> dict[str, str]:
+    """Stage -> what it starts from, in order."""
+    found = {}
+    for word, rest in instructions:
+        if word == "FROM":
+            base, _, stage = rest.partition(" AS ")
+            found[stage] = base
+    return found
+
+
+def test_every_instruction_is_one(instructions: list[tuple[str, str]]) -> None:
+    known = {"ARG", "FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER", "VOLUME", "EXPOSE"}
+    assert {word for word, _ in instructions} == known | {"HEALTHCHECK", "CMD"}
+
+
+def test_stages_build_on_what_was_there_before(instructions: list[tuple[str, str]]) -> None:
+    assert stages(instructions) == {
+        "dependencies": "python:${PYTHON}-slim",
+        "build": "dependencies",
+        "isogloss": "python:${PYTHON}-slim",
+    }
+
+
+def test_copied_paths_exist_and_enter_the_context(instructions: list[tuple[str, str]]) -> None:
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = [line[1:] for line in ignored if line.startswith("!")]
+    copies = [rest.split() for word, rest in instructions if word == "COPY"]
+    sources = [path for copy in copies if copy[0] != "--from=build" for path in copy[:-1]]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch.fnmatch(source, pattern) for pattern in allowed), source
+    assert sorted(sources) == sorted(allowed)
+
+
+def test_every_package_is_copied(instructions: list[tuple[str, str]]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {
+        name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]
+    }
+    copied = {rest.split()[0] for word, rest in instructions if word == "COPY"}
+    assert packages <= copied
+
+
+def test_it_runs_the_server_as_nobody_special(instructions: list[tuple[str, str]]) -> None:
+    last = dict(instructions)  # of each instruction the last one, which is in the last stage
+    assert last["USER"] == "isogloss"
+    assert last["CMD"] == '["isogloss", "serve", "--host", "0.0.0.0", "--port", "8000"]'
+    assert last["EXPOSE"] == "8000"
+    assert last["HEALTHCHECK"].rstrip('"]').endswith("http://127.0.0.1:8000/health")
+    assert not any("TOKEN" in rest for word, rest in instructions if word in ("ENV", "ARG"))
+
+
+def test_the_python_is_one_that_the_project_supports(instructions: list[tuple[str, str]]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = next(rest for word, rest in instructions if rest.startswith("PYTHON="))
+    assert project["requires-python"] == ">=" + python.removeprefix("PYTHON=")
+    assert sum(name.startswith("torch==") for name in project["dependencies"]) == 1

@@ -1,0 +1,124 @@
+"""`serve.yaml` is what Ray Serve and our settings accept, and KubeRay's copy says the same."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prompts.loading import POCKET
+from serving.config import ServingSettings
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture(scope="module")
+def serve_config() -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "serve.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def kubernetes() -> dict[str, dict[str, Any]]:
+    """Documents of rayservice.yaml by kind."""
+    text = (DEPLOY / "kuberay" / "rayservice.yaml").read_text(encoding="utf-8")
+    return {document["kind"]: document for document in yaml.safe_load_all(text)}
+
+
+def test_ray_serve_accepts_it(serve_config: dict[str, Any]) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    parsed = ServeDeploySchema.model_validate(serve_config)
+    (application,) = parsed.applications
+    assert application.import_path == "serving.app:application"
+    assert application.route_prefix == "/"
+
+
+def test_its_arguments_are_our_settings(serve_config: dict[str, Any]) -> None:
+    arguments = serve_config["applications"][0]["args"]
+    settings = ServingSettings.model_validate(arguments)  # refuses unknown names
+    assert set(settings.models) <= {folder.name for folder in POCKET.iterdir()}
+
+
+def test_the_builder_gets_settings_where_ray_hands_it_a_mapping(
+    serve_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+
+    from serving import app as serving_app
+
+    (application,) = serve_config["applications"]
+    module, _, name = application["import_path"].partition(":")
+    assert module == serving_app.__name__
+    built_with: list[ServingSettings] = []
+
+    class NotDeployed(Exception):
+        pass
+
+    def build_application(settings: ServingSettings, build: object) -> None:
+        built_with.append(settings)
+        raise NotDeployed
+
+    monkeypatch.setattr(serving_app, "build_application", build_application)
+    builder = getattr(serving_app, name)
+    assert inspect.isfunction(builder)
+    with pytest.raises(NotDeployed):
+        call_user_app_builder_with_args_if_necessary(builder, application["args"])
+    assert built_with == [ServingSettings.model_validate(application["args"])]
+
+
+def test_options_in_comments_are_right_too() -> None:
+    """Taking the comment marks off the options must leave a file that Ray Serve accepts."""
+    from ray.serve.schema import ServeDeploySchema
+
+    lines = (DEPLOY / "serve.yaml").read_text(encoding="utf-8").splitlines()
+    options = {"store", "threads", "deployments", "-", "autoscaling_config", "min_replicas"}
+    options |= {"max_replicas", "target_ongoing_requests", "ray_actor_options", "num_cpus"}
+    options |= {"num_gpus", "- name"}
+    uncommented = [
+        line.replace("# ", "", 1)
+        if line.strip().startswith("# ") and line.strip()[1:].split(":")[0].strip() in options
+        else line
+        for line in lines
+    ]
+    config = yaml.safe_load("\n".join(uncommented))
+    (application,) = ServeDeploySchema.model_validate(config).applications
+    settings = ServingSettings.model_validate(config["applications"][0]["args"])
+    assert (settings.store, settings.threads) == (Path("/var/lib/isogloss/store"), 4)
+    (deployment,) = application.deployments
+    assert deployment.name == _ingress_name()
+    assert deployment.ray_actor_options.num_gpus == 1  # type: ignore[union-attr]
+
+
+def _ingress_name() -> str:
+    from serving import app as serving_app
+
+    source = inspect.getsource(serving_app.build_application)
+    return source.rpartition('.options(name="')[2].partition('"')[0]
+
+
+def test_kuberay_serves_the_same(
+    serve_config: dict[str, Any], kubernetes: dict[str, dict[str, Any]]
+) -> None:
+    embedded = yaml.safe_load(kubernetes["RayService"]["spec"]["serveConfigV2"])
+    assert embedded == serve_config
+
+
+def test_kuberay_runs_the_pinned_ray_on_one_shared_store(
+    kubernetes: dict[str, dict[str, Any]],
+) -> None:
+    cluster = kubernetes["RayService"]["spec"]["rayClusterConfig"]
+    pins = (DEPLOY.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'"ray[serve]=={cluster["rayVersion"]}"' in pins
+    claim = kubernetes["PersistentVolumeClaim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    pods = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for pod in (group["template"]["spec"] for group in pods):
+        (container,) = pod["containers"]
+        environment = {entry["name"]: entry for entry in container["env"]}
+        (volume,) = pod["volumes"]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        (mount,) = container["volumeMounts"]
+        assert environment["ISOGLOSS_STORE"]["value"].startswith(mount["mountPath"] + "/")
+        assert "secretKeyRef" in environment["ISOGLOSS_ADMIN_TOKEN"]["valueFrom"]
