@@ -11,7 +11,7 @@ from tests.fakes import MODEL, fake_classifier, fake_settings
 
 
 def main(store: str, other: str, port: str = "0") -> int:
-    settings = fake_settings(Path(store), models=(MODEL, other), port=int(port))
+    settings = fake_settings(Path(store), models=(MODEL, other), replicas=2, port=int(port))
     try:
         return run(settings, lambda line: print(line, file=sys.stderr), build=fake_classifier)
     except IsoglossError as error:

@@ -17,9 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from prompts.store import PromptStore
 from serving.launch import check_port
+from serving.replicas import REPORT_INTERVAL_S
 from tests.fakes import fake_store, route_table, soft_prompt
 from tests.serving.test_swap import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
 
@@ -38,7 +40,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Two models on one server, in a process of its own; the first holds the HTTP routes."""
+    """Two replicas of two models, in processes of their own; the first holds the HTTP routes."""
     store = fake_store(tmp_path_factory.mktemp("ray") / "store")
     there = soft_prompt(4.0, model=OTHER)
     store.publish({"elsewhere": there}, [route_table("elsewhere", model=OTHER)])
@@ -105,7 +107,8 @@ def test_errors_keep_their_shape_through_every_process(client: httpx.Client) -> 
 
 def test_metrics_and_readiness_speak_for_all_replicas(client: httpx.Client) -> None:
     ready = client.get("/ready").json()
-    assert {replica["model"] for replica in ready["replicas"]} == {"fake-bloom", OTHER}
+    models = sorted(replica["model"] for replica in ready["replicas"])
+    assert models == ["fake-bloom", "fake-bloom", OTHER, OTHER]
     page = client.get("/metrics").text
     for model in ("fake-bloom", OTHER):
         assert f'isogloss_generation{{model="{model}"' in page
@@ -148,6 +151,18 @@ def test_200_swaps_under_16_requests_in_flight(server: Running, client: httpx.Cl
     begin = int(first.json()["generation"])
     assert generations == list(range(begin + 1, begin + 1 + SWAPS))
     assert set(seen) == {prompt.digest for prompt in TWO}
+    assert len(replicas_that_answered(client)) == 2
+
+
+def replicas_that_answered(client: httpx.Client) -> set[str]:
+    """Replicas of the first model that classified texts, by their own count."""
+    time.sleep(REPORT_INTERVAL_S * 1.5)  # the other replica's numbers are as old as its report
+    return {
+        sample.labels["replica"]
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == "isogloss_prompt_texts_total" and sample.labels["model"] == "fake-bloom"
+    }
 
 
 def swap(client: httpx.Client, number: int) -> int:
