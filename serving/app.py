@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
@@ -39,9 +39,13 @@ _MAX_ONGOING_REQUESTS = 10_000  # above our own limits: ours refuse in JSON, Ray
 _BOARD_TIMEOUT_S = 5.0
 
 
-def application(settings: ServingSettings) -> serve.Application:
-    """Build the application from settings, as `serve deploy` and `isogloss serve` do."""
-    return build_application(settings, build_classifier)
+def application(settings: ServingSettings | Mapping[str, Any]) -> serve.Application:
+    """Build the application; `args` of `deploy/serve.yaml` come as a mapping.
+
+    Raises:
+        pydantic.ValidationError: a setting is unknown or has a wrong value.
+    """
+    return build_application(ServingSettings.model_validate(settings), build_classifier)
 
 
 def build_application(settings: ServingSettings, build: BuildClassifier) -> serve.Application:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
 from prompts.store import PromptStore
 from serving.launch import check_port
@@ -70,6 +72,16 @@ def wait_for_url(process: subprocess.Popen[str]) -> str:
 def client(server: Running) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
+
+
+def test_settings_of_a_configuration_file_are_validated() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's libraries, when they are imported
+        from serving.app import application
+    built = application({"models": ["pocket-bloom", "pocket-xglm"], "device": "cpu"})
+    assert type(built).__name__ == "Application"
+    with pytest.raises(ValidationError, match="modles"):
+        application({"modles": ["pocket-bloom"]})
 
 
 def test_both_models_answer(client: httpx.Client) -> None:
