@@ -68,7 +68,7 @@ def engine(
 
     import torch
 
-    from deploy.bench.engine import EngineSettings, bench_engine
+    from deploy.bench.engine import DEFAULT_MODELS, EngineSettings, bench_engine
     from deploy.bench.report import engine_tables, progress
     from prompts.full_size import FULL_SIZE
     from prompts.loading import choose_device, choose_dtype
@@ -76,7 +76,7 @@ def engine(
     if threads is not None:
         torch.set_num_threads(threads)
     where = choose_device(device)
-    named = tuple(dict.fromkeys(model or EngineSettings.models))
+    named = tuple(dict.fromkeys(model or DEFAULT_MODELS))
     settings = EngineSettings(
         models=tuple(FULL_SIZE) if "all" in named else named,
         batch_sizes=sizes,

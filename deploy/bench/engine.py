@@ -26,6 +26,7 @@ from prompts.full_size import full_size_config, random_model
 Say = Callable[[str], None]
 MakeModel = Callable[[str, int, torch.device, torch.dtype], Any]
 
+DEFAULT_MODELS = ("bloom-560m", "xglm-564M")
 # How far two label log-probabilities may be apart: rounding in another order of summation.
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _SHORT = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -39,7 +40,7 @@ class ContendersDisagree(IsoglossError):
 class EngineSettings:
     """What is measured, and for how long."""
 
-    models: tuple[str, ...] = ("bloom-560m", "xglm-564M")
+    models: tuple[str, ...] = DEFAULT_MODELS
     batch_sizes: tuple[int, ...] = (1, 8, 32)
     prompts: int = 8
     prompt_length: int = 10

@@ -115,12 +115,10 @@ class Peft:
         self._labels = list(work.label_ids)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
-            self._model = get_peft_model(model, config, adapter_name="0").eval()
+            self._model: Any = get_peft_model(model, config, adapter_name="0").eval()
             for place in range(1, len(work.prompts)):
                 self._model.add_adapter(str(place), config)
-        with torch.no_grad():
-            for place, prompt in enumerate(work.prompts):
-                self._model.prompt_encoder[str(place)].embedding.weight.copy_(prompt)
+        _set_prompts(self._model, work.prompts)
 
     def score(self, batch: Batch) -> Tensor:
         """Prompts before the texts."""
@@ -154,6 +152,13 @@ class Peft:
         )
         logits: Tensor = answer.logits
         return logits
+
+
+def _set_prompts(tuned: Any, prompts: Sequence[Tensor]) -> None:
+    """Give PEFT's prompts, named "0", "1", ..., our values."""
+    with torch.no_grad():
+        for place, prompt in enumerate(prompts):
+            tuned.prompt_encoder[str(place)].embedding.weight.copy_(prompt)
 
 
 def padded(

@@ -88,7 +88,7 @@ def test_options_in_comments_are_right_too() -> None:
     assert (settings.store, settings.threads) == (Path("/var/lib/isogloss/store"), 4)
     (deployment,) = application.deployments
     assert deployment.name == _ingress_name()
-    assert deployment.ray_actor_options.num_gpus == 1  # type: ignore[union-attr]
+    assert deployment.ray_actor_options.num_gpus == 1
 
 
 def _ingress_name() -> str:
