@@ -8,6 +8,7 @@ import importlib.util
 import io
 import logging
 import os
+import random
 import re
 import shutil
 import signal
@@ -32,6 +33,7 @@ Say = Callable[[str], None]
 _OBJECT_STORE_BYTES = 100 << 20  # requests never go through it
 _DRAIN_S = "0.2"
 _APP = "isogloss"
+_OUR_PORTS = range(20_000, 30_000)
 
 
 class PortInUse(Unavailable):
@@ -45,27 +47,50 @@ def check_port(host: str, port: int) -> int:
         PortInUse: somebody listens there already.
         Unavailable: this machine does not have the address.
     """
+    if port == 0:
+        return free_port(host)
+    try:
+        _try_port(host, port)
+    except PermissionError as error:
+        raise Unavailable(
+            f"port {port}: this user may not listen there; choose one above 1023, e.g. --port 8000"
+        ) from error
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise Unavailable(
+                f"host {host!r}: cannot listen there ({error.strerror}); use 127.0.0.1 or 0.0.0.0"
+            ) from error
+        raise PortInUse(
+            f"port {port} on {host} is in use by another program; stop that program, or choose "
+            f"another port with --port {port + 1 if port < 65535 else 8000}"
+        ) from error
+    return port
+
+
+def free_port(host: str = "0.0.0.0") -> int:
+    """Return a port nobody listens on, outside the ranges that the system and Ray hand out.
+
+    One that the system chose could be given to another program before we come to use it.
+
+    Raises:
+        Unavailable: this machine does not have the address, or all ports are taken.
+    """
+    for port in random.sample(_OUR_PORTS, 100):
+        try:
+            _try_port(host, port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            return check_port(host, port)  # says what is wrong with the address
+        return port
+    raise Unavailable(f"host {host}: no free port from {_OUR_PORTS[0]} on; name one with --port")
+
+
+def _try_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except PermissionError as error:
-            raise Unavailable(
-                f"port {port}: this user may not listen there; choose one above 1023, e.g. "
-                "--port 8000"
-            ) from error
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise Unavailable(
-                    f"host {host!r}: cannot listen there ({error.strerror}); use 127.0.0.1 or "
-                    "0.0.0.0"
-                ) from error
-            raise PortInUse(
-                f"port {port} on {host} is in use by another program; stop that program, or choose "
-                f"another port with --port {port + 1 if port < 65535 else 8000}"
-            ) from error
-        return int(probe.getsockname()[1])
+        probe.bind((host, port))
 
 
 def run(
@@ -81,25 +106,25 @@ def run(
         IsoglossError: the server cannot start; the message says why.
     """
     started_s = time.monotonic()
+    ready = False
     try:
+        _stop_on_signals()
         with running(settings, say, haproxy=haproxy, build=build) as url:
+            ready = True
+            _stop_on_signals()  # again: Ray has put its own in place
             say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
             say(f"try: {_example(url)}")
             say("Ctrl-C stops it")
-            _wait_for_signal()
-    except KeyboardInterrupt:  # before it was ready, or while it was stopping
-        return 130
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0 if ready else 130
     return 0
 
 
-def _wait_for_signal() -> None:
-    """Return at the first SIGINT or SIGTERM; a second one interrupts whatever follows."""
-    stopped = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stopped.set()) for number in numbers]
-    stopped.wait()
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+def _stop_on_signals() -> None:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt, also in a background job of a shell."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _example(url: str) -> str:
@@ -193,8 +218,8 @@ def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(check_port("127.0.0.1", 0)),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(check_port("127.0.0.1", 0)),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
@@ -252,13 +277,16 @@ def _deploy(settings: ServingSettings, build: BuildClassifier | None) -> None:
         deployed = serve.status().applications.get(_APP)
         reports = [each.message for each in deployed.deployments.values()] if deployed else []
         report = "\n".join([str(error), *reports])
-        raise Unavailable(f"the server did not start: {_cause(report)}") from error
+        remedy = "; try again with --no-haproxy" if "HAProxy" in report else ""
+        raise Unavailable(f"the server did not start: {_cause(report)}{remedy}") from error
 
 
 def _cause(report: str) -> str:
     """What Ray's report of a replica's failure says at its end: our own sentence, if it is ours."""
     lines = [line.strip() for line in report.splitlines() if line.strip()]
     for line in reversed(lines):
+        if "cannot bind socket" in line:
+            return line
         if found := re.match(r"(?:prompts|serving)\.[\w.]+: (.+)", line):
             return found.group(1)
     return lines[-1]
