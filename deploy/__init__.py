@@ -1,1 +1,1 @@
-"""What puts the system on a machine or a cluster: command line, benchmarks, Ray Serve configuration."""
+"""What puts the system on a machine or a cluster: commands, benchmarks, Ray Serve configuration."""

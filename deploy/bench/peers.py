@@ -54,8 +54,8 @@ class Isogloss:
 class Transformers:
     """transformers, by hand: padded on the left, prompts concatenated to the embeddings.
 
-    With the padding on the left all prompts end in the last column, where one slice reads them;
-    only the label rows of the head are multiplied. XGLM is told the positions, for it counts
+    With the padding on the left all prompts end in the last column: the model is asked for the
+    logits of that position alone (`logits_to_keep=1`). XGLM is told the positions, for it counts
     padding. A batch of equal lengths goes without a mask.
     """
 
@@ -65,11 +65,12 @@ class Transformers:
         embedding = model.get_input_embeddings()
         self._model = model
         self._prompts = torch.stack(work.prompts).to(embedding.weight)
-        self._rows = model.get_output_embeddings().weight[list(work.label_ids)]
+        self._device = embedding.weight.device
+        self._labels = list(work.label_ids)
 
     def score(self, batch: Batch) -> Tensor:
         """Prompts after the texts."""
-        device = self._rows.device
+        device = self._device
         ids, mask = padded(batch.texts, device, "left")
         prompts = self._prompts[list(batch.prompts)]
         mask = torch.cat([mask, mask.new_ones(prompts.shape[:2])], dim=1)
@@ -79,8 +80,9 @@ class Transformers:
             if self._model.config.model_type == "xglm":
                 told["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         vectors = torch.cat([self._model.get_input_embeddings()(ids), prompts], dim=1)
-        states = self._model.base_model(inputs_embeds=vectors, use_cache=False, **told)
-        return label_log_probs(states.last_hidden_state[:, -1], self._rows)
+        said = self._model(inputs_embeds=vectors, use_cache=False, logits_to_keep=1, **told)
+        chosen: Tensor = said.logits[:, -1, self._labels].float().log_softmax(dim=-1)
+        return chosen
 
 
 class Peft:

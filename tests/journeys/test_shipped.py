@@ -1,0 +1,111 @@
+"""What a bare clone serves: the pocket models with the prompts and routes that come with them."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from prompts.backbone import Backbone, label_log_probs
+from prompts.languages import language
+from prompts.loading import pocket_models
+from prompts.routes import RouteTable
+from prompts.soft_prompt import SoftPrompt
+from prompts.store import PromptStore, StoreState
+
+SHIPPED = Path(__file__).parent.parent.parent / "prompts" / "shipped"
+MODELS = ("pocket-bloom", "pocket-xglm")
+LARGEST_CLASS = 0.25  # of SIB-200's test split
+
+
+@pytest.fixture(scope="module")
+def state() -> StoreState:
+    return PromptStore.open(SHIPPED).state()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    return Backbone.load(request.param, device="cpu")
+
+
+def table_of(state: StoreState, backbone: Backbone) -> RouteTable:
+    table = state.routes_for(backbone.fingerprint, "topic")
+    assert table is not None
+    return table
+
+
+def prompt_of(state: StoreState, reference: str) -> SoftPrompt:
+    return PromptStore.open(SHIPPED).read(state.resolve(reference)[2])
+
+
+def accuracy(
+    backbone: Backbone, prompt: SoftPrompt, texts: Sequence[str], gold: Sequence[str]
+) -> float:
+    tokens = [t.ids for t in backbone.tokenizer.encode(texts, backbone.max_text_tokens)]
+    rows = backbone.label_rows([label.token_id for label in prompt.card.labels])
+    with torch.inference_mode():
+        states = backbone.read_suffixed(tokens, [[prompt.vectors]] * len(tokens))
+    best = label_log_probs(states, rows).argmax(-1).tolist()
+    names = [label.label for label in prompt.card.labels]
+    return sum(names[i] == label for i, label in zip(best, gold, strict=True)) / len(gold)
+
+
+def test_both_models_are_small() -> None:
+    folders = [pocket_models()[name] for name in MODELS]
+    total = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
+    assert total <= 40e6
+
+
+def test_routes_name_at_least_six_clades(state: StoreState, backbone: Backbone) -> None:
+    table = table_of(state, backbone)
+    assert len(table.clades) >= 6
+    assert table.evidence
+
+
+def test_plain_and_reparameterized_prompts_ship(state: StoreState, backbone: Backbone) -> None:
+    cards = [
+        prompt_of(state, name).card
+        for name in state.prompts
+        if prompt_of(state, name).card.model.fingerprint == backbone.fingerprint
+    ]
+    assert {card.kind for card in cards} == {"plain", "residual"}
+    assert all(len(card.labels) == 7 for card in cards)
+
+
+def test_every_routed_prompt_fits_its_model(state: StoreState, backbone: Backbone) -> None:
+    table = table_of(state, backbone)
+    for reference in {table.universal, *table.clades.values()}:
+        prompt_of(state, reference).check_fits(backbone)
+
+
+def test_english_is_well_above_chance_with_a_prompt_trained_on_english(
+    state: StoreState, backbone: Backbone, sib200: Path
+) -> None:
+    """The least that is asked of a pocket model: 32 % of SIB-200's English test sentences."""
+    texts, gold = read(sib200, "eng_Latn")
+    prompt = prompt_of(state, f"{backbone.architecture}-english-all-plain")
+    assert prompt.card.training["sources"] == ["eng_Latn"]
+    assert accuracy(backbone, prompt, texts, gold) >= 0.32
+
+
+def test_routed_languages_are_above_chance(
+    state: StoreState, backbone: Backbone, sib200: Path
+) -> None:
+    table = table_of(state, backbone)
+    found = []
+    for code in ("fra_Latn", "hin_Deva", "swh_Latn", "tam_Taml", "rus_Cyrl", "yor_Latn"):
+        route = table.route(language(code).lineage)
+        texts, gold = read(sib200, code, sample=100)
+        found.append(accuracy(backbone, prompt_of(state, route.reference), texts, gold))
+    assert sum(found) / len(found) > LARGEST_CLASS + 0.05
+
+
+def read(folder: Path, code: str, sample: int | None = None) -> tuple[list[str], list[str]]:
+    with (folder / code / "test.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = random.Random(0).sample(rows, sample) if sample else rows
+    return [row["text"] for row in rows], [row["category"] for row in rows]
