@@ -139,14 +139,22 @@ class PromptBank:
             NotFound: this model has no routes for the task; those it has are named.
         """
         if task not in self.routes:
-            known = ", ".join(sorted(self.routes)) or "none"
-            raise NotFound(
-                f"task: {task[:80]!r} has no routes on model {self.reader.backbone.model_id} "
-                f"(tasks with routes: {known}); name one of those, name a prompt, or publish a "
-                "route table for it"
-            )
+            raise NotFound(self._no_routes(task))
         route = self.routes[task].route(lineage)
         return self.served[route.reference], route
+
+    def _no_routes(self, task: str) -> str:
+        model = self.reader.backbone.model_id
+        if any(table.task == task and table.model.id == model for table in self.state.routes):
+            return (
+                f"task: {task[:80]!r} has routes for {model}, but for other weights than those "
+                "loaded here; publish prompts and routes trained for these, or use a new store"
+            )
+        known = ", ".join(sorted(self.routes)) or "none"
+        return (
+            f"task: {task[:80]!r} has no routes on model {model} (tasks with routes: {known}); "
+            "name one of those, name a prompt, or publish a route table for it"
+        )
 
 
 def build_bank(

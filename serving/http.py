@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from prompts.languages import languages
 from serving.admin import Admin
 from serving.edge import Edge, add_error_handlers, read_body
+from serving.parsing import parse
 from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -26,7 +27,6 @@ from serving.schemas import (
     RoutesAnswer,
     RoutesRequest,
     SwapAnswer,
-    parse,
 )
 from serving.service import Service
 

@@ -13,7 +13,8 @@ import torch
 
 from prompts.errors import Unavailable
 from prompts.soft_prompt import SoftPrompt
-from serving.launch import PortInUse, check_port, running
+from serving.launch import running
+from serving.ports import PortInUse, check_port
 from tests.fakes import FakeBackbone, fake_classifier, fake_settings, route_table, soft_prompt
 from tests.serving.test_app import ADMIN, Server, server
 

@@ -54,6 +54,16 @@ def test_a_task_without_routes_is_not_found_and_the_others_are_named(live: LiveB
         live.current.choose("mood", LANGUAGE)
 
 
+def test_routes_for_other_weights_of_the_model_are_told_apart_from_none(
+    store: PromptStore,
+) -> None:
+    retrained = FakeBackbone()
+    retrained.fingerprint = "sha256:retrained"
+    live = LiveBank(store, retrained, ServingMetrics())
+    with pytest.raises(NotFound, match="has routes for fake-bloom, but for other weights"):
+        live.current.choose("topic", LANGUAGE)
+
+
 def test_a_new_generation_takes_over_what_has_not_changed(
     store: PromptStore, live: LiveBank
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from prompts.errors import InvalidInput, MalformedInput
-from serving.schemas import ClassifyRequest, RollbackRequest, parse
+from serving.parsing import parse
+from serving.schemas import ClassifyRequest, RollbackRequest
 
 
 def test_absent_and_null_fields_mean_the_same() -> None:

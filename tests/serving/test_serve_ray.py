@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from prompts.store import PromptStore
-from serving.launch import check_port
+from serving.ports import check_port
 from serving.replicas import REPORT_INTERVAL_S
 from tests.fakes import fake_store, route_table, soft_prompt
 from tests.serving.test_swap import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
