@@ -44,13 +44,13 @@ _SMALLEST_OF_PAPER = 1024
 def defaults_for(architecture: Literal["bloom", "xglm"], hidden_size: int) -> ModelDefaults:
     """Settings for a backbone: the paper's for its four models and for larger ones.
 
-    Below a hidden size of 1,024 (the pocket models) the paper's rate of 0.1 grows a prompt to many
-    times the embeddings' norm within an epoch, so rates are 0.01 frozen and 1e-4 unfrozen.
+    Below a hidden size of 1,024 (the pocket models) prompts are shorter vectors, and a rate of 0.03
+    did best for English 8-shot prompts on the dev split among 0.01, 0.03 and 0.1.
     """
     bottleneck = hidden_size // (2 if architecture == "bloom" else 5)
     unfrozen = 1e-6 if architecture == "bloom" else 5e-6
     if hidden_size < _SMALLEST_OF_PAPER:
-        return ModelDefaults(10, max(1, bottleneck), 0.01, 1e-4)
+        return ModelDefaults(10, max(1, bottleneck), 0.03, 1e-4)
     return _PAPER.get((architecture, hidden_size), ModelDefaults(10, bottleneck, 0.1, unfrozen))
 
 

@@ -67,6 +67,7 @@ done
 
 [ -z "${MODELS:-}" ] || exit 0 # some models only: the routes are built when all are there
 rm -rf "$work/store"
+"$isogloss" prompts publish "$work"/*/chosen/*.safetensors --store "$work/store"
 for model in pocket-bloom pocket-xglm; do
   "$isogloss" route --evaluations "$work/$model/dev.csv" --prompts "$work/$model/chosen" \
     --clades "$routed" \

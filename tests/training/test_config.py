@@ -19,8 +19,8 @@ from training.config import ModelDefaults, TrainingConfig, configure, defaults_f
         ("xglm", 1024, ModelDefaults(10, 200, 0.1, 5e-6)),
         ("xglm", 2048, ModelDefaults(10, 409, 0.1, 5e-6)),
         ("bloom", 4096, ModelDefaults(10, 2048, 0.1, 1e-6)),
-        ("bloom", 256, ModelDefaults(10, 128, 0.01, 1e-4)),
-        ("xglm", 256, ModelDefaults(10, 51, 0.01, 1e-4)),
+        ("bloom", 256, ModelDefaults(10, 128, 0.03, 1e-4)),
+        ("xglm", 256, ModelDefaults(10, 51, 0.03, 1e-4)),
     ],
 )
 def test_defaults_per_model(
