@@ -41,6 +41,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    if not options.resume:
+        # What an earlier run kept may come from other data, so only a resumed run trusts it.
+        for path in options.work.glob("*.*"):
+            path.unlink()
     for name in options.model or NAMES:
         recipe = Recipe(name=name, minutes=options.minutes, seed=options.seed)
         train_pocket_model(
