@@ -24,6 +24,7 @@ from training.pocket.targets import Sampler
 from training.pocket.tokenizer import EOS, learn_tokenizer, save_tokenizer
 
 NAMES = ("pocket-bloom", "pocket-xglm")
+KEPT = ("tokenizer.json", "corpus.safetensors", "vectors.safetensors", "semantics.safetensors")
 
 
 def main() -> None:
@@ -43,8 +44,8 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     if not options.resume:
         # What an earlier run kept may come from other data, so only a resumed run trusts it.
-        for path in options.work.glob("*.*"):
-            path.unlink()
+        for kept_name in KEPT:
+            (options.work / kept_name).unlink(missing_ok=True)
     for name in options.model or NAMES:
         recipe = Recipe(name=name, minutes=options.minutes, seed=options.seed)
         train_pocket_model(
