@@ -28,7 +28,9 @@ serve: setup
 
 test: setup check
 	@echo "==> running the tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m 'not ray' $(ARGS)
+	@echo "==> running the tests that start Ray Serve, alone on the machine"
+	@$(BIN)/python -m pytest -m ray -n 0 $(ARGS)
 
 check: setup
 	@echo "==> checking format, lint and types"

@@ -186,6 +186,7 @@ def test_only_table_2_has_full_size_configurations() -> None:
 
 
 @pytest.mark.full_size
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("name", "parameters", "dtype"),
     [

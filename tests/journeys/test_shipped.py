@@ -51,7 +51,8 @@ def accuracy(
         states = backbone.read_suffixed(tokens, [[prompt.vectors]] * len(tokens))
     best = label_log_probs(states, rows).argmax(-1).tolist()
     names = [label.label for label in prompt.card.labels]
-    return sum(names[i] == label for i, label in zip(best, gold, strict=True)) / len(gold)
+    right: int = sum(names[i] == label for i, label in zip(best, gold, strict=True))
+    return right / len(gold)
 
 
 def test_both_models_are_small() -> None:

@@ -27,7 +27,7 @@ from serving.replicas import REPORT_INTERVAL_S
 from tests.fakes import fake_store, route_table, soft_prompt
 from tests.serving.test_swap import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 OTHER = "fake-xglm"
 ROOT = Path(__file__).parents[2]
