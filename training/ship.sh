@@ -4,7 +4,7 @@
 #   make setup && training/ship.sh [DATA] [WORK]      (MODELS=pocket-xglm: only train that one)
 #
 # Candidates, for each model: English few-shot prompts as in the paper, plain and reparameterized;
-# the same from all English examples; prompts from typologically diverse languages; and prompts from
+# the same from all English examples and from typologically diverse languages; and plain prompts from
 # the train split of one clade's own languages. The dev split of the paper's 52 languages chooses
 # among them; the test split is only reported. Finished prompts and languages are kept, so the
 # script can be interrupted and run again.
@@ -36,12 +36,12 @@ for model in ${MODELS:-pocket-bloom pocket-xglm}; do
   out=$work/$model
   mkdir -p "$out/chosen"
 
-  # train NAME SOURCES SHOTS [OPTION...]: a plain and a reparameterized prompt
+  # train KINDS NAME SOURCES SHOTS [OPTION...]: a prompt of each kind
   train() {
-    local name=$1 sources=$2 shots=$3
-    shift 3
+    local kinds=$1 name=$2 sources=$3 shots=$4
+    shift 4
     local kind
-    for kind in plain residual; do
+    for kind in $kinds; do
       local file=$short-$name-$kind
       [ -f "$out/chosen/$file.safetensors" ] && continue
       echo "==> $file"
@@ -52,11 +52,11 @@ for model in ${MODELS:-pocket-bloom pocket-xglm}; do
     done
   }
 
-  train english-8 eng_Latn 8
-  train english-all eng_Latn all --batch-size 16
-  train diverse "$diverse" 25 --batch-size 32
+  train 'plain residual' english-8 eng_Latn 8
+  train 'plain residual' english-all eng_Latn all --batch-size 16
+  train 'plain residual' diverse "$diverse" all --batch-size 32 --epochs 4
   for clade in "${clades[@]}"; do
-    train "${clade%%=*}" "${clade#*=}" 50 --batch-size 32 --epochs 12
+    train plain "${clade%%=*}" "${clade#*=}" all --batch-size 32 --epochs 4
   done
 
   for split in dev test; do
