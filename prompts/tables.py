@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 _NESTED = ("model", "labels", "training")
+_SHOWN_CHANGES = 5
 _DIGEST_CHARS = len("sha256:") + 12
 
 
@@ -43,18 +44,26 @@ def details(prompt: Mapping[str, Any]) -> Group:
 
 
 def generations(answer: Mapping[str, Any]) -> Group:
-    """One row per generation, newest first."""
-    table = _table(["generation", "published", "note", "restores", "current"])
-    for one in answer["generations"]:
-        current = ", ".join(f"{name}@{number}" for name, number in one["current"].items() if number)
+    """One row per generation, newest first, with the prompts that changed since the one before."""
+    table = _table(["generation", "published", "note", "restores", "prompts changed"])
+    newest_first = answer["generations"]
+    for place, one in enumerate(newest_first):
+        before = newest_first[place + 1]["current"] if place + 1 < len(newest_first) else {}
         table.add_row(
             str(one["generation"]),
             one["published_at"],
             escape(one["note"]),
             str(one["restores"] or ""),
-            escape(current),
+            escape(_changes(one["current"], before)),
         )
     return Group(_title(answer["store"]), table)
+
+
+def _changes(current: Mapping[str, int | None], before: Mapping[str, int | None]) -> str:
+    changed = {n: version for n, version in current.items() if before.get(n) != version}
+    named = [f"{n}@{version}" if version else f"{n} withdrawn" for n, version in changed.items()]
+    more = f" and {len(named) - _SHOWN_CHANGES} more" if len(named) > _SHOWN_CHANGES else ""
+    return ", ".join(named[:_SHOWN_CHANGES]) + more
 
 
 def published(answer: Mapping[str, Any]) -> Group:
