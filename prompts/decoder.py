@@ -103,28 +103,27 @@ def decode(
     n_text = 0 if text is None else text[0].shape[0]
     attention = _Attention(weights, text, prompts, kv, x)
     kept: list[list[tuple[Tensor, Tensor]]] = []
+    wants_states = prompts is not None or not keep_kv
     for index, layer in enumerate(weights.layers):
         residual, h = x, _norm(x, layer.attention_norm, weights.norm_eps)
         qkv = F.linear(h, layer.qkv.weight, layer.qkv.bias)
         if weights.residual_after_norm:
             residual = h
         is_last = index == len(weights.layers) - 1
-        wanted = attention.final_rows(n_text) if is_last else None
         # Of the last layer's texts only keys and values are read, unless they stand alone.
-        text_needed = not is_last or (prompts is None and not keep_kv)
+        text_needed = not is_last or (prompts is None and wants_states)
         mixed, text_kv = attention(qkv, index, text_needed)
-        if keep_kv:
-            kept.append(text_kv)
-        if is_last and prompts is None and keep_kv:
+        if keep_kv:  # copies: the fused projection that these are views of is three times as large
+            kept.append([(k.contiguous(), v.contiguous()) for k, v in text_kv])
+        if is_last and not wants_states:
             break
-        if wanted is not None:
+        if is_last:
+            wanted = attention.final_rows(n_text)
             residual = residual.index_select(0, wanted)
             mixed = mixed.index_select(0, wanted - (n_text if not text_needed else 0))
         x = residual + F.linear(mixed, layer.attention_out.weight, layer.attention_out.bias)
         x = _mlp(weights, layer, x)
-    states = None
-    if prompts is not None or not keep_kv:
-        states = _norm(x, weights.final_norm, weights.norm_eps)
+    states = _norm(x, weights.final_norm, weights.norm_eps) if wants_states else None
     return states, _collect(text, kept) if keep_kv else None
 
 
@@ -243,9 +242,8 @@ def _collect(
     layout = text[1]
     buckets = []
     for place, bucket in enumerate(layout.buckets):
-        # Contiguous copies: the fused projection they are views of would triple the memory held.
-        keys = tuple(layer[place][0].contiguous() for layer in kept)
-        values = tuple(layer[place][1].contiguous() for layer in kept)
+        keys = tuple(layer[place][0] for layer in kept)
+        values = tuple(layer[place][1] for layer in kept)
         buckets.append(KVBucket(bucket.texts, bucket.lengths, keys, values))
     return TextKV(tuple(buckets), layout.lengths)
 

@@ -17,7 +17,6 @@ from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
     ErrorBody,
-    LanguageRow,
     LanguagesAnswer,
     ModelsAnswer,
     PromptDetails,
@@ -84,12 +83,7 @@ def _add_listing(api: FastAPI, service: Service) -> None:
 
     @api.get("/v1/languages", summary="The languages a request may name")
     async def list_languages() -> LanguagesAnswer:
-        return LanguagesAnswer(
-            languages=[
-                LanguageRow.model_validate(entry, from_attributes=True)
-                for entry in languages().values()
-            ]
-        )
+        return LanguagesAnswer(languages=list(languages().values()))
 
 
 def _add_files(api: FastAPI, service: Service) -> None:

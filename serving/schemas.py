@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from prompts.languages import Language
 from prompts.routes import RouteTable
 from prompts.soft_prompt import PromptCard
 
@@ -156,22 +157,10 @@ class PromptsAnswer(BaseModel):
     prompts: list[PromptDetails]
 
 
-class LanguageRow(BaseModel):
-    """One language: `lineage` runs from the root of the Glottolog tree."""
-
-    code: str
-    iso639_3: str
-    name: str
-    script: str
-    lineage: tuple[str, ...]
-    in_bloom: bool
-    in_xglm: bool
-
-
 class LanguagesAnswer(BaseModel):
     """The languages a request may name."""
 
-    languages: list[LanguageRow]
+    languages: list[Language]
 
 
 class ReplicaAnswer(BaseModel):

@@ -92,9 +92,7 @@ def score_readings(
             ("suffix", backbone.read_suffixed),
             ("prefix", backbone.read_prefixed),
         ):
-            rows = [
-                i for i, r in enumerate(readings) if r.prompt.resident.card.position == position
-            ]
+            rows = [i for i, reading in enumerate(readings) if reading.position == position]
             if rows:
                 chosen = [readings[i] for i in rows]
                 states = read(  # (rows, hidden)

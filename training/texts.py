@@ -87,11 +87,13 @@ def encode_texts(model: Backbone, ids: Texts, budget_bytes: int) -> CachedTexts 
     """Encode every text once, or none ahead where they would not fit in `budget_bytes`."""
     chunks: list[TextKV] = []
     total = sum(map(len, ids))
+    done = held_bytes = 0
     for start in range(0, len(ids), _CHUNK):
         with torch.no_grad():
             chunks.append(model.encode(ids[start : start + _CHUNK]))
-        done = sum(sum(chunk.lengths) for chunk in chunks)
-        if sum(chunk.nbytes for chunk in chunks) / done * total > budget_bytes:
+        done += sum(chunks[-1].lengths)
+        held_bytes += chunks[-1].nbytes
+        if held_bytes / done * total > budget_bytes:
             return FreshTexts(model, ids)
     return CachedTexts(_join(chunks))
 
