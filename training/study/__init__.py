@@ -1,0 +1,1 @@
+"""The experiments of Philippy et al. (2024), as one command."""

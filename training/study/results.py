@@ -1,0 +1,115 @@
+"""What a finished study knows: its runs, and which of them belong to which part of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from statistics import fmean
+from typing import Literal
+
+from pydantic import JsonValue
+
+Setting = Literal["frozen", "full"]  # with and without model freezing, in the paper's words
+SETTINGS: tuple[Setting, ...] = ("frozen", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRun:
+    """One prompt, trained with one seed and evaluated on every language."""
+
+    name: str
+    seed: int
+    shots: int  # examples per label
+    length: int  # prompt tokens
+    kind: Literal["plain", "residual"]
+    unfrozen: bool
+    digest: str
+    dev_accuracy: float | None  # between 0 and 1, at the best epoch
+    best_epoch: int
+    epochs: int
+    train_seconds: float  # its share, where it trained beside others
+    trained_parameters: int
+    prompt_bytes: int  # of what must be stored: the prompt's file; unfrozen: weights and prompt
+    accuracy: Mapping[str, float]  # language code -> test accuracy between 0 and 1
+
+    @property
+    def setting(self) -> Setting:
+        """The paper's word: was the model frozen, or were all its weights trained?"""
+        return "full" if self.unfrozen else "frozen"
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Accuracy over languages, each counting the same."""
+        return fmean(self.accuracy[code] for code in sorted(self.accuracy))
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """Every run of one study, with what it takes to read them."""
+
+    model: str
+    architecture: Literal["bloom", "xglm"]
+    hidden_size: int
+    paper_model: str | None  # the paper's own name for the model ("bloom-560m"), if one of its four
+    data: str
+    source: str  # language code of the training examples
+    split: str
+    parts: tuple[str, ...]  # what was asked for: table1, table4, figure2, ..., section4
+    shots: int  # of every run that does not vary them
+    length: int  # likewise
+    runs: tuple[StudyRun, ...]
+    model_parameters: int
+    model_bytes: int
+    settings: Mapping[str, JsonValue]  # of every run: learning rates, epochs, batch size, ...
+    versions: Mapping[str, str]
+    hardware: str
+    seconds: Mapping[str, float]  # stage -> seconds
+    created_at: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse runs that cannot stand side by side in one table."""
+        if not self.runs:
+            raise ValueError("a study without runs has no results")
+        if len({run.name for run in self.runs}) < len(self.runs):
+            raise ValueError("two runs of the study have the same name")
+        if any(set(run.accuracy) != set(self.languages) for run in self.runs):
+            raise ValueError("the study's runs were evaluated on different languages")
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that every run was evaluated on, in alphabetical order."""
+        return tuple(sorted(self.runs[0].accuracy))
+
+    def base(self, setting: Setting) -> tuple[StudyRun, ...]:
+        """Table 4's runs of one setting: plain, with the usual shots and length."""
+        return tuple(run for run in self._usual("plain", setting) if self._is_usual(run))
+
+    def residual(self) -> tuple[StudyRun, ...]:
+        """Figure 5's reparameterized runs, which `base("frozen")` is compared with."""
+        return tuple(run for run in self._usual("residual", "frozen") if self._is_usual(run))
+
+    def by_shots(self) -> dict[int, tuple[StudyRun, ...]]:
+        """Figure 3's runs, by examples per label."""
+        usual = [r for r in self._usual("plain", "frozen") if r.length == self.length]
+        return _grouped((run.shots, run) for run in usual)
+
+    def by_length(self) -> dict[int, tuple[StudyRun, ...]]:
+        """Figure 4's runs, by prompt length."""
+        usual = [r for r in self._usual("plain", "frozen") if r.shots == self.shots]
+        return _grouped((run.length, run) for run in usual)
+
+    def _usual(self, kind: str, setting: Setting) -> list[StudyRun]:
+        chosen = [run for run in self.runs if run.kind == kind and run.setting == setting]
+        return sorted(chosen, key=lambda run: (run.seed, run.name))
+
+    def _is_usual(self, run: StudyRun) -> bool:
+        return run.shots == self.shots and run.length == self.length
+
+
+def _grouped(pairs: Iterable[tuple[int, StudyRun]]) -> dict[int, tuple[StudyRun, ...]]:
+    groups: dict[int, tuple[StudyRun, ...]] = {}
+    for value, run in sorted(pairs, key=lambda pair: pair[0]):
+        groups[value] = (*groups.get(value, ()), run)
+    return groups
