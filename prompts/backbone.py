@@ -297,7 +297,10 @@ class Backbone:
         prompts: Sequence[Sequence[Tensor]],
         layout: PromptLayout,
     ) -> Tensor:
-        vectors = torch.cat([self._as_rows(prompts[text][slot]) for text, slot in layout.pairs])
+        chosen = [prompts[text][slot] for text, slot in layout.pairs]
+        # A prompt that follows many texts is moved and cast once.
+        rows = {id(prompt): self._as_rows(prompt) for prompt in {id(p): p for p in chosen}.values()}
+        vectors = torch.cat([rows[id(prompt)] for prompt in chosen])
         return enter(self.weights, vectors, layout.positions(text_lengths, self.device))
 
     def _as_rows(self, prompt: Tensor) -> Tensor:

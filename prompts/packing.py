@@ -19,15 +19,19 @@ from torch import Tensor
 SHORTEST_IN_BUCKET = 0.6
 
 
-def bucket_by_length(lengths: Sequence[int]) -> list[list[int]]:
+def bucket_by_length(
+    lengths: Sequence[int], shortest: float = SHORTEST_IN_BUCKET
+) -> list[list[int]]:
     """Indices of texts grouped by similar length, longest first; stable within equal lengths.
+
+    A group's shortest text has at least the share `shortest` of its longest one's tokens.
 
     >>> bucket_by_length([10, 50, 9, 48])
     [[1, 3], [0, 2]]
     """
     buckets: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if buckets and lengths[index] >= SHORTEST_IN_BUCKET * lengths[buckets[-1][0]]:
+        if buckets and lengths[index] >= shortest * lengths[buckets[-1][0]]:
             buckets[-1].append(index)
         else:
             buckets.append([index])

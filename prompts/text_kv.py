@@ -10,8 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from prompts.packing import bucket_by_length
+
+# Prompts over cached texts do little attention and many calls, so buckets are fewer than for
+# encoding: a text may be two and a half times as long as the shortest beside it.
+SHORTEST_IN_CACHED_BUCKET = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +46,43 @@ class TextKV:
             2 * sum(k.numel() * k.element_size() for k in bucket.keys) for bucket in self.buckets
         )
 
-    def select(self, indices: Sequence[int]) -> TextKV:
-        """The chosen texts, in the given order, as one bucket (copies; an index may repeat).
+    def split(self) -> list[Tensor]:
+        """Each text alone, in the caller's order: (layers, 2, heads, tokens, head_size), copies.
 
-        Raises:
-            IndexError: an index is not that of a text of this batch.
+        The 2 are keys and values. Nothing is padded, so blocks are what a cache keeps.
         """
-        if out := [i for i in indices if not 0 <= i < len(self)]:
-            raise IndexError(f"texts {out} of a batch of {len(self)}")
-        parts, order = self._rows_of(indices)
-        width = max(self.lengths[i] for i in indices)
-        layers = range(len(self.buckets[0].keys))
-        bucket = KVBucket(
-            tuple(range(len(indices))),
-            tuple(self.lengths[i] for i in indices),
-            tuple(_gather([(b.keys[n], r) for b, r in parts], order, width) for n in layers),
-            tuple(_gather([(b.values[n], r) for b, r in parts], order, width) for n in layers),
-        )
-        return TextKV((bucket,), bucket.lengths)
-
-    def _rows_of(self, indices: Sequence[int]) -> tuple[list[tuple[KVBucket, Tensor]], Tensor]:
-        """Rows to take from each bucket, and the permutation that restores the asked order."""
-        device = self.buckets[0].keys[0].device
-        parts, places = [], []
+        blocks: dict[int, Tensor] = {}
         for bucket in self.buckets:
-            row_of = {text: row for row, text in enumerate(bucket.texts)}
-            hits = [place for place, text in enumerate(indices) if text in row_of]
-            if hits:
-                rows = torch.tensor([row_of[indices[p]] for p in hits], device=device)
-                parts.append((bucket, rows))
-                places += hits
-        order = torch.tensor(places, device=device).argsort()
-        return parts, order
+            for row, (text, tokens) in enumerate(zip(bucket.texts, bucket.lengths, strict=True)):
+                halves = (bucket.keys, bucket.values)
+                own = [torch.stack([layer[row, :, :tokens] for layer in half]) for half in halves]
+                blocks[text] = torch.stack(own, dim=1)
+        return [blocks[text] for text in range(len(self))]
+
+    @classmethod
+    def join(cls, blocks: Sequence[Tensor], device: torch.device | None = None) -> TextKV:
+        """A batch of the texts whose blocks `split` gave, from wherever those were kept.
+
+        Texts are padded within buckets of similar length, each text copied once and whole.
+        """
+        lengths = [block.shape[3] for block in blocks]
+        buckets = []
+        for texts in bucket_by_length(lengths, SHORTEST_IN_CACHED_BUCKET):
+            joined = _pad([blocks[i] for i in texts], device or blocks[0].device)
+            keys, values = joined.unbind(1)
+            own = tuple(lengths[i] for i in texts)
+            buckets.append(KVBucket(tuple(texts), own, keys.unbind(0), values.unbind(0)))
+        return cls(tuple(buckets), tuple(lengths))
 
 
-def _gather(parts: Sequence[tuple[Tensor, Tensor]], order: Tensor, width: int) -> Tensor:
-    """Rows of several padded tensors, cut or padded to one width, in the asked order."""
-    chosen = [rows.index_select(0, index)[:, :, :width] for rows, index in parts]
-    padded = [F.pad(rows, (0, 0, 0, width - rows.shape[2])) for rows in chosen]
-    return torch.cat(padded).index_select(0, order)
+def _pad(blocks: Sequence[Tensor], device: torch.device) -> Tensor:
+    """(layers, 2, texts, heads, width, head_size): each block, then zeros, which nothing reads."""
+    layers, halves, heads, _, size = blocks[0].shape
+    width = max(block.shape[3] for block in blocks)
+    shape = (layers, halves, len(blocks), heads, width, size)
+    joined = torch.empty(shape, dtype=blocks[0].dtype, device=device)
+    for text, block in enumerate(blocks):
+        tokens = block.shape[3]
+        joined[:, :, text, :, :tokens].copy_(block, non_blocking=True)
+        joined[:, :, text, :, tokens:].zero_()
+    return joined

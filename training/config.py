@@ -8,15 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prompts.errors import InvalidInput
 from training.shots import ValidationSource
 
-if TYPE_CHECKING:  # torch is not needed to check settings
-    from prompts.backbone import Backbone
+
+class ModelFacts(Protocol):
+    """What settings depend on: a backbone, or what is known of one without loading it."""
+
+    @property
+    def model_id(self) -> str:
+        """What the user asked for."""
+
+    @property
+    def architecture(self) -> Literal["bloom", "xglm"]:
+        """Its family."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a prompt's vectors."""
+
+    @property
+    def max_prompt_length(self) -> int:
+        """Tokens of the longest prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,7 @@ class TrainingConfig(BaseModel):
         return "plain" if self.reparameterization == "none" else "residual"
 
 
-def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
+def configure(model: ModelFacts, choices: Mapping[str, Any]) -> TrainingConfig:
     """Fill what was not chosen (absent or None) with the defaults for this model.
 
     Raises:

@@ -19,7 +19,7 @@ from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from prompts.verbalizer import LabelToken
 from training.config import TrainingConfig
 from training.files import writing
-from training.loop import Best, Outcome
+from training.member import Best, Outcome
 
 PROMPT_FOLDER = "prompt"
 """Inside an unfrozen run's folder: not beside the weights, where loaders look for shards."""

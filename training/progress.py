@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,8 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from training.config import TrainingConfig
-from training.loop import EpochRecord
+from training.member import EpochRecord, Member
 
 
 class _Bars:
@@ -27,7 +28,7 @@ class _Bars:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn(unit, markup=False),
             *(TextColumn(column, markup=False) for column in columns),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -36,10 +37,12 @@ class _Bars:
     def __enter__(self) -> Self:
         return self
 
-    def _add(self, description: str, total: int, completed: int = 0, **fields: Any) -> TaskID:
+    def _add(self, description: str, total: int, completed: float = 0, **fields: Any) -> TaskID:
         # Not earlier: an error in the data should be the only line on standard error.
         self._progress.start()
-        return self._progress.add_task(description, total=total, completed=completed, **fields)
+        task = self._progress.add_task(description, total=total, **fields)
+        self._progress.update(task, completed=completed)
+        return task
 
     def __exit__(
         self,
@@ -52,35 +55,64 @@ class _Bars:
 
 
 class TrainingBars(_Bars):
-    """One bar a seed: epoch, live loss, dev accuracy now and at its best, time left."""
+    """A bar a population: epochs of all its prompts, live loss, dev accuracy now and at its best.
+
+    Losses and accuracies are means over the prompts that are still training. Texts that are being
+    encoded have a bar of their own.
+    """
 
     def __init__(self) -> None:
-        super().__init__("loss {task.fields[loss]}", "dev {task.fields[dev]}", unit="epochs")
+        super().__init__("{task.fields[said]}", unit="{task.fields[unit]}")
+        self._encoding: TaskID | None = None
         self._task: TaskID | None = None
-        self._steps = 1
-        self._best = 0.0
+        self._members: Sequence[Member] = ()
+        self._losses: dict[int, float] = {}
 
-    def run(
-        self, name: str, config: TrainingConfig, train: int, dev: int, first_epoch: int
-    ) -> None:
+    def encoded(self, done: int, total: int) -> None:
+        """Move by some texts."""
+        if self._encoding is None:
+            self._encoding = self._add("encoding", total, said="", unit="texts")
+        self._progress.update(self._encoding, completed=done, total=total)
+        if done == total:
+            self._progress.remove_task(self._encoding)
+            self._encoding = None
+
+    def population(self, names: Sequence[str], members: Sequence[Member]) -> None:
         """Show a new bar."""
-        self._steps = -(-train // config.batch_size)
-        self._best = 0.0
-        self._task = self._add(
-            f"seed {config.seed}", config.epochs, first_epoch - 1, loss="-", dev="-"
+        self._members, self._losses = members, {}
+        what = f"seed {members[0].config.seed}" if len(names) == 1 else f"{len(names)} prompts"
+        total = sum(member.config.epochs for member in members)
+        self._task = self._add(what, total, self._done(), said="", unit="epochs")
+
+    def step(self, member: int, epoch: int, loss: float) -> None:
+        """Move by one batch."""
+        self._losses[member] = loss
+        if self._task is not None and len(self._losses) == self._training():
+            self._progress.update(self._task, completed=self._done(), said=self._said())
+            self._losses = {}
+
+    def epoch(self, member: int, record: EpochRecord) -> None:
+        """Nothing of its own: the next step, or the end, shows it."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._done(), said=self._said())
+
+    def _training(self) -> int:
+        return max(1, sum(not member.finished for member in self._members))
+
+    def _done(self) -> float:
+        return sum(
+            member.config.epochs if member.finished else member.steps / member.steps_per_epoch
+            for member in self._members
         )
 
-    def step(self, epoch: int, loss: float) -> None:
-        """Move by one batch."""
-        if self._task is not None:
-            self._progress.update(self._task, advance=1 / self._steps, loss=f"{loss:.3f}")
-
-    def epoch(self, record: EpochRecord) -> None:
-        """Show the dev accuracy, and whole epochs again."""
-        if self._task is not None:
-            self._best = max(self._best, record.dev_accuracy)
-            shown = f"{record.dev_accuracy:.1%} (best {self._best:.1%})"
-            self._progress.update(self._task, completed=record.epoch, dev=shown)
+    def _said(self) -> str:
+        said = f"loss {fmean(self._losses.values()):.3f}" if self._losses else ""
+        validated = [member for member in self._members if member.best is not None]
+        if not validated:
+            return said
+        now = fmean(member.history[-1].dev_accuracy for member in validated)
+        best = fmean(member.best.record.dev_accuracy for member in validated if member.best)
+        return f"{said} dev {now:.1%} (best {best:.1%})".strip()
 
 
 class EvaluationBar(_Bars):

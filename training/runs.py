@@ -1,268 +1,206 @@
-"""From a command to prompt files: one prompt per seed, each with its card.
+"""From a command to prompt files: a grid of runs, trained as populations, each with its card.
 
-    OUT/<name>.safetensors          a frozen run's prompt
-    OUT/<name>/                     an unfrozen run: the model's weights in the hub's layout, and
-    OUT/<name>/prompt/<name>.safetensors   the prompt that is valid with those weights only
-    OUT/<name>.state.safetensors    an unfinished run, for --resume
-
-A name is `<task>-<model>-<kind>-<length>-seed<S>`, or what the user calls it, and `-seed<S>`.
+OUT/<name>.safetensors, OUT/<name>/     see training/run.py
+OUT/<name>.state.safetensors            an unfinished run, for --resume; where a population of
+OUT/<name>+<N>.state.safetensors        runs is under way, its first one's name and how many more
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import torch
-from pydantic import JsonValue
-from torch import Tensor
-
 from prompts.backbone import Backbone
-from prompts.errors import InvalidInput
-from prompts.routes import check_name
-from prompts.soft_prompt import ModelRef, SoftPrompt
 from prompts.verbalizer import LabelToken, verbalize
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import load_states, save_states
 from training.config import TrainingConfig
 from training.files import writable_folder
-from training.loop import Best, Checkpoint, Outcome, PromptTraining, Watcher, train_prompt
-from training.outputs import (
-    PROMPT_FOLDER,
-    make_prompt,
-    outcome_facts,
-    save_folder,
-    save_prompt,
-    versions,
-)
-from training.shots import Sample, SourceData, sample
-from training.texts import FreshTexts, LabelledTexts, Texts, encode_texts, gold_of, tokenize
+from training.grid import populations, run_names
+from training.member import Member, MemberState
+from training.population import Population, Watcher
+from training.run import Run, Trained
+from training.shots import SourceData, ValidationSource, sample
+from training.texts import CacheBudget, CachedTexts, EncodedTexts, FreshTexts
+
+_STATE_SHARE = 0.05  # of the time goes into writing states at most, after the first
+
+
+def default_population(device: str) -> int:
+    """Prompts that train together: enough to fill the device's matrix products, few enough for its
+    memory (BLOOM-560M in float32 holds about 1 MB for each prompt token of a step).
+    """
+    return 64 if device == "cuda" else 16
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to train and where to put it; the seeds share everything but chance."""
+    """What to train and where to put it."""
 
     data: str
     out: Path
-    config: TrainingConfig  # its seed is replaced by each of `seeds`
-    seeds: tuple[int, ...]
+    configs: tuple[TrainingConfig, ...]
     name: str | None = None
     resume: bool = False
     overwrite: bool = False
-    keep_state: bool = True  # for --resume; an unfrozen run's is four times the weights, an epoch
-    cache_bytes: int = 4 * 2**30
+    keep_state: bool = True  # for --resume; an unfrozen run's is four times the weights
+    population: int = 16  # prompts that train together at most
+    cache: CacheBudget = field(default_factory=CacheBudget)
 
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """One seed's result."""
-
-    name: str
-    path: Path | None  # None: interrupted before the first epoch ended
-    seed: int
-    epochs: int
-    best_epoch: int | None
-    dev_accuracy: float | None
-    dev_loss: float | None
-    seconds: float
-    interrupted: bool
-    digest: str | None
+    def populations(self) -> list[tuple[int, ...]]:
+        """Places in `configs` of the runs that train together."""
+        return populations(self.configs, self.population)
 
 
 class RunWatcher(Watcher, Protocol):
     """Someone who follows a job."""
 
-    def run(
-        self, name: str, config: TrainingConfig, train: int, dev: int, first_epoch: int
-    ) -> None:
-        """A seed begins: numbers of examples, and the epoch it begins or goes on with."""
+    def encoded(self, done: int, total: int) -> None:
+        """So many of the texts to encode are encoded."""
+
+    def population(self, names: Sequence[str], members: Sequence[Member]) -> None:
+        """These runs begin, or go on from where they are."""
 
 
 def run_job(model: Backbone, job: Job, watcher: RunWatcher) -> Iterator[Trained]:
-    """Train one prompt per seed, yielding each when its file is written.
+    """Train every run, yielding each when its file is written; finished ones first.
 
-    The last one yielded is the interrupted one where Ctrl-C was pressed.
+    The last ones yielded are the interrupted ones where Ctrl-C was pressed.
 
     Raises:
-        InvalidInput: data, settings or folder cannot be used; nothing was written for that seed.
+        InvalidInput: data, settings or folder cannot be used; nothing was written for these runs.
     """
-    source = SourceData.load(job.data, job.config.sources, job.config.validation)
-    labels = verbalize(source.labels, model.tokenizer, job.config.words)
-    writable_folder(job.out)
-    for seed in job.seeds:
-        config = job.config.model_copy(update={"seed": seed})
-        run = _Run(model, job, config, labels, sample(source, config.shots, seed))
-        result = run.finished() or run.train(watcher)
-        yield result
-        if result.interrupted:
+    together = job.populations()
+    workshop = Workshop(model, job)
+    done = [workshop.finished(place) for place in range(len(job.configs))]
+    yield from (result for result in done if result is not None)
+    for places in together:
+        results = workshop.train(places, watcher)
+        yield from (result for result in results if result.name not in _names(done))
+        if any(result.interrupted for result in results):
             return
 
 
-def run_name(model_id: str, config: TrainingConfig, name: str | None) -> str:
-    """The name of a run's files, which is also a valid name in a prompt store.
+class Workshop:
+    """What the populations of a job share: the model, the data, and the encoded texts."""
 
-    Raises:
-        InvalidInput: the name given, or the one made, is not valid in a store.
-    """
-    short = re.sub(r"[^a-z0-9._-]+", "-", Path(model_id).name.lower()).strip("-._")
-    made = f"{config.task}-{short}-{config.kind}-{config.length}"
-    if config.unfrozen:
-        made += "-unfrozen"
-    return check_name(f"{name or made}-seed{config.seed}")
+    def __init__(self, model: Backbone, job: Job) -> None:
+        self.model, self.job = model, job
+        self.names = run_names(model.model_id, job.configs, job.name)
+        writable_folder(job.out)
+        self._sources: dict[tuple[tuple[str, ...], ValidationSource], SourceData] = {}
+        self._labels: dict[tuple[str, ...], tuple[LabelToken, ...]] = {}
+        self._texts: CachedTexts | None = None
+        self._runs = [self._run(place) for place in range(len(job.configs))]
 
-
-class _Run:
-    """One seed of a job."""
-
-    def __init__(
-        self,
-        model: Backbone,
-        job: Job,
-        config: TrainingConfig,
-        labels: tuple[LabelToken, ...],
-        examples: Sample,
-    ) -> None:
-        self.model, self.job, self.config = model, job, config
-        self.labels, self.examples = labels, examples
-        self.name = run_name(model.model_id, config, job.name)
-        self.state_path = job.out / f"{self.name}.state.safetensors"
-        self.folder = job.out / self.name  # unfrozen only
-        self.path = job.out / f"{self.name}.safetensors"
-        if config.unfrozen:
-            self.path = self.folder / PROMPT_FOLDER / f"{self.name}.safetensors"
-        self.settings: dict[str, JsonValue] = {
-            **config.model_dump(mode="json"),
-            "data": job.data,
-            "examples": _digest(examples),
-            "backbone": model.fingerprint,
-        }
-        self._facts: dict[str, JsonValue] = {
-            **self.settings,
-            "train_examples": len(examples.train),
-            "validation_examples": len(examples.validation),
-            "device": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "versions": versions(),
-        }
-
-    def finished(self) -> Trained | None:
-        """With --resume, the result of this very run where it is already whole.
+    def finished(self, place: int) -> Trained | None:
+        """A run's result where its prompt is there and the job goes on with what is left.
 
         Raises:
-            InvalidInput: the file is there and would be replaced by a prompt of other settings.
+            InvalidInput: a prompt of other settings is in the way.
         """
-        if not self.path.exists():
-            return None
-        card = SoftPrompt.load(self.path).card
-        differing = [k for k in self.settings if card.training.get(k) != self.settings[k]]
-        if differing and not self.job.overwrite:
-            raise InvalidInput(
-                f"{self.path} was trained with another {differing[0]} "
-                f"({card.training.get(differing[0])!r}, now {self.settings[differing[0]]!r}); "
-                "choose another --out or --name, or replace it with --overwrite"
-            )
-        if differing or not self.job.resume or card.training.get("interrupted"):
-            return None
-        return self._result(SoftPrompt.load(self.path), interrupted=False, seconds=0.0)
+        found = self._runs[place].finished(overwrite=self.job.overwrite)
+        return found if self.job.resume else None
 
-    def train(self, watcher: RunWatcher) -> Trained:
-        """Train, or go on from the state file, and write the best checkpoint."""
-        began = time.monotonic()
-        start = load_checkpoint(self.state_path, self.settings) if self.job.resume else None
-        model, weights = self._model()
-        train, dev = self._texts(model)
-        first = len(start.history) + 1 if start else 1
-        watcher.run(self.name, self.config, len(train), len(dev), first)
-        ids = [label.token_id for label in self.labels]
-        outcome = train_prompt(
-            PromptTraining(model, ids, self.config, weights),
-            train,
-            dev,
-            watcher,
-            start=start,
-            keep=self._keep,
-        )
-        seconds = time.monotonic() - began
-        if outcome.best is None:
-            return Trained(
-                self.name, None, self.config.seed, 0, None, None, None, seconds, True, None
-            )
-        prompt = self._save(model, weights, outcome, outcome.best, seconds)
-        if not outcome.interrupted:
-            self.state_path.unlink(missing_ok=True)
-        return self._result(prompt, outcome.interrupted, seconds)
+    def train(self, places: Sequence[int], watcher: RunWatcher) -> list[Trained]:
+        """Train one population, or go on with it, and write its prompts.
 
-    def _keep(self, checkpoint: Checkpoint) -> None:
-        if self.job.keep_state:
-            save_checkpoint(self.state_path, checkpoint, self.settings)
+        A population with a state file goes on as a whole, so that every prompt ends with the same
+        bytes as without the pause; without one, only runs that are not finished are trained.
+        """
+        runs = [self._runs[place] for place in places]
+        done = {own.name: own for p in places if (own := self.finished(p)) is not None}
+        if len(done) == len(runs):
+            return list(done.values())
+        state_path = self._state_path(runs)
+        states = self._states(state_path, runs)
+        if states is None:
+            runs = [run for run in runs if run.name not in done]
+            state_path = self._state_path(runs)
+            states = self._states(state_path, runs)
+        trained = self._train(runs, states, state_path, watcher, done)
+        return [*trained, *(own for own in done.values() if own.name not in _names(trained))]
 
-    def _model(self) -> tuple[Backbone, list[Tensor]]:
-        return self.model.trainable_copy() if self.config.unfrozen else (self.model, [])
-
-    def _texts(self, model: Backbone) -> tuple[LabelledTexts, LabelledTexts]:
-        names = [label.label for label in self.labels]
-        splits = [self.examples.train, self.examples.validation]
-        ids = [tokenize(model, split, self.config.max_text_tokens) for split in splits]
-        gold = [gold_of(split, names, model.device) for split in splits]
-        if self.config.unfrozen:
-            fresh = [FreshTexts(model, texts) for texts in ids]
-            return LabelledTexts(fresh[0], gold[0]), LabelledTexts(fresh[1], gold[1])
-        budgets = _shares(ids, self.job.cache_bytes)
-        held = [encode_texts(model, t, budget) for t, budget in zip(ids, budgets, strict=True)]
-        return LabelledTexts(held[0], gold[0]), LabelledTexts(held[1], gold[1])
-
-    def _save(
+    def _train(
         self,
-        model: Backbone,
-        weights: Sequence[Tensor],
-        outcome: Outcome,
-        best: Best,
-        took_s: float,
-    ) -> SoftPrompt:
-        facts = {**self._facts, **outcome_facts(outcome, best, took_s)}
-        if not self.config.unfrozen:
-            ref = ModelRef(
-                id=model.model_id, revision=model.revision, fingerprint=model.fingerprint
-            )
-            return save_prompt(self.path, make_prompt(ref, self.config, self.labels, facts, best))
-        with torch.no_grad():
-            for weight, value in zip(weights, best.weights, strict=True):
-                weight.copy_(value)
-        return save_folder(
-            self.folder,
-            model,
-            lambda ref: make_prompt(ref, self.config, self.labels, facts, best),
+        runs: Sequence[Run],
+        states: list[MemberState] | None,
+        state_path: Path,
+        watcher: RunWatcher,
+        done: dict[str, Trained],
+    ) -> list[Trained]:
+        began = time.monotonic()
+        population = self._population(runs, watcher)
+        if states is not None:
+            population.restore(states)
+        watcher.population([run.name for run in runs], population.members)
+        keeper = _StateKeeper(state_path, runs, self.job.keep_state)
+        outcomes = population.train(watcher, keeper.keep)
+        share_s = (time.monotonic() - began) / len(runs)
+        results = [
+            done.get(run.name) or run.save(member, outcome, share_s, len(runs))
+            for run, member, outcome in zip(runs, population.members, outcomes, strict=True)
+        ]
+        if not any(outcome.interrupted for outcome in outcomes):
+            state_path.unlink(missing_ok=True)
+        return results
+
+    def _population(self, runs: Sequence[Run], watcher: RunWatcher) -> Population:
+        texts: EncodedTexts
+        if runs[0].config.unfrozen:
+            copy, weights = self.model.trainable_copy()
+            texts = FreshTexts(copy)
+            return Population(copy, texts, [run.member(copy, weights, texts) for run in runs])
+        if self._texts is None:
+            self._texts = CachedTexts(self.model, self.job.cache, watcher.encoded)
+        texts = self._texts
+        return Population(self.model, texts, [run.member(self.model, (), texts) for run in runs])
+
+    def _run(self, place: int) -> Run:
+        config = self.job.configs[place]
+        key = (config.sources, config.validation)
+        if key not in self._sources:
+            self._sources[key] = SourceData.load(self.job.data, *key)
+        source = self._sources[key]
+        if source.labels not in self._labels:
+            spoken = verbalize(source.labels, self.model.tokenizer, config.words)
+            self._labels[source.labels] = spoken
+        return Run(
+            self.names[place],
+            self.model,
+            self.job.data,
+            self.job.out,
+            config,
+            self._labels[source.labels],
+            sample(source, config.shots, config.seed),
         )
 
-    def _result(self, prompt: SoftPrompt, interrupted: bool, seconds: float) -> Trained:
-        facts = json.loads(prompt.card.to_json())["training"]
-        return Trained(
-            name=self.name,
-            path=self.folder if self.config.unfrozen else self.path,
-            seed=self.config.seed,
-            epochs=facts["epochs_run"],
-            best_epoch=facts["best_epoch"],
-            dev_accuracy=prompt.card.dev_accuracy,
-            dev_loss=facts["dev_loss"],
-            seconds=round(seconds, 3),
-            interrupted=interrupted,
-            digest=prompt.digest,
-        )
+    def _state_path(self, runs: Sequence[Run]) -> Path:
+        more = f"+{len(runs) - 1}" if len(runs) > 1 else ""
+        return self.job.out / f"{runs[0].name}{more}.state.safetensors"
+
+    def _states(self, path: Path, runs: Sequence[Run]) -> list[MemberState] | None:
+        return load_states(path, [run.settings for run in runs]) if self.job.resume else None
 
 
-def _digest(examples: Sample) -> str:
-    """Identity of the very examples: the same settings on changed data are another run."""
-    rows = [asdict(example) for example in (*examples.train, *examples.validation)]
-    return f"sha256:{hashlib.sha256(json.dumps(rows).encode()).hexdigest()}"
+class _StateKeeper:
+    """Writes a population's states, the first at once and later ones not too often."""
+
+    def __init__(self, path: Path, runs: Sequence[Run], wanted: bool) -> None:
+        self._path, self._wanted = path, wanted
+        self._settings = [run.settings for run in runs]
+        self._next_s = 0.0
+
+    def keep(self, states: list[MemberState]) -> None:
+        began = time.monotonic()
+        if not self._wanted or began < self._next_s:
+            return
+        save_states(self._path, states, self._settings)
+        now = time.monotonic()
+        self._next_s = now + (now - began) / _STATE_SHARE
 
 
-def _shares(texts: Sequence[Texts], budget_bytes: int) -> list[int]:
-    """Divide the cache between splits by their numbers of tokens."""
-    tokens = [sum(map(len, own)) for own in texts]
-    return [budget_bytes * own // sum(tokens) for own in tokens]
+def _names(results: Sequence[Trained | None]) -> set[str]:
+    return {result.name for result in results if result is not None}

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from training.clades import lineages_of, name_of
-from training.runs import Trained
+from training.run import Trained
 from training.select import Choice, Decision
 from training.summary import PromptSummary
 
@@ -20,7 +20,7 @@ def trained_table(results: Sequence[Trained]) -> Table:
     table = Table("Prompt", "Seed", "Best epoch", "Dev accuracy", "Dev loss", "Seconds", "File")
     for result in results:
         table.add_row(
-            Text(result.name + (" (interrupted)" if result.interrupted else "")),
+            Text(result.name + _how_it_ended(result)),
             str(result.seed),
             f"{result.best_epoch} of {result.epochs}" if result.best_epoch else "-",
             _percent(result.dev_accuracy),
@@ -29,6 +29,12 @@ def trained_table(results: Sequence[Trained]) -> Table:
             Text(str(result.path or "-")),
         )
     return table
+
+
+def _how_it_ended(result: Trained) -> str:
+    if result.failure:
+        return " (failed)"
+    return " (interrupted)" if result.interrupted else ""
 
 
 def summary_tables(summaries: Sequence[PromptSummary]) -> list[Table]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,13 +25,20 @@ from training.options import (
 
 if TYPE_CHECKING:
     from prompts.backbone import Backbone
-    from training.runs import Job, Trained
+    from training.run import Trained
+    from training.runs import Job
 
 _DEFAULT = TrainingConfig.model_construct()  # defaults are stated once, there
 
 
-def _left_open(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="What the paper leaves open")
+def _setting(*, help: str, metavar: str | None = None) -> Any:
+    panel = "Settings (each takes several values)"
+    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel)
+
+
+def _left_open(*, help: str, metavar: str | None = None) -> Any:
+    panel = "What the paper leaves open (several values, too)"
+    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel)
 
 
 def _this_run(*names: str, help: str) -> Any:
@@ -41,9 +49,6 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the prompt files.")],
     model: ModelName = "pocket-bloom",
     data: Data = "Davlan/sib200",
-    source: Annotated[
-        str, typer.Option(help="Language codes to learn from, with commas between them.")
-    ] = ",".join(_DEFAULT.sources),
     task: Annotated[
         str, typer.Option(help="Name of the task the labels belong to.")
     ] = _DEFAULT.task,
@@ -51,58 +56,84 @@ def train(
         list[str] | None,
         typer.Option(help="label=word: speak a label as this word. Repeat for more labels."),
     ] = None,
-    shots: Annotated[
-        str, typer.Option(help="Examples per label and source language, or 'all'.")
-    ] = str(_DEFAULT.shots),
-    length: Annotated[
-        int | None, typer.Option(help="Vectors of the prompt. (default: the paper's per model)")
-    ] = None,
-    reparameterization: Annotated[
-        Literal["none", "residual"], typer.Option(help="residual: train through an MLP.")
-    ] = _DEFAULT.reparameterization,
-    bottleneck: Annotated[
-        int | None, typer.Option(help="Width of the MLP. (default: the paper's per model)")
-    ] = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="One prompt per seed: --seed 0 1 2. (default: 0)")
-    ] = None,
     unfrozen: Annotated[
         bool, typer.Option("--unfrozen", help="Train all weights too (the paper's baseline).")
     ] = False,
-    epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = _DEFAULT.epochs,
-    batch_size: Annotated[int, typer.Option(help="Examples per step.")] = _DEFAULT.batch_size,
+    source: Annotated[
+        list[str] | None,
+        _setting(help="Language codes to learn from, with commas between them. (default: English)"),
+    ] = None,
+    shots: Annotated[
+        list[str] | None,
+        _setting(help="Examples per label and source language, or 'all'. (default: 8)"),
+    ] = None,
+    length: Annotated[
+        list[int] | None,
+        _setting(help="Vectors of the prompt. (default: the paper's per model)"),
+    ] = None,
+    reparameterization: Annotated[
+        list[str] | None,
+        _setting(metavar="[none|residual]", help="residual: train through an MLP. (default: none)"),
+    ] = None,
+    bottleneck: Annotated[
+        list[int] | None, _setting(help="Width of the MLP. (default: the paper's per model)")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, _setting(help="One prompt per seed: --seed 0 1 2. (default: 0)")
+    ] = None,
+    epochs: Annotated[
+        list[int] | None, _setting(help="Passes over the examples. (default: 20)")
+    ] = None,
+    batch_size: Annotated[
+        list[int] | None, _setting(help="Examples per step. (default: 8)")
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="At its peak. (default: the paper's per model)")
+        list[float] | None, _setting(help="At its peak. (default: the paper's per model)")
     ] = None,
     validation: Annotated[
-        Literal["dev", "train"],
-        _left_open(help="Where the k/4 validation samples per label come from."),
-    ] = _DEFAULT.validation,
+        list[str] | None,
+        _left_open(
+            metavar="[dev|train]",
+            help="Where the k/4 validation samples per label come from. (default: dev)",
+        ),
+    ] = None,
     optimizer: Annotated[
-        Literal["adamw", "sgd"], _left_open(help="Optimizer.")
-    ] = _DEFAULT.optimizer,
-    weight_decay: Annotated[float, _left_open(help="Of the optimizer.")] = _DEFAULT.weight_decay,
+        list[str] | None, _left_open(metavar="[adamw|sgd]", help="Optimizer. (default: adamw)")
+    ] = None,
+    weight_decay: Annotated[
+        list[float] | None, _left_open(help="Of the optimizer. (default: 0)")
+    ] = None,
     schedule: Annotated[
-        Literal["linear", "constant"],
-        _left_open(help="linear: the rate falls to zero."),
-    ] = _DEFAULT.schedule,
+        list[str] | None,
+        _left_open(
+            metavar="[linear|constant]", help="linear: the rate falls to zero. (default: linear)"
+        ),
+    ] = None,
     gradient_clip: Annotated[
-        float, _left_open(help="Largest gradient norm; 0: any.")
-    ] = _DEFAULT.gradient_clip,
+        list[float] | None, _left_open(help="Largest gradient norm; 0: any. (default: 1)")
+    ] = None,
     init: Annotated[
-        Literal["vocabulary", "label", "normal"],
-        _left_open(help="Start from sampled tokens' embeddings, the labels' tokens, or noise."),
-    ] = _DEFAULT.init,
+        list[str] | None,
+        _left_open(
+            metavar="[vocabulary|label|normal]",
+            help="Start from sampled tokens' embeddings, the labels' tokens, or noise. "
+            "(default: vocabulary)",
+        ),
+    ] = None,
     loss: Annotated[
-        Literal["verbalizer", "vocabulary"],
-        _left_open(help="Softmax over the labels' tokens, or over the whole vocabulary."),
-    ] = _DEFAULT.loss,
+        list[str] | None,
+        _left_open(
+            metavar="[verbalizer|vocabulary]",
+            help="Softmax over the labels' tokens, or over the whole vocabulary. "
+            "(default: verbalizer)",
+        ),
+    ] = None,
     norm_gain: Annotated[
-        float,
-        _left_open(help="First value of the residual MLP's LayerNorm gain."),
-    ] = _DEFAULT.norm_gain,
+        list[float] | None,
+        _left_open(help="First value of the residual MLP's LayerNorm gain. (default: 1)"),
+    ] = None,
     max_text_tokens: Annotated[
-        int | None,
+        list[int] | None,
         _left_open(help="Cut training texts here. (default: where the model cuts them)"),
     ] = None,
     name: Annotated[
@@ -111,7 +142,7 @@ def train(
     ] = None,
     resume: Annotated[
         bool,
-        _this_run("--resume", help="Go on with an interrupted run; keep finished seeds."),
+        _this_run("--resume", help="Go on with an interrupted run; keep finished prompts."),
     ] = False,
     overwrite: Annotated[
         bool,
@@ -121,34 +152,38 @@ def train(
         bool,
         _this_run(
             "--state/--no-state",
-            help="Keep what --resume needs after every epoch (unfrozen: 4 times the weights).",
+            help="Keep what --resume needs while training (unfrozen: 4 times the weights).",
         ),
     ] = True,
+    population: Annotated[
+        int | None,
+        _this_run(help="Prompts that train together at most. (default: 16 on CPU, 64 on a GPU)"),
+    ] = None,
     cache_gb: Annotated[
         float,
-        _this_run(help="Memory for encoded texts, in GB; beyond it they are encoded per batch."),
+        _this_run(help="Memory for encoded texts, in GB; what exceeds it goes to a file."),
     ] = 4.0,
+    cache_dir: Annotated[
+        Path | None, _this_run(help="Folder of that file. (default: --out)")
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Train one soft prompt per seed on a few labelled texts.
+    """Train soft prompts on a few labelled texts: one for each combination of the values given.
 
-    The defaults are the paper's. Ctrl-C keeps the best prompt so far; --resume goes on.
+    Prompts train side by side over texts that are encoded once. The defaults are the paper's.
+    Ctrl-C keeps the best prompts so far; --resume goes on.
     """
-    choices = {
-        "task": task,
-        "sources": parse_codes(source),
-        "shots": parse_shots(shots),
+    choices: dict[str, Sequence[Any] | None] = {
+        "task": [task],
+        "words": [parse_words(word or [])],
+        "unfrozen": [unfrozen],
+        "sources": [parse_codes(own) for own in source or []],
+        "shots": [parse_shots(own) for own in shots or []],
         "validation": validation,
-        "words": parse_words(word or []),
-        "length": length,
         "reparameterization": reparameterization,
         "bottleneck": bottleneck,
-        "unfrozen": unfrozen,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
         "optimizer": optimizer,
         "weight_decay": weight_decay,
         "schedule": schedule,
@@ -157,27 +192,32 @@ def train(
         "loss": loss,
         "norm_gain": norm_gain,
         "max_text_tokens": max_text_tokens,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "length": length,
+        "seed": seed,
     }
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     from prompts.backbone import Backbone
-    from training.config import configure
-    from training.runs import Job
+    from training.grid import expand
+    from training.runs import Job, default_population
+    from training.texts import CacheBudget
 
     backbone = Backbone.load(model, device=device, dtype=dtype)
     job = Job(
         data=data,
         out=out,
-        config=configure(backbone, choices),
-        seeds=tuple(dict.fromkeys(seed or [0])),
+        configs=expand(backbone, {own: values or () for own, values in choices.items()}),
         name=name,
         resume=resume,
         overwrite=overwrite,
         keep_state=state,
-        cache_bytes=int(cache_gb * 2**30),
+        population=default_population(backbone.device.type) if population is None else population,
+        cache=CacheBudget(int(cache_gb * 2**30), cache_dir or out),
     )
-    results = _train(backbone, job)
-    _report_training(results, job.config, as_json)
+    _report_training(_train(backbone, job), job, as_json)
 
 
 def _train(backbone: Backbone, job: Job) -> list[Trained]:
@@ -188,24 +228,32 @@ def _train(backbone: Backbone, job: Job) -> list[Trained]:
         return list(run_job(backbone, job, bars))
 
 
-def _report_training(results: list[Trained], config: TrainingConfig, as_json: bool) -> None:
+def _report_training(results: list[Trained], job: Job, as_json: bool) -> None:
+    from training.grid import varied
     from training.tables import trained_table
 
+    differing = varied(job.configs)
     interrupted = any(result.interrupted for result in results)
     if as_json:
+        shared = job.configs[0].model_dump(mode="json", exclude={"seed", *differing})
+        prompts = [_as_json(own) for own in results]
         print_json(
             {
-                "settings": config.model_dump(mode="json", exclude={"seed"}),
-                "prompts": [_as_json(own) for own in results],
+                "settings": shared,
+                "varied": differing,
+                "prompts": prompts,
                 "interrupted": interrupted,
             }
         )
     else:
         print_table(trained_table(results))
     if interrupted:
-        kept = "the best so far is kept" if results[-1].path else "no epoch ended, nothing is kept"
-        typer.echo(f"interrupted: {kept}; --resume goes on", err=True)
+        kept = any(result.path and result.interrupted for result in results)
+        said = "the best so far is kept" if kept else "no epoch ended, nothing is kept"
+        typer.echo(f"interrupted: {said}; --resume goes on", err=True)
         raise typer.Exit(130)
+    if broken := [result for result in results if result.failure]:
+        raise InvalidInput("; ".join(f"{own.name}: {own.failure}" for own in broken))
 
 
 def _as_json(result: Trained) -> dict[str, Any]:

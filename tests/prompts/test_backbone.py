@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prompts.backbone import Backbone, label_log_probs
+from prompts.backbone import Backbone, TextKV, label_log_probs
 from prompts.errors import InvalidInput
 from tests.models import ARCHITECTURES, Case, oracle_log_probs, random_case, random_model
 
@@ -64,10 +64,12 @@ def test_scoring_leaves_the_texts_keys_and_values_as_they_were(case: Case) -> No
 
 
 def test_selected_texts_score_as_in_the_whole_batch(case: Case) -> None:
-    kv = case.backbone.encode(case.texts)
+    blocks = case.backbone.encode(case.texts).split()
+    assert [block.shape[3] for block in blocks] == [len(text) for text in case.texts]
     chosen = [0, len(case.texts) - 1, 0]
     prompts = [[torch.ones(2, case.backbone.hidden_size)]] * 3
-    found = case.backbone.score(kv.select(chosen), prompts, case.rows)
+    kv = TextKV.join([blocks[index] for index in chosen])
+    found = case.backbone.score(kv, prompts, case.rows)
     texts = [case.texts[index] for index in chosen]
     expected = label_log_probs(case.backbone.read_suffixed(texts, prompts), case.rows)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

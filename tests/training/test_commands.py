@@ -18,7 +18,7 @@ from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, sentences, write_task, write_tsv
 from training.commands import register
-from training.loop import EpochRecord
+from training.member import EpochRecord
 from training.options import parse_shots, parse_words, repeat_names
 from training.predictions import read_predictions
 from training.progress import TrainingBars
@@ -147,7 +147,7 @@ def test_training_never_reads_test(bloom: Path, task: Path, tmp_path: Path) -> N
 def press_in_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C when the second epoch has been validated, before its state is kept."""
 
-    def epoch(self: TrainingBars, record: EpochRecord) -> None:
+    def epoch(self: TrainingBars, member: int, record: EpochRecord) -> None:
         if record.epoch == 2:
             raise KeyboardInterrupt
 
@@ -165,15 +165,16 @@ class TestInterruption:
         self, bloom: Path, task: Path, tmp_path: Path, ctrl_c: None
     ) -> None:
         result = answer("train", *settings(bloom, task, tmp_path), "--seed", 0, 1, exit_code=130)
-        (own,) = result["prompts"]  # the second seed did not begin
+        own, other = result["prompts"]  # they train together
         assert (own["interrupted"], own["epochs"], own["seed"]) == (True, 2, 0)
+        assert (other["interrupted"], other["seed"]) == (True, 1)
         card = SoftPrompt.load(Path(own["path"])).card
         assert card.training["interrupted"] is True
 
     def test_in_the_first_epoch_there_is_nothing_to_keep(
         self, bloom: Path, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def step(self: TrainingBars, epoch: int, loss: float) -> None:
+        def step(self: TrainingBars, member: int, epoch: int, loss: float) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(TrainingBars, "step", step)
@@ -201,7 +202,9 @@ class TestInterruption:
     ) -> None:
         isogloss("train", *settings(bloom, task, tmp_path / "a"), exit_code=130)
         (tmp_path / "a" / "home-tiny-plain-3-seed0.safetensors").unlink()
-        said = refusal("train", *settings(bloom, task, tmp_path / "a"), "--epochs", 9, "--resume")
+        longer = [9 if own == 3 else own for own in settings(bloom, task, tmp_path / "a")]
+        longer[longer.index("--length") + 1] = 3
+        said = refusal("train", *longer, "--resume")
         assert "written with epochs = 3, now 9" in said
 
 
@@ -220,6 +223,44 @@ def test_finished_seeds_are_kept_and_other_settings_do_not_overwrite_them(
     assert changed["digest"] != first["digest"]
     named = answer("train", *basics, "--batch-size", 5, "--name", "bigger")["prompts"][0]
     assert named["name"] == "bigger-seed0"
+
+
+def test_lists_of_settings_train_every_combination_as_populations(
+    bloom: Path, task: Path, tmp_path: Path
+) -> None:
+    basics = settings(bloom, task, tmp_path / "grid")[:-2]  # all but the learning rate
+    grid = ["--seed", 0, 1, "--reparameterization", "none", "residual", "--bottleneck", 4]
+    grid += ["--learning-rate", 0.03, 0.1, "--population", 3]
+    result = answer("train", *basics, *grid)
+    names = {own["name"] for own in result["prompts"]}
+    assert names == {
+        f"home-tiny-{kind}-3-lr{rate}-seed{seed}"
+        for kind in ("plain", "residual")
+        for rate in ("0.03", "0.1")
+        for seed in (0, 1)
+    }
+    assert set(result["varied"]) == {"kind", "learning_rate"}
+    cards = [SoftPrompt.load(Path(own["path"])).card for own in result["prompts"]]
+    assert sorted(str(card.training["population"]) for card in cards) == list("22333333")
+    assert {card.training["bottleneck"] for card in cards} == {4, None}
+    alone = answer("train", *settings(bloom, task, tmp_path / "alone"), "--seed", 1)["prompts"][0]
+    again = tmp_path / "grid" / "home-tiny-plain-3-lr0.03-seed1.safetensors"
+    torch.testing.assert_close(
+        SoftPrompt.load(again).vectors, SoftPrompt.load(Path(alone["path"])).vectors
+    )
+    kept = answer("train", *basics, *grid, "--resume")["prompts"]
+    assert {own["digest"] for own in kept} == {own["digest"] for own in result["prompts"]}
+
+
+def test_a_rate_that_breaks_one_prompt_keeps_the_others(
+    bloom: Path, task: Path, tmp_path: Path
+) -> None:
+    basics = [*settings(bloom, task, tmp_path), 1e38, "--optimizer", "sgd", "--gradient-clip", 0]
+    result = isogloss("train", *basics, exit_code=2)
+    assert "home-tiny-plain-3-lr1e38-seed0: learning_rate 1e+38: the loss" in result.stderr
+    assert "lower it" in result.stderr
+    (kept,) = tmp_path.glob("*.safetensors")
+    assert SoftPrompt.load(kept).card.training["learning_rate"] == 0.03
 
 
 def test_an_unfrozen_run_is_a_model_with_its_prompt(
@@ -258,6 +299,9 @@ def test_an_unfrozen_run_is_a_model_with_its_prompt(
         (["--length", 300], "takes prompts of at most 256 tokens"),
         (["--bottleneck", 5], "a bottleneck goes with reparameterization 'residual'"),
         (["--task", "My Task"], "task = 'My Task'"),
+        (["--init", "zeros"], "init = 'zeros': Input should be 'vocabulary', 'label' or 'normal'"),
+        (["--learning-rate", "0"], "learning_rate = 0.0: Input should be greater than 0"),
+        (["--population", "0"], "--population 0: give at least 1"),
         (["--name", "No Name"], "prompt name 'No Name-seed0'"),
         (["--cache-gb", -1], "--cache-gb -1.0"),
         (["--data", "nowhere"], "--data 'nowhere' is neither a folder"),

@@ -1,0 +1,134 @@
+"""From lists of settings to runs, their names, and the populations they train in."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompts.errors import InvalidInput
+from prompts.routes import check_name
+from training.config import ModelFacts, TrainingConfig, configure
+
+
+def expand(model: ModelFacts, choices: Mapping[str, Sequence[Any]]) -> tuple[TrainingConfig, ...]:
+    """Every combination of the values given, each once, the last setting varying fastest.
+
+    Args:
+        model: whose defaults fill what was not chosen.
+        choices: by setting, the values to try; none, or None among them, is the default.
+
+    Raises:
+        InvalidInput: a value outside its range.
+    """
+    named = {name: tuple(values) or (None,) for name, values in choices.items()}
+    both = len(set(named.get("reparameterization", ()))) > 1
+    found: list[TrainingConfig] = []
+    for values in itertools.product(*named.values()):
+        one = dict(zip(named, values, strict=True))
+        if both and one["reparameterization"] != "residual":
+            one["bottleneck"] = None  # a bottleneck in a grid with both kinds is the residual ones'
+        if (config := configure(model, one)) not in found:
+            found.append(config)
+    return tuple(found)
+
+
+def populations(configs: Sequence[TrainingConfig], largest: int) -> list[tuple[int, ...]]:
+    """Which runs train together, as places in `configs`: at most `largest` at once.
+
+    Runs on the same examples share their texts' keys and values, and runs of one length need no
+    padding, so these are neighbours. An unfrozen run is alone: its weights are its own. The answer
+    depends on nothing else, so that a resumed job finds its populations again.
+    """
+    if largest < 1:
+        raise InvalidInput(f"--population {largest}: give at least 1")
+    frozen = [i for i, config in enumerate(configs) if not config.unfrozen]
+    frozen.sort(key=lambda i: _likeness(configs[i]))
+    together = [tuple(frozen[i : i + largest]) for i in range(0, len(frozen), largest)]
+    return together + [(i,) for i, config in enumerate(configs) if config.unfrozen]
+
+
+def run_names(model_id: str, configs: Sequence[TrainingConfig], name: str | None) -> list[str]:
+    """Names of the runs' files, which are also valid names in a prompt store.
+
+    `<task>-<model>-<kind>-<length>`, or what the user calls it; then what differs between the runs;
+    then `-seed<S>`.
+
+    Raises:
+        InvalidInput: the name given, or one that was made, is not valid in a store.
+    """
+    return [run_name(model_id, config, name, varied(configs)) for config in configs]
+
+
+def run_name(
+    model_id: str, config: TrainingConfig, name: str | None, differing: Sequence[str] = ()
+) -> str:
+    """The name of one run among others that differ from it in the settings `differing`."""
+    short = re.sub(r"[^a-z0-9._-]+", "-", Path(model_id).name.lower()).strip("-._")
+    said = ("task", "kind", "length", "unfrozen")
+    made = f"{config.task}-{short}-{config.kind}-{config.length}"
+    if config.unfrozen:
+        made += "-unfrozen"
+    tags = [
+        tag(getattr(config, setting))
+        for setting, tag in _TAGS.items()
+        if setting in differing and (name or setting not in said)
+    ]
+    return check_name("-".join([name or made, *filter(None, tags), f"seed{config.seed}"]))
+
+
+def varied(configs: Sequence[TrainingConfig]) -> list[str]:
+    """Settings in which the runs differ, apart from the seed.
+
+    Plain prompts have no bottleneck: it differs where that of residual ones does.
+    """
+    values = {name: {repr(getattr(own, name)) for own in configs} for name in _TAGS}
+    values["bottleneck"] -= {repr(None)}
+    return [name for name, own in values.items() if len(own) > 1]
+
+
+def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
+    examples = (config.sources, config.validation, str(config.shots), config.seed)
+    return (*examples, config.max_text_tokens or 0, config.batch_size, config.length)
+
+
+def _codes(sources: Sequence[str]) -> str:
+    """One or two languages by code; more by their number, told apart by a few digits of a hash."""
+    codes = [re.sub(r"[^a-z0-9]+", "", code.lower()) for code in sources]
+    if len(codes) <= 2:
+        return "-".join(codes)
+    return f"{len(codes)}langs-{hashlib.sha256(repr(sources).encode()).hexdigest()[:6]}"
+
+
+def _tagged(short: str) -> Callable[[Any], str]:
+    def say(value: Any) -> str:
+        number = f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
+        return short + number
+
+    return say
+
+
+# What a setting adds to a name where runs differ in it.
+_TAGS: dict[str, Callable[[Any], str]] = {
+    "kind": str,
+    "length": _tagged("length"),
+    "unfrozen": lambda value: "unfrozen" if value else "frozen",
+    "sources": _codes,
+    "shots": _tagged("shots"),
+    "validation": _tagged("validation-"),
+    "bottleneck": lambda value: f"bottleneck{value}" if value else "",
+    "epochs": _tagged("epochs"),
+    "batch_size": _tagged("batch"),
+    "learning_rate": _tagged("lr"),
+    "optimizer": str,
+    "weight_decay": _tagged("decay"),
+    "schedule": str,
+    "gradient_clip": _tagged("clip"),
+    "init": _tagged("init-"),
+    "loss": _tagged("loss-"),
+    "norm_gain": _tagged("gain"),
+    "max_text_tokens": lambda value: f"tokens{value}" if value else "tokensall",
+}
