@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deploy.bench.contest import (
+    DEFAULT_MODELS,
+    ContendersDisagree,
+    MakeModel,
+    Say,
+    full_size_model,
+    refuse_below_one,
+    spread,
+)
 from deploy.bench.machine import hardware, peak_of, versions
 from deploy.bench.peers import Contender, Isogloss, Peft, Transformers
 from deploy.bench.texts import POOL, Batch, Workload, workload
 from prompts.backbone import Backbone
-from prompts.errors import InvalidInput, IsoglossError
-from prompts.full_size import full_size_config, random_model
+from prompts.full_size import full_size_config
 
-Say = Callable[[str], None]
-MakeModel = Callable[[str, int, torch.device, torch.dtype], Any]
-
-DEFAULT_MODELS = ("bloom-560m", "xglm-564M")
 # How far two label log-probabilities may be apart: rounding in another order of summation.
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _SHORT = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-
-
-class ContendersDisagree(IsoglossError):
-    """Two contenders gave different answers: their speeds cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,12 @@ class EngineSettings:
         Raises:
             InvalidInput: naming the field.
         """
-        numbers = {"prompts": self.prompts, "prompt_length": self.prompt_length}
-        numbers |= {"repeats": self.repeats, "batch_sizes": min(self.batch_sizes, default=0)}
-        if wrong := [name for name, number in numbers.items() if number < 1]:
-            raise InvalidInput(f"{wrong[0]}: must be at least 1, not {numbers[wrong[0]]}")
+        refuse_below_one(
+            prompts=self.prompts,
+            prompt_length=self.prompt_length,
+            repeats=self.repeats,
+            batch_sizes=min(self.batch_sizes, default=0),
+        )
 
     def shown(self) -> dict[str, Any]:
         """As JSON."""
@@ -79,11 +81,6 @@ class EngineSettings:
             "text_lengths": "SIB-200, English test split",
             "ratios_at_batch_size": max(self.batch_sizes),
         }
-
-
-def full_size_model(name: str, seed: int, device: torch.device, dtype: torch.dtype) -> Any:
-    """A model of Table 2 with random weights."""
-    return random_model(full_size_config(name), seed, device=device, dtype=dtype)
 
 
 def bench_engine(
@@ -206,23 +203,18 @@ def _size_result(
         "tokens_per_text": round(sum(tokens) / sum(texts), 1),
         "contenders": {
             name: {
-                "seconds": _spread([r[name] for r in rounds]),
-                "texts_per_s": _spread([n / r[name] for n, r in zip(texts, rounds, strict=True)]),
-                "tokens_per_s": _spread([n / r[name] for n, r in zip(tokens, rounds, strict=True)]),
+                "seconds": spread([r[name] for r in rounds]),
+                "texts_per_s": spread([n / r[name] for n, r in zip(texts, rounds, strict=True)]),
+                "tokens_per_s": spread([n / r[name] for n, r in zip(tokens, rounds, strict=True)]),
                 "peak_memory_bytes": peak,
             }
             for name, peak in peaks.items()
         },
         "ratios": {
-            peer: _spread([r[peer] / r[ours] for r in rounds]) for peer in peaks if peer != ours
+            peer: spread([r[peer] / r[ours] for r in rounds]) for peer in peaks if peer != ours
         },
         "largest_differences": dict(differences),
     }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
 def _so_far(rounds: Sequence[Mapping[str, float]], ours: str) -> str:

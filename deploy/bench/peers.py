@@ -65,22 +65,12 @@ class Transformers:
         embedding = model.get_input_embeddings()
         self._model = model
         self._prompts = torch.stack(work.prompts).to(embedding.weight)
-        self._device = embedding.weight.device
         self._labels = list(work.label_ids)
 
     def score(self, batch: Batch) -> Tensor:
         """Prompts after the texts."""
-        device = self._device
-        ids, mask = padded(batch.texts, device, "left")
-        prompts = self._prompts[list(batch.prompts)]
-        mask = torch.cat([mask, mask.new_ones(prompts.shape[:2])], dim=1)
-        told: dict[str, Tensor] = {}
-        if not mask.all():
-            told["attention_mask"] = mask
-            if self._model.config.model_type == "xglm":
-                told["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
-        vectors = torch.cat([self._model.get_input_embeddings()(ids), prompts], dim=1)
-        said = self._model(inputs_embeds=vectors, use_cache=False, logits_to_keep=1, **told)
+        told = appended(self._model, batch.texts, self._prompts[list(batch.prompts)])
+        said = self._model(**told, use_cache=False, logits_to_keep=1)
         chosen: Tensor = said.logits[:, -1, self._labels].float().log_softmax(dim=-1)
         return chosen
 
@@ -97,15 +87,9 @@ class Peft:
     name = "peft"
 
     def __init__(self, model: Any, work: Workload) -> None:
-        try:
-            from peft import PromptTuningConfig, TaskType, get_peft_model
-        except ImportError as error:
-            raise Unavailable(
-                "peft, a peer of this benchmark, is not installed; pip install 'isogloss[dev]'"
-            ) from error
-
-        config = PromptTuningConfig(
-            task_type=TaskType.CAUSAL_LM,
+        peft = require_peft()
+        config = peft.PromptTuningConfig(
+            task_type=peft.TaskType.CAUSAL_LM,
             num_virtual_tokens=work.prompt_length,
             num_layers=model.config.num_hidden_layers,
             num_attention_heads=model.config.num_attention_heads,
@@ -117,7 +101,7 @@ class Peft:
         self._labels = list(work.label_ids)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
-            self._model: Any = get_peft_model(model, config, adapter_name="0").eval()
+            self._model: Any = peft.get_peft_model(model, config, adapter_name="0").eval()
             for place in range(1, len(work.prompts)):
                 self._model.add_adapter(str(place), config)
         _set_prompts(self._model, work.prompts)
@@ -161,6 +145,39 @@ def _set_prompts(tuned: Any, prompts: Sequence[Tensor]) -> None:
     with torch.no_grad():
         for place, prompt in enumerate(prompts):
             tuned.prompt_encoder[str(place)].embedding.weight.copy_(prompt)
+
+
+def require_peft() -> Any:
+    """The library.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise Unavailable(
+            "peft, a peer of this benchmark, is not installed; pip install 'isogloss[dev]'"
+        ) from error
+    return peft
+
+
+def appended(model: Any, texts: Sequence[Sequence[int]], prompts: Tensor) -> dict[str, Tensor]:
+    """What a transformers model is told of texts, each followed by a prompt.
+
+    Args:
+        model: the transformers model.
+        texts: token ids; padded on the left.
+        prompts: (texts, length, hidden), in the model's precision.
+    """
+    ids, mask = padded(texts, prompts.device, "left")
+    mask = torch.cat([mask, mask.new_ones(prompts.shape[:2])], dim=1)
+    told = {"inputs_embeds": torch.cat([model.get_input_embeddings()(ids), prompts], dim=1)}
+    if not mask.all():
+        told["attention_mask"] = mask
+        if model.config.model_type == "xglm":
+            told["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+    return told
 
 
 def padded(

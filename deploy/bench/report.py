@@ -60,6 +60,39 @@ def _add_size(table: Table, result: Mapping[str, Any]) -> None:
     table.add_section()
 
 
+def train_tables(report: Mapping[str, Any]) -> list[Table]:
+    """One table for each model of `bench train`."""
+    return [_train_table(result, report) for result in report["results"]]
+
+
+def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
+    settings, machine = report["settings"], report["hardware"]
+    table = Table(
+        title=f"{result['model']}, {settings['dtype']}, a prompt of {result['prompt_length']} "
+        f"tokens, {settings['epochs']} epochs of {result['steps_per_epoch']} steps\n"
+        f"{machine['name']}, {machine['threads']} threads",
+        caption=f"median (lowest to highest) over {settings['rounds']} rounds; "
+        f"{settings['epochs_measured']} of {settings['epochs']} epochs measured, the rest "
+        "projected; population: times of all its prompts together, but for seconds a prompt; "
+        f"the ratio is to {result['best_peer']}, the faster peer; above 1: isogloss is faster",
+    )
+    table.add_column("contender")
+    for heading in ("prompts", "s a prompt", "isogloss is", "once s", "a step s", "validation s"):
+        table.add_column(heading, justify="right")
+    table.add_column("memory above weights", justify="right")
+    for name, own in result["contenders"].items():
+        ratio = result["ratios"].get(name)
+        table.add_row(
+            f"isogloss, {name.replace('_', ' of ')}" if ratio else name,
+            f"{own['prompts']}",
+            _spread(own["seconds_per_prompt"], ".4g"),
+            f"{_spread(ratio, '.2f')} x" if ratio else "",
+            *(f"{own[part]['median']:.3g}" for part in ("once_s", "step_s", "validation_s")),
+            _mebibytes(own["peak_memory_bytes"]),
+        )
+    return table
+
+
 def _spread(values: Mapping[str, float], form: str) -> str:
     low, high = (format(values[end], form) for end in ("min", "max"))
     return f"{format(values['median'], form)} ({low} to {high})"

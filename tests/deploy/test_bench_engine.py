@@ -9,42 +9,20 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from deploy.bench import commands, engine
-from deploy.bench.engine import ContendersDisagree, EngineSettings, bench_engine
+from deploy.bench import commands, contest
+from deploy.bench.contest import ContendersDisagree
+from deploy.bench.engine import EngineSettings, bench_engine
 from deploy.bench.peers import Isogloss, Peft, Transformers, padded
 from deploy.bench.report import engine_tables
 from deploy.bench.texts import SIB_LENGTHS, Batch, Workload, sib_lengths, workload
 from prompts.backbone import Backbone, label_log_probs
 from prompts.errors import InvalidInput, NotFound
-from prompts.full_size import FULL_SIZE, full_size_config, random_backbone, random_model
+from prompts.full_size import FULL_SIZE, full_size_config, random_backbone
+from tests.deploy.small_models import tiny_model
 
 SETTINGS = EngineSettings(
     models=("bloom-560m", "xglm-564M"), batch_sizes=(1, 5), prompts=3, repeats=2, seconds=0
 )
-
-
-def tiny_model(name: str, seed: int, device: torch.device, dtype: torch.dtype) -> Any:
-    """The named architecture, small."""
-    config = full_size_config(name)
-    changes = {
-        "bloom": {"vocab_size": 200, "hidden_size": 32, "n_layer": 2, "n_head": 4},
-        "xglm": {
-            "vocab_size": 200,
-            "d_model": 32,
-            "ffn_dim": 64,
-            "num_layers": 2,
-            "attention_heads": 4,
-            "max_position_embeddings": 256,
-        },
-    }[config.model_type]
-    for field, value in changes.items():
-        setattr(config, field, value)
-    model = random_model(config, seed, device=device, dtype=dtype)
-    with torch.no_grad():  # weights large enough for attention, and so for positions, to matter
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter *= 10
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +125,7 @@ def test_command_prints_and_writes_one_object(
 ) -> None:
     cpu = torch.device("cpu")
     small = tiny_model("bloom-560m", 0, cpu, torch.float32)
-    monkeypatch.setattr(engine, "random_model", lambda *_, **__: small)
+    monkeypatch.setattr(contest, "random_model", lambda *_, **__: small)
     out = tmp_path / "engine.json"
     options = ["--model", "bloom-560m", "--batch-sizes", "2", "--repeats", "1", "--seconds", "0"]
     result = CliRunner().invoke(

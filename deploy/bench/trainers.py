@@ -1,0 +1,215 @@
+"""Who is measured in `bench train` beside ours: the two usual ways to tune a prompt.
+
+All contenders start from the same vectors, take the same batches, minimise the same loss
+(cross-entropy over the label tokens) with the same optimizer, schedule and clipping, and validate
+after every epoch.
+
+The peers are written as well as their libraries allow. The weights are frozen, so no gradient is
+computed for them. The library's bare decoder runs, without the head: a product of the last states
+with the labels' rows of it replaces the 250,000 logits that nobody reads, which made steps 6 to 9
+per cent faster than `logits_to_keep=1`. Right and left padding were equally fast. Validation runs
+without gradients, in batches of similar length. Batches for training are in random order: sorting
+them by length would be faster for the peers, but another training.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deploy.bench.clock import Clock
+from deploy.bench.examples import Examples, batches, widest_batch
+from deploy.bench.peers import appended, padded, require_peft
+from training.config import TrainingConfig
+
+Texts = Sequence[Sequence[int]]
+
+
+class Trainer(Protocol):
+    """One way to train prompts."""
+
+    name: str
+
+    @property
+    def prompts(self) -> int:
+        """How many it trains at once."""
+
+    def prepare(self) -> None:
+        """Everything that is done once a run, before its first step."""
+
+    def gradient(self) -> Tensor:
+        """Of the first prompt, at its first values, over the widest batch: (length, hidden).
+
+        To be asked once, after `prepare`.
+        """
+
+    def dev_loss(self) -> float:
+        """Mean validation loss of the first prompt as it is now."""
+
+    def train(self, clock: Clock) -> float:
+        """Run all epochs, telling the clock what is done; the first prompt's last dev loss."""
+
+    def release(self) -> None:
+        """Drop what `prepare` made, so that it does not weigh on the others."""
+
+
+class Runner(Protocol):
+    """How a peer runs the model: where its prompt is, and the states that the loss is read from."""
+
+    name: str
+
+    def begin(self, vectors: Tensor) -> nn.Parameter:
+        """A prompt of these values (length, hidden), float32, to be trained."""
+
+    def states(self, texts: Texts) -> Tensor:
+        """Final state of the last token of each text with its prompt: (texts, hidden)."""
+
+
+class Loop:
+    """A plain training loop: what one writes around a library, once for both peers."""
+
+    prompts = 1
+
+    def __init__(
+        self,
+        runner: Runner,
+        head: Tensor,
+        start: Tensor,
+        config: TrainingConfig,
+        examples: Examples,
+    ) -> None:
+        self.name = runner.name
+        self._runner, self._start, self._config, self._examples = runner, start, config, examples
+        self._head = head  # (labels, hidden)
+        self._train_gold = torch.tensor(examples.train_gold, device=head.device)
+        order = sorted(range(len(examples.dev)), key=lambda i: len(examples.dev[i]))
+        self._dev = [examples.dev[i] for i in order]
+        self._dev_gold = torch.tensor([examples.dev_gold[i] for i in order], device=head.device)
+
+    def prepare(self) -> None:
+        """A prompt and its optimizer."""
+        config = self._config
+        self.prompt = self._runner.begin(self._start)
+        self._optimizer = torch.optim.AdamW(
+            [self.prompt], config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._steps_left = config.epochs * len(batches(config.seed, 1, config.batch_size))
+        self._schedule = torch.optim.lr_scheduler.LinearLR(
+            self._optimizer, 1.0, 0.0, total_iters=self._steps_left
+        )
+
+    def gradient(self) -> Tensor:
+        """One backward pass."""
+        config = self._config
+        self._backward(widest_batch(self._examples, config.seed, config.batch_size))
+        assert self.prompt.grad is not None
+        return self.prompt.grad.clone()
+
+    @torch.no_grad()
+    def dev_loss(self) -> float:
+        """Texts of similar length share a batch."""
+        total = torch.zeros((), device=self._head.device)
+        size = self._config.batch_size
+        for start in range(0, len(self._dev), size):
+            gold = self._dev_gold[start : start + size]
+            logits = self._logits(self._dev[start : start + size])
+            total += F.cross_entropy(logits, gold, reduction="sum")
+        return float(total) / len(self._dev)
+
+    def train(self, clock: Clock) -> float:
+        """Keep the vectors that do best on the validation set, as every such loop does."""
+        best, loss = float("inf"), float("inf")
+        for epoch in range(1, self._config.epochs + 1):
+            for places in batches(self._config.seed, epoch, self._config.batch_size):
+                self._step(places)
+            clock.steps_done()
+            loss = self.dev_loss()
+            if loss < best:
+                best, self.best = loss, self.prompt.detach().clone()
+            clock.validated()
+        return loss
+
+    def release(self) -> None:
+        """Gradients and optimizer state."""
+        del self.prompt, self._optimizer, self._schedule
+
+    def _step(self, places: Sequence[int]) -> None:
+        self._optimizer.zero_grad()
+        self._backward(places)
+        torch.nn.utils.clip_grad_norm_([self.prompt], self._config.gradient_clip)
+        self._optimizer.step()
+        self._schedule.step()
+
+    def _backward(self, places: Sequence[int]) -> None:
+        logits = self._logits([self._examples.train[i] for i in places])
+        F.cross_entropy(logits, self._train_gold[list(places)]).backward()
+
+    def _logits(self, texts: Texts) -> Tensor:
+        return self._runner.states(texts).float() @ self._head.float().T
+
+
+class Appended:
+    """transformers by hand: padded on the left, so that every prompt ends in the last column."""
+
+    name = "transformers"
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def begin(self, vectors: Tensor) -> nn.Parameter:
+        """A free-standing parameter."""
+        self.prompt = nn.Parameter(vectors.clone())
+        return self.prompt
+
+    def states(self, texts: Texts) -> Tensor:
+        """The prompt follows the texts, as the paper has it."""
+        prompts = self.prompt.to(self._model.dtype).expand(len(texts), -1, -1)
+        read = self._model.base_model(**appended(self._model, texts, prompts), use_cache=False)
+        last: Tensor = read.last_hidden_state[:, -1]
+        return last
+
+
+class Prepended:
+    """PEFT's prompt tuning over the bare decoder (its task type for features).
+
+    PEFT drops `position_ids`, without which XGLM would misplace texts behind padding; so texts are
+    padded on the right, and the states are taken where they end.
+    """
+
+    name = "peft"
+
+    def __init__(self, model: Any, length: int) -> None:
+        peft = require_peft()
+        config = peft.PromptTuningConfig(
+            task_type=peft.TaskType.FEATURE_EXTRACTION,
+            num_virtual_tokens=length,
+            num_layers=model.config.num_hidden_layers,
+            num_attention_heads=model.config.num_attention_heads,
+            token_dim=model.config.hidden_size,
+            inference_mode=False,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
+            self._model: Any = peft.get_peft_model(model.base_model, config).eval()
+        self._length = length
+
+    def begin(self, vectors: Tensor) -> nn.Parameter:
+        """PEFT's own parameter, given our values."""
+        prompt: nn.Parameter = self._model.prompt_encoder["default"].embedding.weight
+        prompt.grad = None
+        with torch.no_grad():
+            prompt.copy_(vectors)
+        return prompt
+
+    def states(self, texts: Texts) -> Tensor:
+        """The prompt precedes the texts, as in PEFT."""
+        ids, mask = padded(texts, self._model.device, "right")
+        read = self._model(input_ids=ids, attention_mask=mask, use_cache=False)
+        ends = mask.sum(dim=1) - 1 + self._length
+        last: Tensor = read.last_hidden_state[torch.arange(len(ids), device=ids.device), ends]
+        return last

@@ -1,0 +1,31 @@
+"""The full-size architectures, small: what the tests of benchmarks run on."""
+
+from typing import Any
+
+import torch
+
+from prompts.full_size import full_size_config, random_model
+
+
+def tiny_model(name: str, seed: int, device: torch.device, dtype: torch.dtype) -> Any:
+    """The named architecture, small."""
+    config = full_size_config(name)
+    changes = {
+        "bloom": {"vocab_size": 200, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+        "xglm": {
+            "vocab_size": 200,
+            "d_model": 32,
+            "ffn_dim": 64,
+            "num_layers": 2,
+            "attention_heads": 4,
+            "max_position_embeddings": 256,
+        },
+    }[config.model_type]
+    for field, value in changes.items():
+        setattr(config, field, value)
+    model = random_model(config, seed, device=device, dtype=dtype)
+    with torch.no_grad():  # weights large enough for attention, and so for positions, to matter
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter *= 10
+    return model
