@@ -31,15 +31,6 @@ def test_roots_comes_to_its_1_61_terabytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "percent"),
-    # The model card of BLOOM, which rounds to one digit, and of XGLM, which gives six.
-    [("hin_Deva", 1.5), ("swh_Latn", 0.0146), ("tum_Latn", 0.00001), ("yor_Latn", 0.0056)],
-)
-def test_shares_of_roots(code: str, percent: float) -> None:
-    assert 100 * pretraining_sizes("bloom")[code] / ROOTS_TOTAL == pytest.approx(percent, rel=0.06)
-
-
-@pytest.mark.parametrize(
     ("code", "share"),
     [
         ("eng_Latn", 0.489906),
