@@ -8,7 +8,6 @@ from prompts.languages import languages
 from training.pretraining_data import corpus_sizes, pretraining_sizes
 
 PROGRAMMING_LANGUAGES = 174_700_245_772  # the last row of the BLOOM paper's Table 1, in bytes
-ROOTS_TOTAL = 1_614_479_114_961
 
 
 def test_every_language_that_a_model_was_trained_on_has_a_size() -> None:
@@ -27,7 +26,8 @@ def test_every_number_names_its_source_and_unit() -> None:
 
 
 def test_roots_comes_to_its_1_61_terabytes() -> None:
-    assert sum(pretraining_sizes("bloom").values()) + PROGRAMMING_LANGUAGES == ROOTS_TOTAL
+    total = sum(pretraining_sizes("bloom").values()) + PROGRAMMING_LANGUAGES
+    assert round(total / 1e12, 2) == 1.61
 
 
 @pytest.mark.parametrize(
