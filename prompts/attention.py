@@ -1,4 +1,4 @@
-"""Attention of texts over themselves, and of prompts over shared text keys and values.
+"""Attention of texts over themselves, and the biases of both kinds of attention.
 
 ALiBi (Press et al. 2022; transformers' `build_alibi_tensor`) adds slope x key position to BLOOM's
 scores. Softmax ignores what is constant along a query's row, so positions may be counted from any
@@ -61,35 +61,3 @@ def prompt_bias(slopes: Tensor | None, width: int, device: torch.device) -> Tens
     bias = position.float()[None, None, None, :].expand(1, 1, width, width)
     bias = torch.zeros_like(bias) if slopes is None else bias * slopes[:, None, None, None]
     return bias.masked_fill(future, float("-inf"))
-
-
-def attend_prompts(
-    q: Tensor, k: Tensor, v: Tensor, text_k: Tensor, text_v: Tensor, over: tuple[Tensor, Tensor]
-) -> Tensor:
-    """Each prompt attends to its text's keys and to its own earlier tokens.
-
-    The text's keys and values are read in place by all of its prompts: nothing is repeated.
-
-    Args:
-        q: (texts, heads, prompts, width, head_size), as are `k` and `v`, the prompts' own.
-        k: see `q`.
-        v: see `q`.
-        text_k: (texts, heads, text width, head_size).
-        text_v: (texts, heads, text width, head_size).
-        over: `text_bias` (texts, heads or 1, 1, text width) and `prompt_bias`.
-
-    Returns:
-        (texts, heads, prompts, width, head_size).
-    """
-    texts, heads, prompts, width, size = q.shape
-    bias_text, bias_own = over
-    q = q * size**-0.5
-    flat = q.reshape(texts, heads, prompts * width, size)
-    to_text = (flat @ text_k.transpose(-1, -2)).float() + bias_text
-    to_own = (q @ k.transpose(-1, -2)).float() + bias_own
-    scores = torch.cat([to_text.view(texts, heads, prompts, width, -1), to_own], dim=-1)
-    weights = scores.softmax(dim=-1).to(v.dtype)
-    on_text, on_own = weights.split([text_k.shape[2], width], dim=-1)
-    from_text = on_text.reshape(texts, heads, prompts * width, -1) @ text_v
-    mixed: Tensor = from_text.view(texts, heads, prompts, width, size) + on_own @ v
-    return mixed

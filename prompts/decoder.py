@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prompts.attention import attend_prompts, attend_text, causal_bias, prompt_bias, text_bias
+from prompts.attention import attend_text, causal_bias, prompt_bias, text_bias
 from prompts.packing import PromptLayout, TextLayout
+from prompts.prompt_attention import attend_prompts
 from prompts.text_kv import KVBucket, TextKV
 
 
@@ -223,16 +224,13 @@ class _Attention:
         ):
             if padding is None or over is None:
                 continue
-            q, k, v = self._split(padding.pad(qkv).flatten(0, 1))
-            q, k, v = (t.unflatten(0, padding.shape[:2]).transpose(1, 2) for t in (q, k, v))
-            out = attend_prompts(q, k, v, text_k, text_v, over)
-            mixed.append(padding.unpad(out.permute(0, 2, 3, 1, 4).flatten(3)))
+            mixed.append(attend_prompts(qkv, text_k, text_v, over, padding, self.heads))
         return mixed
 
     def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(sequences, width, 3 x hidden) -> three of (sequences, heads, width, head_size)."""
-        parts = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return parts[0], parts[1], parts[2]
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
 
 
 def _collect(

@@ -7,6 +7,7 @@ bucket, padded to its longest. This file holds only index arithmetic, tested wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -64,6 +65,13 @@ class Padding:
         """(*shape, features) -> (stop - start, features)."""
         cells = padded.reshape(-1, padded.shape[-1])
         return cells if self.to_packed is None else cells.index_select(0, self.to_packed)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Gradient of `unpad`: (stop - start, features) -> (*shape, features), padding zero."""
+        if self.to_packed is None:
+            return rows.view(*self.shape, rows.shape[-1])
+        cells = rows.new_zeros(math.prod(self.shape), rows.shape[-1])
+        return cells.index_copy_(0, self.to_packed, rows).view(*self.shape, rows.shape[-1])
 
 
 def pad_ragged(
