@@ -67,6 +67,7 @@ class StudyResults:
     hardware: str
     seconds: Mapping[str, float]  # stage -> seconds
     created_at: datetime
+    majority_share: float | None = None  # of the split's largest label: what guessing gets
 
     def __post_init__(self) -> None:
         """Refuse runs that cannot stand side by side in one table."""

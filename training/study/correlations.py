@@ -1,0 +1,140 @@
+"""Table 1: how transfer goes with likeness to the source language, with and without freezing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from training.pretraining_data import Architecture
+from training.study.intervals import Interval, difference
+from training.study.paper import paper_correlation
+from training.study.results import SETTINGS, StudyResults, StudyRun
+from training.study.rows import CorrelationRow, DistanceRow, WeakeningRow
+from training.transfer import freezing_differences, transfer_correlations
+from training.typology import FROM_VECTORS, KINDS, published_differences
+
+
+def correlation_rows(results: StudyResults) -> tuple[CorrelationRow, ...]:
+    """One row a setting and measure, of accuracies that are means over seeds.
+
+    Raises:
+        Unavailable: lang2vec is not installed.
+    """
+    rows = []
+    for setting in SETTINGS:
+        accuracy = _accuracy(results.base(setting))
+        if not accuracy:
+            continue
+        for found in transfer_correlations(accuracy, results.source, _corpus_of(results)):
+            paper = results.paper_model
+            theirs = paper_correlation(paper, setting, found.metric) if paper else None
+            rows.append(
+                CorrelationRow(
+                    setting=setting,
+                    metric=found.metric,
+                    r=found.r,
+                    low=found.low,
+                    high=found.high,
+                    languages=found.languages,
+                    r_without_source=found.without_source,
+                    paper_r=theirs,
+                    origin=found.origin,
+                    note=found.note,
+                )
+            )
+    return tuple(rows)
+
+
+def weakening_rows(results: StudyResults) -> tuple[WeakeningRow, ...]:
+    """One row a measure; none where only one of the settings was run.
+
+    Raises:
+        Unavailable: lang2vec is not installed.
+    """
+    frozen, full = (_accuracy(results.base(setting)) for setting in SETTINGS)
+    if not frozen or not full:
+        return ()
+    return tuple(
+        WeakeningRow(
+            metric=found.metric,
+            weaker_by=found.difference,
+            low=found.low,
+            high=found.high,
+            languages=found.languages,
+            paper_weaker_by=_paper_weaker_by(results.paper_model, found.metric),
+            note=found.note,
+        )
+        for found in freezing_differences(frozen, full, results.source, _corpus_of(results))
+    )
+
+
+def distance_rows(rows: Sequence[CorrelationRow]) -> tuple[DistanceRow, ...]:
+    """How far the distances that Table 1 stands on are from those that URIEL published.
+
+    None where a copy of URIEL's own file was used throughout.
+
+    Raises:
+        Unavailable: lang2vec is not installed.
+    """
+    computed = {row.metric for row in rows if row.origin == FROM_VECTORS}
+    return tuple(
+        DistanceRow(
+            metric=found.metric,
+            first=found.first,
+            second=found.second,
+            published=found.published,
+            ours=found.ours,
+            difference=found.difference,
+        )
+        for found in published_differences()
+        if found.metric in computed
+    )
+
+
+def freezing_change(results: StudyResults) -> Interval | None:
+    """Frozen minus unfrozen, of the mean of all measures' correlations, seed by seed.
+
+    None where no seed was run in both settings, or where nothing correlates.
+
+    Raises:
+        Unavailable: lang2vec is not installed.
+    """
+    frozen, full = (
+        {run.seed: _mean_correlation(results, run) for run in results.base(setting)}
+        for setting in SETTINGS
+    )
+    known = [{s: r for s, r in side.items() if r is not None} for side in (frozen, full)]
+    return difference(known[0], known[1])
+
+
+def _mean_correlation(results: StudyResults, run: StudyRun) -> float | None:
+    found = transfer_correlations(run.accuracy, results.source, _corpus_of(results))
+    known = [row.r for row in found if row.r is not None]
+    return fmean(known) if known else None
+
+
+def measure_name(metric: str) -> str:
+    """What a measure of Table 1 is called in a sentence."""
+    named = {**{str(kind): name for kind, name in KINDS.items()}, "DATA": "pretraining data"}
+    return named.get(metric, metric)
+
+
+def _accuracy(runs: Sequence[StudyRun]) -> dict[str, float]:
+    """Mean over seeds by language; empty without runs."""
+    return (
+        {code: fmean(r.accuracy[code] for r in runs) for code in runs[0].accuracy} if runs else {}
+    )
+
+
+def _corpus_of(results: StudyResults) -> Architecture | None:
+    """Whose pretraining data counts: the pocket models saw neither BLOOM's nor XGLM's."""
+    pocket = Path(results.model).name.startswith("pocket-")
+    return None if pocket else results.architecture
+
+
+def _paper_weaker_by(paper: str | None, metric: str) -> float | None:
+    if paper is None:
+        return None
+    frozen, full = (paper_correlation(paper, setting, metric) for setting in SETTINGS)
+    return None if frozen is None or full is None else full - frozen

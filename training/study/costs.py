@@ -1,0 +1,103 @@
+"""Section 4's claims: what is trained and stored, and how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from training.study.intervals import interval_of
+from training.study.results import StudyResults, StudyRun
+from training.study.rows import CostRow, FindingRow, TimeRow, Verdict
+from training.study.words import duration, plain, share, size, span
+
+_PAPER_SHARE_PERCENT = 0.01  # "less than 0.01% of the parameters"
+_PAPER_BYTES = 100_000  # "a prompt needs less than 100KB"
+_PAPER_TIME = 0.5  # "less than half compared to when training all model parameters"
+
+
+def cost_rows(results: StudyResults) -> tuple[CostRow, ...]:
+    """What one prompt takes beside all weights: an unfrozen run's, else the model's own."""
+    prompt, full = results.base("frozen")[0], results.base("full")
+    trained = full[0].trained_parameters if full else results.model_parameters
+    stored = full[0].prompt_bytes if full else results.model_bytes
+    return (
+        _row("trained parameters", "parameters", prompt.trained_parameters, trained),
+        _row("storage", "bytes", prompt.prompt_bytes, stored),
+    )
+
+
+def _row(cost: str, unit: str, frozen: int, full: int) -> CostRow:
+    return CostRow(cost, unit, frozen, full, 100 * frozen / full)
+
+
+def cost_findings(rows: Sequence[CostRow]) -> tuple[FindingRow, ...]:
+    """What is trained and what is stored, against the paper's bounds."""
+    trained, stored = rows
+    return (
+        _finding(
+            "trained parameters",
+            trained.frozen_share_percent,
+            "percent of the weights",
+            _within(trained.frozen_share_percent, _PAPER_SHARE_PERCENT),
+            f"A prompt trains {trained.frozen:,} numbers, {share(trained.frozen_share_percent)} of "
+            f"the {trained.full:,} that training all weights changes.",
+            "Less than 0.01 % of the parameters (of models from 560 million up).",
+        ),
+        _finding(
+            "storage",
+            float(stored.frozen),
+            "bytes",
+            _within(stored.frozen, _PAPER_BYTES),
+            f"A prompt's file takes {size(stored.frozen)}; the weights take {size(stored.full)}.",
+            "Less than 100 KB, where a copy of XGLM-1.7B takes about 3.2 GB.",
+        ),
+    )
+
+
+def _within(value: float, bound: float) -> Verdict:
+    return "agrees" if value < bound else "does not agree"
+
+
+def _finding(
+    name: str, value: float, unit: str, verdict: Verdict, sentence: str, paper: str
+) -> FindingRow:
+    return FindingRow("section4", name, value, None, None, unit, 1, verdict, sentence, paper)
+
+
+def time_rows(results: StudyResults, ordered: Sequence[StudyRun]) -> tuple[TimeRow, ...]:
+    """Seconds of every run and of every stage of the study."""
+    runs = [TimeRow("run", run.name, run.setting, run.train_seconds) for run in ordered]
+    stages = [TimeRow("stage", name, "", seconds) for name, seconds in results.seconds.items()]
+    return (*runs, *stages)
+
+
+def time_findings(results: StudyResults) -> tuple[FindingRow, ...]:
+    """How long a prompt trains beside all weights, per seed; nothing where only one was trained."""
+    frozen, full = _seconds(results.base("frozen")), _seconds(results.base("full"))
+    both = [seed for seed in sorted(frozen.keys() & full.keys()) if full[seed] > 0]
+    if not both:
+        return ()
+    ratio = interval_of([frozen[seed] / full[seed] for seed in both])
+    beyond = interval_of([frozen[seed] / full[seed] - _PAPER_TIME for seed in both])
+    verdicts: dict[str, Verdict] = {"below": "agrees", "above": "does not agree"}
+    times = [duration(fmean(by_seed[seed] for seed in both)) for by_seed in (frozen, full)]
+    return (
+        FindingRow(
+            part="section4",
+            finding="training time",
+            estimate=ratio.mean,
+            low=ratio.low,
+            high=ratio.high,
+            unit="of the unfrozen run's",
+            n=ratio.n,
+            verdict=verdicts.get(beyond.direction, "cannot tell"),
+            sentence=f"A prompt trained in {times[0]} (its share, where it trained beside others "
+            f"on cached text), all weights in {times[1]}: {plain(ratio.mean, 3)} of the time "
+            f"{span(ratio, 3, sign=False)}.",
+            paper="Less than half of the time.",
+        ),
+    )
+
+
+def _seconds(runs: Sequence[StudyRun]) -> dict[int, float]:
+    return {run.seed: run.train_seconds for run in runs}

@@ -1,0 +1,232 @@
+"""What the study shows beside what the paper says: sentences that follow from the numbers.
+
+Nothing here is a foregone conclusion. A claim of the paper agrees, or does not agree, where a 95 %
+interval lies wholly on one side of zero; otherwise nobody can tell from this many seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from training.study.accuracy_tables import paper_column, percent_by_seed
+from training.study.correlations import freezing_change, measure_name
+from training.study.intervals import Interval, difference, interval_of
+from training.study.paper import MODEL_NAMES, freezing_gain_points
+from training.study.results import SETTINGS, Setting, StudyResults, StudyRun
+from training.study.rows import FindingRow, LanguageRow, MeanRow, Verdict, WeakeningRow
+from training.study.words import counted, judged, listing, plain, signed, span
+
+SAME_POINTS = 5.0  # means this close to the paper's count as the same
+
+
+def finding(
+    part: str,
+    name: str,
+    estimate: Interval,
+    unit: str,
+    sentence: str,
+    paper: str = "",
+    verdict: Verdict | None = None,
+) -> FindingRow:
+    """One row of findings.csv."""
+    return FindingRow(
+        part=part,
+        finding=name,
+        estimate=estimate.mean,
+        low=estimate.low,
+        high=estimate.high,
+        unit=unit,
+        n=estimate.n,
+        verdict=verdict,
+        sentence=sentence,
+        paper=paper,
+    )
+
+
+def mean_percents(runs: Sequence[StudyRun]) -> dict[int, float]:
+    """Each seed's accuracy over languages, in percent."""
+    return percent_by_seed(runs, lambda run: run.mean_accuracy)
+
+
+def gain_findings(results: StudyResults, means: Sequence[MeanRow]) -> tuple[FindingRow, ...]:
+    """Figure 2: does freezing help?"""
+    gain = difference(mean_percents(results.base("frozen")), mean_percents(results.base("full")))
+    return () if gain is None else (_gain(results, means, gain),)
+
+
+def language_findings(results: StudyResults, rows: Sequence[LanguageRow]) -> tuple[FindingRow, ...]:
+    """Table 4: how many languages does freezing help, and is accuracy at the paper's level?"""
+    found = [_beside_paper(results, setting) for setting in SETTINGS]
+    if all(map(results.base, SETTINGS)):
+        found.insert(0, _languages_gaining(rows))
+    return tuple(one for one in found if one is not None)
+
+
+def _gain(results: StudyResults, means: Sequence[MeanRow], gain: Interval) -> FindingRow:
+    levels = {row.setting: plain(row.mean_percent) for row in means}
+    named = [f"{signed(freezing_gain_points(m))} ({name})" for m, name in MODEL_NAMES.items()]
+    return finding(
+        "figure2",
+        "freezing the model",
+        gain,
+        "points",
+        f"Over {counted(len(results.languages), 'language')}, accuracy is {levels['frozen']} % "
+        f"with the model frozen and {levels['full']} % with all weights trained: freezing changes "
+        f"it by {signed(gain.mean)} points {span(gain)}.",
+        f"Freezing helps: {listing(named)} points.",
+        judged(gain, "above"),
+    )
+
+
+def _languages_gaining(rows: Sequence[LanguageRow]) -> FindingRow:
+    by_language: dict[str, dict[Setting, float]] = {}
+    for row in rows:
+        by_language.setdefault(row.name, {})[row.setting] = row.mean_percent
+    gains = {name: both["frozen"] - both["full"] for name, both in by_language.items()}
+    ranked = sorted(gains, key=lambda name: (-gains[name], name))
+    better = sum(gain > 0 for gain in gains.values())
+    ends = [f"{name} ({signed(gains[name])})" for name in (ranked[0], ranked[-1])]
+    return finding(
+        "table4",
+        "languages that do better frozen",
+        Interval(float(better), None, None, len(gains)),
+        "languages",
+        f"{better} of {counted(len(gains), 'language')} do better with the model frozen; it does "
+        f"most for {ends[0]} and least for {ends[1]} (points).",
+    )
+
+
+def _beside_paper(results: StudyResults, setting: Setting) -> FindingRow | None:
+    runs = results.base(setting)
+    theirs = paper_column(results, setting)
+    shared = [code for code in results.languages if code in theirs]
+    if results.paper_model is None or not shared or not runs:
+        return None
+    goal = fmean(theirs[code].percent for code in shared)
+    ours = [100 * sum(run.accuracy[code] for code in shared) / len(shared) - goal for run in runs]
+    off = interval_of(ours)
+    words = "frozen" if setting == "frozen" else "unfrozen"
+    return finding(
+        "table4",
+        f"the paper's level, {words}",
+        off,
+        "points from the paper's mean",
+        f"{words.capitalize()}, the mean of the {len(shared)} languages in both is "
+        f"{plain(goal + off.mean)} %: {signed(off.mean)} points {span(off)} from the paper's.",
+        f"{plain(goal)} % for {MODEL_NAMES[results.paper_model]}.",
+        _same(off),
+    )
+
+
+def _same(off: Interval) -> Verdict:
+    if off.low is None or off.high is None:
+        return "cannot tell"
+    if max(abs(off.low), abs(off.high)) <= SAME_POINTS:
+        return "agrees"
+    return "cannot tell" if off.low <= 0 <= off.high else "does not agree"
+
+
+def shot_findings(results: StudyResults) -> tuple[FindingRow, ...]:
+    """Figure 3: do more examples help?"""
+    groups = results.by_shots()
+    few, many = min(groups), max(groups)
+    gain = difference(mean_percents(groups[many]), mean_percents(groups[few]))
+    if gain is None:
+        return ()
+    return (
+        finding(
+            "figure3",
+            "more examples",
+            gain,
+            "points",
+            f"From {few} to {many} examples per label, accuracy over languages changes by "
+            f"{signed(gain.mean)} points {span(gain)}.",
+            "More examples help further, with the model frozen.",
+            judged(gain, "above"),
+        ),
+    )
+
+
+def length_findings(results: StudyResults, rows: Sequence[MeanRow]) -> tuple[FindingRow, ...]:
+    """Figure 4: which length does best, and are long prompts worse?"""
+    groups = {length: mean_percents(runs) for length, runs in results.by_length().items()}
+    return tuple(
+        one for one in (_best_length(groups, rows), _longest(groups, results.length)) if one
+    )
+
+
+def _best_length(groups: Mapping[int, Mapping[int, float]], rows: Sequence[MeanRow]) -> FindingRow:
+    best = max(rows, key=lambda row: row.mean_percent)
+    alike = [
+        str(length)
+        for length, percents in groups.items()
+        if length != best.length and _could_be_equal(groups[best.length], percents)
+    ]
+    others = (
+        f"length{'s' * (len(alike) > 1)} {listing(alike)} may do as well (the paired intervals "
+        "include zero)"
+        if alike
+        else "every other length does worse (no paired interval includes zero)"
+    )
+    level = Interval(best.mean_percent, best.low_percent, best.high_percent, best.seeds)
+    return finding(
+        "figure4",
+        "best length",
+        level,
+        "percent",
+        f"Length {best.length} does best, at {plain(best.mean_percent)} %; {others}.",
+    )
+
+
+def _could_be_equal(ours: Mapping[int, float], other: Mapping[int, float]) -> bool:
+    off = difference(ours, other)
+    return off is None or off.direction == "unclear"
+
+
+def _longest(groups: Mapping[int, Mapping[int, float]], usual: int) -> FindingRow | None:
+    longest = max(groups)
+    start = usual if usual in groups and usual < longest else min(groups)
+    change = difference(groups[longest], groups[start])
+    if change is None:
+        return None
+    return finding(
+        "figure4",
+        "the longest prompt",
+        change,
+        "points",
+        f"Prompts of {longest} tokens do {signed(change.mean)} points {span(change)} against those "
+        f"of {counted(start, 'token')}.",
+        "If a soft prompt is too long, transfer degrades.",
+        judged(change, "below"),
+    )
+
+
+def likeness_findings(
+    results: StudyResults, rows: Sequence[WeakeningRow]
+) -> tuple[FindingRow, ...]:
+    """Table 1: does freezing weaken the pull towards languages like the source?"""
+    overall = freezing_change(results) if rows else None
+    if overall is None:
+        return ()
+    changes = {
+        measure_name(row.metric): Interval(row.weaker_by, row.low, row.high, row.languages)
+        for row in rows
+        if row.weaker_by is not None
+    }
+    weaker = sum(change.mean > 0 for change in changes.values())
+    sure = [name for name, change in changes.items() if change.direction != "unclear"]
+    said = f"surely changed: {listing(sure)}" if sure else "no single change is sure"
+    return (
+        finding(
+            "table1",
+            "pull towards the source language",
+            overall,
+            "of r, mean over measures",
+            f"Freezing changes the correlation of transfer with likeness to the source language "
+            f"(and with data) by {signed(overall.mean, 2)}, the mean of {len(changes)} measures "
+            f"{span(overall, 2)}; {weaker} of them weaken ({said}, by intervals over languages).",
+            "The correlations weaken when the model is frozen.",
+            judged(overall, "below"),
+        ),
+    )

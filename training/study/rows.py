@@ -1,0 +1,204 @@
+"""The study's tables, a class each: a row is one observation, a field one column of the CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from training.study.results import Setting
+
+Verdict = Literal["agrees", "does not agree", "cannot tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """runs.csv: one prompt."""
+
+    run: str
+    seed: int
+    setting: Setting
+    kind: str
+    shots: int
+    length: int
+    best_epoch: int
+    epochs: int
+    dev_percent: float | None
+    mean_percent: float  # test accuracy over languages, each counting the same
+    trained_parameters: int
+    stored_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyRow:
+    """accuracies.csv: one prompt on one language."""
+
+    run: str
+    seed: int
+    setting: Setting
+    kind: str
+    shots: int
+    length: int
+    language: str
+    name: str
+    family: str
+    accuracy_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageRow:
+    """table4.csv: one language in one setting, over seeds."""
+
+    language: str
+    name: str
+    family: str
+    group: str
+    setting: Setting
+    seeds: int
+    mean_percent: float
+    std_points: float | None
+    paper_percent: float | None
+    paper_std_points: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeanRow:
+    """figure2.csv, figure3.csv, figure4.csv: the mean over languages, over seeds.
+
+    The paper's mean is over the languages that it shares with this study.
+    """
+
+    setting: Setting
+    shots: int
+    length: int
+    languages: int
+    seeds: int
+    mean_percent: float
+    std_points: float | None
+    low_percent: float | None
+    high_percent: float | None
+    paper_percent: float | None
+    paper_languages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """figure5.csv: what reparameterization does to one language.
+
+    Points are residual minus plain, seed by seed; percent is the same relative to plain's mean.
+    """
+
+    language: str
+    name: str
+    family: str
+    group: str
+    seeds: int
+    plain_percent: float
+    residual_percent: float
+    change_points: float
+    low_points: float | None
+    high_points: float | None
+    change_percent: float | None  # None: plain's accuracy is zero
+    low_percent: float | None
+    high_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CorrelationRow:
+    """table1.csv: how transfer goes with one measure of likeness (or with data), in one setting."""
+
+    setting: Setting
+    metric: str
+    r: float | None
+    low: float | None
+    high: float | None
+    languages: int
+    r_without_source: float | None
+    paper_r: float | None
+    origin: str  # where the measure's values came from
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class WeakeningRow:
+    """table1_freezing.csv: by how much freezing weakens one correlation (full minus frozen)."""
+
+    metric: str
+    weaker_by: float | None
+    low: float | None
+    high: float | None
+    languages: int
+    paper_weaker_by: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceRow:
+    """table1_distances.csv: a distance that URIEL published, beside lang2vec's vectors'."""
+
+    metric: str
+    first: str  # ISO 639-3
+    second: str
+    published: float
+    ours: float
+    difference: float  # ours minus published
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """section4.csv: what a prompt costs beside all of the model's weights."""
+
+    cost: str
+    unit: str
+    frozen: int
+    full: int  # the model's own number where no unfrozen run was made
+    frozen_share_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRow:
+    """timings.csv: the only table that differs between two runs of the same study."""
+
+    what: str  # a run, or a stage of the study
+    name: str
+    setting: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """findings.csv: what this study shows, beside what the paper says.
+
+    The estimate's 95 % interval decides the verdict; an empty verdict: the paper says nothing.
+    """
+
+    part: str
+    finding: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    n: int  # seeds, languages or measures that the estimate is over
+    verdict: Verdict | None
+    sentence: str
+    paper: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTables:
+    """Every table of a study; one is empty where its part was not asked for or lacks runs."""
+
+    runs: tuple[RunRow, ...]
+    accuracies: tuple[AccuracyRow, ...]
+    table4: tuple[LanguageRow, ...] = ()
+    figure2: tuple[MeanRow, ...] = ()
+    figure3: tuple[MeanRow, ...] = ()
+    figure4: tuple[MeanRow, ...] = ()
+    figure5: tuple[ChangeRow, ...] = ()
+    table1: tuple[CorrelationRow, ...] = ()
+    table1_freezing: tuple[WeakeningRow, ...] = ()
+    table1_distances: tuple[DistanceRow, ...] = ()
+    section4: tuple[CostRow, ...] = ()
+    findings: tuple[FindingRow, ...] = ()
+    timings: tuple[TimeRow, ...] = ()
+    time_findings: tuple[FindingRow, ...] = ()  # apart, for they are another's next time
