@@ -159,6 +159,57 @@ def test_the_interval_decides_whether_freezing_helps(
     assert found(tables, "freezing the model").verdict == verdict
 
 
+def test_languages_that_surely_do_better_frozen() -> None:
+    def shift(seed: int, place: int) -> int:
+        return flat(seed, place) + (20, 20, 20, 20, 0, -20, 30 * (-1) ** seed)[place]
+
+    runs = [run(FEW, s, 100, noise=shift) for s in range(4)]
+    runs += [run(FEW, s, 100, noise=flat, unfrozen=True) for s in range(4)]
+    tables = study_tables(study(runs))
+    gains = {row.language: row for row in tables.table4_freezing}
+    assert gains["eng_Latn"].gain_points == pytest.approx(100 * 20 / SENTENCES)
+    assert gains["eng_Latn"].low_points == pytest.approx(100 * 20 / SENTENCES)
+    assert gains["eus_Latn"].low_points is not None
+    assert gains["eus_Latn"].low_points < 0
+    row = found(tables, "languages that do as well or better frozen")
+    assert row.estimate == pytest.approx(100 * (6 + 5 + 6 + 5) / 4 / 7)
+    assert "surely 4 better and 1 worse, of 7" in row.sentence
+    assert "for English (+9.8 points) and least for Swahili (−9.8 points)" in row.sentence
+    assert "of 38 (BLOOM-560M)" in row.paper
+    assert row.verdict == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.25, "+24.0 points"), (0.6, "−11.0 points"), (None, "")]
+)
+def test_is_there_anything_but_guessing(share: float | None, said: str) -> None:
+    runs = [run(FEW, s, 100, noise=flat) for s in range(3)]
+    tables = study_tables(study(runs, majority_share=share))
+    first = tables.findings[0]
+    assert (first.finding == "above always answering the largest label") == (share is not None)
+    assert said in first.sentence
+    assert ("may be chance" in first.sentence) == (share == 0.6)
+
+
+def test_isolates_are_no_family() -> None:
+    codes = ("eus_Latn", "epo_Latn", "kor_Hang", "own_One", "own_Two", "fin_Latn", "est_Latn")
+    runs = [run(codes, s, 100, noise=flat) for s in range(3)]
+    runs += [run(codes, s, 60, noise=flat, kind="residual") for s in range(3)]
+    sentence = found(study_tables(study(runs)), "differs between families").sentence
+    assert sentence.startswith("By family, from loss to gain: Uralic (−40 %); ")
+
+
+def test_a_single_language() -> None:
+    runs = [run(FEW[:1], s, 100, noise=flat) for s in range(2)]
+    runs += [run(FEW[:1], s, 60, noise=flat, kind="residual") for s in range(2)]
+    tables = study_tables(study(runs))
+    row = found(tables, "languages that gain")
+    assert (
+        "0 of 1 language gain. Lowest: English (−40 %); highest: English (−40 %)." in row.sentence
+    )
+    assert {cell.r for cell in tables.table1} == {None}
+
+
 @pytest.mark.parametrize(
     ("rights", "best", "verdict"),
     [

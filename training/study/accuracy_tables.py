@@ -9,7 +9,7 @@ from training.study.intervals import Interval, difference, interval_of, spread
 from training.study.kinship import Place, places
 from training.study.paper import PaperAccuracy, paper_accuracies
 from training.study.results import SETTINGS, Setting, StudyResults, StudyRun
-from training.study.rows import AccuracyRow, ChangeRow, LanguageRow, MeanRow, RunRow
+from training.study.rows import AccuracyRow, ChangeRow, GainRow, LanguageRow, MeanRow, RunRow
 
 _PERCENT = 100.0
 
@@ -89,6 +89,34 @@ def language_rows(results: StudyResults) -> tuple[LanguageRow, ...]:
     return tuple(rows)
 
 
+def gain_rows(results: StudyResults) -> tuple[GainRow, ...]:
+    """Table 4's differences; none where no seed was run in both settings."""
+    rows = []
+    for place in places(results.languages):
+        frozen, full = (
+            _language_percents(results.base(setting), place.code) for setting in SETTINGS
+        )
+        gain = difference(frozen, full)
+        if gain is None:
+            continue
+        theirs = [paper_column(results, setting).get(place.code) for setting in SETTINGS]
+        rows.append(
+            GainRow(
+                language=place.code,
+                name=place.name,
+                family=place.family,
+                seeds=gain.n,
+                gain_points=gain.mean,
+                low_points=gain.low,
+                high_points=gain.high,
+                paper_gain_points=(
+                    theirs[0].percent - theirs[1].percent if theirs[0] and theirs[1] else None
+                ),
+            )
+        )
+    return tuple(rows)
+
+
 def setting_rows(results: StudyResults) -> tuple[MeanRow, ...]:
     """Figure 2: the mean over languages with and without freezing."""
     return tuple(_mean_row(results, runs) for runs in map(results.base, SETTINGS) if runs)
@@ -137,8 +165,8 @@ def change_rows(results: StudyResults) -> tuple[ChangeRow, ...]:
 
 
 def _change_row(results: StudyResults, place: Place) -> ChangeRow:
-    plain = percent_by_seed(results.base("frozen"), lambda run: run.accuracy[place.code])
-    residual = percent_by_seed(results.residual(), lambda run: run.accuracy[place.code])
+    plain = _language_percents(results.base("frozen"), place.code)
+    residual = _language_percents(results.residual(), place.code)
     # Where no seed is in both, all there is to compare are the two means.
     means = fmean(residual.values()) - fmean(plain.values())
     points = difference(residual, plain) or Interval(means, None, None, 0)
@@ -160,6 +188,10 @@ def _change_row(results: StudyResults, place: Place) -> ChangeRow:
         low_percent=relative.low if relative else None,
         high_percent=relative.high if relative else None,
     )
+
+
+def _language_percents(runs: Iterable[StudyRun], code: str) -> dict[int, float]:
+    return percent_by_seed(runs, lambda run: run.accuracy[code])
 
 
 def percent_by_seed(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.files import write_atomically
+from training.study.kinship import is_family
 from training.study.results import Setting
 
 if TYPE_CHECKING:
@@ -82,6 +83,6 @@ def _rendered(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> 
 
 def family_colours(families: Sequence[str], shared: Mapping[str, int]) -> dict[str, str]:
     """A colour for each family of two languages or more, in the order given; grey for the rest."""
-    many = [family for family in dict.fromkeys(families) if shared[family] > 1]
+    many = [f for f in dict.fromkeys(families) if shared[f] > 1 and is_family(f)]
     chosen = dict(zip(many, FAMILY_COLOURS, strict=False))
     return {family: chosen.get(family, OTHER_COLOUR) for family in families}

@@ -18,6 +18,8 @@ def captions(results: StudyResults, tables: StudyTables) -> dict[str, str]:
     diamonds = (
         " Diamonds: the paper." if any(row.paper_r is not None for row in tables.table1) else ""
     )
+    unknown = [row.name for row in tables.figure5 if row.change_percent is None]
+    never = f" Not drawn, for plain prompts get none right: {listing(unknown)}." if unknown else ""
     return {
         "table4": f"Accuracy per language ({usual}), with the model frozen and with all weights "
         f"trained.{marks}",
@@ -30,7 +32,7 @@ def captions(results: StudyResults, tables: StudyTables) -> dict[str, str]:
         "figure5": f"Relative change of accuracy by residual reparameterization against plain "
         f"prompts ({usual}, frozen), by family and there from gain to loss. Lines: 95 % interval "
         "over seeds, each seed compared with itself and plain prompts' mean taken as known; pale "
-        "bars: the interval includes zero; lines that leave the frame are cut.",
+        f"bars: the interval includes zero; lines that leave the frame are cut.{never}",
         "table1": f"Pearson correlation, over languages, of accuracy ({usual}, mean over seeds) "
         f"with likeness to {places([results.source])[0].name} and with the amount of "
         f"pretraining data. Lines: 95 % interval over languages.{diamonds}",

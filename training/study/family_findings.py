@@ -7,7 +7,7 @@ from statistics import fmean
 
 from training.study.findings import finding, mean_percents
 from training.study.intervals import Direction, Interval, difference
-from training.study.kinship import places
+from training.study.kinship import is_family, places
 from training.study.results import StudyResults, StudyRun
 from training.study.rows import ChangeRow, FindingRow, Verdict
 from training.study.words import counted, judged, listing, signed, span
@@ -54,6 +54,7 @@ def _ends(rows: Sequence[ChangeRow]) -> FindingRow | None:
     if not known:
         return None
     ranked = [f"{name} ({signed(change, 0)} %)" for change, name in sorted(known)]
+    named = max(1, min(_NAMED, len(ranked) // 2))
     up = sum(change > 0 for change, _ in known)
     sure = sum(_sure(row) for row in rows)
     return finding(
@@ -61,8 +62,8 @@ def _ends(rows: Sequence[ChangeRow]) -> FindingRow | None:
         "languages that gain",
         Interval(float(up), None, None, len(rows)),
         "languages",
-        f"{up} of {counted(len(rows), 'language')} gain. Most lost: {listing(ranked[:_NAMED])}; "
-        f"most gained: {listing(ranked[: -_NAMED - 1 : -1])}. {sure} of the {len(rows)} intervals "
+        f"{up} of {counted(len(rows), 'language')} gain. Lowest: {listing(ranked[:named])}; "
+        f"highest: {listing(ranked[: -named - 1 : -1])}. {sure} of the {len(rows)} intervals "
         f"exclude zero; chance alone would make about {0.05 * len(rows):.0f} of them do so.",
     )
 
@@ -78,7 +79,8 @@ def group_changes(results: StudyResults, families: int = 1) -> dict[str, Interva
     """
     groups: dict[str, list[str]] = {}
     for place in places(results.languages):
-        groups.setdefault(place.group, []).append(place.code)
+        if is_family(place.family):
+            groups.setdefault(place.group, []).append(place.code)
     changes = {
         group: _change(results, codes, families)
         for group, codes in groups.items()
@@ -132,8 +134,8 @@ def _claim(results: StudyResults, clade: str) -> FindingRow | None:
         f"reparameterization, {clade}",
         change,
         "percent",
-        f"Over {len(members)} {clade} language{'s' * (len(members) > 1)}, accuracy changes by "
-        f"{signed(change.mean, 0)} % {span(change, 0)}.",
+        f"Over {counted(len(members), f'{clade} language')}, reparameterization changes accuracy "
+        f"by {signed(change.mean, 0)} % {span(change, 0)}.",
         paper,
         judged(change, direction),
     )

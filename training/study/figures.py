@@ -45,7 +45,10 @@ def draw_figures(results: StudyResults, tables: StudyTables, folder: Path) -> di
             tables.figure4,
             lambda: draw_curve(results, tables.figure4, tables.runs, "length"),
         ),
-        "figure5": (tables.figure5, lambda: draw_changes(tables.figure5)),
+        "figure5": (
+            [row for row in tables.figure5 if row.change_percent is not None],
+            lambda: draw_changes(tables.figure5),
+        ),
         "table4": (tables.table4, lambda: draw_languages(tables.table4)),
         "table1": (
             [row for row in tables.table1 if row.r is not None],

@@ -7,17 +7,13 @@ interval lies wholly on one side of zero; otherwise nobody can tell from this ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
-from training.study.accuracy_tables import paper_column, percent_by_seed
+from training.study.accuracy_tables import percent_by_seed
 from training.study.correlations import freezing_change, measure_name
-from training.study.intervals import Interval, difference, interval_of
-from training.study.paper import MODEL_NAMES, freezing_gain_points
-from training.study.results import SETTINGS, Setting, StudyResults, StudyRun
-from training.study.rows import FindingRow, LanguageRow, MeanRow, Verdict, WeakeningRow
+from training.study.intervals import Interval, difference
+from training.study.results import StudyResults, StudyRun
+from training.study.rows import FindingRow, MeanRow, Verdict, WeakeningRow
 from training.study.words import counted, judged, listing, plain, signed, span
-
-SAME_POINTS = 5.0  # means this close to the paper's count as the same
 
 
 def finding(
@@ -47,84 +43,6 @@ def finding(
 def mean_percents(runs: Sequence[StudyRun]) -> dict[int, float]:
     """Each seed's accuracy over languages, in percent."""
     return percent_by_seed(runs, lambda run: run.mean_accuracy)
-
-
-def gain_findings(results: StudyResults, means: Sequence[MeanRow]) -> tuple[FindingRow, ...]:
-    """Figure 2: does freezing help?"""
-    gain = difference(mean_percents(results.base("frozen")), mean_percents(results.base("full")))
-    return () if gain is None else (_gain(results, means, gain),)
-
-
-def language_findings(results: StudyResults, rows: Sequence[LanguageRow]) -> tuple[FindingRow, ...]:
-    """Table 4: how many languages does freezing help, and is accuracy at the paper's level?"""
-    found = [_beside_paper(results, setting) for setting in SETTINGS]
-    if all(map(results.base, SETTINGS)):
-        found.insert(0, _languages_gaining(rows))
-    return tuple(one for one in found if one is not None)
-
-
-def _gain(results: StudyResults, means: Sequence[MeanRow], gain: Interval) -> FindingRow:
-    levels = {row.setting: plain(row.mean_percent) for row in means}
-    named = [f"{signed(freezing_gain_points(m))} ({name})" for m, name in MODEL_NAMES.items()]
-    return finding(
-        "figure2",
-        "freezing the model",
-        gain,
-        "points",
-        f"Over {counted(len(results.languages), 'language')}, accuracy is {levels['frozen']} % "
-        f"with the model frozen and {levels['full']} % with all weights trained: freezing changes "
-        f"it by {signed(gain.mean)} points {span(gain)}.",
-        f"Freezing helps: {listing(named)} points.",
-        judged(gain, "above"),
-    )
-
-
-def _languages_gaining(rows: Sequence[LanguageRow]) -> FindingRow:
-    by_language: dict[str, dict[Setting, float]] = {}
-    for row in rows:
-        by_language.setdefault(row.name, {})[row.setting] = row.mean_percent
-    gains = {name: both["frozen"] - both["full"] for name, both in by_language.items()}
-    ranked = sorted(gains, key=lambda name: (-gains[name], name))
-    better = sum(gain > 0 for gain in gains.values())
-    ends = [f"{name} ({signed(gains[name])})" for name in (ranked[0], ranked[-1])]
-    return finding(
-        "table4",
-        "languages that do better frozen",
-        Interval(float(better), None, None, len(gains)),
-        "languages",
-        f"{better} of {counted(len(gains), 'language')} do better with the model frozen; it does "
-        f"most for {ends[0]} and least for {ends[1]} (points).",
-    )
-
-
-def _beside_paper(results: StudyResults, setting: Setting) -> FindingRow | None:
-    runs = results.base(setting)
-    theirs = paper_column(results, setting)
-    shared = [code for code in results.languages if code in theirs]
-    if results.paper_model is None or not shared or not runs:
-        return None
-    goal = fmean(theirs[code].percent for code in shared)
-    ours = [100 * sum(run.accuracy[code] for code in shared) / len(shared) - goal for run in runs]
-    off = interval_of(ours)
-    words = "frozen" if setting == "frozen" else "unfrozen"
-    return finding(
-        "table4",
-        f"the paper's level, {words}",
-        off,
-        "points from the paper's mean",
-        f"{words.capitalize()}, the mean of the {len(shared)} languages in both is "
-        f"{plain(goal + off.mean)} %: {signed(off.mean)} points {span(off)} from the paper's.",
-        f"{plain(goal)} % for {MODEL_NAMES[results.paper_model]}.",
-        _same(off),
-    )
-
-
-def _same(off: Interval) -> Verdict:
-    if off.low is None or off.high is None:
-        return "cannot tell"
-    if max(abs(off.low), abs(off.high)) <= SAME_POINTS:
-        return "agrees"
-    return "cannot tell" if off.low <= 0 <= off.high else "does not agree"
 
 
 def shot_findings(results: StudyResults) -> tuple[FindingRow, ...]:
@@ -164,8 +82,8 @@ def _best_length(groups: Mapping[int, Mapping[int, float]], rows: Sequence[MeanR
         if length != best.length and _could_be_equal(groups[best.length], percents)
     ]
     others = (
-        f"length{'s' * (len(alike) > 1)} {listing(alike)} may do as well (the paired intervals "
-        "include zero)"
+        f"length{'s' * (len(alike) > 1)} {listing(alike)} may do as well (no paired interval "
+        "excludes zero)"
         if alike
         else "every other length does worse (no paired interval includes zero)"
     )

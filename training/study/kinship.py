@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from prompts.languages import languages
 
+# Not families: their languages have nothing in common.
 ISOLATE = "Isolate"  # a language without relatives, such as Basque
 UNKNOWN = "Unknown"  # a code that the language table does not have
 _MIN_BRANCHES = 2  # a family is shown by branches when so many of them ...
@@ -50,6 +51,11 @@ def places(codes: Iterable[str]) -> tuple[Place, ...]:
         return (-families[family], family, -in_group, place.group, place.name, place.code)
 
     return tuple(sorted(found, key=order))
+
+
+def is_family(name: str) -> bool:
+    """Whether languages under this name are related."""
+    return name not in (ISOLATE, UNKNOWN)
 
 
 def family_heading(family: str, group: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,11 +15,11 @@ from pydantic import JsonValue
 from training.files import write_atomically
 from training.study.captions import captions
 from training.study.correlations import measure_name
-from training.study.findings import SAME_POINTS
+from training.study.freezing_findings import SAME_POINTS
 from training.study.kinship import family_heading, places
 from training.study.parts import PARTS, absent_parts
 from training.study.results import Setting, StudyResults
-from training.study.rows import CorrelationRow, LanguageRow, StudyTables, WeakeningRow
+from training.study.rows import CorrelationRow, GainRow, LanguageRow, StudyTables, WeakeningRow
 from training.study.words import counted, duration, plain, share, signed, size
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ class LanguageLine:
 
     name: str
     settings: Mapping[Setting, LanguageRow]
-
-    @property
-    def gain(self) -> float | None:
-        """Frozen minus unfrozen, in points."""
-        if len(self.settings) < 2:
-            return None
-        return self.settings["frozen"].mean_percent - self.settings["full"].mean_percent
+    gain: GainRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +63,7 @@ def write_report(
         verdicts=Counter(finding.verdict for finding in findings if finding.verdict),
         captions=captions(results, tables),
         figures={part: data_uri(file) for part, file in figures.items()},
-        groups=language_groups(tables.table4),
+        groups=language_groups(tables),
         metrics=metric_lines(tables),
         seeds=sorted({run.seed for run in results.runs}),
         source=places([results.source])[0].name,
@@ -117,16 +111,19 @@ def setting_text(value: JsonValue) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def language_groups(rows: Sequence[LanguageRow]) -> dict[str, list[LanguageLine]]:
+def language_groups(tables: StudyTables) -> dict[str, list[LanguageLine]]:
     """Table 4 by family or branch, a line per language."""
     by_language: dict[str, dict[Setting, LanguageRow]] = {}
-    for row in rows:
+    for row in tables.table4:
         by_language.setdefault(row.language, {})[row.setting] = row
+    gains = {row.language: row for row in tables.table4_freezing}
     groups: dict[str, list[LanguageLine]] = {}
     for settings in by_language.values():
         first = next(iter(settings.values()))
         heading = family_heading(first.family, first.group)
-        groups.setdefault(heading, []).append(LanguageLine(first.name, settings))
+        groups.setdefault(heading, []).append(
+            LanguageLine(first.name, settings, gains.get(first.language))
+        )
     return groups
 
 

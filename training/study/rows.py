@@ -62,6 +62,20 @@ class LanguageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GainRow:
+    """table4_freezing.csv: frozen minus unfrozen in one language, seed by seed."""
+
+    language: str
+    name: str
+    family: str
+    seeds: int
+    gain_points: float
+    low_points: float | None
+    high_points: float | None
+    paper_gain_points: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class MeanRow:
     """figure2.csv, figure3.csv, figure4.csv: the mean over languages, over seeds.
 
@@ -191,6 +205,7 @@ class StudyTables:
     runs: tuple[RunRow, ...]
     accuracies: tuple[AccuracyRow, ...]
     table4: tuple[LanguageRow, ...] = ()
+    table4_freezing: tuple[GainRow, ...] = ()
     figure2: tuple[MeanRow, ...] = ()
     figure3: tuple[MeanRow, ...] = ()
     figure4: tuple[MeanRow, ...] = ()

@@ -16,6 +16,7 @@ from training.files import writable_folder, write_atomically
 from training.study.accuracy_tables import (
     accuracy_rows,
     change_rows,
+    gain_rows,
     language_rows,
     length_rows,
     ordered,
@@ -27,12 +28,11 @@ from training.study.correlations import correlation_rows, distance_rows, weakeni
 from training.study.costs import cost_findings, cost_rows, time_findings, time_rows
 from training.study.family_findings import family_findings
 from training.study.findings import (
-    gain_findings,
-    language_findings,
     length_findings,
     likeness_findings,
     shot_findings,
 )
+from training.study.freezing_findings import language_findings, mean_findings
 from training.study.parts import absent_parts
 from training.study.results import StudyResults
 from training.study.rows import FindingRow, StudyTables
@@ -41,6 +41,7 @@ _FILES = (
     "runs",
     "accuracies",
     "table4",
+    "table4_freezing",
     "figure2",
     "figure3",
     "figure4",
@@ -80,6 +81,7 @@ def study_tables(results: StudyResults) -> StudyTables:
         runs=run_rows(results),
         accuracies=accuracy_rows(results),
         table4=language_rows(results) if there("table4") else (),
+        table4_freezing=gain_rows(results) if there("table4") else (),
         figure2=setting_rows(results) if there("figure2") else (),
         figure3=shot_rows(results) if there("figure3") else (),
         figure4=length_rows(results) if there("figure4") else (),
@@ -98,9 +100,9 @@ def _findings(results: StudyResults, tables: StudyTables) -> tuple[FindingRow, .
     """In the paper's order; each part says nothing where its table is empty."""
     found: list[FindingRow] = []
     if tables.figure2:
-        found += gain_findings(results, tables.figure2)
+        found += mean_findings(results, tables.figure2)
     if tables.table4:
-        found += language_findings(results, tables.table4)
+        found += language_findings(results, tables.table4_freezing)
     if tables.figure3:
         found += shot_findings(results)
     if tables.figure4:
