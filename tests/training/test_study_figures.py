@@ -26,6 +26,9 @@ STUDIES = {
         XGLM, architecture="xglm", paper_model="xglm-564M"
     ),
     "one seed": lambda: whole_study(FEW, seeds=1),
+    "a model far away": lambda: whole_study(
+        FEW, model="/data/" + "models/" * 20 + "bloom-560m", paper_model="bloom-560m"
+    ),
 }
 
 

@@ -67,7 +67,7 @@ def draw_figures(results: StudyResults, tables: StudyTables, folder: Path) -> di
 def draw_settings(results: StudyResults, rows: Sequence[MeanRow], runs: Sequence[RunRow]) -> Figure:
     """Figure 2: a bar with and one without freezing, the paper's beside them."""
     figure, axes = new_figure(3.4)
-    groups = [results.model]
+    groups = [results.short_model]
     if any(row.paper_percent is not None for row in rows) and results.paper_model:
         groups.append(f"{MODEL_NAMES[results.paper_model]} in the paper")
     for row in rows:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
+from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
@@ -67,6 +69,7 @@ class StudyResults:
     hardware: str
     seconds: Mapping[str, float]  # stage -> seconds
     created_at: datetime
+    uriel: Path | None = None  # a copy of URIEL's distance file
     majority_share: float | None = None  # of the split's largest label: what guessing gets
 
     def __post_init__(self) -> None:
@@ -82,6 +85,11 @@ class StudyResults:
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages that every run was evaluated on, in alphabetical order."""
         return tuple(sorted(self.runs[0].accuracy))
+
+    @property
+    def short_model(self) -> str:
+        """The model's name without the owner of its hub id or the way to its folder."""
+        return Path(self.model).name or self.model
 
     def base(self, setting: Setting) -> tuple[StudyRun, ...]:
         """Table 4's runs of one setting: plain, with the usual shots and length."""
