@@ -65,6 +65,7 @@ class TrainingBars(_Bars):
         super().__init__("{task.fields[said]}", unit="{task.fields[unit]}")
         self._encoding: TaskID | None = None
         self._task: TaskID | None = None
+        self._workers: TaskID | None = None
         self._members: Sequence[Member] = ()
         self._losses: dict[int, float] = {}
 
@@ -95,6 +96,14 @@ class TrainingBars(_Bars):
         """Nothing of its own: the next step, or the end, shows it."""
         if self._task is not None:
             self._progress.update(self._task, completed=self._done(), said=self._said())
+
+    def trained(self, done: int, total: int) -> None:
+        """Show how many prompts are written, where workers train them out of sight."""
+        if self._members:
+            return
+        if self._workers is None:
+            self._workers = self._add("workers", total, said="", unit="prompts")
+        self._progress.update(self._workers, completed=done)
 
     def _training(self) -> int:
         return max(1, sum(not member.finished for member in self._members))
@@ -128,3 +137,35 @@ class EvaluationBar(_Bars):
             self._task = self._add("", total)
         said = f"{code} (kept)" if kept else code
         self._progress.update(self._task, completed=done, description=said)
+
+
+class StudyBars(TrainingBars):
+    """A study's stages: a population's bar while it trains, then languages as they are asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: TaskID | None = None
+        self._run = ""
+
+    def stage(self, name: str) -> None:
+        """Say what begins."""
+        self._progress.console.print(f"==> {name}", highlight=False, markup=False)
+
+    def trained(self, done: int, total: int) -> None:
+        """Shown by the populations' bars, or for workers."""
+        super().trained(done, total)
+
+    def answered(self, done: int, total: int) -> None:
+        """Move by one language."""
+        if self._asked is None:
+            self._asked = self._add("frozen prompts", total, said="", unit="languages")
+        self._progress.update(self._asked, completed=done, total=total)
+
+    def language(self, run: str, code: str) -> None:
+        """Move an unfrozen run's bar by one language."""
+        if run != self._run and self._asked is not None:
+            total = self._progress.tasks[self._progress.task_ids.index(self._asked)].total
+            self._asked = self._add(run, int(total or 0), said="", unit="languages")
+            self._run = run
+        if self._asked is not None:
+            self._progress.update(self._asked, advance=1)

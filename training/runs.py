@@ -8,8 +8,9 @@ OUT/<name>+<N>.state.safetensors        runs is under way, its first one's name 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,8 @@ from training.checkpoint import load_states, save_states
 from training.config import TrainingConfig
 from training.files import writable_folder
 from training.grid import populations, run_names
-from training.member import Member, MemberState
+from training.jobs import ModelSpec, Pool, run_units
+from training.member import EpochRecord, Member, MemberState
 from training.population import Population, Watcher
 from training.run import Run, Trained
 from training.shots import SourceData, ValidationSource, sample
@@ -42,7 +44,8 @@ class Job:
     data: str
     out: Path
     configs: tuple[TrainingConfig, ...]
-    name: str | None = None
+    name: str | None = None  # what the runs are called, before what differs between them
+    names: tuple[str, ...] = ()  # or each run's own
     resume: bool = False
     overwrite: bool = False
     keep_state: bool = True  # for --resume; an unfrozen run's is four times the weights
@@ -52,6 +55,10 @@ class Job:
     def populations(self) -> list[tuple[int, ...]]:
         """Places in `configs` of the runs that train together."""
         return populations(self.configs, self.population)
+
+    def run_names(self, model_id: str) -> tuple[str, ...]:
+        """What each run's files are called."""
+        return self.names or tuple(run_names(model_id, self.configs, self.name))
 
 
 class RunWatcher(Watcher, Protocol):
@@ -64,36 +71,106 @@ class RunWatcher(Watcher, Protocol):
         """These runs begin, or go on from where they are."""
 
 
-def run_job(model: Backbone, job: Job, watcher: RunWatcher) -> Iterator[Trained]:
+@dataclass(frozen=True, slots=True)
+class PopulationUnit:
+    """One population of a job, for a worker: what it makes lies in the job's folder.
+
+    Run again after its worker died, it goes on from its state file.
+    """
+
+    job: Job
+    places: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The first run's name, or its place, and how many train with it."""
+        first = self.job.names[self.places[0]] if self.job.names else f"run {self.places[0] + 1}"
+        return first if len(self.places) == 1 else f"{first} and {len(self.places) - 1} more"
+
+    def run(self, model: Backbone, watcher: RunWatcher | None) -> list[Trained]:
+        """Train it, or go on with it."""
+        return Workshop(model, self.job, self.places).train(self.places, watcher or Unwatched())
+
+
+def run_job(
+    model: Backbone,
+    job: Job,
+    watcher: RunWatcher,
+    workers: tuple[ModelSpec, Pool] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Trained]:
     """Train every run, yielding each when its file is written; finished ones first.
 
     The last ones yielded are the interrupted ones where Ctrl-C was pressed.
 
+    Args:
+        model: trains, unless there are workers; they load their own.
+        job: what to train.
+        watcher: follows what is trained here.
+        workers: the model for workers to load, and where they are. A population is one's work.
+        say: told what happens to workers.
+
     Raises:
         InvalidInput: data, settings or folder cannot be used; nothing was written for these runs.
+        Unavailable: workers cannot start, or die again and again.
     """
     together = job.populations()
     workshop = Workshop(model, job)
     done = [workshop.finished(place) for place in range(len(job.configs))]
     yield from (result for result in done if result is not None)
-    for places in together:
-        results = workshop.train(places, watcher)
-        yield from (result for result in results if result.name not in _names(done))
+    left = [own for own in together if any(done[place] is None for place in own)]
+    if workers is None:
+        groups = (workshop.train(places, watcher) for places in left)
+        yield from _until_interrupted(groups, _names(done))
+        return
+    spec, pool = workers
+    if not job.resume:
+        workshop.forget(left)
+    # From here on nothing older than this job is there to go on from, and a unit whose worker died
+    # does go on from its state.
+    units = [PopulationUnit(replace(job, resume=True), places) for places in left]
+    running = run_units(units, spec, workers=pool, out=job.out, say=say)
+    with closing(running) as finished:
+        yield from _until_interrupted((results for _, results in finished), _names(done))
+
+
+def _until_interrupted(
+    groups: Iterable[list[Trained]], known: Collection[str]
+) -> Iterator[Trained]:
+    for results in groups:
+        yield from (result for result in results if result.name not in known)
         if any(result.interrupted for result in results):
             return
+
+
+class Unwatched:
+    """Follows a job that nobody looks at."""
+
+    def encoded(self, done: int, total: int) -> None:
+        """Not shown."""
+
+    def population(self, names: Sequence[str], members: Sequence[Member]) -> None:
+        """Not shown."""
+
+    def step(self, member: int, epoch: int, loss: float) -> None:
+        """Not shown."""
+
+    def epoch(self, member: int, record: EpochRecord) -> None:
+        """Not shown."""
 
 
 class Workshop:
     """What the populations of a job share: the model, the data, and the encoded texts."""
 
-    def __init__(self, model: Backbone, job: Job) -> None:
+    def __init__(self, model: Backbone, job: Job, places: Sequence[int] | None = None) -> None:
         self.model, self.job = model, job
-        self.names = run_names(model.model_id, job.configs, job.name)
+        self.names = job.run_names(model.model_id)
         writable_folder(job.out)
         self._sources: dict[tuple[tuple[str, ...], ValidationSource], SourceData] = {}
         self._labels: dict[tuple[str, ...], tuple[LabelToken, ...]] = {}
         self._texts: CachedTexts | None = None
-        self._runs = [self._run(place) for place in range(len(job.configs))]
+        wanted = range(len(job.configs)) if places is None else places
+        self._runs = {place: self._run(place) for place in wanted}
 
     def finished(self, place: int) -> Trained | None:
         """A run's result where its prompt is there and the job goes on with what is left.
@@ -103,6 +180,11 @@ class Workshop:
         """
         found = self._runs[place].finished(overwrite=self.job.overwrite)
         return found if self.job.resume else None
+
+    def forget(self, populations: Sequence[Sequence[int]]) -> None:
+        """Remove what earlier jobs left of these populations' states."""
+        for places in populations:
+            self._state_path([self._runs[place] for place in places]).unlink(missing_ok=True)
 
     def train(self, places: Sequence[int], watcher: RunWatcher) -> list[Trained]:
         """Train one population, or go on with it, and write its prompts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,8 @@ from training.options import (
     Device,
     Dtype,
     ModelName,
+    RayAddress,
+    Workers,
     parse_codes,
     parse_shots,
     parse_words,
@@ -25,6 +27,7 @@ from training.options import (
 
 if TYPE_CHECKING:
     from prompts.backbone import Backbone
+    from training.jobs import ModelSpec, Pool
     from training.run import Trained
     from training.runs import Job
 
@@ -168,6 +171,8 @@ def train(
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Train soft prompts on a few labelled texts: one for each combination of the values given.
@@ -200,12 +205,15 @@ def train(
     }
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
-    from prompts.backbone import Backbone
     from training.grid import expand
+    from training.jobs import ModelSpec, Pool
     from training.runs import Job, default_population
     from training.texts import CacheBudget
 
-    backbone = Backbone.load(model, device=device, dtype=dtype)
+    spec, pool = ModelSpec(model, device, dtype), Pool.of(workers, ray_address)
+    # With workers this process only tokenizes and checks: the GPUs are theirs.
+    backbone = (spec if pool is None else replace(spec, device="cpu")).load()
+    shared = None if pool is None else (replace(spec, revision=backbone.revision), pool)
     job = Job(
         data=data,
         out=out,
@@ -217,15 +225,28 @@ def train(
         population=default_population(backbone.device.type) if population is None else population,
         cache=CacheBudget(int(cache_gb * 2**30), cache_dir or out),
     )
-    _report_training(_train(backbone, job), job, as_json)
+    _report_training(_train(backbone, job, shared), job, as_json)
 
 
-def _train(backbone: Backbone, job: Job) -> list[Trained]:
+def _train(backbone: Backbone, job: Job, workers: tuple[ModelSpec, Pool] | None) -> list[Trained]:
     from training.progress import TrainingBars
     from training.runs import run_job
 
+    done: list[Trained] = []
     with TrainingBars() as bars:
-        return list(run_job(backbone, job, bars))
+        try:
+            for result in run_job(backbone, job, bars, workers, _to_stderr):
+                done.append(result)
+                if workers is not None:
+                    bars.trained(len(done), len(job.configs))
+        except KeyboardInterrupt:  # between populations, or while workers train
+            typer.echo("interrupted: finished prompts are kept; --resume goes on", err=True)
+            raise typer.Exit(130) from None
+    return done
+
+
+def _to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _report_training(results: list[Trained], job: Job, as_json: bool) -> None:

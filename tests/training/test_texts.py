@@ -94,6 +94,9 @@ def test_a_full_disk_is_named_with_what_to_do(
         def write(self, data: Any) -> int:
             raise OSError(28, os.strerror(28))
 
+        def close(self) -> None:
+            pass
+
     def full(**kwargs: Any) -> IO[bytes]:
         return Full()  # type: ignore[return-value]
 

@@ -1,0 +1,173 @@
+"""What a study's prompts answer: kept language by language, so that none is ever asked twice.
+
+    OUT/evidence/<backbone>/<language>-<split>-<sentences>.json
+
+A file holds, for every prompt by its digest, the number of the label it gave to each sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prompts.backbone import Backbone
+from prompts.errors import InvalidData, InvalidInput
+from training.candidates import Candidate
+from training.data import Example, Split, check_labels, load_split
+from training.files import writable_folder, write_atomically
+from training.scoring import score_prompts
+from training.texts import tokenize
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The sentences of one language."""
+
+    code: str
+    split: Split
+    examples: tuple[Example, ...]
+
+    @classmethod
+    def load(cls, data: str, code: str, split: Split, labels: Sequence[str]) -> Questions:
+        """Read them.
+
+        Raises:
+            InvalidData: no such language or split, or a label that the task does not have.
+        """
+        examples = load_split(data, code, split)
+        check_labels(examples, labels, f"{data} {code} {split}")
+        return cls(code, split, tuple(examples))
+
+    def file(self, folder: Path, fingerprint: str) -> Path:
+        """Where the answers of this backbone's prompts are kept."""
+        rows = json.dumps([asdict(example) for example in self.examples]).encode()
+        name = f"{self.code}-{self.split}-{hashlib.sha256(rows).hexdigest()[:12]}.json"
+        return folder / "evidence" / fingerprint.removeprefix("sha256:")[:12] / name
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What prompts, by digest, answered to the sentences of one file."""
+
+    labels: tuple[str, ...]
+    given: dict[str, list[int]]  # digest -> places in `labels`, sentence by sentence
+    seconds: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> Answers | None:
+        """Those kept so far; None where there are none.
+
+        Raises:
+            InvalidInput: the file is damaged.
+        """
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return cls(tuple(kept["labels"]), dict(kept["given"]), float(kept["seconds"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"{path}: cannot be read ({error}); delete it, and it is made again"
+            ) from error
+
+    def write(self, path: Path) -> None:
+        """Keep them.
+
+        Raises:
+            InvalidInput: the file cannot be written.
+        """
+        writable_folder(path.parent)
+        write_atomically(path, json.dumps(asdict(self)).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceUnit:
+    """One language asked of every prompt that has not answered it."""
+
+    questions: Questions
+    candidates: tuple[Candidate, ...]
+    folder: Path
+    labels: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The language's code."""
+        return self.questions.code
+
+    def lacking(self, fingerprint: str) -> list[Candidate]:
+        """Prompts without answers yet."""
+        kept = Answers.read(self.questions.file(self.folder, fingerprint))
+        given = kept.given if kept else {}
+        return [own for own in self.candidates if own.prompt.digest not in given]
+
+    def run(self, model: Backbone, watcher: Any = None) -> None:
+        """Ask, and add the answers to the language's file.
+
+        Raises:
+            InvalidPrompt: a prompt is for another backbone.
+            InvalidInput: the file cannot be read or written.
+        """
+        began = time.monotonic()
+        path = self.questions.file(self.folder, model.fingerprint)
+        asked = self.lacking(model.fingerprint)
+        for own in asked:
+            own.prompt.check_fits(model)
+        scores = score_prompts(model, asked, tokenize(model, self.questions.examples, None))
+        kept = Answers.read(path) or Answers(self.labels, {})
+        fresh = {
+            own.prompt.digest: self._places(own, row.argmax(-1).tolist())
+            for own, row in zip(asked, scores, strict=True)
+        }
+        took_s = kept.seconds + time.monotonic() - began
+        Answers(self.labels, {**kept.given, **fresh}, round(took_s, 3)).write(path)
+
+    def accuracy(self, fingerprint: str, digest: str) -> float:
+        """Share of the sentences that a prompt answered with their label.
+
+        Raises:
+            InvalidData: it has not answered them.
+        """
+        kept = Answers.read(self.questions.file(self.folder, fingerprint))
+        if kept is None or digest not in kept.given:
+            raise InvalidData(f"prompt {digest} has no answers for {self.name}; run it again")
+        gold = [kept.labels.index(example.label) for example in self.questions.examples]
+        given = kept.given[digest]
+        return sum(a == b for a, b in zip(gold, given, strict=True)) / len(gold)
+
+    def seconds(self, fingerprint: str) -> float:
+        """How long asking took, over all sittings."""
+        kept = Answers.read(self.questions.file(self.folder, fingerprint))
+        return kept.seconds if kept else 0.0
+
+    def _places(self, candidate: Candidate, rows: Sequence[int]) -> list[int]:
+        """From the order of a prompt's labels to the file's."""
+        own = [self.labels.index(label.label) for label in candidate.prompt.card.labels]
+        return [own[row] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class UnfrozenUnit:
+    """An unfrozen run asked all languages: its weights are its own, so it is one piece of work."""
+
+    name: str
+    model: Path  # the run's folder
+    units: tuple[EvidenceUnit, ...]  # a language each, of its one prompt
+
+    def run(self, model: Backbone, watcher: Any = None) -> str:
+        """Load the run's weights beside the worker's own model; return their fingerprint.
+
+        Raises: what `EvidenceUnit.run` does.
+        """
+        dtype = str(model.dtype).removeprefix("torch.")
+        own = Backbone.load(str(self.model), device=model.device.type, dtype=dtype)  # type: ignore[arg-type]
+        for unit in self.units:
+            if unit.lacking(own.fingerprint):
+                unit.run(own)
+            if watcher is not None:
+                watcher.language(self.name, unit.name)
+        return own.fingerprint
