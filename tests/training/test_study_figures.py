@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tests.training.study_samples import BLOOM, FEW, PAPER, XGLM, run, study, whole_study
-from training.study.canvas import FAMILY_COLOURS, OTHER_COLOUR, family_colours, style
+from training.study.canvas import FAMILY_COLOURS, OTHER_COLOUR, family_colour, style
 from training.study.figures import draw_correlations, draw_curve, draw_figures, draw_settings
 from training.study.language_figures import draw_changes, draw_languages
 from training.study.results import StudyResults
@@ -124,8 +124,20 @@ def test_no_picture_of_what_is_not_there(tmp_path: Path) -> None:
     assert "figure5.svg" not in {path.name for path in tmp_path.iterdir()}
 
 
-def test_families_have_colours_as_long_as_there_are_any() -> None:
-    sizes = {f"family {n}": 2 for n in range(8)} | {"alone": 1}
-    colours = family_colours([*sizes], sizes)
-    assert [colours[f"family {n}"] for n in range(6)] == list(FAMILY_COLOURS)
-    assert {colours["family 6"], colours["alone"]} == {OTHER_COLOUR}
+def test_a_family_has_one_colour_in_every_study() -> None:
+    assert len(set(FAMILY_COLOURS.values())) == len(FAMILY_COLOURS)
+    assert family_colour("Dravidian", 2) == FAMILY_COLOURS["Dravidian"]
+    assert family_colour("Dravidian", 1) == OTHER_COLOUR
+    assert family_colour("Isolate", 2) == OTHER_COLOUR
+    tables = [study_tables(whole_study(codes)) for codes in (PAPER, BLOOM)]
+    with style("test"):
+        found = [
+            {
+                label.get_text(): label.get_color()
+                for label in draw_changes(own.figure5).axes[0].get_yticklabels()
+                if label.get_fontweight() == "bold"
+            }
+            for own in tables
+        ]
+    assert found[0]["Atlantic-Congo"] == found[1]["Atlantic-Congo"] == "#D55E00"
+    assert found[0]["Indo-European: Italic"] == found[1]["Indo-European: Italic"] == "#0072B2"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.files import write_atomically
-from training.study.kinship import is_family
 from training.study.results import Setting
 
 if TYPE_CHECKING:
@@ -19,7 +18,14 @@ if TYPE_CHECKING:
 WIDTH_INCHES = 8.2  # a report's column
 # Okabe and Ito's palette, without the yellow and black that do badly as bars on white.
 SETTING_COLOURS: Mapping[Setting, str] = {"frozen": "#0072B2", "full": "#D55E00"}
-FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+FAMILY_COLOURS: Mapping[str, str] = {
+    "Indo-European": "#0072B2",
+    "Atlantic-Congo": "#D55E00",
+    "Dravidian": "#009E73",
+    "Sino-Tibetan": "#CC79A7",
+    "Uralic": "#E69F00",
+    "Austronesian": "#56B4E9",
+}
 OTHER_COLOUR = "#6B6B6B"
 GUIDE_COLOUR = "#8A8A8A"
 SETTING_NAMES: Mapping[Setting, str] = {
@@ -81,8 +87,6 @@ def _rendered(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> 
     return buffer.getvalue()
 
 
-def family_colours(families: Sequence[str], shared: Mapping[str, int]) -> dict[str, str]:
-    """A colour for each family of two languages or more, in the order given; grey for the rest."""
-    many = [f for f in dict.fromkeys(families) if shared[f] > 1 and is_family(f)]
-    chosen = dict(zip(many, FAMILY_COLOURS, strict=False))
-    return {family: chosen.get(family, OTHER_COLOUR) for family in families}
+def family_colour(family: str, languages: int) -> str:
+    """The same colour for a family in every study; grey for rare ones and single languages."""
+    return FAMILY_COLOURS.get(family, OTHER_COLOUR) if languages > 1 else OTHER_COLOUR

@@ -7,7 +7,7 @@ from training.study.results import StudyResults
 from training.study.rows import StudyTables
 from training.study.words import counted, listing
 
-_MEAN = "Bars and bands: one standard deviation over seeds; small circles: single seeds."
+_SPREAD = "one standard deviation over seeds; small circles: single seeds."
 
 
 def captions(results: StudyResults, tables: StudyTables) -> dict[str, str]:
@@ -24,11 +24,11 @@ def captions(results: StudyResults, tables: StudyTables) -> dict[str, str]:
         "table4": f"Accuracy per language ({usual}), with the model frozen and with all weights "
         f"trained.{marks}",
         "figure2": f"Mean accuracy over {counted(len(results.languages), 'language')} ({usual}), "
-        f"with and without model freezing. {_MEAN}{paper}",
+        f"with and without model freezing. Error bars: {_SPREAD}{paper}",
         "figure3": f"Mean accuracy over languages by examples per label: frozen, plain prompts of "
-        f"{counted(results.length, 'token')}. {_MEAN}",
+        f"{counted(results.length, 'token')}. Band: {_SPREAD}",
         "figure4": f"Mean accuracy over languages by prompt length: frozen, plain prompts from "
-        f"{counted(results.shots, 'example')} per label. {_MEAN}",
+        f"{counted(results.shots, 'example')} per label. Band: {_SPREAD}",
         "figure5": f"Relative change of accuracy by residual reparameterization against plain "
         f"prompts ({usual}, frozen), by family and there from gain to loss. Lines: 95 % interval "
         "over seeds, each seed compared with itself and plain prompts' mean taken as known; pale "

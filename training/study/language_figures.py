@@ -12,7 +12,7 @@ from training.study.canvas import (
     OTHER_COLOUR,
     SETTING_COLOURS,
     SETTING_NAMES,
-    family_colours,
+    family_colour,
     new_figure,
 )
 from training.study.intervals import Interval
@@ -55,7 +55,6 @@ def draw_languages(rows: Sequence[LanguageRow]) -> Figure:
         if chosen:
             _dots(axes, chosen, places)
     axes.set_xlabel("accuracy (%), mean over seeds")
-    axes.set_xlim(left=0)
     figure.legend(loc="outside upper center", ncols=4)
     return figure
 
@@ -125,7 +124,7 @@ def _lines(rows: Sequence[_Row], key: Callable[[_Row], float]) -> list[_Line]:
     firsts = {row.language: row for row in reversed(rows)}
     sizes = Counter(row.group for row in firsts.values())
     families = Counter(row.family for row in firsts.values())
-    colours = family_colours([row.family for row in rows], families)
+    colours = {family: family_colour(family, size) for family, size in families.items()}
     groups: dict[str, list[_Row]] = {}
     for code in dict.fromkeys(row.language for row in rows):
         row = firsts[code]

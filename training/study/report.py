@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,14 @@ from training.study.freezing_findings import SAME_POINTS
 from training.study.kinship import family_heading, places
 from training.study.parts import PARTS, absent_parts
 from training.study.results import Setting, StudyResults
-from training.study.rows import CorrelationRow, GainRow, LanguageRow, StudyTables, WeakeningRow
+from training.study.rows import (
+    ChangeRow,
+    CorrelationRow,
+    GainRow,
+    LanguageRow,
+    StudyTables,
+    WeakeningRow,
+)
 from training.study.words import counted, duration, plain, share, signed, size
 
 if TYPE_CHECKING:
@@ -64,6 +71,7 @@ def write_report(
         captions=captions(results, tables),
         figures={part: data_uri(file) for part, file in figures.items()},
         groups=language_groups(tables),
+        changes=change_groups(tables.figure5),
         metrics=metric_lines(tables),
         seeds=sorted({run.seed for run in results.runs}),
         source=places([results.source])[0].name,
@@ -124,6 +132,14 @@ def language_groups(tables: StudyTables) -> dict[str, list[LanguageLine]]:
         groups.setdefault(heading, []).append(
             LanguageLine(first.name, settings, gains.get(first.language))
         )
+    return groups
+
+
+def change_groups(rows: Sequence[ChangeRow]) -> dict[str, list[ChangeRow]]:
+    """Figure 5's rows by family or branch."""
+    groups: dict[str, list[ChangeRow]] = {}
+    for row in rows:
+        groups.setdefault(family_heading(row.family, row.group), []).append(row)
     return groups
 
 
