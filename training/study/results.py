@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
