@@ -15,7 +15,7 @@ ALLOWED = {
 }
 # Libraries that only some files may touch, so that the rest stays quick to import and to test.
 ONLY_IN = {
-    "ray": ("serving/app.py", "serving/launch.py", "deploy/bench/"),
+    "ray": ("serving/app.py", "serving/launch.py", "training/ray_jobs.py", "deploy/bench/"),
     "transformers": (
         "prompts/loading.py",
         "prompts/full_size.py",

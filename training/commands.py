@@ -5,7 +5,7 @@ Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +19,8 @@ from training.options import (
     Dtype,
     ManyValuesCommand,
     ModelName,
+    RayAddress,
+    Workers,
     parse_codes,
 )
 from training.train_command import train
@@ -52,29 +54,35 @@ def evaluate(
     split: Annotated[Literal["dev", "test"], typer.Option(help="Split to evaluate on.")] = "dev",
     device: Device = "auto",
     dtype: Dtype = "auto",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict every sentence of a split under every prompt; write predictions, print accuracies.
 
-    Interrupted, the same command goes on with the languages that are left.
+    Interrupted, the same command goes on with the languages that are left, with any --workers.
     """
-    from prompts.backbone import Backbone
     from training import evaluate as evaluation
     from training.candidates import load_candidates
+    from training.jobs import ModelSpec, Pool
     from training.predictions import check_format
     from training.progress import EvaluationBar
     from training.summary import summarize
     from training.tables import summary_tables
 
     check_format(out)
+    pool = Pool.of(workers, ray_address)
     candidates = load_candidates(prompts or _own_prompts(model), store)
-    backbone = Backbone.load(model, device=device, dtype=dtype)
+    spec = ModelSpec(model, device, dtype)
+    # With workers this process only tokenizes and checks: the GPUs are theirs.
+    backbone = (spec if pool is None else replace(spec, device="cpu")).load()
+    shared = None if pool is None else (replace(spec, revision=backbone.revision), pool)
     job = evaluation.Evaluation(
         data, split, evaluation.choose_languages(backbone, data, languages), out
     )
     try:
         with EvaluationBar() as bar:
-            rows = evaluation.evaluate(backbone, candidates, job, bar)
+            rows = evaluation.evaluate(backbone, candidates, job, bar, shared, _to_stderr)
     except KeyboardInterrupt:
         typer.echo("interrupted: finished languages are kept; run it again to go on", err=True)
         raise typer.Exit(130) from None
@@ -85,6 +93,10 @@ def evaluate(
     else:
         for table in summary_tables(summaries):
             print_table(table)
+
+
+def _to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _own_prompts(model: str) -> list[str]:

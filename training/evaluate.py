@@ -1,7 +1,6 @@
 """What prompts answer, sentence by sentence and language by language.
 
-One pass over a language's texts serves every prompt: texts are encoded once and each prompt's few
-tokens are run over their keys and values.
+A language is a unit of work: its predictions are made here or by workers, and kept as they come.
 """
 
 from __future__ import annotations
@@ -9,26 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
-from prompts.backbone import Backbone, label_log_probs
+from prompts.backbone import Backbone
 from prompts.errors import InvalidData
 from prompts.languages import languages
 from training.candidates import Candidate, check_alike
 from training.data import Example, Split, check_labels, language_codes, load_split
 from training.files import writable_folder, write_atomically
+from training.jobs import ModelSpec, Pool, run_units
 from training.pocket.data import LANGUAGES as POCKET_LANGUAGES
 from training.predictions import Prediction, check_format, read_predictions, to_bytes
-from training.texts import Texts, tokenize
-
-_TEXTS_AT_ONCE = 32
-_PROMPT_ROWS_AT_ONCE = 8192  # prompt tokens over all texts of a pass: bounds the activations
+from training.scoring import predict
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,133 +43,90 @@ class Watcher(Protocol):
         """A language's predictions are there; `kept`: by an earlier, interrupted run."""
 
 
+@dataclass(frozen=True, slots=True)
+class LanguageUnit:
+    """Every prompt's predictions for one language, kept as a file of its own until all are there.
+
+    It carries its sentences, so that a worker predicts what the part's name says.
+    """
+
+    name: str  # the language's code
+    split: Split
+    examples: tuple[Example, ...]
+    candidates: tuple[Candidate, ...]
+    part: Path
+
+    def run(self, model: Backbone, watcher: None) -> None:
+        """Predict and write the part.
+
+        Raises:
+            InvalidPrompt: this model is not the one the prompts were trained for.
+            InvalidInput: the part cannot be written.
+        """
+        for candidate in self.candidates:
+            candidate.prompt.check_fits(model)
+        rows = predict(model, self.candidates, self.examples, self.name, self.split)
+        write_atomically(self.part, to_bytes(rows, self.part.suffix))
+
+
 def evaluate(
-    model: Backbone, candidates: Sequence[Candidate], job: Evaluation, watcher: Watcher
+    model: Backbone,
+    candidates: Sequence[Candidate],
+    job: Evaluation,
+    watcher: Watcher,
+    workers: tuple[ModelSpec, Pool] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Prediction]:
     """Predict every sentence of every language under every prompt and write `job.out`.
 
     Finished languages are kept beside `out` until it is written, so an interrupted evaluation goes
-    on where it stopped when the same command is given again.
+    on where it stopped when the same command is given again, with workers or without.
+
+    Args:
+        model: predicts, unless there are workers; they load their own.
+        candidates: the prompts.
+        job: what to evaluate on.
+        watcher: told of each language, first of those that are kept.
+        workers: the model for workers to load, and where they are.
+        say: told what happens to workers.
 
     Raises:
-        InvalidData: a language or split cannot be read, or has labels the prompts do not know.
+        InvalidData: a language or split cannot be read, or has labels the prompts do not know;
+            nothing was predicted yet.
         InvalidInput: prompts of different tasks, or `out` cannot be written.
+        Unavailable: workers cannot start, or die again and again.
     """
     check_format(job.out)
     labels = check_alike(model, candidates)
     writable_folder(job.out.parent)
     parts = writable_folder(job.out.with_name(f".{job.out.name}.{_identity(model, candidates)}"))
-    rows: list[Prediction] = []
-    for done, code in enumerate(job.languages, start=1):
-        examples = load_split(job.data, code, job.split)
-        check_labels(examples, labels, f"{job.data} {code} {job.split}")
-        part = parts / f"{code}-{job.split}-{_digest(examples)}.jsonl"
-        kept = part.exists()
-        if not kept:
-            fresh = predict(model, candidates, examples, code, job.split)
-            write_atomically(part, to_bytes(fresh, part.suffix))
-        rows += read_predictions(part)
-        watcher.language(code, done, len(job.languages), kept)
+    units = [_unit(candidates, job, code, labels, parts) for code in job.languages]
+    kept = [unit.name for unit in units if unit.part.exists()]
+    for done, code in enumerate(kept, start=1):
+        watcher.language(code, done, len(units), kept=True)
+    left = [unit for unit in units if unit.name not in kept]
+    spec, pool = workers or (ModelSpec(model.model_id), None)
+    running = run_units(left, spec, workers=pool, out=parts, model=model, say=say)
+    with closing(running) as finished:
+        for done, (place, _) in enumerate(finished, start=len(kept) + 1):
+            watcher.language(left[place].name, done, len(units), kept=False)
+    rows = [row for unit in units for row in read_predictions(unit.part)]
     write_atomically(job.out, to_bytes(rows, job.out.suffix))
     shutil.rmtree(parts)
     return rows
 
 
-def predict(
-    model: Backbone,
+def _unit(
     candidates: Sequence[Candidate],
-    examples: Sequence[Example],
-    language: str,
-    split: Split,
-) -> list[Prediction]:
-    """Predictions of every prompt for every example: prompt by prompt, in the examples' order."""
-    ids = tokenize(model, examples, None)
-    scores = score_prompts(model, candidates, ids)
-    return [
-        _prediction(model, candidate, language, split, example, row)
-        for candidate, own in zip(candidates, scores, strict=True)
-        for example, row in zip(examples, own.tolist(), strict=True)
-    ]
-
-
-@torch.no_grad()
-def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) -> list[Tensor]:
-    """Label log-probabilities of each prompt: (texts, labels), labels in the prompt's own order."""
-    sizes = [len(candidate.prompt.card.labels) for candidate in candidates]
-    scores = [torch.empty(len(ids), size) for size in sizes]
-    for texts in _similar_lengths(ids):
-        batch = [ids[i] for i in texts]
-        for place, own in _score_batch(model, candidates, batch):
-            scores[place][texts] = own.float().cpu()
-    return scores
-
-
-def _score_batch(
-    model: Backbone, candidates: Sequence[Candidate], batch: Texts
-) -> Iterator[tuple[int, Tensor]]:
-    """Place and (texts, labels) of every prompt, over texts that are encoded once."""
-    kv = None
-    for places in _groups(candidates, len(batch)):
-        vectors = [candidates[i].prompt.vectors.to(model.device) for i in places]
-        if candidates[places[0]].prompt.card.position == "prefix":
-            states = model.read_prefixed(batch, [vectors] * len(batch))
-        else:
-            kv = model.encode(batch) if kv is None else kv
-            states = model.read(kv, [vectors] * len(batch))
-        by_prompt = states.reshape(len(batch), len(places), -1)  # (texts, prompts, hidden)
-        for slot, place in enumerate(places):
-            card = candidates[place].prompt.card
-            rows = model.label_rows([label.token_id for label in card.labels])
-            yield place, label_log_probs(by_prompt[:, slot], rows)
-
-
-def _groups(candidates: Sequence[Candidate], texts: int) -> Iterator[list[int]]:
-    """Prompts that are run together: of one position, and not too many tokens."""
-    for position in ("suffix", "prefix"):
-        group: list[int] = []
-        rows = 0
-        for place, candidate in enumerate(candidates):
-            if candidate.prompt.card.position != position:
-                continue
-            own = candidate.prompt.length * texts
-            if group and rows + own > _PROMPT_ROWS_AT_ONCE:
-                yield group
-                group, rows = [], 0
-            group.append(place)
-            rows += own
-        if group:
-            yield group
-
-
-def _similar_lengths(ids: Texts) -> Iterator[list[int]]:
-    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    for start in range(0, len(order), _TEXTS_AT_ONCE):
-        yield order[start : start + _TEXTS_AT_ONCE]
-
-
-def _prediction(
-    model: Backbone,
-    candidate: Candidate,
-    language: str,
-    split: Split,
-    example: Example,
-    scores: Sequence[float],
-) -> Prediction:
-    card = candidate.prompt.card
-    by_label = {label.label: score for label, score in zip(card.labels, scores, strict=True)}
-    return Prediction(
-        model=model.model_id,
-        fingerprint=model.fingerprint,
-        prompt=candidate.name,
-        digest=candidate.prompt.digest,
-        task=card.task,
-        language=language,
-        split=split,
-        index_id=example.index_id,
-        gold=example.label,
-        predicted=max(by_label, key=by_label.__getitem__),
-        log_probs=by_label,
-    )
+    job: Evaluation,
+    code: str,
+    labels: Sequence[str],
+    parts: Path,
+) -> LanguageUnit:
+    examples = load_split(job.data, code, job.split)
+    check_labels(examples, labels, f"{job.data} {code} {job.split}")
+    part = parts / f"{code}-{job.split}-{_digest(examples)}.jsonl"
+    return LanguageUnit(code, job.split, tuple(examples), tuple(candidates), part)
 
 
 def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:

@@ -26,6 +26,21 @@ Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Spread over this many Ray workers, one a GPU where there are GPUs. "
+        "(default: this process alone, without Ray)",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's host:port; its machines share the environment, this folder and --out. "
+        "(default: $RAY_ADDRESS, else Ray on this machine)",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
