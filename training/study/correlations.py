@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -11,7 +11,7 @@ from training.study.intervals import Interval, difference
 from training.study.paper import paper_correlation
 from training.study.results import SETTINGS, StudyResults, StudyRun
 from training.study.rows import CorrelationRow, DistanceRow, WeakeningRow
-from training.transfer import freezing_differences, transfer_correlations
+from training.transfer import TransferCorrelation, freezing_differences, transfer_correlations
 from training.typology import FROM_VECTORS, KINDS, published_differences
 
 
@@ -26,7 +26,7 @@ def correlation_rows(results: StudyResults) -> tuple[CorrelationRow, ...]:
         accuracy = _accuracy(results.base(setting))
         if not accuracy:
             continue
-        for found in transfer_correlations(accuracy, results.source, _corpus_of(results)):
+        for found in _correlations(results, accuracy):
             paper = results.paper_model
             theirs = paper_correlation(paper, setting, found.metric) if paper else None
             rows.append(
@@ -65,7 +65,9 @@ def weakening_rows(results: StudyResults) -> tuple[WeakeningRow, ...]:
             paper_weaker_by=_paper_weaker_by(results.paper_model, found.metric),
             note=found.note,
         )
-        for found in freezing_differences(frozen, full, results.source, _corpus_of(results))
+        for found in freezing_differences(
+            frozen, full, results.source, _corpus_of(results), uriel=results.uriel
+        )
     )
 
 
@@ -108,9 +110,14 @@ def freezing_change(results: StudyResults) -> Interval | None:
     return difference(known[0], known[1])
 
 
+def _correlations(
+    results: StudyResults, accuracy: Mapping[str, float]
+) -> list[TransferCorrelation]:
+    return transfer_correlations(accuracy, results.source, _corpus_of(results), uriel=results.uriel)
+
+
 def _mean_correlation(results: StudyResults, run: StudyRun) -> float | None:
-    found = transfer_correlations(run.accuracy, results.source, _corpus_of(results))
-    known = [row.r for row in found if row.r is not None]
+    known = [row.r for row in _correlations(results, run.accuracy) if row.r is not None]
     return fmean(known) if known else None
 
 

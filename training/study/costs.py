@@ -48,7 +48,7 @@ def cost_findings(rows: Sequence[CostRow]) -> tuple[FindingRow, ...]:
             float(stored.frozen),
             "bytes",
             _within(stored.frozen, _PAPER_BYTES),
-            f"A prompt's file takes {size(stored.frozen)}; the weights take {size(stored.full)}.",
+            f"A prompt takes {size(stored.frozen)}; the weights take {size(stored.full)}.",
             "Less than 100 KB, where a copy of XGLM-1.7B takes about 3.2 GB.",
         ),
     )
