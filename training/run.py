@@ -99,15 +99,25 @@ class Run:
             return None
         return self._result(prompt, None, seconds=0.0)
 
+    def texts(self, model: Backbone) -> list[Sequence[int]]:
+        """Token ids of everything it learns from and validates on."""
+        return [
+            text
+            for split in (self.examples.train, self.examples.validation)
+            for text in tokenize(model, split, self.config.max_text_tokens)
+        ]
+
     def member(self, model: Backbone, weights: Sequence[Tensor], texts: EncodedTexts) -> Member:
         """The run as a member of a population over `texts`, to which its own are added."""
         names = [label.label for label in self.labels]
+        rows = texts.add(self.texts(model))
+        count = len(self.examples.train)
         train, dev = (
-            LabelledRows(
-                tuple(texts.add(tokenize(model, split, self.config.max_text_tokens))),
-                gold_of(split, names, model.device),
+            LabelledRows(tuple(own), gold_of(split, names, model.device))
+            for own, split in (
+                (rows[:count], self.examples.train),
+                (rows[count:], self.examples.validation),
             )
-            for split in (self.examples.train, self.examples.validation)
         )
         ids = [label.token_id for label in self.labels]
         return Member(model, ids, self.config, train, dev, weights)

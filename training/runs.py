@@ -160,7 +160,7 @@ class Unwatched:
 
 
 class Workshop:
-    """What the populations of a job share: the model, the data, and the encoded texts."""
+    """What the populations of a job share: the model and the data."""
 
     def __init__(self, model: Backbone, job: Job, places: Sequence[int] | None = None) -> None:
         self.model, self.job = model, job
@@ -168,7 +168,6 @@ class Workshop:
         writable_folder(job.out)
         self._sources: dict[tuple[tuple[str, ...], ValidationSource], SourceData] = {}
         self._labels: dict[tuple[str, ...], tuple[LabelToken, ...]] = {}
-        self._texts: CachedTexts | None = None
         wanted = range(len(job.configs)) if places is None else places
         self._runs = {place: self._run(place) for place in wanted}
 
@@ -235,9 +234,10 @@ class Workshop:
             copy, weights = self.model.trainable_copy()
             texts = FreshTexts(copy)
             return Population(copy, texts, [run.member(copy, weights, texts) for run in runs])
-        if self._texts is None:
-            self._texts = CachedTexts(self.model, self.job.cache, watcher.encoded)
-        texts = self._texts
+        # Encoded for this population alone, in an order of its own: in their last bits keys and
+        # values depend on the texts beside them, and a resumed job is to end with the same bytes.
+        texts = CachedTexts(self.model, self.job.cache, watcher.encoded)
+        texts.add([text for run in runs for text in run.texts(self.model)])
         return Population(self.model, texts, [run.member(self.model, (), texts) for run in runs])
 
     def _run(self, place: int) -> Run:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from pydantic import JsonValue
 
 from prompts.backbone import Backbone
@@ -124,6 +125,7 @@ class _Conductor:
         self.workers, self.say = workers, say
         self.configs = study_configs(model, study.choices)
         self.prompts = study.out / "prompts"
+        self.parameters = sum(tensor.numel() for tensor in tensors_of(model.weights))
         writable_folder(study.out)
         source = SourceData.load(study.data, (study.choices.source,), "dev")
         self.labels = source.labels
@@ -179,7 +181,6 @@ class _Conductor:
         """Everything that the tables are made of, from what is on disk."""
         model, study = self.model, self.study
         runs = tuple(self._result(name, config) for name, config in self.configs.items())
-        parameters = sum(tensor.numel() for tensor in tensors_of(model.weights))
         return StudyResults(
             model=model.model_id,
             architecture=model.architecture,
@@ -192,8 +193,8 @@ class _Conductor:
             shots=study.choices.shots,
             length=base_length(model, study.choices),
             runs=runs,
-            model_parameters=parameters,
-            model_bytes=parameters * _HALF_PRECISION_BYTES,
+            model_parameters=self.parameters,
+            model_bytes=self.parameters * _HALF_PRECISION_BYTES,
             settings=self._settings(),
             versions={name: str(version) for name, version in versions().items()},
             hardware=hardware(model.device),
@@ -240,7 +241,6 @@ class _Conductor:
         prompt = self._prompt(name)
         facts: Mapping[str, Any] = prompt.card.training
         fingerprint = prompt.card.model.fingerprint
-        stored = self.prompts / name if config.unfrozen else self._path(name)
         assert isinstance(config.shots, int)
         return StudyRun(
             name=name,
@@ -255,11 +255,18 @@ class _Conductor:
             epochs=int(facts["epochs_run"]),
             train_seconds=float(facts["seconds"]),
             trained_parameters=self._trained_parameters(config),
-            prompt_bytes=_bytes_of(stored),
+            prompt_bytes=self._stored_bytes(config),
             accuracy={
                 unit.name: unit.accuracy(fingerprint, prompt.digest) for unit in self._units([name])
             },
         )
+
+    def _stored_bytes(self, config: TrainingConfig) -> int:
+        """Of the numbers in what a run leaves behind; its card, some KB, says when and where."""
+        numbers = config.length * self.model.hidden_size
+        if config.unfrozen:
+            numbers += self.parameters
+        return numbers * torch.float32.itemsize
 
     def _trained_parameters(self, config: TrainingConfig) -> int:
         hidden = self.model.hidden_size
@@ -267,7 +274,7 @@ class _Conductor:
         if config.bottleneck is not None:  # two projections, and a layer norm's gain and bias
             count += 2 * hidden * config.bottleneck + 2 * hidden
         if config.unfrozen:
-            count += sum(tensor.numel() for tensor in tensors_of(self.model.weights))
+            count += self.parameters
         return count
 
     def _settings(self) -> dict[str, JsonValue]:
@@ -307,8 +314,3 @@ class _Conductor:
 def _digest(prompt: SoftPrompt) -> str:
     """Of the numbers alone: a prompt's own digest tells when it was made, too."""
     return f"sha256:{hashlib.sha256(prompt.vectors.numpy().tobytes()).hexdigest()}"
-
-
-def _bytes_of(path: Path) -> int:
-    files = [path] if path.is_file() else [own for own in path.rglob("*") if own.is_file()]
-    return sum(own.stat().st_size for own in files)
