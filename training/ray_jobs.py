@@ -50,6 +50,8 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray prints each worker's death to standard output, where `--json` goes; we tell it ourselves.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    # Not 15, Ray's default, with which a busy machine gives workers next to nothing.
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -68,6 +70,9 @@ class Worker:
     def __init__(self, spec: ModelSpec, threads: int, place: _Place) -> None:
         self._spec, self._threads, self._place = spec, threads, place
         self._model: Backbone | None = None
+
+    def here(self) -> None:
+        """Answer that there was room for this worker; loading may take long after that."""
 
     def start(self) -> IsoglossError | None:
         """Go where the driver is and load the model; an error is an answer too."""
@@ -163,6 +168,7 @@ class _RayCrew:
         self._arguments = (spec, share, place)
         self._actors: dict[int, Any] = {}
         self._starting: dict[Any, int] = {}  # reference to an answer -> worker
+        self._waiting_for_room: set[Any] = set()  # references to the answers of `here`
         self._running: dict[Any, int] = {}
         self._hired = 0
 
@@ -171,6 +177,7 @@ class _RayCrew:
         number, self._hired = self._hired, self._hired + 1
         actor = _ray().remote(Worker).options(**self._options).remote(*self._arguments)
         self._actors[number] = actor
+        self._waiting_for_room.add(actor.here.remote())
         self._starting[actor.start.remote()] = number
 
     def give(self, worker: int, unit: Unit[Any, Any]) -> None:
@@ -179,19 +186,26 @@ class _RayCrew:
 
     def report(self) -> Report:
         """Wait for the next answer of any actor."""
-        asked = [*self._running, *self._starting]
-        patience_s = None if self._running else _NO_WORKER_S
-        answered, _ = _ray().wait(asked, num_returns=1, timeout=patience_s)
-        if not answered:
-            raise Unavailable(
-                f"--workers: none could start within {_NO_WORKER_S:.0f} s, each needing "
-                f"{self._options['num_cpus']} CPU and {self._options['num_gpus']} GPU; "
-                "`ray status` shows who holds them"
-            )
-        reference = answered[0]
+        reference = self._next_answer()
+        while reference in self._waiting_for_room:
+            self._waiting_for_room.remove(reference)  # if it died, `start` says so too
+            reference = self._next_answer()
         if reference in self._starting:
             return self._started(self._starting.pop(reference), reference)
         return self._finished(self._running.pop(reference), reference)
+
+    def _next_answer(self) -> Any:
+        asked = [*self._running, *self._starting, *self._waiting_for_room]
+        nobody = not self._running and len(self._waiting_for_room) == len(self._starting)
+        patience_s = _NO_WORKER_S if nobody else None
+        answered, _ = _ray().wait(asked, num_returns=1, timeout=patience_s)
+        if not answered:
+            raise Unavailable(
+                f"--workers: there was no room for one within {_NO_WORKER_S:.0f} s, each needing "
+                f"{self._options['num_cpus']} CPU and {self._options['num_gpus']} GPU; "
+                "`ray status` shows who holds them"
+            )
+        return answered[0]
 
     def dismiss(self) -> None:
         """Stop every actor at once."""

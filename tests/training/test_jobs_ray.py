@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
     """Ray on this machine; jobs use the connection that their process has."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
         warnings.simplefilter("ignore")
         import ray
 
@@ -153,6 +154,16 @@ def alive(pid: int) -> bool:
 def test_cuda_without_a_gpu_in_the_cluster(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="--device cuda: the Ray cluster has no GPU"):
         run([Counting("a", tmp_path)], ModelSpec("pocket-bloom", "cuda"), tmp_path)
+
+
+@pytest.mark.usefixtures("ray")
+def test_no_room_for_a_worker(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.ray_jobs._NO_WORKER_S", 2.0)
+    monkeypatch.setattr("training.ray_jobs.fair_share", lambda cores, workers: 64)
+    with pytest.raises(Unavailable, match="no room for one within 2 s, each needing 64 CPU"):
+        run([Counting("a", tmp_path)], spec, tmp_path)
 
 
 @pytest.fixture
