@@ -83,7 +83,7 @@ def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
     for name, own in result["contenders"].items():
         ratio = result["ratios"].get(name)
         table.add_row(
-            f"isogloss, {name.replace('_', ' of ')}" if ratio else name,
+            f"isogloss, {name.replace('_', ' of ')}" if ratio else name.replace("_", " "),
             f"{own['prompts']}",
             _spread(own["seconds_per_prompt"], ".4g"),
             f"{_spread(ratio, '.2f')} x" if ratio else "",

@@ -168,6 +168,15 @@ def _result(
         for each in contest.turns
     }
     best = min(contest.peers, key=lambda peer: statistics.median(seconds[peer.name])).name
+    by_peer = {
+        ours.name: {
+            peer.name: spread(
+                [a / b for a, b in zip(seconds[peer.name], seconds[ours.name], strict=True)]
+            )
+            for peer in contest.peers
+        }
+        for ours in contest.ours
+    }
     return {
         "model": contest.model_id,
         "prompt_length": config.length,
@@ -187,11 +196,7 @@ def _result(
             for each in contest.turns
         },
         "best_peer": best,
-        "ratios": {
-            ours.name: spread(
-                [peer / own for peer, own in zip(seconds[best], seconds[ours.name], strict=True)]
-            )
-            for ours in contest.ours
-        },
+        "ratios": {ours.name: by_peer[ours.name][best] for ours in contest.ours},
+        "ratios_by_peer": by_peer,
         "differences": dict(agreed.differences),
     }

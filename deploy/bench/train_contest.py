@@ -14,7 +14,7 @@ from deploy.bench.contest import ContendersDisagree
 from deploy.bench.examples import few_shot, label_tokens, widest_batch
 from deploy.bench.machine import peak_of
 from deploy.bench.members import Isogloss
-from deploy.bench.trainers import Appended, Loop, Prepended, Trainer
+from deploy.bench.trainers import Appended, AppendedAllLogits, Loop, Prepended, Trainer
 from prompts.backbone import Backbone, label_log_probs
 from training.config import TrainingConfig, configure
 from training.initial import initial_prompt
@@ -41,9 +41,13 @@ class TrainContest:
         label_ids = label_tokens(seed, backbone.vocab_size)
         self.head = backbone.label_rows(label_ids)
         self.start = initial_prompt(backbone, label_ids, config)().detach()
-        self.transformers, self.peft = (
-            Loop(runner, self.head, self.start, config, self.examples)
-            for runner in (Appended(model), Prepended(model, config.length))
+        self.transformers, self.all_logits, self.peft = (
+            Loop(runner, self.start, config, self.examples)
+            for runner in (
+                Appended(model, label_ids),
+                AppendedAllLogits(model, label_ids),
+                Prepended(model, label_ids, config.length),
+            )
         )
         self.alone = Isogloss("alone", backbone, label_ids, [config])
         self.population = Isogloss(
@@ -53,7 +57,7 @@ class TrainContest:
     @property
     def peers(self) -> tuple[Trainer, ...]:
         """The others."""
-        return self.transformers, self.peft
+        return self.transformers, self.all_logits, self.peft
 
     @property
     def ours(self) -> tuple[Trainer, ...]:
@@ -62,8 +66,8 @@ class TrainContest:
 
     @property
     def turns(self) -> tuple[Trainer, ...]:
-        """The order of a round: peers and ours in alternation."""
-        return self.transformers, self.alone, self.peft, self.population
+        """The order of a round: ours between the peers."""
+        return self.transformers, self.alone, self.peft, self.population, self.all_logits
 
     def prefixed(self) -> tuple[Tensor, float]:
         """Gradient and validation loss that PEFT should find, by our own forward pass."""
@@ -120,7 +124,8 @@ def agree(contest: TrainContest) -> Agreement:
         )
         each.release()
     own = found[contest.transformers.name]
-    pairs = {ours.name: (found[ours.name], own) for ours in contest.ours}
+    suffixed = (*contest.ours, contest.all_logits)
+    pairs = {each.name: (found[each.name], own) for each in suffixed}
     pairs[contest.peft.name] = (found[contest.peft.name], contest.prefixed())
     differences = {name: _compare(name, *pair, contest.dtype) for name, pair in pairs.items()}
     return Agreement(differences, peaks)

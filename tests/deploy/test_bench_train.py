@@ -22,7 +22,7 @@ from prompts.errors import InvalidInput
 from tests.deploy.small_models import tiny_model
 
 SETTINGS = TrainSettings(population=6, rounds=2)
-CONTENDERS = ["transformers", "alone", "peft", "population_6"]
+CONTENDERS = ["transformers", "alone", "peft", "population_6", "transformers_all_logits"]
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +63,34 @@ def test_ratios_are_to_the_faster_peer(report: dict[str, Any]) -> None:
         medians = {
             name: own["seconds_per_prompt"]["median"] for name, own in result["contenders"].items()
         }
-        assert result["best_peer"] == min(("transformers", "peft"), key=medians.__getitem__)
+        peers = ("transformers", "transformers_all_logits", "peft")
+        assert result["best_peer"] == min(peers, key=medians.__getitem__)
+        for name, ratio in result["ratios"].items():
+            assert ratio == result["ratios_by_peer"][name][result["best_peer"]]
+            assert list(result["ratios_by_peer"][name]) == list(peers)
 
 
 def test_the_table_names_every_contender(report: dict[str, Any]) -> None:
     tables = train_tables(report)
     assert [str(table.title).split(",")[0] for table in tables] == ["bloom-560m", "xglm-564M"]
-    expected = ["transformers", "isogloss, alone", "peft", "isogloss, population of 6"]
-    assert list(tables[0].columns[0].cells) == expected
-    assert list(tables[0].columns[1].cells) == ["1", "1", "1", "6"]
+    assert list(tables[0].columns[0].cells) == [
+        "transformers",
+        "isogloss, alone",
+        "peft",
+        "isogloss, population of 6",
+        "transformers all logits",
+    ]
+    assert list(tables[0].columns[1].cells) == ["1", "1", "1", "6", "1"]
 
 
 def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainContest) -> None:
     losses = {}
-    for each in (contenders.transformers, contenders.alone, contenders.population):
+    suffixed = (contenders.transformers, contenders.all_logits, *contenders.ours)
+    for each in suffixed:
         each.prepare()
         losses[each.name] = each.train(Clock(torch.device("cpu")))
     assert losses["alone"] == pytest.approx(losses["transformers"], abs=1e-3)
+    assert losses["transformers_all_logits"] == pytest.approx(losses["transformers"], abs=1e-3)
     assert losses["population_3"] == pytest.approx(losses["alone"], abs=1e-3)
     assert isinstance(contenders.transformers, Loop)
     assert isinstance(contenders.alone, Isogloss)
@@ -91,7 +102,7 @@ def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainContest) ->
 
 def test_a_prefix_prompt_learns_otherwise_than_a_suffix_prompt(contenders: TrainContest) -> None:
     found = agree(contenders)
-    assert set(found.differences) == {"alone", "population_3", "peft"}
+    assert set(found.differences) == {"alone", "population_3", "transformers_all_logits", "peft"}
     contenders.alone.prepare()
     prefixed, _ = contenders.prefixed()
     difference = (contenders.alone.gradient() - prefixed).norm() / prefixed.norm()
