@@ -88,12 +88,12 @@ def time_findings(results: StudyResults) -> tuple[FindingRow, ...]:
             estimate=ratio.mean,
             low=ratio.low,
             high=ratio.high,
-            unit="of the unfrozen run's",
+            unit="times as long as unfrozen",
             n=ratio.n,
             verdict=verdicts.get(beyond.direction, "cannot tell"),
             sentence=f"A prompt trained in {times[0]} (its share, where it trained beside others "
-            f"on cached text), all weights in {times[1]}: {plain(ratio.mean, 3)} of the time "
-            f"{span(ratio, 3, sign=False)}.",
+            f"on cached text), all weights in {times[1]}: {plain(ratio.mean, 3)} times as "
+            f"long {span(ratio, 3, sign=False)}.",
             paper="Less than half of the time.",
         ),
     )

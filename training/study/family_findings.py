@@ -64,7 +64,7 @@ def _ends(rows: Sequence[ChangeRow]) -> FindingRow | None:
         "languages",
         f"{up} of {counted(len(rows), 'language')} gain. Lowest: {listing(ranked[:named])}; "
         f"highest: {listing(ranked[: -named - 1 : -1])}. {sure} of the {len(rows)} intervals "
-        f"exclude zero; chance alone would make about {0.05 * len(rows):.0f} of them do so.",
+        f"exclude zero; chance alone would make one in 20 do so.",
     )
 
 
