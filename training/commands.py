@@ -23,6 +23,7 @@ from training.options import (
     Workers,
     parse_codes,
 )
+from training.study_command import study
 from training.train_command import train
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to the command line."""
-    for command in (train, evaluate, route):
+    for command in (train, evaluate, route, study):
         app.command(cls=ManyValuesCommand)(command)
 
 

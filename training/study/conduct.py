@@ -289,7 +289,7 @@ class _Conductor:
                 shown["learning_rate_unfrozen"] = config.learning_rate
             if config.bottleneck is not None:
                 shown["bottleneck"] = config.bottleneck
-        return {**shown, "seeds": list(self.study.choices.seeds), "dtype": str(self.model.dtype)}
+        return {**shown, "dtype": str(self.model.dtype).removeprefix("torch.")}
 
     def _seconds(self, runs: Sequence[StudyRun]) -> dict[str, float]:
         asked = {
