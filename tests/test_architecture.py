@@ -15,7 +15,7 @@ ALLOWED = {
 }
 # Libraries that only some files may touch, so that the rest stays quick to import and to test.
 ONLY_IN = {
-    "ray": ("serving/app.py", "serving/launch.py", "training/ray_jobs.py", "deploy/bench/"),
+    "ray": ("serving/app.py", "serving/launch.py", "training/work/ray_jobs.py", "deploy/bench/"),
     "transformers": (
         "prompts/loading.py",
         "prompts/full_size.py",
@@ -23,6 +23,8 @@ ONLY_IN = {
         "deploy/bench/",
     ),
     "lang2vec": ("training/build_languages.py",),
+    "matplotlib": ("training/study/",),
+    "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),
 }
 SOURCES = sorted(path for name in ALLOWED for path in (ROOT / name).rglob("*.py"))

@@ -65,11 +65,11 @@ def evaluate(
     """
     from training import evaluate as evaluation
     from training.candidates import load_candidates
-    from training.jobs import ModelSpec, Pool
     from training.predictions import check_format
     from training.progress import EvaluationBar
     from training.summary import summarize
     from training.tables import summary_tables
+    from training.work.jobs import ModelSpec, Pool
 
     check_format(out)
     pool = Pool.of(workers, ray_address)

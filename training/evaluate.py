@@ -20,10 +20,10 @@ from prompts.languages import languages
 from training.candidates import Candidate, check_alike
 from training.data import Example, Split, check_labels, language_codes, load_split
 from training.files import writable_folder, write_atomically
-from training.jobs import ModelSpec, Pool, run_units
 from training.pocket.data import LANGUAGES as POCKET_LANGUAGES
 from training.predictions import Prediction, check_format, read_predictions, to_bytes
 from training.scoring import predict
+from training.work.jobs import ModelSpec, Pool, run_units
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from training.checkpoint import load_states, save_states
 from training.config import TrainingConfig
 from training.files import writable_folder
 from training.grid import populations, run_names
-from training.jobs import ModelSpec, Pool, run_units
 from training.member import EpochRecord, Member, MemberState
 from training.population import Population, Watcher
 from training.run import Run, Trained
 from training.shots import SourceData, ValidationSource, sample
 from training.texts import CacheBudget, CachedTexts, EncodedTexts, FreshTexts
+from training.work.jobs import ModelSpec, Pool, run_units
 
 _STATE_SHARE = 0.05  # of the time goes into writing states at most, after the first
 

@@ -23,9 +23,9 @@ from training.options import (
 
 if TYPE_CHECKING:
     from prompts.backbone import Backbone
-    from training.jobs import ModelSpec, Pool
     from training.study.conduct import Study
     from training.study.results import StudyResults
+    from training.work.jobs import ModelSpec, Pool
 
 
 def _left_open(*names: str, help: str) -> Any:
@@ -100,11 +100,11 @@ def study(
 
     Interrupted in any way, the same command goes on with what is left.
     """
-    from training.jobs import ModelSpec, Pool
     from training.runs import default_population
     from training.study.conduct import Study
     from training.study.plan import LENGTHS, SEEDS, SHOTS, StudyChoices, check_parts
     from training.texts import CacheBudget
+    from training.work.jobs import ModelSpec, Pool
 
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")

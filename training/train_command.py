@@ -27,9 +27,9 @@ from training.options import (
 
 if TYPE_CHECKING:
     from prompts.backbone import Backbone
-    from training.jobs import ModelSpec, Pool
     from training.run import Trained
     from training.runs import Job
+    from training.work.jobs import ModelSpec, Pool
 
 _DEFAULT = TrainingConfig.model_construct()  # defaults are stated once, there
 
@@ -206,9 +206,9 @@ def train(
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     from training.grid import expand
-    from training.jobs import ModelSpec, Pool
     from training.runs import Job, default_population
     from training.texts import CacheBudget
+    from training.work.jobs import ModelSpec, Pool
 
     spec, pool = ModelSpec(model, device, dtype), Pool.of(workers, ray_address)
     # With workers this process only tokenizes and checks: the GPUs are theirs.

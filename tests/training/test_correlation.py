@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from training.correlation import MIN_LANGUAGES, compare, correlate
+from training.likeness.correlation import MIN_LANGUAGES, compare, correlate
 
 CODES = [f"l{number:02}" for number in range(30)]
 

@@ -14,9 +14,9 @@ import torch
 from prompts.errors import InvalidData, InvalidInput, Unavailable
 from tests.training.tiny import save_tiny, tiny
 from tests.training.units import Counting, done
-from training import ray_jobs
-from training.crew import Crew, Failed, Finished, Lost, Ready, Report, Unit, fair_share
-from training.jobs import ModelSpec, Pool, dispatch, run_units
+from training.work import ray_jobs
+from training.work.crew import Crew, Failed, Finished, Lost, Ready, Report, Unit, fair_share
+from training.work.jobs import ModelSpec, Pool, dispatch, run_units
 
 DIE, FAIL = "die", "fail"
 SPEC = ModelSpec("never-loaded")

@@ -18,7 +18,7 @@ import pytest
 from prompts.errors import InvalidData, InvalidInput, NotFound, Unavailable
 from tests.training.tiny import prompt, save_tiny, tiny, write_task
 from tests.training.units import Counting, attempts, done
-from training.jobs import ModelSpec, Pool, run_units
+from training.work.jobs import ModelSpec, Pool, run_units
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -160,8 +160,8 @@ def test_cuda_without_a_gpu_in_the_cluster(tmp_path: Path) -> None:
 def test_no_room_for_a_worker(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.ray_jobs._NO_WORKER_S", 2.0)
-    monkeypatch.setattr("training.ray_jobs.fair_share", lambda cores, workers: 64)
+    monkeypatch.setattr("training.work.ray_jobs._NO_WORKER_S", 2.0)
+    monkeypatch.setattr("training.work.ray_jobs.fair_share", lambda cores, workers: 64)
     with pytest.raises(Unavailable, match="no room for one within 2 s, each needing 64 CPU"):
         run([Counting("a", tmp_path)], spec, tmp_path)
 

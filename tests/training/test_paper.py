@@ -9,6 +9,7 @@ from statistics import fmean
 import pytest
 
 from prompts.languages import languages
+from training.likeness.transfer import MEASURES
 from training.study.paper import (
     MODEL_NAMES,
     PaperAccuracy,
@@ -19,7 +20,6 @@ from training.study.paper import (
     paper_model,
 )
 from training.study.results import SETTINGS, Setting
-from training.transfer import MEASURES
 
 
 @pytest.mark.parametrize(

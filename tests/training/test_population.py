@@ -1,4 +1,4 @@
-"""Training: gradients, populations, checkpoints, determinism, interruption, the unfrozen baseline."""
+"""Training: gradients, populations, determinism, interruption, the unfrozen baseline."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prompts.languages import languages
-from training.pretraining_data import corpus_sizes, pretraining_sizes
+from training.likeness.pretraining_data import corpus_sizes, pretraining_sizes
 
 PROGRAMMING_LANGUAGES = 174_700_245_772  # the last row of the BLOOM paper's Table 1, in bytes
 

@@ -19,6 +19,7 @@ from tests.training.study_samples import (
     whole_study,
     wobble,
 )
+from training.likeness.transfer import likenesses
 from training.study.intervals import Interval, difference, interval_of
 from training.study.kinship import places
 from training.study.parts import absent_parts
@@ -26,7 +27,6 @@ from training.study.results import StudyRun
 from training.study.rows import FindingRow, StudyTables
 from training.study.tables import study_tables, write_tables
 from training.study.words import duration, judged, listing, plain, share, signed, size, span
-from training.transfer import likenesses
 
 T_3 = 3.182446  # Student's t, 97.5 %, 3 degrees of freedom
 

@@ -105,6 +105,7 @@ def test_a_full_disk_is_named_with_what_to_do(
     cached = CachedTexts(model, CacheBudget(0, tmp_path))
     with pytest.raises(InvalidInput, match=r"--cache-gb 0: 0 encoded texts fit.*No space left"):
         cached.add(ids(model))
+    monkeypatch.undo()
+    nowhere = CachedTexts(model, CacheBudget(0, tmp_path / "missing"))
     with pytest.raises(InvalidInput, match=r"cannot be written to .*missing"):
-        monkeypatch.undo()
-        CachedTexts(model, CacheBudget(0, tmp_path / "missing")).add(ids(model))
+        nowhere.add(ids(model))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from training.likeness.transfer import MEASURES, freezing_differences, transfer_correlations
+from training.likeness.uriel import ENVIRONMENT
 from training.study.paper import paper_accuracies
 from training.study.reproduction import Recomputed, paper_geography, recomputed
-from training.transfer import MEASURES, freezing_differences, transfer_correlations
-from training.uriel import ENVIRONMENT
 
 
 @pytest.fixture(autouse=True, scope="module")

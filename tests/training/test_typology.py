@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from prompts.errors import Unavailable
 from prompts.languages import languages
-from training.lang2vec_vectors import data_folder, locate
-from training.typology import (
+from training.likeness.lang2vec_vectors import data_folder, locate
+from training.likeness.typology import (
     FROM_VECTORS,
     METRICS,
     PUBLISHED,
@@ -20,7 +20,7 @@ from training.typology import (
     distances,
     published_differences,
 )
-from training.uriel import ENVIRONMENT
+from training.likeness.uriel import ENVIRONMENT
 
 
 @pytest.fixture(autouse=True)

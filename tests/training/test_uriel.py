@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from prompts.errors import InvalidInput
-from training import uriel
-from training.typology import FROM_VECTORS, distances
-from training.uriel import ENVIRONMENT, LANGUAGES, find_copy, read_copy
+from training.likeness import uriel
+from training.likeness.typology import FROM_VECTORS, distances
+from training.likeness.uriel import ENVIRONMENT, LANGUAGES, find_copy, read_copy
 
 CODES = ["aka", "eng", "fra", "zho"]
 KINDS = ("genetic", "geographic", "syntactic", "inventory", "phonological", "featural")

@@ -31,7 +31,6 @@ from training.config import TrainingConfig
 from training.data import Split
 from training.evaluate import choose_languages
 from training.files import writable_folder
-from training.jobs import ModelSpec, Pool, run_units
 from training.machine import hardware
 from training.outputs import PROMPT_FOLDER, versions
 from training.runs import Job, RunWatcher, run_job
@@ -44,6 +43,7 @@ from training.study.report import write_report
 from training.study.results import StudyResults, StudyRun
 from training.study.tables import write_tables
 from training.texts import CacheBudget
+from training.work.jobs import ModelSpec, Pool, run_units
 
 _HALF_PRECISION_BYTES = 2  # of a parameter, as the models are handed out
 

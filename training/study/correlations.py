@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from training.pretraining_data import Architecture
+from training.likeness.pretraining_data import Architecture
+from training.likeness.transfer import (
+    TransferCorrelation,
+    freezing_differences,
+    transfer_correlations,
+)
+from training.likeness.typology import FROM_VECTORS, KINDS, published_differences
 from training.study.intervals import Interval, difference
 from training.study.paper import paper_correlation
 from training.study.results import SETTINGS, StudyResults, StudyRun
 from training.study.rows import CorrelationRow, DistanceRow, WeakeningRow
-from training.transfer import TransferCorrelation, freezing_differences, transfer_correlations
-from training.typology import FROM_VECTORS, KINDS, published_differences
 
 
 def correlation_rows(results: StudyResults) -> tuple[CorrelationRow, ...]:

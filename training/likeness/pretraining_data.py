@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-TABLE = Path(__file__).parent / "data" / "pretraining_data.csv"
+TABLE = Path(__file__).parent.parent / "data" / "pretraining_data.csv"
 Architecture = Literal["bloom", "xglm"]
 CORPORA: Mapping[Architecture, str] = {"bloom": "ROOTS", "xglm": "CC100-XL"}
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from prompts.backbone import Backbone
 from prompts.errors import Unavailable
-from training.crew import Crew, Failed, Finished, Lost, ModelSpec, Pool, Ready, Unit
+from training.work.crew import Crew, Failed, Finished, Lost, ModelSpec, Pool, Ready, Unit
 
 __all__ = ["ModelSpec", "Pool", "Unit", "dispatch", "run_units"]
 
@@ -69,7 +69,7 @@ def run_units(
         for place, unit in enumerate(units):
             yield place, unit.run(here, watcher)
         return
-    from training.ray_jobs import ray_crew
+    from training.work.ray_jobs import ray_crew
 
     with ray_crew(spec, workers, out, say) as crew:
         yield from dispatch(units, crew, workers.count, say)

@@ -2,7 +2,7 @@
 
 Each lies between 0 (the same) and 1, and comes from one of two places:
 
-- **a user's copy of URIEL's distance file** (`training/uriel.py`), which the paper used; or
+- **a user's copy of URIEL's distance file** (see `uriel.py`), which the paper used; or
 - **lang2vec's vectors**, where there is none (PyPI's lang2vec ships no distances):
   GEN: 1 minus the clades that two languages share, over the longer lineage, the language itself
   counted; GEO: the great circle between them over half the earth's girth; SYN, INV, PHON: cosine
@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.build_languages import Source, read_sources
-from training.lang2vec_vectors import FeatureSet, Vectors, vectors
-from training.uriel import find_copy, read_copy
+from training.likeness.lang2vec_vectors import FeatureSet, Vectors, vectors
+from training.likeness.uriel import find_copy, read_copy
 
 Metric = Literal["SYN", "GEO", "INV", "GEN", "PHON", "FEA"]
 METRICS: tuple[Metric, ...] = ("SYN", "GEO", "INV", "GEN", "PHON", "FEA")

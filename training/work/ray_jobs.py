@@ -27,7 +27,8 @@ from typing import Any
 from prompts import durable
 from prompts.backbone import Backbone
 from prompts.errors import InvalidInput, IsoglossError, Unavailable
-from training.crew import (
+from training.files import writing
+from training.work.crew import (
     Crew,
     Failed,
     Finished,
@@ -39,7 +40,6 @@ from training.crew import (
     Unit,
     fair_share,
 )
-from training.files import writing
 
 _OBJECT_STORE_BYTES = 256 << 20  # units travel through it, one a worker
 _CONNECT_S = 10.0

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prompts.errors import InvalidInput
-from training.lang2vec_vectors import data_folder
+from training.likeness.lang2vec_vectors import data_folder
 
 ENVIRONMENT = "ISOGLOSS_URIEL_DISTANCES"
 FILES = ("distances2.zip", "distances.zip")

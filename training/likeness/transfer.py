@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.correlation import Values, compare, correlate
-from training.pretraining_data import CORPORA, Architecture, pretraining_sizes
-from training.typology import METRICS, Distances, Metric, distances
+from training.likeness.correlation import Values, compare, correlate
+from training.likeness.pretraining_data import CORPORA, Architecture, pretraining_sizes
+from training.likeness.typology import METRICS, Distances, Metric, distances
 
 Measure = Literal["DATA"] | Metric
 MEASURES: tuple[Measure, ...] = ("DATA", *METRICS)  # in the order of the paper's Table 1

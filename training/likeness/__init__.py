@@ -1,0 +1,1 @@
+"""How languages are alike, what a model saw of them, and how transfer goes with either."""

@@ -1,0 +1,1 @@
+"""Independent pieces of work, done in this process or by workers on a Ray cluster."""
