@@ -74,10 +74,12 @@ def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
         caption=f"median (lowest to highest) over {settings['rounds']} rounds; "
         f"{settings['epochs_measured']} of {settings['epochs']} epochs measured, the rest "
         "projected; population: times of all its prompts together, but for seconds a prompt; "
-        f"the ratio is to {result['best_peer']}, the faster peer; above 1: isogloss is faster",
+        f"ratios are to {result['best_peer']}, the faster of the plain loop and PEFT, and to the "
+        "loop by hand, which reads the labels' rows of the head alone; above 1: isogloss is faster",
     )
     table.add_column("contender")
-    for heading in ("prompts", "s a prompt", "isogloss is", "once s", "a step s", "validation s"):
+    headings = ("prompts", "s a prompt", "isogloss is", "vs by hand")
+    for heading in (*headings, "once s", "a step s", "validation s"):
         table.add_column(heading, justify="right")
     table.add_column("memory above weights", justify="right")
     for name, own in result["contenders"].items():
@@ -87,6 +89,9 @@ def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
             f"{own['prompts']}",
             _spread(own["seconds_per_prompt"], ".4g"),
             f"{_spread(ratio, '.2f')} x" if ratio else "",
+            f"{result['ratios_by_peer'][name]['transformers_by_hand']['median']:.2f} x"
+            if ratio
+            else "",
             *(f"{own[part]['median']:.3g}" for part in ("once_s", "step_s", "validation_s")),
             _mebibytes(own["peak_memory_bytes"]),
         )

@@ -108,7 +108,11 @@ def bench_train(
         "results": results,
         "ratios": {
             result["model"]: {
-                f"{name}_vs_best_peer": ratio["median"] for name, ratio in result["ratios"].items()
+                **{f"{name}_vs_best_peer": own["median"] for name, own in result["ratios"].items()},
+                **{
+                    f"{name}_vs_transformers_by_hand": own["transformers_by_hand"]["median"]
+                    for name, own in result["ratios_by_peer"].items()
+                },
             }
             for result in results
         },
@@ -173,7 +177,7 @@ def _result(
             peer.name: spread(
                 [a / b for a, b in zip(seconds[peer.name], seconds[ours.name], strict=True)]
             )
-            for peer in contest.peers
+            for peer in (*contest.peers, contest.by_hand)
         }
         for ours in contest.ours
     }

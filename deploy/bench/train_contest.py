@@ -14,7 +14,7 @@ from deploy.bench.contest import ContendersDisagree
 from deploy.bench.examples import few_shot, label_tokens, widest_batch
 from deploy.bench.machine import peak_of
 from deploy.bench.members import Isogloss
-from deploy.bench.trainers import Appended, AppendedAllLogits, Loop, Prepended, Trainer
+from deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended, Trainer
 from prompts.backbone import Backbone, label_log_probs
 from training.config import TrainingConfig, configure
 from training.initial import initial_prompt
@@ -41,11 +41,11 @@ class TrainContest:
         label_ids = label_tokens(seed, backbone.vocab_size)
         self.head = backbone.label_rows(label_ids)
         self.start = initial_prompt(backbone, label_ids, config)().detach()
-        self.transformers, self.all_logits, self.peft = (
+        self.transformers, self.by_hand, self.peft = (
             Loop(runner, self.start, config, self.examples)
             for runner in (
                 Appended(model, label_ids),
-                AppendedAllLogits(model, label_ids),
+                AppendedByHand(model, label_ids),
                 Prepended(model, label_ids, config.length),
             )
         )
@@ -56,8 +56,8 @@ class TrainContest:
 
     @property
     def peers(self) -> tuple[Trainer, ...]:
-        """The others."""
-        return self.transformers, self.all_logits, self.peft
+        """The two usual ways: a plain loop, and PEFT."""
+        return self.transformers, self.peft
 
     @property
     def ours(self) -> tuple[Trainer, ...]:
@@ -67,7 +67,7 @@ class TrainContest:
     @property
     def turns(self) -> tuple[Trainer, ...]:
         """The order of a round: ours between the peers."""
-        return self.transformers, self.alone, self.peft, self.population, self.all_logits
+        return self.transformers, self.alone, self.peft, self.population, self.by_hand
 
     def prefixed(self) -> tuple[Tensor, float]:
         """Gradient and validation loss that PEFT should find, by our own forward pass."""
@@ -124,7 +124,7 @@ def agree(contest: TrainContest) -> Agreement:
         )
         each.release()
     own = found[contest.transformers.name]
-    suffixed = (*contest.ours, contest.all_logits)
+    suffixed = (*contest.ours, contest.by_hand)
     pairs = {each.name: (found[each.name], own) for each in suffixed}
     pairs[contest.peft.name] = (found[contest.peft.name], contest.prefixed())
     differences = {name: _compare(name, *pair, contest.dtype) for name, pair in pairs.items()}

@@ -4,13 +4,13 @@ All contenders start from the same vectors, take the same batches, minimise the 
 (cross-entropy over the label tokens) with the same optimizer, schedule and clipping, and validate
 after every epoch.
 
-The peers are written as well as their libraries allow. The weights are frozen, so no gradient is
-computed for them. The library's bare decoder runs, without the head: a product of the last states
-with the labels' rows of it replaces the 250,000 logits that nobody reads, which made steps 6 to 25
-per cent faster than `logits_to_keep=1`. Right and left padding were equally fast. Validation runs
+`transformers` and `peft` call their causal language models as their documentation does, which
+computes the logits of every position; the weights are frozen, so no gradient is computed for them.
+`transformers_by_hand` is the fastest loop we could write around transformers: the library's bare
+decoder runs without the head, and a product of the last states with the labels' rows of it replaces
+the 250,000 logits that nobody reads. Right and left padding were equally fast. Validation runs
 without gradients, in batches of similar length. Batches for training are in random order: sorting
-them by length would be faster for the peers, but another training. One more peer shows what most
-loops do: they compute every position's logits, as a call with `labels` does.
+them by length would be faster for the peers, but another training.
 """
 
 from __future__ import annotations
@@ -146,13 +146,15 @@ class Loop:
 
 
 class Appended:
-    """transformers by hand: padded on the left, so that every prompt ends in the last column."""
+    """A plain loop around transformers; padded on the left, every prompt ends in the last column.
+
+    XGLM is told the positions, for it counts padding.
+    """
 
     name = "transformers"
 
     def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
         self._model, self._label_ids = model, list(label_ids)
-        self._head: Tensor = model.get_output_embeddings().weight[self._label_ids]
 
     def begin(self, vectors: Tensor) -> nn.Parameter:
         """A free-standing parameter."""
@@ -160,33 +162,37 @@ class Appended:
         return self.prompt
 
     def logits(self, texts: Texts) -> Tensor:
-        """The prompt follows the texts, as the paper has it."""
-        read = self._model.base_model(**self._inputs(texts), use_cache=False)
-        last: Tensor = read.last_hidden_state[:, -1]
-        return last.float() @ self._head.float().T
+        """The last column's; the prompt follows the texts, as the paper has it."""
+        read = self._model(**self._inputs(texts), use_cache=False)
+        last: Tensor = read.logits[:, -1, self._label_ids].float()
+        return last
 
     def _inputs(self, texts: Texts) -> dict[str, Tensor]:
         prompts = self.prompt.to(self._model.dtype).expand(len(texts), -1, -1)
         return appended(self._model, texts, prompts)
 
 
-class AppendedAllLogits(Appended):
-    """The same with the library's causal language model as it is called most: all logits."""
+class AppendedByHand(Appended):
+    """The same over the bare decoder, with the labels' rows of the head alone."""
 
-    name = "transformers_all_logits"
+    name = "transformers_by_hand"
+
+    def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
+        super().__init__(model, label_ids)
+        self._head: Tensor = model.get_output_embeddings().weight[self._label_ids]
 
     def logits(self, texts: Texts) -> Tensor:
-        """The last column's, of all that are computed."""
-        read = self._model(**self._inputs(texts), use_cache=False)
-        last: Tensor = read.logits[:, -1, self._label_ids].float()
-        return last
+        """Of the labels, from the last column's state."""
+        read = self._model.base_model(**self._inputs(texts), use_cache=False)
+        last: Tensor = read.last_hidden_state[:, -1]
+        return last.float() @ self._head.float().T
 
 
 class Prepended:
-    """PEFT's prompt tuning over the bare decoder (its task type for features).
+    """PEFT's prompt tuning of a causal language model.
 
     PEFT drops `position_ids`, without which XGLM would misplace texts behind padding; so texts are
-    padded on the right, and the states are taken where they end.
+    padded on the right, and the logits are taken where they end.
     """
 
     name = "peft"
@@ -194,7 +200,7 @@ class Prepended:
     def __init__(self, model: Any, label_ids: Sequence[int], length: int) -> None:
         peft = require_peft()
         config = peft.PromptTuningConfig(
-            task_type=peft.TaskType.FEATURE_EXTRACTION,
+            task_type=peft.TaskType.CAUSAL_LM,
             num_virtual_tokens=length,
             num_layers=model.config.num_hidden_layers,
             num_attention_heads=model.config.num_attention_heads,
@@ -203,9 +209,9 @@ class Prepended:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
-            self._model: Any = peft.get_peft_model(model.base_model, config).eval()
+            self._model: Any = peft.get_peft_model(model, config).eval()
         self._length = length
-        self._head: Tensor = model.get_output_embeddings().weight[list(label_ids)]
+        self._label_ids = torch.tensor(list(label_ids), device=self._model.device)
 
     def begin(self, vectors: Tensor) -> nn.Parameter:
         """PEFT's own parameter, given our values."""
@@ -220,5 +226,5 @@ class Prepended:
         ids, mask = padded(texts, self._model.device, "right")
         read = self._model(input_ids=ids, attention_mask=mask, use_cache=False)
         ends = mask.sum(dim=1) - 1 + self._length
-        last: Tensor = read.last_hidden_state[torch.arange(len(ids), device=ids.device), ends]
-        return last.float() @ self._head.float().T
+        last: Tensor = read.logits[torch.arange(len(ids), device=ids.device), ends]
+        return last.index_select(1, self._label_ids).float()

@@ -22,7 +22,7 @@ from prompts.errors import InvalidInput
 from tests.deploy.small_models import tiny_model
 
 SETTINGS = TrainSettings(population=6, rounds=2)
-CONTENDERS = ["transformers", "alone", "peft", "population_6", "transformers_all_logits"]
+CONTENDERS = ["transformers", "alone", "peft", "population_6", "transformers_by_hand"]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,12 @@ def test_the_report_has_the_contracts_shape(report: dict[str, Any]) -> None:
     for result in report["results"]:
         assert list(result["contenders"]) == CONTENDERS
         ratios = report["ratios"][result["model"]]
-        assert list(ratios) == ["alone_vs_best_peer", "population_6_vs_best_peer"]
+        assert list(ratios) == [
+            "alone_vs_best_peer",
+            "population_6_vs_best_peer",
+            "alone_vs_transformers_by_hand",
+            "population_6_vs_transformers_by_hand",
+        ]
         assert ratios["alone_vs_best_peer"] == result["ratios"]["alone"]["median"]
     assert json.loads(json.dumps(report)) == report
 
@@ -63,11 +68,11 @@ def test_ratios_are_to_the_faster_peer(report: dict[str, Any]) -> None:
         medians = {
             name: own["seconds_per_prompt"]["median"] for name, own in result["contenders"].items()
         }
-        peers = ("transformers", "transformers_all_logits", "peft")
+        peers = ("transformers", "peft")
         assert result["best_peer"] == min(peers, key=medians.__getitem__)
         for name, ratio in result["ratios"].items():
             assert ratio == result["ratios_by_peer"][name][result["best_peer"]]
-            assert list(result["ratios_by_peer"][name]) == list(peers)
+            assert list(result["ratios_by_peer"][name]) == [*peers, "transformers_by_hand"]
 
 
 def test_the_table_names_every_contender(report: dict[str, Any]) -> None:
@@ -78,19 +83,19 @@ def test_the_table_names_every_contender(report: dict[str, Any]) -> None:
         "isogloss, alone",
         "peft",
         "isogloss, population of 6",
-        "transformers all logits",
+        "transformers by hand",
     ]
     assert list(tables[0].columns[1].cells) == ["1", "1", "1", "6", "1"]
 
 
 def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainContest) -> None:
     losses = {}
-    suffixed = (contenders.transformers, contenders.all_logits, *contenders.ours)
+    suffixed = (contenders.transformers, contenders.by_hand, *contenders.ours)
     for each in suffixed:
         each.prepare()
         losses[each.name] = each.train(Clock(torch.device("cpu")))
     assert losses["alone"] == pytest.approx(losses["transformers"], abs=1e-3)
-    assert losses["transformers_all_logits"] == pytest.approx(losses["transformers"], abs=1e-3)
+    assert losses["transformers_by_hand"] == pytest.approx(losses["transformers"], abs=1e-3)
     assert losses["population_3"] == pytest.approx(losses["alone"], abs=1e-3)
     assert isinstance(contenders.transformers, Loop)
     assert isinstance(contenders.alone, Isogloss)
@@ -102,7 +107,7 @@ def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainContest) ->
 
 def test_a_prefix_prompt_learns_otherwise_than_a_suffix_prompt(contenders: TrainContest) -> None:
     found = agree(contenders)
-    assert set(found.differences) == {"alone", "population_3", "transformers_all_logits", "peft"}
+    assert set(found.differences) == {"alone", "population_3", "transformers_by_hand", "peft"}
     contenders.alone.prepare()
     prefixed, _ = contenders.prefixed()
     difference = (contenders.alone.gradient() - prefixed).norm() / prefixed.norm()
