@@ -17,7 +17,7 @@ from torch import Tensor
 
 from prompts.attention import attend_text, causal_bias, prompt_bias, text_bias
 from prompts.packing import PromptLayout, TextLayout
-from prompts.prompt_attention import attend_prompts
+from prompts.prompt_attention import PromptBucket, attend_prompts
 from prompts.text_kv import KVBucket, TextKV
 
 
@@ -157,7 +157,7 @@ class _Attention:
         self.kv = kv
         self.device = like.device
         self.text_biases = self._text_biases(weights.slopes, like.dtype)
-        self.prompt_biases = self._prompt_biases(weights.slopes)
+        self.prompt_buckets = self._prompt_buckets(weights.slopes)
 
     def _text_biases(self, slopes: Tensor | None, dtype: torch.dtype) -> list[Tensor | None]:
         if self.layout is None:
@@ -166,7 +166,8 @@ class _Attention:
             return [None] * len(self.layout.buckets)
         return [causal_bias(slopes, bucket.width, dtype) for bucket in self.layout.buckets]
 
-    def _prompt_biases(self, slopes: Tensor | None) -> list[tuple[Tensor, Tensor] | None]:
+    def _prompt_buckets(self, slopes: Tensor | None) -> list[PromptBucket | None]:
+        """Of each bucket of texts, its prompts; None where it has none."""
         if self.prompts is None:
             return []
         spans = (
@@ -174,15 +175,15 @@ class _Attention:
             if self.kv is not None
             else [(bucket.lengths, bucket.width) for bucket in self._text_layout().buckets]
         )
-        biases: list[tuple[Tensor, Tensor] | None] = []
+        buckets: list[PromptBucket | None] = []
         for (lengths, width), padding in zip(spans, self.prompts.paddings, strict=True):
             if padding is None:
-                biases.append(None)
+                buckets.append(None)
                 continue
             counts = torch.tensor(lengths, device=self.device)
             own = prompt_bias(slopes, padding.shape[2], self.device)
-            biases.append((text_bias(slopes, counts, width), own))
-        return biases
+            buckets.append(PromptBucket(padding, text_bias(slopes, counts, width), own))
+        return buckets
 
     def _text_layout(self) -> TextLayout:
         assert self.layout is not None
@@ -213,19 +214,16 @@ class _Attention:
         if self.kv is not None:
             text_kv = [(bucket.keys[layer], bucket.values[layer]) for bucket in self.kv.buckets]
         if self.prompts is not None:
-            mixed += self._over_texts(qkv[self.n_text :], text_kv)
+            mixed.append(self._over_texts(qkv[self.n_text :], text_kv))
         return (torch.cat(mixed) if len(mixed) != 1 else mixed[0]) if mixed else qkv, text_kv
 
-    def _over_texts(self, qkv: Tensor, text_kv: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        assert self.prompts is not None
-        mixed = []
-        for padding, over, (text_k, text_v) in zip(
-            self.prompts.paddings, self.prompt_biases, text_kv, strict=True
-        ):
-            if padding is None or over is None:
-                continue
-            mixed.append(attend_prompts(qkv, text_k, text_v, over, padding, self.heads))
-        return mixed
+    def _over_texts(self, qkv: Tensor, text_kv: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        there = [
+            (bucket, own)
+            for bucket, own in zip(self.prompt_buckets, text_kv, strict=True)
+            if bucket is not None
+        ]
+        return attend_prompts(qkv, [own[0] for own in there], [own[1] for own in there], self.heads)
 
     def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(sequences, width, 3 x hidden) -> three of (sequences, heads, width, head_size)."""

@@ -8,7 +8,8 @@ dv = w^T g, ds = w (g v^T - <g, o>), dq = ds k, dk = ds^T q (Dao et al. 2022, Ap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,30 +17,37 @@ from torch import Tensor
 
 from prompts.packing import Padding
 
-Biases = tuple[Tensor, Tensor]
-"""`text_bias` (texts, heads or 1, 1, text width), `prompt_bias` (heads or 1, 1, width, width)."""
+
+@dataclass(frozen=True, slots=True)
+class PromptBucket:
+    """Where a bucket's prompts lie, and what is added to their scores."""
+
+    padding: Padding  # shape (texts, prompts, width)
+    text_bias: Tensor  # (texts, heads or 1, 1, text width)
+    own_bias: Tensor  # (heads or 1, 1, width, width)
 
 
 def attend_prompts(
-    qkv: Tensor, text_k: Tensor, text_v: Tensor, over: Biases, padding: Padding, heads: int
+    qkv: Tensor,
+    buckets: Sequence[PromptBucket],
+    text_kv: Sequence[tuple[Tensor, Tensor]],
+    heads: int,
 ) -> Tensor:
     """Each prompt attends to its text's keys and to its own earlier tokens.
 
     The text's keys and values are read in place by all of its prompts: nothing is repeated.
 
     Args:
-        qkv: (prompt tokens of the batch, 3 x hidden), packed: all queries, all keys, all values.
-        text_k: (texts, heads, text width, head_size).
-        text_v: (texts, heads, text width, head_size).
-        over: biases of the text's keys and of the prompts' own.
-        padding: where the rows of these texts' prompts are: shape (texts, prompts, width).
+        qkv: (prompt tokens, 3 x hidden), packed: all queries, all keys, all values.
+        buckets: the texts' buckets that have prompts; their rows follow one another in `qkv`.
+        text_kv: of each of these buckets, keys and values (texts, heads, text width, head_size).
         heads: attention heads.
 
     Returns:
-        (prompt tokens of these texts, hidden), packed. Differentiable in qkv, text_k and text_v.
+        (prompt tokens, hidden), packed. Differentiable in qkv and in the texts' keys and values.
     """
     apply: Callable[..., Tensor] = _AttendPrompts.apply
-    return apply(qkv, text_k, text_v, over, padding, heads)
+    return apply(qkv, tuple(buckets), heads, *(tensor for pair in text_kv for tensor in pair))
 
 
 class _AttendPrompts(torch.autograd.Function):
@@ -47,55 +55,63 @@ class _AttendPrompts(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        qkv: Tensor,
-        text_k: Tensor,
-        text_v: Tensor,
-        over: Biases,
-        padding: Padding,
-        heads: int,
+        ctx: Any, qkv: Tensor, buckets: tuple[PromptBucket, ...], heads: int, *text_kv: Tensor
     ) -> Tensor:
-        q, k, v = _heads_first(padding.pad(qkv), heads)  # (T, h, P, W, d) each
-        on_text, on_own = _weights(q, k, text_k, over)  # (T, h, P x W, n), (T, h, P, W, W)
-        out = (on_own @ v).flatten(2, 3)
-        out += on_text @ text_v
-        ctx.save_for_backward(q, k, v, text_k, text_v, on_text, on_own, out)
-        ctx.padding, ctx.rows = padding, qkv.shape[0]
-        return padding.unpad(_heads_last(out.view_as(q)))
+        mixed, saved = [], []
+        for place, bucket in enumerate(buckets):
+            text_k, text_v = text_kv[2 * place : 2 * place + 2]
+            q, k, v = _heads_first(bucket.padding.pad(qkv), heads)  # (T, h, P, W, d) each
+            on_text, on_own = _weights(q, k, text_k, bucket)  # (T, h, P x W, n), (T, h, P, W, W)
+            out = (on_own @ v).flatten(2, 3)
+            out += on_text @ text_v
+            saved += [q, k, v, on_text, on_own, out, text_k, text_v]
+            mixed.append(bucket.padding.unpad(_heads_last(out.view_as(q))))
+        ctx.save_for_backward(*saved)
+        ctx.buckets, ctx.shape = buckets, qkv.shape
+        return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, text_k, text_v, on_text, on_own, out = ctx.saved_tensors
-        padding: Padding = ctx.padding
-        heads = q.shape[1]
-        g = _to_heads(padding.spread(grads[0]), heads)  # (T, h, P, W, d)
-        flat_g, flat_q = g.flatten(2, 3), q.flatten(2, 3)
-        inner = (flat_g * out).sum(-1, keepdim=True)  # (T, h, P x W, 1): <g, o> of each query
-        scale = q.shape[-1] ** -0.5
-        to_text = _score_gradient(on_text, flat_g @ text_v.transpose(-1, -2), inner, scale)
-        inner = inner.unflatten(2, g.shape[2:4])
-        to_own = _score_gradient(on_own, g @ v.transpose(-1, -2), inner, scale)
-        dq = (to_own @ k).flatten(2, 3)
-        dq += to_text @ text_k
-        own = (dq.view_as(q), to_own.transpose(-1, -2) @ q, on_own.transpose(-1, -2) @ g)
-        d_text_k = to_text.transpose(-1, -2) @ flat_q if ctx.needs_input_grad[1] else None
-        d_text_v = on_text.transpose(-1, -2) @ flat_g if ctx.needs_input_grad[2] else None
-        # Cells of padding repeat real rows, but nothing attends to them: their gradient is zero.
-        d_qkv = padding.unpad(torch.stack([_heads_last(t) for t in own], dim=3).flatten(3))
-        if d_qkv.shape[0] != ctx.rows:  # these texts are one bucket of several
-            whole = d_qkv.new_zeros(ctx.rows, d_qkv.shape[1])
-            whole[padding.start : padding.stop] = d_qkv
-            d_qkv = whole
-        return d_qkv, d_text_k, d_text_v, None, None, None
+        (gradient,) = grads
+        d_qkv = gradient.new_empty(ctx.shape)
+        d_text: list[Tensor | None] = []
+        for place, bucket in enumerate(ctx.buckets):
+            saved = ctx.saved_tensors[8 * place : 8 * place + 8]
+            needed = ctx.needs_input_grad[3 + 2 * place : 5 + 2 * place]
+            rows = slice(bucket.padding.start, bucket.padding.stop)
+            cells, of_text = _backward(saved, bucket.padding.spread(gradient[rows]), needed)
+            # Cells of padding repeat real rows, but nothing attends to them: their gradient is 0.
+            d_qkv[rows] = bucket.padding.unpad(cells)
+            d_text += of_text
+        return d_qkv, None, None, *d_text
 
 
-def _weights(q: Tensor, k: Tensor, text_k: Tensor, over: Biases) -> tuple[Tensor, Tensor]:
+def _backward(
+    saved: Sequence[Tensor], gradient: Tensor, needed: Sequence[bool]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """One bucket: gradients of its cells (T, P, W, 3 x hidden), and of its keys and values."""
+    q, k, v, on_text, on_own, out, text_k, text_v = saved
+    scale = q.shape[-1] ** -0.5
+    g = _to_heads(gradient, q.shape[1])  # (T, h, P, W, d)
+    flat_g = g.flatten(2, 3)
+    inner = (flat_g * out).sum(-1, keepdim=True)  # (T, h, P x W, 1): <g, o> of each query
+    to_text = _score_gradient(on_text, flat_g @ text_v.transpose(-1, -2), inner, scale)
+    inner = inner.unflatten(2, g.shape[2:4])
+    to_own = _score_gradient(on_own, g @ v.transpose(-1, -2), inner, scale)
+    dq = (to_own @ k).flatten(2, 3)
+    dq += to_text @ text_k
+    own = (dq.view_as(q), to_own.transpose(-1, -2) @ q, on_own.transpose(-1, -2) @ g)
+    d_text_k = to_text.transpose(-1, -2) @ q.flatten(2, 3) if needed[0] else None
+    d_text_v = on_text.transpose(-1, -2) @ flat_g if needed[1] else None
+    return torch.stack([_heads_last(t) for t in own], dim=3).flatten(3), [d_text_k, d_text_v]
+
+
+def _weights(q: Tensor, k: Tensor, text_k: Tensor, bucket: PromptBucket) -> tuple[Tensor, Tensor]:
     """Softmax over the text's keys and the prompt's own together, in float32; in q's precision."""
     scale = q.shape[-1] ** -0.5
-    prompts, width = q.shape[2:4]
-    to_text = (q.flatten(2, 3) @ text_k.transpose(-1, -2)).float().mul_(scale).add_(over[0])
-    to_own = (q @ k.transpose(-1, -2)).float().mul_(scale).add_(over[1])
-    text_parts = to_text.unflatten(2, (prompts, width))
+    to_text = (q.flatten(2, 3) @ text_k.transpose(-1, -2)).float().mul_(scale)
+    to_own = (q @ k.transpose(-1, -2)).float().mul_(scale).add_(bucket.own_bias)
+    text_parts = to_text.add_(bucket.text_bias).unflatten(2, q.shape[2:4])
     top = torch.maximum(text_parts.amax(-1, keepdim=True), to_own.amax(-1, keepdim=True))
     text_parts.sub_(top).exp_()
     to_own.sub_(top).exp_()
