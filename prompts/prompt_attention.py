@@ -94,7 +94,8 @@ def _backward(
     scale = q.shape[-1] ** -0.5
     g = _to_heads(gradient, q.shape[1])  # (T, h, P, W, d)
     flat_g = g.flatten(2, 3)
-    inner = (flat_g * out).sum(-1, keepdim=True)  # (T, h, P x W, 1): <g, o> of each query
+    # (T, h, P x W, 1): <g, o> of each query, in float32 as all that a softmax goes through
+    inner = (flat_g.float() * out.float()).sum(-1, keepdim=True)
     to_text = _score_gradient(on_text, flat_g @ text_v.transpose(-1, -2), inner, scale)
     inner = inner.unflatten(2, g.shape[2:4])
     to_own = _score_gradient(on_own, g @ v.transpose(-1, -2), inner, scale)
@@ -121,8 +122,8 @@ def _weights(q: Tensor, k: Tensor, text_k: Tensor, bucket: PromptBucket) -> tupl
 
 
 def _score_gradient(weights: Tensor, gradient: Tensor, inner: Tensor, scale: float) -> Tensor:
-    """Gradient of scaled scores from that of their softmax (overwritten)."""
-    return gradient.sub_(inner).mul_(weights).mul_(scale)
+    """Gradient of scaled scores from that of their softmax, which may be overwritten."""
+    return gradient.float().sub_(inner).mul_(weights).mul_(scale).to(weights.dtype)
 
 
 def _heads_first(cells: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
