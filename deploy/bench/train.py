@@ -79,6 +79,9 @@ class TrainSettings:
             "weights": "random, the same tensors for all contenders",
             "text_lengths": "SIB-200, English test split",
             "batches": "in random order, the same for all contenders",
+            "peers": "transformers and peft compute every position's logits, as their causal "
+            "language models do unless told otherwise; transformers_by_hand runs the bare decoder "
+            "and reads the labels' rows of the head alone",
         }
 
 
@@ -146,7 +149,8 @@ def _bench_model(
         taken: dict[str, Turn] = {}
         for trainer in contest.turns:
             say(f"{name}: round {number} of {settings.rounds}, {trainer.name} ...")
-            taken[trainer.name] = _turn(trainer, settings)
+            taken[trainer.name] = turn = _turn(trainer, settings)
+            say(f"{name}: {trainer.name} took {turn.per_prompt_s(trainer.prompts):.4g} s a prompt")
         rounds.append(taken)
     return _result(contest, rounds, agreed)
 

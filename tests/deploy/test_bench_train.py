@@ -190,6 +190,7 @@ def test_command_prints_and_writes_one_object(
     assert found == json.loads(out.read_text())
     assert found["settings"]["epochs_measured"] == 2
     assert "round 1 of 1, population_2" in result.stderr
+    assert "population_2 took" in result.stderr
 
 
 @pytest.mark.parametrize(
