@@ -324,6 +324,17 @@ def test_does_freezing_weaken_the_pull_of_the_source(frozen: int, full: int, ver
     assert {row.metric for row in tables.table1_distances} >= {"GEN", "GEO", "SYN"}
 
 
+def test_where_nothing_pulls_there_is_nothing_to_weaken() -> None:
+    """The unfrozen runs do worse near English: that a correlation falls further says nothing."""
+    runs = [run(PAPER, s, 80, noise=near_english(-60)) for s in range(4)]
+    runs += [run(PAPER, s, 80, noise=near_english(-10), unfrozen=True) for s in range(4)]
+    row = found(study_tables(study(runs)), "pull towards the source language")
+    assert row.estimate is not None
+    assert row.estimate < 0
+    assert row.verdict == "cannot tell"
+    assert "there is no pull for freezing to weaken" in row.sentence
+
+
 def test_table_1_has_the_papers_numbers_and_data_for_its_models() -> None:
     tables = study_tables(whole_study(BLOOM, model="bloom-560m", paper_model="bloom-560m"))
     data = {row.setting: row for row in tables.table1 if row.metric == "DATA"}

@@ -13,9 +13,9 @@ from training.likeness.transfer import (
     transfer_correlations,
 )
 from training.likeness.typology import FROM_VECTORS, KINDS, published_differences
-from training.study.intervals import Interval, difference
+from training.study.intervals import Interval, difference, interval_of
 from training.study.paper import paper_correlation
-from training.study.results import SETTINGS, StudyResults, StudyRun
+from training.study.results import SETTINGS, Setting, StudyResults, StudyRun
 from training.study.rows import CorrelationRow, DistanceRow, WeakeningRow
 
 
@@ -106,12 +106,22 @@ def freezing_change(results: StudyResults) -> Interval | None:
     Raises:
         Unavailable: lang2vec is not installed.
     """
-    frozen, full = (
-        {run.seed: _mean_correlation(results, run) for run in results.base(setting)}
-        for setting in SETTINGS
-    )
-    known = [{s: r for s, r in side.items() if r is not None} for side in (frozen, full)]
-    return difference(known[0], known[1])
+    return difference(_pull_by_seed(results, "frozen"), _pull_by_seed(results, "full"))
+
+
+def unfrozen_pull(results: StudyResults) -> Interval | None:
+    """Mean of all measures' correlations with all weights trained: what freezing could weaken.
+
+    Raises:
+        Unavailable: lang2vec is not installed.
+    """
+    known = list(_pull_by_seed(results, "full").values())
+    return interval_of(known) if known else None
+
+
+def _pull_by_seed(results: StudyResults, setting: Setting) -> dict[int, float]:
+    found = {run.seed: _mean_correlation(results, run) for run in results.base(setting)}
+    return {seed: r for seed, r in found.items() if r is not None}
 
 
 def _correlations(

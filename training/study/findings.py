@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from training.study.accuracy_tables import percent_by_seed
-from training.study.correlations import freezing_change, measure_name
+from training.study.correlations import freezing_change, measure_name, unfrozen_pull
 from training.study.intervals import Interval, difference
 from training.study.results import StudyResults, StudyRun
 from training.study.rows import FindingRow, MeanRow, Verdict, WeakeningRow
@@ -124,9 +124,10 @@ def likeness_findings(
     results: StudyResults, rows: Sequence[WeakeningRow]
 ) -> tuple[FindingRow, ...]:
     """Table 1: does freezing weaken the pull towards languages like the source?"""
-    overall = freezing_change(results) if rows else None
-    if overall is None:
+    overall, pull = (freezing_change(results), unfrozen_pull(results)) if rows else (None, None)
+    if overall is None or pull is None:
         return ()
+    there = pull.direction == "above"
     changes = {
         measure_name(row.metric): Interval(row.weaker_by, row.low, row.high, row.languages)
         for row in rows
@@ -143,8 +144,10 @@ def likeness_findings(
             "of r, mean over measures",
             f"Freezing changes the correlation of transfer with likeness to the source language "
             f"(and with data) by {signed(overall.mean, 2)}, the mean of {len(changes)} measures "
-            f"{span(overall, 2)}; {weaker} of them weaken ({said}, by intervals over languages).",
+            f"{span(overall, 2)}; {weaker} of them weaken ({said}, by intervals over languages). "
+            f"With all weights trained it is {plain(pull.mean, 2)} {span(pull, 2)}"
+            f"{'' if there else ': there is no pull for freezing to weaken'}.",
             "The correlations weaken when the model is frozen.",
-            judged(overall, "below"),
+            judged(overall, "below") if there else "cannot tell",
         ),
     )
