@@ -299,7 +299,7 @@ class Backbone:
     ) -> Tensor:
         chosen = [prompts[text][slot] for text, slot in layout.pairs]
         # A prompt that follows many texts is moved and cast once.
-        rows = {id(prompt): self._as_rows(prompt) for prompt in {id(p): p for p in chosen}.values()}
+        rows = {key: self._as_rows(own) for key, own in {id(p): p for p in chosen}.items()}
         vectors = torch.cat([rows[id(prompt)] for prompt in chosen])
         return enter(self.weights, vectors, layout.positions(text_lengths, self.device))
 

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from training.machine import processor
+
 Result = TypeVar("Result")
 
 _STATUS = Path("/proc/self/status")
@@ -24,15 +26,15 @@ _KIB = 1024
 def hardware(device: torch.device) -> dict[str, Any]:
     """The processor and, where it is used, the GPU; `name` says it in one line."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    processor = _processor()
-    name = f"{cores} cores, {processor}"
+    cpu = processor()
+    name = f"{cores} cores, {cpu}"
     if device.type == "cuda":
         name = f"{torch.cuda.get_device_name(device)}; {name}"
     return {
         "name": name,
         "device": device.type,
         "cores": cores,
-        "processor": processor,
+        "processor": cpu,
         "threads": torch.get_num_threads(),
         "system": platform.platform(terse=True),
     }
@@ -74,12 +76,3 @@ def _status_bytes(field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * _KIB
     raise KeyError(field)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
