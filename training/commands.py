@@ -5,7 +5,7 @@ Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +22,7 @@ from training.options import (
     RayAddress,
     Workers,
     parse_codes,
+    to_stderr,
 )
 from training.study_command import study
 from training.train_command import train
@@ -69,21 +70,18 @@ def evaluate(
     from training.progress import EvaluationBar
     from training.summary import summarize
     from training.tables import summary_tables
-    from training.work.jobs import ModelSpec, Pool
+    from training.work.jobs import ModelSpec, Pool, load_here
 
     check_format(out)
     pool = Pool.of(workers, ray_address)
     candidates = load_candidates(prompts or _own_prompts(model), store)
-    spec = ModelSpec(model, device, dtype)
-    # With workers this process only tokenizes and checks: the GPUs are theirs.
-    backbone = (spec if pool is None else replace(spec, device="cpu")).load()
-    shared = None if pool is None else (replace(spec, revision=backbone.revision), pool)
+    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
     job = evaluation.Evaluation(
         data, split, evaluation.choose_languages(backbone, data, languages), out
     )
     try:
         with EvaluationBar() as bar:
-            rows = evaluation.evaluate(backbone, candidates, job, bar, shared, _to_stderr)
+            rows = evaluation.evaluate(backbone, candidates, job, bar, shared, to_stderr)
     except KeyboardInterrupt:
         typer.echo("interrupted: finished languages are kept; run it again to go on", err=True)
         raise typer.Exit(130) from None
@@ -94,10 +92,6 @@ def evaluate(
     else:
         for table in summary_tables(summaries):
             print_table(table)
-
-
-def _to_stderr(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _own_prompts(model: str) -> list[str]:

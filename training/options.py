@@ -70,6 +70,11 @@ def repeat_names(args: Sequence[str], many: Collection[str]) -> list[str]:
     return spread
 
 
+def to_stderr(line: str) -> None:
+    """Tell a person what goes on; standard output is the answer's."""
+    typer.echo(line, err=True)
+
+
 def parse_words(given: Sequence[str]) -> dict[str, str]:
     """`--word label=word` as a mapping.
 

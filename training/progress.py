@@ -151,10 +151,6 @@ class StudyBars(TrainingBars):
         """Say what begins."""
         self._progress.console.print(f"==> {name}", highlight=False, markup=False)
 
-    def trained(self, done: int, total: int) -> None:
-        """Shown by the populations' bars, or for workers."""
-        super().trained(done, total)
-
     def answered(self, done: int, total: int) -> None:
         """Move by one language."""
         if self._asked is None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -99,18 +100,19 @@ class Run:
             return None
         return self._result(prompt, None, seconds=0.0)
 
-    def texts(self, model: Backbone) -> list[Sequence[int]]:
+    @cached_property
+    def texts(self) -> list[Sequence[int]]:
         """Token ids of everything it learns from and validates on."""
         return [
             text
             for split in (self.examples.train, self.examples.validation)
-            for text in tokenize(model, split, self.config.max_text_tokens)
+            for text in tokenize(self.model, split, self.config.max_text_tokens)
         ]
 
     def member(self, model: Backbone, weights: Sequence[Tensor], texts: EncodedTexts) -> Member:
         """The run as a member of a population over `texts`, to which its own are added."""
         names = [label.label for label in self.labels]
-        rows = texts.add(self.texts(model))
+        rows = texts.add(self.texts)
         count = len(self.examples.train)
         train, dev = (
             LabelledRows(tuple(own), gold_of(split, names, model.device))

@@ -237,7 +237,7 @@ class Workshop:
         # Encoded for this population alone, in an order of its own: in their last bits keys and
         # values depend on the texts beside them, and a resumed job is to end with the same bytes.
         texts = CachedTexts(self.model, self.job.cache, watcher.encoded)
-        texts.add([text for run in runs for text in run.texts(self.model)])
+        texts.add([text for run in runs for text in run.texts])
         return Population(self.model, texts, [run.member(self.model, (), texts) for run in runs])
 
     def _run(self, place: int) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from training.options import (
     RayAddress,
     Workers,
     parse_codes,
+    to_stderr,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def study(
     from training.study.conduct import Study
     from training.study.plan import LENGTHS, SEEDS, SHOTS, StudyChoices, check_parts
     from training.texts import CacheBudget
-    from training.work.jobs import ModelSpec, Pool
+    from training.work.jobs import ModelSpec, Pool, load_here
 
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
@@ -122,9 +123,8 @@ def study(
         unfrozen_learning_rate=unfrozen_learning_rate,
         more={"task": task},
     )
-    spec, pool = ModelSpec(model, device, dtype), Pool.of(workers, ray_address)
-    backbone = (spec if pool is None else replace(spec, device="cpu")).load()
-    shared = None if pool is None else (replace(spec, revision=backbone.revision), pool)
+    pool = Pool.of(workers, ray_address)
+    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
     plan = Study(
         data=data,
         out=out,
@@ -146,7 +146,7 @@ def _conduct(
 
     try:
         with StudyBars() as bars:
-            return conduct(backbone, plan, bars, workers, lambda line: typer.echo(line, err=True))
+            return conduct(backbone, plan, bars, workers, to_stderr)
     except KeyboardInterrupt:
         typer.echo("interrupted: what is finished is kept; run it again to go on", err=True)
         raise typer.Exit(130) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from training.options import (
     parse_codes,
     parse_shots,
     parse_words,
+    to_stderr,
 )
 
 if TYPE_CHECKING:
@@ -208,12 +209,10 @@ def train(
     from training.grid import expand
     from training.runs import Job, default_population
     from training.texts import CacheBudget
-    from training.work.jobs import ModelSpec, Pool
+    from training.work.jobs import ModelSpec, Pool, load_here
 
-    spec, pool = ModelSpec(model, device, dtype), Pool.of(workers, ray_address)
-    # With workers this process only tokenizes and checks: the GPUs are theirs.
-    backbone = (spec if pool is None else replace(spec, device="cpu")).load()
-    shared = None if pool is None else (replace(spec, revision=backbone.revision), pool)
+    pool = Pool.of(workers, ray_address)
+    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
     job = Job(
         data=data,
         out=out,
@@ -235,7 +234,7 @@ def _train(backbone: Backbone, job: Job, workers: tuple[ModelSpec, Pool] | None)
     done: list[Trained] = []
     with TrainingBars() as bars:
         try:
-            for result in run_job(backbone, job, bars, workers, _to_stderr):
+            for result in run_job(backbone, job, bars, workers, to_stderr):
                 done.append(result)
                 if workers is not None:
                     bars.trained(len(done), len(job.configs))
@@ -243,10 +242,6 @@ def _train(backbone: Backbone, job: Job, workers: tuple[ModelSpec, Pool] | None)
             typer.echo("interrupted: finished prompts are kept; --resume goes on", err=True)
             raise typer.Exit(130) from None
     return done
-
-
-def _to_stderr(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _report_training(results: list[Trained], job: Job, as_json: bool) -> None:

@@ -24,7 +24,7 @@ from pydantic import JsonValue
 
 from prompts.backbone import Backbone
 from prompts.decoder import tensors_of
-from prompts.errors import InvalidInput
+from prompts.errors import InvalidData, InvalidInput
 from prompts.soft_prompt import SoftPrompt
 from training.candidates import Candidate
 from training.config import TrainingConfig
@@ -125,6 +125,8 @@ class _Conductor:
         self.workers, self.say = workers, say
         self.configs = study_configs(model, study.choices)
         self.prompts = study.out / "prompts"
+        # backbone -> language -> digest of a prompt -> accuracy
+        self._answered: dict[str, dict[str, dict[str, float]]] = {}
         self.parameters = sum(tensor.numel() for tensor in tensors_of(model.weights))
         writable_folder(study.out)
         source = SourceData.load(study.data, (study.choices.source,), "dev")
@@ -168,11 +170,11 @@ class _Conductor:
         self.watcher.answered(done, len(frozen))
         for more, _ in enumerate(self._run(left), start=1):
             self.watcher.answered(done + more, len(frozen))
-        unfrozen = [name for name, config in self.configs.items() if config.unfrozen]
+        unfrozen = {n: tuple(self._units([n])) for n, c in self.configs.items() if c.unfrozen}
         units = [
-            UnfrozenUnit(name, self.prompts / name, tuple(self._units([name])))
-            for name in unfrozen
-            if any(unit.lacking(self._fingerprint(name)) for unit in self._units([name]))
+            UnfrozenUnit(name, self.prompts / name, own)
+            for name, own in unfrozen.items()
+            if any(unit.lacking(self._fingerprint(name)) for unit in own)
         ]
         for _ in self._run(units):
             pass
@@ -240,7 +242,6 @@ class _Conductor:
     def _result(self, name: str, config: TrainingConfig) -> StudyRun:
         prompt = self._prompt(name)
         facts: Mapping[str, Any] = prompt.card.training
-        fingerprint = prompt.card.model.fingerprint
         assert isinstance(config.shots, int)
         return StudyRun(
             name=name,
@@ -256,10 +257,18 @@ class _Conductor:
             train_seconds=float(facts["seconds"]),
             trained_parameters=self._trained_parameters(config),
             prompt_bytes=self._stored_bytes(config),
-            accuracy={
-                unit.name: unit.accuracy(fingerprint, prompt.digest) for unit in self._units([name])
-            },
+            accuracy=self._accuracy(prompt),
         )
+
+    def _accuracy(self, prompt: SoftPrompt) -> dict[str, float]:
+        """By language; a backbone's answers are read once for all of its prompts."""
+        backbone = prompt.card.model.fingerprint
+        if backbone not in self._answered:
+            self._answered[backbone] = {u.name: u.accuracies(backbone) for u in self._units([])}
+        by_language = self._answered[backbone]
+        if lacking := [code for code, own in by_language.items() if prompt.digest not in own]:
+            raise InvalidData(f"prompt {prompt.digest} has no answers for {lacking[0]}; run again")
+        return {code: own[prompt.digest] for code, own in by_language.items()}
 
     def _stored_bytes(self, config: TrainingConfig) -> int:
         """Of the numbers in what a run leaves behind; its card, some KB, says when and where."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts.backbone import Backbone
-from prompts.errors import InvalidData, InvalidInput
+from prompts.errors import InvalidInput
 from training.candidates import Candidate
 from training.data import Example, Split, check_labels, load_split
 from training.files import writable_folder, write_atomically
@@ -126,18 +126,16 @@ class EvidenceUnit:
         took_s = kept.seconds + time.monotonic() - began
         Answers(self.labels, {**kept.given, **fresh}, round(took_s, 3)).write(path)
 
-    def accuracy(self, fingerprint: str, digest: str) -> float:
-        """Share of the sentences that a prompt answered with their label.
-
-        Raises:
-            InvalidData: it has not answered them.
-        """
+    def accuracies(self, fingerprint: str) -> dict[str, float]:
+        """Share of the sentences answered with their label, by the digest of each prompt kept."""
         kept = Answers.read(self.questions.file(self.folder, fingerprint))
-        if kept is None or digest not in kept.given:
-            raise InvalidData(f"prompt {digest} has no answers for {self.name}; run it again")
+        if kept is None:
+            return {}
         gold = [kept.labels.index(example.label) for example in self.questions.examples]
-        given = kept.given[digest]
-        return sum(a == b for a, b in zip(gold, given, strict=True)) / len(gold)
+        return {
+            digest: sum(a == b for a, b in zip(gold, given, strict=True)) / len(gold)
+            for digest, given in kept.given.items()
+        }
 
     def seconds(self, fingerprint: str) -> float:
         """How long asking took, over all sittings."""

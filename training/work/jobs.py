@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,13 +19,27 @@ from prompts.backbone import Backbone
 from prompts.errors import Unavailable
 from training.work.crew import Crew, Failed, Finished, Lost, ModelSpec, Pool, Ready, Unit
 
-__all__ = ["ModelSpec", "Pool", "Unit", "dispatch", "run_units"]
+__all__ = ["ModelSpec", "Pool", "Unit", "dispatch", "load_here", "run_units"]
 
 R = TypeVar("R")
 W = TypeVar("W")
 Say = Callable[[str], None]
 
 _ATTEMPTS = 3  # a unit whose worker died this often is set aside
+
+
+def load_here(
+    spec: ModelSpec, workers: Pool | None
+) -> tuple[Backbone, tuple[ModelSpec, Pool] | None]:
+    """The model for this process, and where there are workers, what they load and where they are.
+
+    With workers this process only tokenizes and checks: the GPUs are theirs, and the revision that
+    it found is the one they load.
+    """
+    if workers is None:
+        return spec.load(), None
+    model = replace(spec, device="cpu").load()
+    return model, (replace(spec, revision=model.revision), workers)
 
 
 def _unheard(line: str) -> None:
