@@ -68,10 +68,17 @@ Clade = Annotated[str, Field(min_length=1, max_length=128)]
 """A node of the Glottolog tree, in lang2vec's names."""
 
 
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""What label logits are divided by, so that scores are as often right as they say."""
+
+UNIVERSAL = "universal"
+"""In place of a clade: languages that no clade of the table holds."""
+
+
 class RouteEvidence(BaseModel):
     """Why a clade got its prompt: dev-split results, kept as data and shown on request.
 
-    Further fields are kept as they are.
+    Accuracies and gains are shares of 1. Further fields are kept as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -82,6 +89,10 @@ class RouteEvidence(BaseModel):
     sentences: int | None = None
     candidates: int | None = None  # prompts that were tried
     baseline: float | None = None  # dev accuracy of the prompt that would answer otherwise
+    gain: float | None = (
+        None  # over the baseline, as estimated: what choosing flatters is taken off
+    )
+    interval: tuple[float, float] | None = None  # 95 %, of the gain
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,7 @@ class Route:
     reference: str
     clade: str | None
     reason: Literal["clade", "universal"]
+    temperature: float = 1.0  # of the scores
 
 
 class RouteTable(BaseModel):
@@ -102,6 +114,7 @@ class RouteTable(BaseModel):
     task: str = Field(min_length=1, max_length=64)
     universal: Reference
     clades: dict[Clade, Reference] = Field(default_factory=dict)
+    temperatures: dict[Clade, Temperature] = Field(default_factory=dict)
     evidence: tuple[RouteEvidence, ...] = ()
 
     @property
@@ -118,16 +131,32 @@ class RouteTable(BaseModel):
         """Choose the prompt for a language's lineage, which runs from the root of the tree."""
         clade = deepest_clade(lineage, self.clades)
         if clade is None:
-            return Route(self.universal, None, "universal")
-        return Route(self.clades[clade], clade, "clade")
+            temperature = self._temperature(lineage, UNIVERSAL)
+            return Route(self.universal, None, "universal", temperature)
+        temperature = self._temperature(lineage[lineage.index(clade) :], clade)
+        return Route(self.clades[clade], clade, "clade", temperature)
+
+    def _temperature(self, answered: Sequence[str], route: str) -> float:
+        """The deepest clade's among those that one route answers: each may have its own."""
+        clade = deepest_clade(answered, self.temperatures)
+        return self.temperatures.get(route if clade is None else clade, 1.0)
 
     def with_routes(self, reference: str, clades: Sequence[str]) -> RouteTable:
-        """Return a table in which these clades ("universal" is one) take this prompt."""
-        chosen = {clade: reference for clade in clades if clade != "universal"}
+        """Return a table in which these clades ("universal" is one) take this prompt.
+
+        What was measured with their old prompt goes: evidence and temperatures, also those of
+        clades that took the universal prompt when it is replaced.
+        """
+        replaced = {
+            *clades,
+            *(self.temperatures.keys() - self.clades if UNIVERSAL in clades else ()),
+        }
+        chosen = {clade: reference for clade in clades if clade != UNIVERSAL}
         return RouteTable(
             model=self.model,
             task=self.task,
-            universal=reference if "universal" in clades else self.universal,
+            universal=reference if UNIVERSAL in clades else self.universal,
             clades={**self.clades, **chosen},
-            evidence=tuple(e for e in self.evidence if (e.clade or "universal") not in clades),
+            temperatures={c: t for c, t in self.temperatures.items() if c not in replaced},
+            evidence=tuple(e for e in self.evidence if (e.clade or UNIVERSAL) not in clades),
         )

@@ -25,6 +25,58 @@ def test_the_deepest_routed_clade_decides(lineage: list[str], expected: Route) -
     assert TABLE.route(lineage) == expected
 
 
+@pytest.mark.parametrize(
+    ("lineage", "temperature"),
+    [
+        (["Indo-European", "Italic", "Romance"], 0.8),
+        (["Indo-European", "Italic"], 1.5),
+        (["Indo-European", "Italic", "Romance", "Gascon"], 0.7),
+        (["Indo-European", "Germanic"], 1.2),
+        (["Atlantic-Congo", "Bantu"], 1.0),  # its ancestors' belong to another prompt
+        (["Uralic"], 1.1),
+        ([], 1.1),
+    ],
+)
+def test_a_temperature_belongs_to_a_clade_and_the_prompt_that_answers_it(
+    lineage: list[str], temperature: float
+) -> None:
+    table = TABLE.model_copy(
+        update={
+            "temperatures": {
+                "universal": 1.1,
+                "Indo-European": 1.2,
+                "Atlantic-Congo": 2.0,
+                "Italic": 1.5,
+                "Romance": 0.8,
+                "Gascon": 0.7,
+            }
+        }
+    )
+    assert table.route(lineage).temperature == temperature
+
+
+def test_new_routes_drop_the_temperatures_of_old_prompts() -> None:
+    known = {"universal": 1.1, "Uralic": 1.3, "Romance": 0.8, "Italic": 1.5}
+    table = TABLE.model_copy(update={"temperatures": known})
+    assert table.with_routes("new", ["Romance"]).temperatures == {
+        "universal": 1.1,
+        "Uralic": 1.3,
+        "Italic": 1.5,
+    }
+    assert table.with_routes("new", ["universal"]).temperatures == {"Romance": 0.8, "Italic": 1.5}
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_is_a_positive_number(temperature: float) -> None:
+    with pytest.raises(ValidationError, match="temperatures"):
+        RouteTable(
+            model=TABLE.model,
+            task="topic",
+            universal="world",
+            temperatures={"Romance": temperature},
+        )
+
+
 def test_each_reference_of_a_table_is_listed_once() -> None:
     table = samples.table("world", Romance="romance", Bantu="world", Italic="romance")
     assert table.references == ("world", "romance")
