@@ -6,24 +6,28 @@ batchers stand in a row: while the model scores one batch, the next is detected 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
+from serving.bank import ServedPrompt
 from serving.batcher import Batcher, BatchStats
 from serving.config import ServingSettings
 from serving.limits import check_texts
 from serving.live import LiveBank
 from serving.metrics import ServingMetrics
+from serving.mixture import Share
 from serving.planning import Job, Plan, Planner, RequestPlan
 from serving.queueing import BatchQueue
 from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
     LabelScore,
+    MixturePart,
     ModelAnswer,
     PromptAnswer,
     Result,
 )
-from serving.scoring import Probabilities, Reading, ServingBackbone, score_readings
+from serving.scoring import Part, Probabilities, Reading, ServingBackbone, score_readings
 
 SCORE_DIGITS = 6
 """Beyond these a score depends on how a batch happened to be put together."""
@@ -81,7 +85,7 @@ class Classifier:
         """
         (words,) = self.backbone.tokenizer.encode([_WARM_UP_TEXT], self.backbone.max_text_tokens)
         prompts = self.bank.current.served.values()
-        score_readings(self.backbone, [Reading(words.ids, prompt) for prompt in prompts])
+        score_readings(self.backbone, [Reading(words.ids, (Part(prompt),)) for prompt in prompts])
 
     async def describe(self) -> ModelAnswer:
         """Tell what the model is."""
@@ -107,20 +111,24 @@ class Classifier:
     def _answer(
         self, job: Job, planned: RequestPlan, scores: list[Probabilities]
     ) -> ClassifyResponse:
-        top_k = job.request.top_k
         self._count(planned)
         return ClassifyResponse(
             model=self.backbone.model_id,
             task=planned.task,
             generation=job.bank.generation,
-            results=[_result(*each, top_k) for each in zip(planned.plans, scores, strict=True)],
+            results=[
+                _result(*each, job.request) for each in zip(planned.plans, scores, strict=True)
+            ],
         )
 
     def _count(self, planned: RequestPlan) -> None:
         for plan in planned.plans:
-            clade, prompt = plan.route.clade or "", plan.reading.prompt
+            clade = plan.route.clade or ""
             self.metrics.texts.labels(planned.task, clade, plan.route.reason).inc()
-            self.metrics.prompt_texts.labels(prompt.name).inc()
+            for share in plan.shares:
+                self.metrics.prompt_texts.labels(share.prompt.name).inc()
+            if len(plan.shares) > 1:
+                self.metrics.mixed_texts.labels(planned.task).inc()
 
     def _observe_planning(self, batch: BatchStats) -> None:
         self.metrics.stage_seconds.labels("plan").observe(batch.running_s)
@@ -132,20 +140,38 @@ class Classifier:
         self.metrics.batch_texts.observe(batch.rows)
 
 
-def _result(plan: Plan, probabilities: Probabilities, top_k: int | None) -> Result:
-    prompt = plan.reading.prompt
+def _result(plan: Plan, probabilities: Probabilities, request: ClassifyRequest) -> Result:
     ranked = sorted(
-        zip(prompt.resident.labels, probabilities, strict=True),
+        zip(plan.reading.prompt.resident.labels, probabilities, strict=True),
         key=lambda scored: -scored[1],
     )
     scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in ranked]
     return Result(
         label=scores[0].label,
         score=scores[0].score,
-        scores=scores[:top_k],
+        abstained=request.abstain is not None and scores[0].score < request.abstain,
+        scores=scores[: request.top_k],
         language=plan.language,
         route=plan.route,
-        prompt=PromptAnswer(name=prompt.name, version=prompt.version, digest=prompt.digest),
+        prompt=_prompt_answer(plan.reading.prompt),
+        mixture=_mixture(plan.shares),
         tokens=len(plan.reading.ids),
         truncated=plan.truncated,
     )
+
+
+def _mixture(shares: Sequence[Share]) -> list[MixturePart] | None:
+    if len(shares) == 1:
+        return None
+    return [
+        MixturePart(
+            prompt=_prompt_answer(share.prompt),
+            clade=share.route.clade,
+            weight=round(share.weight, SCORE_DIGITS),
+        )
+        for share in shares
+    ]
+
+
+def _prompt_answer(prompt: ServedPrompt) -> PromptAnswer:
+    return PromptAnswer(name=prompt.name, version=prompt.version, digest=prompt.digest)

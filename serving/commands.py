@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from serving.config import ServingSettings
-    from serving.schemas import ClassifyRequest, ClassifyResponse
+    from serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
 Texts = Annotated[
     list[str], typer.Argument(help="Texts; - reads them from standard input, one a line.")
@@ -29,6 +29,15 @@ Device = Annotated[
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
+]
+MixtureThreshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Mix the likeliest prompts' scores where the language is less certain than this; 0: "
+        "never. (default: 0.9)",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
@@ -64,12 +73,15 @@ def serve(
         bool | None,
         typer.Option(help="Take requests in through HAProxy. (default: where it is installed)"),
     ] = None,
+    mixture_threshold: MixtureThreshold = None,
 ) -> None:
     """Answer HTTP requests with Ray Serve until Ctrl-C."""
     from serving.launch import run
 
     given = {"host": host, "port": port, "replicas": replicas, "threads": threads}
-    settings = _settings(model or None, store, device=device, dtype=dtype, **given)
+    settings = _settings(
+        model or None, store, mixture_threshold, device=device, dtype=dtype, **given
+    )
     raise typer.Exit(run(settings, lambda line: typer.echo(line, err=True), haproxy=haproxy))
 
 
@@ -85,6 +97,11 @@ def classify(
         str | None, typer.Option(help="name or name@version; overrides routing.")
     ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Show the best K labels only.")] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Mark answers whose best score is less as abstained."),
+    ] = None,
+    mixture_threshold: MixtureThreshold = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: AsJson = False,
@@ -93,9 +110,12 @@ def classify(
     from serving.schemas import ClassifyRequest
 
     lines = read_texts(texts, sys.stdin.buffer)
-    settings = _settings([model] if model else None, store, device=device, dtype=dtype)
+    settings = _settings(
+        [model] if model else None, store, mixture_threshold, device=device, dtype=dtype
+    )
     common: dict[str, Any] = {
         "model": model, "task": task, "language": language, "prompt": prompt, "top_k": top_k,
+        "abstain": abstain,
     }  # fmt: skip
     size = settings.max_inputs
     requests = [
@@ -181,10 +201,20 @@ def shorten(text: str) -> str:
     return line if len(line) <= _SHOWN_CHARS else f"{line[: _SHOWN_CHARS - 1]}…"
 
 
-def _settings(models: Sequence[str] | None, store: Path | None, **given: Any) -> ServingSettings:
+def _settings(
+    models: Sequence[str] | None,
+    store: Path | None,
+    mixture_threshold: float | None,
+    **given: Any,
+) -> ServingSettings:
+    """Settings of what was given; what was not is left to its default."""
     from serving.config import ServingSettings
 
-    chosen = {"models": tuple(models)} if models else {}
+    optional = {
+        "models": tuple(models) if models else None,
+        "mixture_threshold": mixture_threshold,
+    }
+    chosen = {name: value for name, value in optional.items() if value is not None}
     return ServingSettings.model_validate({**chosen, "store": store, **given})
 
 
@@ -213,14 +243,23 @@ def _print_answer(lines: Sequence[str], answer: ClassifyResponse) -> None:
         [
             (
                 shorten(text),
-                result.label,
+                f"abstained ({result.label})" if result.abstained else result.label,
                 f"{result.score:.3f}",
                 f"{result.language.name} ({result.language.code})",
                 result.route.clade or result.route.reason,
-                f"{result.prompt.name}@{result.prompt.version}",
+                _prompts_of(result),
             )
             for text, result in zip(lines, answer.results, strict=True)
         ],
+    )
+
+
+def _prompts_of(result: Result) -> str:
+    """The prompt that answered, or those that did and how much each counted."""
+    if result.mixture is None:
+        return f"{result.prompt.name}@{result.prompt.version}"
+    return ", ".join(
+        f"{part.prompt.name}@{part.prompt.version} {part.weight:.0%}" for part in result.mixture
     )
 
 

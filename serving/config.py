@@ -25,6 +25,9 @@ class ServingSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     detector: str = "isogloss"
+    mixture_threshold: float = Field(default=0.9, ge=0, le=1)
+    """The posterior that one prompt's languages must hold for it to answer a text alone; below,
+    the likeliest prompts' scores are mixed. 0: never; 1: whenever a second prompt is possible."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)

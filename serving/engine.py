@@ -70,5 +70,5 @@ def build_classifier(
     metrics = ServingMetrics()
     frozen = backbone(model or settings.default_model, settings)
     bank = LiveBank(store, frozen, metrics)
-    planner = Planner(frozen, detector(settings.detector))
+    planner = Planner(frozen, detector(settings.detector), settings.mixture_threshold)
     return Classifier(frozen, planner, bank, settings, metrics)

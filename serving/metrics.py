@@ -37,8 +37,14 @@ class ServingMetrics:
         )
         self.prompt_texts = Counter(
             "isogloss_prompt_texts",
-            "Texts classified, by the prompt that answered.",
+            "Texts classified, by the prompt that answered, alone or in a mixture.",
             ["prompt"],
+            registry=self.registry,
+        )
+        self.mixed_texts = Counter(
+            "isogloss_mixed_texts",
+            "Texts of uncertain language, answered by several prompts' scores mixed.",
+            ["task"],
             registry=self.registry,
         )
         self.stage_seconds = Histogram(

@@ -14,8 +14,9 @@ from prompts.tokenizer import TokenizedText
 from serving.bank import PromptBank, ServedPrompt
 from serving.config import DEFAULT_TASK
 from serving.detect import Detection, Detector
+from serving.mixture import Share, overridden, shares
 from serving.schemas import ClassifyRequest, LanguageAnswer, RouteAnswer
-from serving.scoring import Reading, ServingBackbone
+from serving.scoring import Part, Reading, ServingBackbone
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +30,17 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How one text will be answered."""
+    """How one text will be answered: by which prompts, the heaviest first."""
 
     reading: Reading
+    shares: Sequence[Share]
     language: LanguageAnswer
-    route: RouteAnswer
     truncated: bool
+
+    @property
+    def route(self) -> RouteAnswer:
+        """The heaviest share's."""
+        return self.shares[0].route
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +54,12 @@ class RequestPlan:
 class Planner:
     """Plans requests for one model."""
 
-    def __init__(self, backbone: ServingBackbone, detector: Detector) -> None:
+    def __init__(
+        self, backbone: ServingBackbone, detector: Detector, mixture_threshold: float
+    ) -> None:
         self._backbone = backbone
         self._detector = detector
+        self._mixture_threshold = mixture_threshold
 
     def plan(self, jobs: Sequence[Job]) -> list[RequestPlan | IsoglossError]:
         """Plan every request, or say what is wrong with it; one's error is not another's."""
@@ -70,14 +79,17 @@ class Planner:
             named = job.request.language
             detections = [next(detected) for _ in job.texts] if named is None else None
             try:
-                planned.append(_plan(job, tokens, detections))
+                planned.append(_plan(job, tokens, detections, self._mixture_threshold))
             except IsoglossError as error:
                 planned.append(error)
         return planned
 
 
 def _plan(
-    job: Job, tokens: Sequence[TokenizedText], detections: Sequence[Detection] | None
+    job: Job,
+    tokens: Sequence[TokenizedText],
+    detections: Sequence[Detection] | None,
+    mixture_threshold: float,
 ) -> RequestPlan:
     override = _override(job)
     task = override.resident.card.task if override else job.request.task or DEFAULT_TASK
@@ -88,16 +100,25 @@ def _plan(
             raise InvalidInput(
                 f"inputs[{index}]: this model has no tokens for the text; send other characters"
             )
-        prompt, route = _route(job.bank, task, detection, override)
-        plans.append(
-            Plan(
-                reading=Reading(text.ids, prompt),
-                language=_language(detection, detected=detections is not None),
-                route=route,
-                truncated=text.truncated,
-            )
-        )
+        if override is not None:
+            chosen = [overridden(job.bank, task, detection, override)]
+        else:
+            chosen = shares(job.bank, task, detection, mixture_threshold)
+        plans.append(_plan_text(text, chosen, detected=detections is not None))
     return RequestPlan(task, plans)
+
+
+def _plan_text(text: TokenizedText, chosen: Sequence[Share], *, detected: bool) -> Plan:
+    """Read the text under each share's prompt; the heaviest says what language and route it was."""
+    heaviest = chosen[0]
+    language = LanguageAnswer(
+        code=heaviest.language.code,
+        name=heaviest.language.name,
+        confidence=round(float(heaviest.confidence), 6),
+        detected=detected,
+    )
+    parts = tuple(Part(share.prompt, share.temperature, share.weight) for share in chosen)
+    return Plan(Reading(text.ids, parts), chosen, language, text.truncated)
 
 
 def _override(job: Job) -> ServedPrompt | None:
@@ -112,22 +133,3 @@ def _override(job: Job) -> ServedPrompt | None:
             f"prompt: {reference!r} is for task {own!r}, not {task!r}; leave out one of the two"
         )
     return prompt
-
-
-def _route(
-    bank: PromptBank, task: str, detection: Detection, override: ServedPrompt | None
-) -> tuple[ServedPrompt, RouteAnswer]:
-    lineage = detection.language.lineage
-    if override is not None:
-        return override, RouteAnswer(clade=None, lineage=lineage, reason="override")
-    prompt, route = bank.choose(task, lineage)
-    return prompt, RouteAnswer(clade=route.clade, lineage=lineage, reason=route.reason)
-
-
-def _language(detection: Detection, *, detected: bool) -> LanguageAnswer:
-    return LanguageAnswer(
-        code=detection.language.code,
-        name=detection.language.name,
-        confidence=round(float(detection.confidence), 6),
-        detected=detected,
-    )

@@ -12,14 +12,17 @@ from prompts.languages import Language
 from prompts.routes import RouteTable
 from prompts.soft_prompt import PromptCard
 
-_EXAMPLE_REQUEST: JsonDict = {"inputs": "Le match s'est terminé sur un score nul.", "top_k": 3}
+_EXAMPLE_REQUESTS: list[JsonDict] = [
+    {"inputs": "Le match s'est terminé sur un score nul.", "top_k": 3},
+    {"inputs": ["Le match s'est terminé sur un score nul.", "Bo?"], "abstain": 0.5},
+]
 
 
 class ClassifyRequest(BaseModel):
     """One or many texts, and how to answer them. Unknown fields are refused: typos must show."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra={"examples": [_EXAMPLE_REQUEST]}
+        frozen=True, extra="forbid", json_schema_extra={"examples": [*_EXAMPLE_REQUESTS]}
     )
 
     inputs: str | list[str] = Field(description="A text, or a list of 1 to 256 texts.")
@@ -33,6 +36,12 @@ class ClassifyRequest(BaseModel):
     )
     top_k: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="How many labels `scores` lists, best first; null is all."
+    )
+
+    abstain: Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="A score from 0 to 1: results whose best label scores less are marked "
+        "`abstained`; null marks none.",
     )
 
     @property
@@ -73,15 +82,34 @@ class PromptAnswer(BaseModel):
     digest: str
 
 
+class MixturePart(BaseModel):
+    """One of the prompts whose scores were mixed."""
+
+    prompt: PromptAnswer
+    clade: str | None = Field(
+        description="The language family that its route matched; null: the universal prompt."
+    )
+    weight: float = Field(description="Its share of the scores; the shares sum to 1.")
+
+
 class Result(BaseModel):
     """The answer to one input."""
 
-    label: str
+    label: str = Field(description="The best label, also where the answer is `abstained`.")
     score: float
+    abstained: bool = Field(
+        default=False, description="Whether `score` is less than the request's `abstain`."
+    )
     scores: list[LabelScore]
     language: LanguageAnswer
     route: RouteAnswer
     prompt: PromptAnswer
+    mixture: list[MixturePart] | None = Field(
+        default=None,
+        description="Where the language is uncertain: every prompt whose scores were mixed, the "
+        "heaviest first. `language`, `route` and `prompt` are then those of the heaviest. Null: "
+        "`prompt` answered alone.",
+    )
     tokens: int
     truncated: bool
 

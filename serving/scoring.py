@@ -1,9 +1,12 @@
-"""Label probabilities of a mixed batch: any texts, any prompts, any tasks, one forward pass."""
+"""Label probabilities of a mixed batch: any texts, any prompts, any tasks, one forward pass.
+
+A text read under several prompts is encoded once; what its prompts say is mixed by their weights.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -54,20 +57,34 @@ class ServingBackbone(HostsPrompts, Protocol):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Part:
+    """One prompt that a text is read under, and how much of the answer is its."""
+
+    prompt: ServedPrompt
+    temperature: float = 1.0  # of its scores, before they are mixed
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Reading:
-    """One text to be read under one prompt."""
+    """One text to be read under one prompt, or several of one position, the heaviest first."""
 
     ids: tuple[int, ...]
-    prompt: ServedPrompt
+    parts: tuple[Part, ...]
+
+    @property
+    def prompt(self) -> ServedPrompt:
+        """The heaviest: answers are in its labels' order."""
+        return self.parts[0].prompt
 
     @property
     def tokens(self) -> int:
         """Positions of the model that it takes."""
-        return len(self.ids) + self.prompt.resident.vectors.shape[0]
+        return len(self.ids) + sum(p.prompt.resident.vectors.shape[0] for p in self.parts)
 
     @property
     def position(self) -> str:
-        """Whether the prompt stands after the text or before it."""
+        """Whether the prompts stand after the text or before it."""
         return self.prompt.resident.card.position
 
 
@@ -76,13 +93,13 @@ class Unscorable(IsoglossError):
 
 
 Probabilities = list[float]
-"""One for each of the prompt's labels, in their order."""
+"""One for each label."""
 
 
 def score_readings(
     backbone: ServingBackbone, readings: Sequence[Reading]
 ) -> list[Probabilities | Unscorable]:
-    """Probabilities of each reading's labels, in order.
+    """Probabilities of each reading's labels, in the order of its heaviest prompt's.
 
     A row that overflows fails alone: its neighbours are answered.
     """
@@ -95,31 +112,51 @@ def score_readings(
             rows = [i for i, reading in enumerate(readings) if reading.position == position]
             if rows:
                 chosen = [readings[i] for i in rows]
-                states = read(  # (rows, hidden)
+                states = read(  # (pairs, hidden)
                     [reading.ids for reading in chosen],
-                    [[reading.prompt.resident.vectors] for reading in chosen],
+                    [[p.prompt.resident.vectors for p in reading.parts] for reading in chosen],
                 )
-                scores.update(zip(rows, _probabilities(states, chosen), strict=True))
+                scores.update(zip(rows, _answers(states, chosen), strict=True))
     return [scores[i] for i in range(len(readings))]
 
 
-def _probabilities(states: Tensor, readings: Sequence[Reading]) -> list[Probabilities | Unscorable]:
-    """(rows, hidden) -> probabilities of each row, verbalizer by verbalizer."""
+def _answers(states: Tensor, readings: Sequence[Reading]) -> Iterator[Probabilities | Unscorable]:
+    """(pairs, hidden), reading by reading -> the probabilities of each reading."""
+    found = iter(_probabilities(states, [part for own in readings for part in own.parts]))
+    for reading in readings:
+        yield _mix(reading, [next(found) for _ in reading.parts])
+
+
+def _mix(reading: Reading, found: Sequence[Probabilities]) -> Probabilities | Unscorable:
+    """Weigh what each part says, label by label, in the order of the heaviest one's labels."""
+    for part, values in zip(reading.parts, found, strict=True):
+        if not all(map(math.isfinite, values)):
+            return _overflow(part.prompt)
+    if len(found) == 1:
+        return found[0]
+    mixed = dict.fromkeys(reading.prompt.resident.labels, 0.0)
+    for part, values in zip(reading.parts, found, strict=True):
+        for label, value in zip(part.prompt.resident.labels, values, strict=True):
+            mixed[label] += part.weight * value
+    return list(mixed.values())
+
+
+def _probabilities(states: Tensor, parts: Sequence[Part]) -> list[Probabilities]:
+    """(pairs, hidden) -> probabilities of each pair, verbalizer by verbalizer."""
     verbalizers: dict[int, list[int]] = {}
-    for row, reading in enumerate(readings):
-        verbalizers.setdefault(id(reading.prompt.resident.label_rows), []).append(row)
-    found: dict[int, Probabilities | Unscorable] = {}
+    for row, part in enumerate(parts):
+        verbalizers.setdefault(id(part.prompt.resident.label_rows), []).append(row)
+    found: dict[int, Probabilities] = {}
     for rows in verbalizers.values():
-        label_rows = readings[rows[0]].prompt.resident.label_rows
-        own = states if len(rows) == len(readings) else states[rows]
-        probabilities = label_log_probs(own, label_rows).exp().tolist()  # (rows, labels)
-        for row, values in zip(rows, probabilities, strict=True):
-            found[row] = values if all(map(math.isfinite, values)) else _overflow(readings[row])
-    return [found[row] for row in range(len(readings))]
+        label_rows = parts[rows[0]].prompt.resident.label_rows
+        own = states if len(rows) == len(parts) else states[rows]
+        log_probs = label_log_probs(own, label_rows)  # (rows, labels): logits, but for a constant
+        temperatures = log_probs.new_tensor([[parts[row].temperature] for row in rows])
+        found.update(zip(rows, (log_probs / temperatures).softmax(-1).tolist(), strict=True))
+    return [found[row] for row in range(len(parts))]
 
 
-def _overflow(reading: Reading) -> Unscorable:
-    prompt = reading.prompt
+def _overflow(prompt: ServedPrompt) -> Unscorable:
     return Unscorable(
         f"prompt {prompt.name}@{prompt.version} makes the model's numbers overflow on this text; "
         "roll it back, or serve with --dtype float32"

@@ -18,7 +18,7 @@ import torch
 from pydantic import SecretStr
 from torch import Tensor
 
-from prompts.languages import Language, language
+from prompts.languages import language
 from prompts.routes import RouteTable
 from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from prompts.store import PromptStore
@@ -68,6 +68,7 @@ class FakeBackbone:
         self.fingerprint = f"sha256:{model_id}"
         self.tokenizer = FakeTokenizer()
         self.batches: list[list[int]] = []  # tokens of each text, batch by batch
+        self.pairs: list[list[int]] = []  # prompts of each text, batch by batch
         self.failure: Exception | None = None
         self.gate = threading.Event()  # closed by a test that wants batches to wait
         self.gate.set()
@@ -79,6 +80,7 @@ class FakeBackbone:
         self.entered.set()
         assert self.gate.wait(10)
         self.batches.append([len(text) for text in texts])
+        self.pairs.append([len(own) for own in prompts])
         if self.failure is not None:
             raise self.failure
         return _states(texts, prompts)
@@ -102,27 +104,38 @@ def _states(texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]])
     )
 
 
-def expected_scores(text: str, prompt: SoftPrompt) -> dict[str, float]:
+def expected_scores(text: str, prompt: SoftPrompt, temperature: float = 1.0) -> dict[str, float]:
     """What FakeBackbone must answer for a text under a prompt: label -> probability."""
     sign = 1.0 if prompt.card.position == "suffix" else -1.0
     tokens = min(len(text), FakeBackbone.max_text_tokens)
     state = sign * torch.tensor([float(tokens), float(prompt.vectors.sum())])
     rows = FakeBackbone().label_rows([label.token_id for label in prompt.card.labels])
-    probabilities = (rows @ state).softmax(-1).tolist()
+    probabilities = (rows @ state / temperature).softmax(-1).tolist()
     names = [label.label for label in prompt.card.labels]
     return dict(zip(names, probabilities, strict=True))
 
 
 class FakeDetector:
-    """A text's language is the code it begins with, as in "fra_Latn: bonjour"; else English."""
+    """A text's language is the code it begins with, as in "fra_Latn: bonjour"; else English.
+
+    "fra_Latn 0.6 swh_Latn 0.4: bo" leaves it uncertain.
+    """
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
-        return [Detection(_language_named_in(text), 0.75) for text in texts]
+        return [_detection(text) for text in texts]
 
 
-def _language_named_in(text: str) -> Language:
-    code = text.partition(":")[0]
-    return language(code) if len(code) == 8 and code[3] == "_" else language("eng_Latn")
+def _detection(text: str) -> Detection:
+    words = text.partition(":")[0].split()
+    if len(words) > 1 and _is_code(words[0]):
+        candidates = tuple(zip(words[::2], map(float, words[1::2]), strict=True))
+        return Detection(language(words[0]), candidates[0][1], candidates)
+    code = words[0] if words and _is_code(words[0]) else "eng_Latn"
+    return Detection(language(code), 0.75)
+
+
+def _is_code(word: str) -> bool:
+    return len(word) == 8 and word[3] == "_"
 
 
 def soft_prompt(
@@ -158,6 +171,7 @@ def route_table(
     *,
     model: str = MODEL,
     task: str = "topic",
+    temperatures: Mapping[str, float] | None = None,
 ) -> RouteTable:
     """Routes for a FakeBackbone."""
     return RouteTable(
@@ -165,6 +179,7 @@ def route_table(
         task=task,
         universal=universal,
         clades=dict(clades or {}),
+        temperatures=dict(temperatures or {}),
     )
 
 

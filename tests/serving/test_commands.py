@@ -95,6 +95,19 @@ def test_options_mean_what_the_requests_fields_mean(store: PromptStore) -> None:
     assert result["route"]["reason"] == "override"
 
 
+def test_abstained_and_mixed_answers_look_it(store: PromptStore) -> None:
+    text = "fra_Latn 0.6 swh_Latn 0.4: un deux"
+    (result,) = classify(store, text, "--abstain", 0.99)["results"]
+    assert result["abstained"]
+    assert [part["weight"] for part in result["mixture"]] == [0.6, 0.4]
+    (result,) = classify(store, text, "--mixture-threshold", 0)["results"]
+    assert (result["abstained"], result["mixture"]) == (False, None)
+    options = ("--model", MODEL, "--store", store.root, "--abstain", 0.99)
+    table = " ".join(run("classify", text, *options).split())
+    for words in ("abstained", f"({result['label']})", "romance@1 60%,", "congo@1 40%"):
+        assert words in table
+
+
 def test_the_table_shows_text_label_language_route_and_prompt(store: PromptStore) -> None:
     table = run("classify", "fra_Latn: un [bold]deux", "--model", MODEL, "--store", store.root)
     for word in ("[bold]deux", "French", "Romance", "romance@1"):

@@ -14,7 +14,7 @@ def test_absent_and_null_fields_mean_the_same() -> None:
     null = parse(
         ClassifyRequest,
         b'{"inputs": "a", "model": null, "task": null, "language": null, "prompt": null,'
-        b' "top_k": null}',
+        b' "top_k": null, "abstain": null}',
     )
     assert absent == null
 
@@ -43,6 +43,11 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
         (b'{"inputs": "a", "top_k": 0}', "top_k", "not 0"),
         (b'{"inputs": "a", "top_k": "many"}', "top_k", "not 'many'"),
         (b'{"inputs": "a", "language": 3}', "language", "fra_Latn"),
+        (b'{"inputs": "a", "abstain": 1.5}', "abstain", "not 1.5; it is a score from 0 to 1"),
+        (b'{"inputs": "a", "abstain": -0.1}', "abstain", "not -0.1"),
+        (b'{"inputs": "a", "abstain": NaN}', "abstain", "not nan"),
+        (b'{"inputs": "a", "abstain": "0.5"}', "abstain", "valid number, not '0.5'"),
+        (b'{"inputs": "a", "abstain": true}', "abstain", "not True"),
         (b'{"inputs": "\\ud800"}', "body", "send whole characters"),
         (b'{"inputs": "\\udc00!"}', "body", "send whole characters"),
     ],
