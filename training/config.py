@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prompts.errors import InvalidInput
 from training.shots import ValidationSource
@@ -71,17 +71,38 @@ def defaults_for(architecture: Literal["bloom", "xglm"], hidden_size: int) -> Mo
     return _PAPER.get((architecture, hidden_size), ModelDefaults(10, bottleneck, 0.1, unfrozen))
 
 
+_STARTS = ("vocabulary", "label", "normal")
+START_PROMPT, START_WORDS = "prompt:", "words:"
+"""How `init` begins where a prompt file or a text follows."""
+
+
+def _check_init(value: str) -> str:
+    carried = value.removeprefix(START_PROMPT).removeprefix(START_WORDS)
+    if value in _STARTS or (carried != value and carried.strip()):
+        return value
+    raise ValueError(f"give {', '.join(_STARTS)}, prompt:FILE or words:TEXT")
+
+
 class TrainingConfig(BaseModel):
-    """Everything that decides which prompt a run ends with, apart from the model and the data."""
+    """Everything that decides which prompt a run ends with, apart from the model and the data.
+
+    A prompt learns from labelled texts, or from a teacher: then nothing is known of labelled data,
+    and `shots` and `validation` are None.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str = Field("topic", pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")
     sources: tuple[Annotated[str, Field(min_length=1)], ...] = Field(("eng_Latn",), min_length=1)
-    shots: Annotated[int, Field(ge=1)] | Literal["all"] = 8
-    validation: ValidationSource = "dev"
+    shots: Annotated[int, Field(ge=1)] | Literal["all"] | None = 8
+    validation: ValidationSource | None = "dev"
     words: dict[str, str] = Field(default_factory=dict)  # label -> word, where not the default
     seed: int = Field(0, ge=0, lt=2**63)
+
+    teacher: str | None = None  # prompt file
+    teacher_language: str | None = Field(None, min_length=1)  # None: as the teacher's card says
+    parallel: tuple[str, ...] | None = Field(None, min_length=1)  # folders, all together
+    pairs: int | None = Field(None, ge=2)  # sentences of the parallel text; None: all
 
     length: int = Field(ge=1)
     reparameterization: Literal["none", "residual"] = "none"
@@ -98,7 +119,8 @@ class TrainingConfig(BaseModel):
     schedule: Literal["linear", "constant"] = "linear"
     gradient_clip: float = Field(1.0, ge=0, allow_inf_nan=False)  # 0: any norm
     # Sampled from the 5,000 first (commonest) tokens: Lester et al. (2021), whom the paper follows.
-    init: Literal["vocabulary", "label", "normal"] = "vocabulary"
+    # Or from a trained prompt (`prompt:FILE`) or a text's tokens (`words:TEXT`).
+    init: Annotated[str, AfterValidator(_check_init)] = "vocabulary"
     # The softmax over the labels' tokens alone is also how predictions are read.
     loss: Literal["verbalizer", "vocabulary"] = "verbalizer"
     # Gain of the residual network's LayerNorm at the start; 1 is LayerNorm's own.
@@ -109,6 +131,24 @@ class TrainingConfig(BaseModel):
     def _bottleneck_belongs_to_residual(self) -> Self:
         if (self.bottleneck is not None) != (self.reparameterization == "residual"):
             raise ValueError("a bottleneck goes with reparameterization 'residual' and only there")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_or_a_teacher(self) -> Self:
+        if self.teacher is None:
+            if self.parallel or self.pairs or self.teacher_language:
+                raise ValueError("parallel text is read with a teacher; name one with --teacher")
+            if self.shots is None or self.validation is None:
+                raise ValueError("without a teacher, shots and validation must be given")
+        else:
+            if self.parallel is None:
+                raise ValueError("a teacher needs parallel text; name its folder with --parallel")
+            if (self.shots, self.validation) != (None, None) or self.words:
+                raise ValueError(
+                    "shots, validation and words go with labels; with a teacher none are used"
+                )
+            if self.loss != "verbalizer":
+                raise ValueError("a teacher's targets are over the labels: loss must be verbalizer")
         return self
 
     @property
@@ -127,6 +167,8 @@ def configure(model: ModelFacts, choices: Mapping[str, Any]) -> TrainingConfig:
     defaults = defaults_for(model.architecture, model.hidden_size)
     rate = defaults.unfrozen_learning_rate if chosen.get("unfrozen") else defaults.learning_rate
     filled = {"length": defaults.length, "learning_rate": rate, **chosen}
+    if "teacher" in chosen:
+        filled = {"shots": None, "validation": None, **filled}
     if filled.get("reparameterization") == "residual":
         filled.setdefault("bottleneck", defaults.bottleneck)
     config = _parse(filled)
@@ -143,5 +185,6 @@ def _parse(fields: Mapping[str, Any]) -> TrainingConfig:
         return TrainingConfig.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise InvalidInput(f"{name} = {first['input']!r}: {first['msg']}") from None
+        said = first["msg"].removeprefix("Value error, ")
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{name} = {first['input']!r}: {said}" if name else said) from None

@@ -21,6 +21,7 @@ Split = Literal["train", "dev", "test"]
 T = TypeVar("T")
 
 _COLUMNS = ("index_id", "category", "text")
+_TEXT_COLUMNS = ("index_id", "text")
 _HUB_SPLITS = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -49,6 +50,16 @@ def load_split(source: str, code: str, split: Split) -> list[Example]:
     if _is_folder(source):
         return _load_file(_language_folder(Path(source), code) / f"{split}.tsv")
     return _load_from_hub(source, code, split)
+
+
+def load_texts(folder: Path, code: str) -> dict[str, str]:
+    """Read the texts of one language's train split by index_id; labels, if any, are not looked at.
+
+    Raises:
+        InvalidData: no such language or split, or a line that cannot be read.
+    """
+    path = _language_folder(folder, code) / "train.tsv"
+    return {row["index_id"].strip(): row["text"] for row in _read_file(path, _TEXT_COLUMNS)}
 
 
 def language_codes(source: str) -> list[str]:
@@ -108,24 +119,32 @@ def _language_folder(root: Path, code: str) -> Path:
 
 
 def _load_file(path: Path) -> list[Example]:
+    return [
+        Example(cells["index_id"].strip(), cells["category"].strip(), cells["text"])
+        for cells in _read_file(path, _COLUMNS)
+    ]
+
+
+def _read_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows' cells by column; those named in `columns` are there and not empty."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            examples = list(_unique(path, _read_rows(path, lines)))
+            rows = list(_unique(path, _read_rows(path, lines, columns)))
     except FileNotFoundError:
         raise InvalidData(f"{path}: no such file; a language needs this split") from None
     except UnicodeDecodeError as error:
         raise InvalidData(
-            f"{path}, line {_line_of_bad_byte(path)}: byte 0x{error.object[error.start]:02x} is "
+            f"{path}, line {line_of_bad_byte(path)}: byte 0x{error.object[error.start]:02x} is "
             "not UTF-8; save the file as UTF-8"
         ) from None
     except OSError as error:
         raise InvalidData(f"{path}: cannot be read ({error.strerror})") from None
-    if not examples:
+    if not rows:
         raise InvalidData(f"{path}: no examples; add rows below the header")
-    return examples
+    return rows
 
 
-def _line_of_bad_byte(path: Path) -> int:
+def line_of_bad_byte(path: Path) -> int:
     """Line of the first byte that is not UTF-8: the decoder's own offset is that of a chunk."""
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
@@ -135,7 +154,9 @@ def _line_of_bad_byte(path: Path) -> int:
     return 1
 
 
-def _read_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Example]]:
+def _read_rows(
+    path: Path, lines: Iterable[str], columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
     # strict: an unclosed quote would otherwise swallow the rest of the file into one text.
     rows = csv.reader(lines, delimiter="\t", strict=True)
     try:
@@ -144,9 +165,9 @@ def _read_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Example]
             if not any(cell.strip() for cell in row):
                 continue
             if header is None:
-                header = _checked_header(path, row)
+                header = _checked_header(path, row, columns)
                 continue
-            yield rows.line_num, _example(f"{path}, line {rows.line_num}", header, row)
+            yield rows.line_num, _cells(f"{path}, line {rows.line_num}", header, row, columns)
     except csv.Error as error:
         raise InvalidData(
             f"{path}, line {rows.line_num}: {error}; double a quote inside a quoted text and "
@@ -154,38 +175,41 @@ def _read_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Example]
         ) from None
 
 
-def _checked_header(path: Path, row: list[str]) -> list[str]:
-    if missing := [name for name in _COLUMNS if name not in row]:
+def _checked_header(path: Path, row: list[str], columns: Sequence[str]) -> list[str]:
+    if missing := [name for name in columns if name not in row]:
         raise InvalidData(
             f"{path}, line 1: no column {', '.join(missing)}; the first line must be "
-            f"{'<tab>'.join(_COLUMNS)} (found {row!r})"
+            f"{'<tab>'.join(columns)} (found {row!r})"
         )
     return row
 
 
-def _example(where: str, header: Sequence[str], row: Sequence[str]) -> Example:
+def _cells(
+    where: str, header: Sequence[str], row: Sequence[str], columns: Sequence[str]
+) -> dict[str, str]:
     if len(row) != len(header):
         raise InvalidData(
             f"{where}: {len(row)} columns where the header has {len(header)}; "
             "separate columns by one tab and quote a text that contains a tab"
         )
     cells = dict(zip(header, row, strict=True))
-    if empty := [name for name in _COLUMNS if not cells[name].strip()]:
+    if empty := [name for name in columns if not cells[name].strip()]:
         raise InvalidData(f"{where}: column {', '.join(empty)} is empty; fill or delete the row")
-    return Example(cells["index_id"].strip(), cells["category"].strip(), cells["text"])
+    return cells
 
 
-def _unique(path: Path, rows: Iterable[tuple[int, Example]]) -> Iterator[Example]:
-    """Examples without their lines; predictions are kept by index_id, so each appears once."""
+def _unique(path: Path, rows: Iterable[tuple[int, dict[str, str]]]) -> Iterator[dict[str, str]]:
+    """Rows without their lines; predictions are kept by index_id, so each appears once."""
     lines: dict[str, int] = {}
-    for line, example in rows:
-        first = lines.setdefault(example.index_id, line)
+    for line, cells in rows:
+        name = cells["index_id"].strip()
+        first = lines.setdefault(name, line)
         if first != line:
             raise InvalidData(
-                f"{path}, line {line}: index_id {example.index_id!r} is that of line {first}; "
+                f"{path}, line {line}: index_id {name!r} is that of line {first}; "
                 "give every text its own"
             )
-        yield example
+        yield cells
 
 
 def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:

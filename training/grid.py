@@ -11,15 +11,26 @@ from typing import Any
 
 from prompts.errors import InvalidInput
 from prompts.routes import check_name
-from training.config import ModelFacts, TrainingConfig, configure
+from training.config import START_PROMPT, START_WORDS, ModelFacts, TrainingConfig, configure
+
+StartLength = Callable[[str | None, int | None], int | None]
 
 
-def expand(model: ModelFacts, choices: Mapping[str, Sequence[Any]]) -> tuple[TrainingConfig, ...]:
+def _as_asked(init: str | None, length: int | None) -> int | None:
+    return length
+
+
+def expand(
+    model: ModelFacts,
+    choices: Mapping[str, Sequence[Any]],
+    start_length: StartLength = _as_asked,
+) -> tuple[TrainingConfig, ...]:
     """Every combination of the values given, each once, the last setting varying fastest.
 
     Args:
         model: whose defaults fill what was not chosen.
         choices: by setting, the values to try; none, or None among them, is the default.
+        start_length: what length follows from `init` and the length asked for, if any.
 
     Raises:
         InvalidInput: a value outside its range.
@@ -31,6 +42,7 @@ def expand(model: ModelFacts, choices: Mapping[str, Sequence[Any]]) -> tuple[Tra
         one = dict(zip(named, values, strict=True))
         if both and one["reparameterization"] != "residual":
             one["bottleneck"] = None  # a bottleneck in a grid with both kinds is the residual ones'
+        one["length"] = start_length(one.get("init"), one.get("length"))
         if (config := configure(model, one)) not in found:
             found.append(config)
     return tuple(found)
@@ -91,8 +103,9 @@ def varied(configs: Sequence[TrainingConfig]) -> list[str]:
 
 
 def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
-    examples = (config.sources, config.validation, str(config.shots), config.seed)
-    return (*examples, config.max_text_tokens or 0, config.batch_size, config.length)
+    examples = (config.sources, str(config.validation), str(config.shots), config.seed)
+    taught = (config.teacher or "", config.pairs or 0)
+    return (*taught, *examples, config.max_text_tokens or 0, config.batch_size, config.length)
 
 
 def _codes(sources: Sequence[str]) -> str:
@@ -101,6 +114,20 @@ def _codes(sources: Sequence[str]) -> str:
     if len(codes) <= 2:
         return "-".join(codes)
     return f"{len(codes)}langs-{hashlib.sha256(repr(sources).encode()).hexdigest()[:6]}"
+
+
+def _prompt(path: str | None) -> str:
+    """A prompt file by its name."""
+    return re.sub(r"[^a-z0-9._-]+", "-", Path(path).stem.lower()).strip("-._") if path else ""
+
+
+def _init(init: str) -> str:
+    """A start by its kind; a prompt file by its name, and a text by a few digits of a hash."""
+    if init.startswith(START_PROMPT):
+        return f"init-{_prompt(init.removeprefix(START_PROMPT))}"
+    if init.startswith(START_WORDS):
+        return f"init-words-{hashlib.sha256(init.encode()).hexdigest()[:6]}"
+    return f"init-{init}"
 
 
 def _tagged(short: str) -> Callable[[Any], str]:
@@ -117,6 +144,9 @@ _TAGS: dict[str, Callable[[Any], str]] = {
     "length": _tagged("length"),
     "unfrozen": lambda value: "unfrozen" if value else "frozen",
     "sources": _codes,
+    "teacher": lambda value: f"from-{_prompt(value)}",
+    "teacher_language": lambda value: f"reads-{_codes([value])}" if value else "",
+    "pairs": lambda value: f"pairs{value}" if value else "pairsall",
     "shots": _tagged("shots"),
     "validation": _tagged("validation-"),
     "bottleneck": lambda value: f"bottleneck{value}" if value else "",
@@ -127,7 +157,7 @@ _TAGS: dict[str, Callable[[Any], str]] = {
     "weight_decay": _tagged("decay"),
     "schedule": str,
     "gradient_clip": _tagged("clip"),
-    "init": _tagged("init-"),
+    "init": _init,
     "loss": _tagged("loss-"),
     "norm_gain": _tagged("gain"),
     "max_text_tokens": lambda value: f"tokens{value}" if value else "tokensall",

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from prompts.backbone import Backbone, label_log_probs
 from training.config import TrainingConfig
 from training.initial import initial_prompt
-from training.texts import LabelledRows
+from training.texts import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +27,19 @@ class EpochRecord:
     epoch: int  # from 1
     train_loss: float
     dev_loss: float
-    dev_accuracy: float
+    dev_accuracy: float | None  # None: there were no labels
+    dev_agreement: float | None = None  # share of texts answered as the teacher does
 
     def better_than(self, other: EpochRecord | None) -> bool:
         """Higher dev accuracy; on a tie lower dev loss; on a further tie the earlier epoch.
 
-        With k/4 samples a class accuracies tie often, and the loss still tells them apart.
+        With k/4 samples a class accuracies tie often, and the loss still tells them apart. Without
+        labels the loss alone decides.
         """
         if other is None:
             return True
-        return (self.dev_accuracy, -self.dev_loss) > (other.dev_accuracy, -other.dev_loss)
+        own, others = self.dev_accuracy or 0.0, other.dev_accuracy or 0.0
+        return (own, -self.dev_loss) > (others, -other.dev_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Member:
 
     Args:
         model: the backbone, or the copy whose `weights` are trained too.
-        label_ids: tokens of the labels, in the order of `gold`.
+        label_ids: tokens of the labels, in the order of the wanted answers.
         config: its settings and seed.
         train: what it learns from.
         dev: what chooses its best epoch.
@@ -95,8 +97,8 @@ class Member:
         model: Backbone,
         label_ids: Sequence[int],
         config: TrainingConfig,
-        train: LabelledRows,
-        dev: LabelledRows,
+        train: Rows,
+        dev: Rows,
         weights: Sequence[Tensor] = (),
     ) -> None:
         self.model, self.config, self.train, self.dev = model, config, train, dev
@@ -158,7 +160,7 @@ class Member:
 
     def loss(self, states: Tensor, places: Sequence[int]) -> Tensor:
         """Mean loss over examples of `train`, from their prompt's last states (texts, hidden)."""
-        return F.nll_loss(self.log_probs(states)[0], self.train.gold[list(places)])
+        return self.train.loss(self.log_probs(states)[0], places)
 
     def learn(self, loss: float, examples: int) -> None:
         """Take the step whose gradients are there; `loss` was their mean loss before it."""
@@ -181,10 +183,11 @@ class Member:
     def validated(self, states: Tensor) -> EpochRecord:
         """End an epoch with the last states (texts, hidden) of the whole dev set."""
         read, labels = self.log_probs(states)
-        loss = F.nll_loss(read, self.dev.gold, reduction="sum").item() / len(self.dev)
-        accuracy = (labels.argmax(-1) == self.dev.gold).sum().item() / len(self.dev)
+        loss = self.dev.loss(read).item()
+        right = self.dev.right(labels) / len(self.dev)
+        accuracy, agreement = (None, right) if self.config.teacher else (right, None)
         mean = self._loss_sum / len(self.train)
-        record = EpochRecord(len(self.history) + 1, mean, loss, accuracy)
+        record = EpochRecord(len(self.history) + 1, mean, loss, accuracy, agreement)
         if record.better_than(self.best.record if self.best else None) or self.best is None:
             self.best = self._snapshot(record)
         self.history.append(record)

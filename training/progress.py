@@ -119,9 +119,14 @@ class TrainingBars(_Bars):
         validated = [member for member in self._members if member.best is not None]
         if not validated:
             return said
-        now = fmean(member.history[-1].dev_accuracy for member in validated)
-        best = fmean(member.best.record.dev_accuracy for member in validated if member.best)
+        now = fmean(_right(member.history[-1]) for member in validated)
+        best = fmean(_right(member.best.record) for member in validated if member.best)
         return f"{said} dev {now:.1%} (best {best:.1%})".strip()
+
+
+def _right(record: EpochRecord) -> float:
+    """Share answered as the labels say, or as the teacher does where there are none."""
+    return (record.dev_agreement if record.dev_accuracy is None else record.dev_accuracy) or 0.0
 
 
 class EvaluationBar(_Bars):

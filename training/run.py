@@ -7,10 +7,9 @@ OUT/<name>/prompt/<name>.safetensors   the prompt that is valid with those weigh
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from torch import Tensor
 from prompts.backbone import Backbone
 from prompts.errors import InvalidInput
 from prompts.soft_prompt import ModelRef, SoftPrompt
-from prompts.verbalizer import LabelToken
-from training.config import TrainingConfig
+from training.config import START_PROMPT, TrainingConfig
+from training.material import Material
 from training.member import Best, Member, Outcome
 from training.outputs import (
     PROMPT_FOLDER,
@@ -32,8 +31,9 @@ from training.outputs import (
     save_prompt,
     versions,
 )
-from training.shots import Sample
-from training.texts import EncodedTexts, LabelledRows, gold_of, tokenize
+from training.teacher import identity, load_prompt
+from training.texts import EncodedTexts, tokenize
+from training.way import way_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +60,20 @@ class Run:
         self,
         name: str,
         model: Backbone,
-        data: str,
         out: Path,
         config: TrainingConfig,
-        labels: tuple[LabelToken, ...],
-        examples: Sample,
+        material: Material,
     ) -> None:
-        self.name, self.model, self.config = name, model, config
-        self.labels, self.examples = labels, examples
+        self.name, self.model, self.config, self.material = name, model, config, material
         self.folder = out / name  # unfrozen only
         self.path = out / f"{name}.safetensors"
         if config.unfrozen:
             self.path = self.folder / PROMPT_FOLDER / f"{name}.safetensors"
         self.settings: dict[str, JsonValue] = {
-            **config.model_dump(mode="json"),
-            "data": data,
-            "examples": _digest(examples),
+            # Files are known by their digests: one that was moved is the same.
+            **config.model_dump(mode="json", exclude={"teacher_language"}),
+            **_start(model, config.init),
+            **material.identity,
             "backbone": model.fingerprint,
         }
 
@@ -105,23 +103,23 @@ class Run:
         """Token ids of everything it learns from and validates on."""
         return [
             text
-            for split in (self.examples.train, self.examples.validation)
+            for split in (self.material.train, self.material.validation)
             for text in tokenize(self.model, split, self.config.max_text_tokens)
         ]
 
-    def member(self, model: Backbone, weights: Sequence[Tensor], texts: EncodedTexts) -> Member:
-        """The run as a member of a population over `texts`, to which its own are added."""
-        names = [label.label for label in self.labels]
-        rows = texts.add(self.texts)
-        count = len(self.examples.train)
-        train, dev = (
-            LabelledRows(tuple(own), gold_of(split, names, model.device))
-            for own, split in (
-                (rows[:count], self.examples.train),
-                (rows[count:], self.examples.validation),
-            )
-        )
-        ids = [label.token_id for label in self.labels]
+    def member(
+        self,
+        model: Backbone,
+        weights: Sequence[Tensor],
+        texts: EncodedTexts,
+        watch: Callable[[int, int], None],
+    ) -> Member:
+        """The run as a member of a population over `texts`, to which its own are added.
+
+        `watch` is told how many of a teacher's sentences are read.
+        """
+        train, dev = self.material.split(texts.add(self.texts), model, watch)
+        ids = [label.token_id for label in self.material.labels]
         return Member(model, ids, self.config, train, dev, weights)
 
     def save(self, member: Member, outcome: Outcome, took_s: float, population: int) -> Trained:
@@ -151,8 +149,9 @@ class Run:
     def _facts(self) -> dict[str, JsonValue]:
         return {
             **self.settings,
-            "train_examples": len(self.examples.train),
-            "validation_examples": len(self.examples.validation),
+            **way_of(self.config),
+            "train_examples": len(self.material.train),
+            "validation_examples": len(self.material.validation),
             "device": self.model.device.type,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "versions": versions(),
@@ -164,14 +163,16 @@ class Run:
             ref = ModelRef(
                 id=model.model_id, revision=model.revision, fingerprint=model.fingerprint
             )
-            return save_prompt(self.path, make_prompt(ref, self.config, self.labels, facts, best))
+            return save_prompt(
+                self.path, make_prompt(ref, self.config, self.material.labels, facts, best)
+            )
         with torch.no_grad():
             for weight, value in zip(member.weights, best.weights, strict=True):
                 weight.copy_(value)
         return save_folder(
             self.folder,
             model,
-            lambda ref: make_prompt(ref, self.config, self.labels, facts, best),
+            lambda ref: make_prompt(ref, self.config, self.material.labels, facts, best),
         )
 
     def _result(self, prompt: SoftPrompt, outcome: Outcome | None, seconds: float) -> Trained:
@@ -191,7 +192,10 @@ class Run:
         )
 
 
-def _digest(examples: Sample) -> str:
-    """Identity of the very examples: the same settings on changed data are another run."""
-    rows = [asdict(example) for example in (*examples.train, *examples.validation)]
-    return f"sha256:{hashlib.sha256(json.dumps(rows).encode()).hexdigest()}"
+def _start(model: Backbone, init: str) -> dict[str, JsonValue]:
+    """The prompt to start from, by what it is and not by where it lies."""
+    if not init.startswith(START_PROMPT):
+        return {"start": None}
+    path = init.removeprefix(START_PROMPT)
+    start = identity(path, load_prompt(path, model, f"--init {START_PROMPT}"))
+    return {"init": f"{START_PROMPT}{start['name']}", "start": start}

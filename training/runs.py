@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 from prompts.backbone import Backbone
-from prompts.verbalizer import LabelToken, verbalize
 from training.checkpoint import load_states, save_states
 from training.config import TrainingConfig
 from training.files import writable_folder
 from training.grid import populations, run_names
+from training.material import Materials
 from training.member import EpochRecord, Member, MemberState
 from training.population import Population, Watcher
 from training.run import Run, Trained
-from training.shots import SourceData, ValidationSource, sample
 from training.texts import CacheBudget, CachedTexts, EncodedTexts, FreshTexts
 from training.work.jobs import ModelSpec, Pool, run_units
 
@@ -166,8 +165,7 @@ class Workshop:
         self.model, self.job = model, job
         self.names = job.run_names(model.model_id)
         writable_folder(job.out)
-        self._sources: dict[tuple[tuple[str, ...], ValidationSource], SourceData] = {}
-        self._labels: dict[tuple[str, ...], tuple[LabelToken, ...]] = {}
+        self._materials = Materials(model, job.data)
         wanted = range(len(job.configs)) if places is None else places
         self._runs = {place: self._run(place) for place in wanted}
 
@@ -233,31 +231,19 @@ class Workshop:
         if runs[0].config.unfrozen:
             copy, weights = self.model.trainable_copy()
             texts = FreshTexts(copy)
-            return Population(copy, texts, [run.member(copy, weights, texts) for run in runs])
+            members = [run.member(copy, weights, texts, watcher.encoded) for run in runs]
+            return Population(copy, texts, members)
         # Encoded for this population alone, in an order of its own: in their last bits keys and
         # values depend on the texts beside them, and a resumed job is to end with the same bytes.
         texts = CachedTexts(self.model, self.job.cache, watcher.encoded)
         texts.add([text for run in runs for text in run.texts])
-        return Population(self.model, texts, [run.member(self.model, (), texts) for run in runs])
+        members = [run.member(self.model, (), texts, watcher.encoded) for run in runs]
+        return Population(self.model, texts, members)
 
     def _run(self, place: int) -> Run:
         config = self.job.configs[place]
-        key = (config.sources, config.validation)
-        if key not in self._sources:
-            self._sources[key] = SourceData.load(self.job.data, *key)
-        source = self._sources[key]
-        if source.labels not in self._labels:
-            spoken = verbalize(source.labels, self.model.tokenizer, config.words)
-            self._labels[source.labels] = spoken
-        return Run(
-            self.names[place],
-            self.model,
-            self.job.data,
-            self.job.out,
-            config,
-            self._labels[source.labels],
-            sample(source, config.shots, config.seed),
-        )
+        material = self._materials.of(config)
+        return Run(self.names[place], self.model, self.job.out, config, material)
 
     def _state_path(self, runs: Sequence[Run]) -> Path:
         more = f"+{len(runs) - 1}" if len(runs) > 1 else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from prompts.backbone import Backbone
@@ -160,9 +161,25 @@ class FreshTexts:
         return self.model.encode([self.ids[row] for row in rows])
 
 
+class Rows(Protocol):
+    """Rows of encoded texts, and what a prompt is to answer to each."""
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Under which the texts were added."""
+
+    def __len__(self) -> int: ...
+
+    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Mean loss in nats of (texts, answers) over these places of `rows`; None: all of them."""
+
+    def right(self, log_probs: Tensor) -> int:
+        """To how many of all the texts the likeliest of (texts, labels) is the wanted answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """Rows of encoded texts, and the index of each one's label."""
+    """The wanted answer is each text's label, by its index."""
 
     rows: tuple[int, ...]
     gold: Tensor  # (texts,) int64, where the model is
@@ -170,8 +187,45 @@ class LabelledRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Cross-entropy."""
+        wanted = self.gold if places is None else self.gold[list(places)]
+        return F.nll_loss(log_probs, wanted)
 
-def tokenize(model: Backbone, examples: Sequence[Example], max_tokens: int | None) -> Texts:
+    def right(self, log_probs: Tensor) -> int:
+        """Texts whose label is the likeliest."""
+        return int((log_probs.argmax(-1) == self.gold).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtRows:
+    """The wanted answer is a teacher's distribution over the labels."""
+
+    rows: tuple[int, ...]
+    targets: Tensor  # (texts, labels) float32 probabilities, where the model is
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """KL(teacher || student)."""
+        wanted = self.targets if places is None else self.targets[list(places)]
+        return F.kl_div(log_probs, wanted, reduction="batchmean")
+
+    def right(self, log_probs: Tensor) -> int:
+        """Texts whose likeliest label is the teacher's."""
+        return int((log_probs.argmax(-1) == self.targets.argmax(-1)).sum())
+
+
+class HasText(Protocol):
+    """An example of any kind."""
+
+    @property
+    def text(self) -> str:
+        """What the model reads before the prompt."""
+
+
+def tokenize(model: Backbone, examples: Sequence[HasText], max_tokens: int | None) -> Texts:
     """Token ids of each text, cut to `max_tokens` and to what the model reads."""
     limit = min(max_tokens or model.max_text_tokens, model.max_text_tokens)
     return [t.ids for t in model.tokenizer.encode([e.text for e in examples], limit)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from prompts.console import print_json, print_table
 from prompts.errors import InvalidInput
+from training import train_options as given
 from training.config import TrainingConfig
 from training.options import (
     AsJson,
@@ -35,148 +36,51 @@ if TYPE_CHECKING:
 _DEFAULT = TrainingConfig.model_construct()  # defaults are stated once, there
 
 
-def _setting(*, help: str, metavar: str | None = None) -> Any:
-    panel = "Settings (each takes several values)"
-    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel)
-
-
-def _left_open(*, help: str, metavar: str | None = None) -> Any:
-    panel = "What the paper leaves open (several values, too)"
-    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel)
-
-
-def _this_run(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="This run")
-
-
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for the prompt files.")],
+    out: given.Out,
     model: ModelName = "pocket-bloom",
     data: Data = "Davlan/sib200",
-    task: Annotated[
-        str, typer.Option(help="Name of the task the labels belong to.")
-    ] = _DEFAULT.task,
-    word: Annotated[
-        list[str] | None,
-        typer.Option(help="label=word: speak a label as this word. Repeat for more labels."),
-    ] = None,
-    unfrozen: Annotated[
-        bool, typer.Option("--unfrozen", help="Train all weights too (the paper's baseline).")
-    ] = False,
-    source: Annotated[
-        list[str] | None,
-        _setting(help="Language codes to learn from, with commas between them. (default: English)"),
-    ] = None,
-    shots: Annotated[
-        list[str] | None,
-        _setting(help="Examples per label and source language, or 'all'. (default: 8)"),
-    ] = None,
-    length: Annotated[
-        list[int] | None,
-        _setting(help="Vectors of the prompt. (default: the paper's per model)"),
-    ] = None,
-    reparameterization: Annotated[
-        list[str] | None,
-        _setting(metavar="[none|residual]", help="residual: train through an MLP. (default: none)"),
-    ] = None,
-    bottleneck: Annotated[
-        list[int] | None, _setting(help="Width of the MLP. (default: the paper's per model)")
-    ] = None,
-    seed: Annotated[
-        list[int] | None, _setting(help="One prompt per seed: --seed 0 1 2. (default: 0)")
-    ] = None,
-    epochs: Annotated[
-        list[int] | None, _setting(help="Passes over the examples. (default: 20)")
-    ] = None,
-    batch_size: Annotated[
-        list[int] | None, _setting(help="Examples per step. (default: 8)")
-    ] = None,
-    learning_rate: Annotated[
-        list[float] | None, _setting(help="At its peak. (default: the paper's per model)")
-    ] = None,
-    validation: Annotated[
-        list[str] | None,
-        _left_open(
-            metavar="[dev|train]",
-            help="Where the k/4 validation samples per label come from. (default: dev)",
-        ),
-    ] = None,
-    optimizer: Annotated[
-        list[str] | None, _left_open(metavar="[adamw|sgd]", help="Optimizer. (default: adamw)")
-    ] = None,
-    weight_decay: Annotated[
-        list[float] | None, _left_open(help="Of the optimizer. (default: 0)")
-    ] = None,
-    schedule: Annotated[
-        list[str] | None,
-        _left_open(
-            metavar="[linear|constant]", help="linear: the rate falls to zero. (default: linear)"
-        ),
-    ] = None,
-    gradient_clip: Annotated[
-        list[float] | None, _left_open(help="Largest gradient norm; 0: any. (default: 1)")
-    ] = None,
-    init: Annotated[
-        list[str] | None,
-        _left_open(
-            metavar="[vocabulary|label|normal]",
-            help="Start from sampled tokens' embeddings, the labels' tokens, or noise. "
-            "(default: vocabulary)",
-        ),
-    ] = None,
-    loss: Annotated[
-        list[str] | None,
-        _left_open(
-            metavar="[verbalizer|vocabulary]",
-            help="Softmax over the labels' tokens, or over the whole vocabulary. "
-            "(default: verbalizer)",
-        ),
-    ] = None,
-    norm_gain: Annotated[
-        list[float] | None,
-        _left_open(help="First value of the residual MLP's LayerNorm gain. (default: 1)"),
-    ] = None,
-    max_text_tokens: Annotated[
-        list[int] | None,
-        _left_open(help="Cut training texts here. (default: where the model cuts them)"),
-    ] = None,
-    name: Annotated[
-        str | None,
-        _this_run(help="Name of the files. (default: task-model-kind-length)"),
-    ] = None,
-    resume: Annotated[
-        bool,
-        _this_run("--resume", help="Go on with an interrupted run; keep finished prompts."),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        _this_run("--overwrite", help="Replace prompts that were trained with other settings."),
-    ] = False,
-    state: Annotated[
-        bool,
-        _this_run(
-            "--state/--no-state",
-            help="Keep what --resume needs while training (unfrozen: 4 times the weights).",
-        ),
-    ] = True,
-    population: Annotated[
-        int | None,
-        _this_run(help="Prompts that train together at most. (default: 16 on CPU, 64 on a GPU)"),
-    ] = None,
-    cache_gb: Annotated[
-        float,
-        _this_run(help="Memory for encoded texts, in GB; what exceeds it goes to a file."),
-    ] = 4.0,
-    cache_dir: Annotated[
-        Path | None, _this_run(help="Folder of that file. (default: --out)")
-    ] = None,
+    task: given.Task = _DEFAULT.task,
+    word: given.Word = None,
+    unfrozen: given.Unfrozen = False,
+    source: given.Source = None,
+    shots: given.Shots = None,
+    teacher: given.Teacher = None,
+    parallel: given.Parallel = None,
+    teacher_language: given.TeacherLanguage = None,
+    pairs: given.Pairs = None,
+    length: given.Length = None,
+    reparameterization: given.Reparameterization = None,
+    bottleneck: given.Bottleneck = None,
+    seed: given.Seed = None,
+    epochs: given.Epochs = None,
+    batch_size: given.BatchSize = None,
+    learning_rate: given.LearningRate = None,
+    validation: given.Validation = None,
+    optimizer: given.Optimizer = None,
+    weight_decay: given.WeightDecay = None,
+    schedule: given.Schedule = None,
+    gradient_clip: given.GradientClip = None,
+    init: given.Init = None,
+    loss: given.Loss = None,
+    norm_gain: given.NormGain = None,
+    max_text_tokens: given.MaxTextTokens = None,
+    name: given.Name = None,
+    resume: given.Resume = False,
+    overwrite: given.Overwrite = False,
+    state: given.State = True,
+    population: given.PopulationSize = None,
+    cache_gb: given.CacheGb = 4.0,
+    cache_dir: given.CacheDir = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     workers: Workers = None,
     ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train soft prompts on a few labelled texts: one for each combination of the values given.
+    """Train soft prompts on a few labelled texts, or from a teacher and parallel text.
+
+    There is one prompt for each combination of the values given.
 
     Prompts train side by side over texts that are encoded once. The defaults are the paper's.
     Ctrl-C keeps the best prompts so far; --resume goes on.
@@ -188,6 +92,10 @@ def train(
         "sources": [parse_codes(own) for own in source or []],
         "shots": [parse_shots(own) for own in shots or []],
         "validation": validation,
+        "teacher": teacher,
+        "teacher_language": teacher_language,
+        "parallel": [tuple(parallel)] if parallel else None,
+        "pairs": pairs,
         "reparameterization": reparameterization,
         "bottleneck": bottleneck,
         "optimizer": optimizer,
@@ -207,6 +115,7 @@ def train(
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     from training.grid import expand
+    from training.initial import start_length
     from training.runs import Job, default_population
     from training.texts import CacheBudget
     from training.work.jobs import ModelSpec, Pool, load_here
@@ -216,7 +125,11 @@ def train(
     job = Job(
         data=data,
         out=out,
-        configs=expand(backbone, {own: values or () for own, values in choices.items()}),
+        configs=expand(
+            backbone,
+            {own: values or () for own, values in choices.items()},
+            partial(start_length, backbone),
+        ),
         name=name,
         resume=resume,
         overwrite=overwrite,
