@@ -1,4 +1,4 @@
-"""The default store: where it is, and how it begins.
+"""How a store begins, and where the default store is.
 
 The prompts that ship with Isogloss lie in a store folder inside the package, which may be
 read-only. A user's store begins as a copy of it, made aside and renamed into place.
@@ -10,12 +10,16 @@ import contextlib
 import errno
 import os
 import shutil
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import platformdirs
 
 from prompts import durable
+from prompts.errors import StoreError
+
+OWN_FOLDERS = ("objects", "tmp", "generations")
+"""All that a store's folder holds."""
 
 _CARRIED = ("objects", "generations")
 
@@ -29,6 +33,33 @@ def default_store_path() -> Path:
 def shipped_store() -> Path:
     """Return the folder of the prompts that ship with Isogloss; it may be missing."""
     return Path(str(resources.files("prompts").joinpath("shipped")))
+
+
+def release() -> str:
+    """Return this release's name, for people to read."""
+    try:
+        return f"isogloss {metadata.version('isogloss')}"
+    except metadata.PackageNotFoundError:  # run from a bare checkout
+        return "isogloss"
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether there is a prompt store at `path`."""
+    return (path / "generations").is_dir()
+
+
+def check_free(root: Path) -> None:
+    """Require that a new store would not be mixed with other files.
+
+    Raises:
+        StoreError: there are some.
+    """
+    foreign = sorted(set(os.listdir(root)) - set(OWN_FOLDERS)) if root.is_dir() else []
+    if foreign:
+        raise StoreError(
+            f"{root} is not a prompt store: it holds {foreign[0]!r}; give an empty or new folder "
+            "as --store"
+        )
 
 
 def remove_empty(path: Path) -> None:

@@ -13,7 +13,7 @@ there.
 
 from __future__ import annotations
 
-import os
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,14 +21,24 @@ from pathlib import Path
 from typing import Self
 
 from prompts import durable
-from prompts.errors import InvalidInput, NotFound, StoreError
+from prompts.errors import InvalidInput, IsoglossError, NotFound, StoreError
 from prompts.generations import Generations
 from prompts.objects import Objects
 from prompts.routes import RouteTable
-from prompts.seed import default_store_path, remove_empty, seed_from, shipped_store
+from prompts.seed import (
+    OWN_FOLDERS,
+    check_free,
+    default_store_path,
+    is_store,
+    release,
+    remove_empty,
+    seed_from,
+    shipped_store,
+)
 from prompts.soft_prompt import SoftPrompt
 from prompts.store_faults import explained
 from prompts.store_state import PromptEntry, PromptVersion, StoreState
+from prompts.upgrade import missing_tables, with_shipped
 
 __all__ = [
     "PromptEntry",
@@ -36,6 +46,7 @@ __all__ = [
     "PromptVersion",
     "StoreState",
     "default_store_path",
+    "is_store",
     "open_default",
     "open_store",
 ]
@@ -43,8 +54,9 @@ __all__ = [
 Routes = Sequence[RouteTable] | Callable[[StoreState], Sequence[RouteTable]]
 """Route tables, or how to make them from the state they will be published on top of."""
 
+logger = logging.getLogger(__name__)
+
 _LEFTOVER_AGE_S = 3600.0
-_OWN_FOLDERS = ("objects", "tmp", "generations")
 
 
 class PromptStore:
@@ -72,8 +84,8 @@ class PromptStore:
                     f"no prompt store at {store.root}; give another --store, or make one with "
                     f"`isogloss prompts publish FILE --store {store.root}`"
                 )
-            _check_free(store.root)
-            for name in _OWN_FOLDERS:
+            check_free(store.root)
+            for name in OWN_FOLDERS:
                 durable.create_folder(store.root / name)
         return store
 
@@ -156,6 +168,32 @@ class PromptStore:
 
         return self._commit(change, {})
 
+    def add_shipped(self, shipped: PromptStore, note: str) -> StoreState:
+        """Publish the route tables that this store lacks, and their prompts, in one generation.
+
+        Nothing that is here goes away (see `prompts.upgrade`); where no table is missing, nothing
+        happens.
+
+        Raises:
+            StoreError: a store cannot be read, or this one cannot be written; it is as it was.
+        """
+        offered = shipped.state()
+        if not missing_tables(state := self.state(), offered):
+            return state
+        prompts = {
+            name: shipped.read(offered.resolve(name)[2])
+            for name, entry in offered.prompts.items()
+            if entry.current is not None
+        }
+        given = {prompt.digest: prompt for prompt in prompts.values()}
+
+        def change(state: StoreState) -> StoreState:
+            tables = missing_tables(state, offered)
+            read, now = lambda d: given.get(d) or self.read(d), datetime.now(UTC)
+            return with_shipped(state, tables, prompts, read, note, now)
+
+        return self._commit(change, given)
+
     def read_bytes(self, digest: str) -> bytes:
         """Return a prompt file, its bytes verified against the digest.
 
@@ -193,16 +231,11 @@ class PromptStore:
 
     def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
         with explained("write", self.root):
-            for name in _OWN_FOLDERS:  # a copied store may lack the empty ones
+            for name in OWN_FOLDERS:  # a copied store may lack the empty ones
                 durable.create_folder(self.root / name)
         durable.clean(self._temporary, _LEFTOVER_AGE_S, time.time())
         for digest, prompt in prompts.items():
             self._objects.write(digest, prompt.to_bytes())
-
-
-def is_store(path: Path) -> bool:
-    """Tell whether there is a prompt store at `path`."""
-    return (path / "generations").is_dir()
 
 
 def open_store(path: Path | None = None, *, create: bool = False) -> PromptStore:
@@ -217,25 +250,33 @@ def open_store(path: Path | None = None, *, create: bool = False) -> PromptStore
 def open_default(path: Path | None = None, shipped: Path | None = None) -> PromptStore:
     """Open the default store; a new or empty one becomes a copy of what ships with Isogloss.
 
+    One that began with an earlier release gets this release's prompts where it has none for the
+    weights that ship now. If that is impossible a warning says why, and the store is as it was.
+
     Raises:
         StoreError: it cannot be opened or made.
     """
     path = path or default_store_path()
     shipped = shipped or shipped_store()
+    if not is_store(shipped):
+        return PromptStore.open(path, create=True)
     with explained("seed", path):
-        if is_store(shipped):
-            if is_store(path) and not PromptStore(path).latest():
-                remove_empty(path)
-            if not is_store(path):
-                seed_from(shipped, path)
-    return PromptStore.open(path, create=True)
+        if is_store(path) and not PromptStore(path).latest():
+            remove_empty(path)
+        if not is_store(path):
+            seed_from(shipped, path)
+    store = PromptStore.open(path, create=True)
+    _bring_up_to_date(store, PromptStore(shipped))
+    return store
 
 
-def _check_free(root: Path) -> None:
-    """Require that a new store would not be mixed with other files."""
-    foreign = sorted(set(os.listdir(root)) - set(_OWN_FOLDERS)) if root.is_dir() else []
-    if foreign:
-        raise StoreError(
-            f"{root} is not a prompt store: it holds {foreign[0]!r}; give an empty or new folder "
-            "as --store"
+def _bring_up_to_date(store: PromptStore, shipped: PromptStore) -> None:
+    try:
+        if store.latest():  # where somebody is about to publish the first, hands off
+            store.add_shipped(shipped, f"shipped with {release()}")
+    except IsoglossError as problem:
+        logger.warning(
+            "the default store was not brought up to date with %s and keeps what it has: %s",
+            release(),
+            problem,
         )

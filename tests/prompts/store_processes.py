@@ -1,6 +1,7 @@
-"""Processes that fight over one prompt store; run by test_store_crash.py, which see.
+"""Processes that fight over one prompt store; run by test_store_crash.py and test_upgrade.py.
 
     python -m tests.prompts.store_processes kill|race FOLDER
+    python -m tests.prompts.store_processes start STORE SHIPPED
 
 They are forked from this small process, which has no threads, after its imports.
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import prompts.durable
-from prompts.store import PromptStore
+from prompts.store import PromptStore, open_default
 from tests.prompts import samples
 from tests.prompts.failing_disk import FailingDisk
 
@@ -109,6 +110,25 @@ def race(folder: Path) -> int:
     return state.generation
 
 
+def start(root: Path, shipped: Path) -> int:
+    """Open one default store in several processes at once; return its newest generation."""
+    go = root.parent / "go"
+
+    def open_at_once() -> None:
+        while not go.exists():
+            os.sched_yield()
+        open_default(root, shipped)
+
+    starting = [fork(open_at_once) for _ in range(WRITERS)]
+    go.touch()
+    ended = [os.waitpid(process, 0)[1] for process in starting]
+    assert not any(ended), "a start failed"
+    return PromptStore.open(root).latest()
+
+
 if __name__ == "__main__":
-    run = {"kill": kill_at_every_call, "race": race}[sys.argv[1]]
-    print(run(Path(sys.argv[2])))
+    what, *folders = sys.argv[1:]
+    if what == "start":
+        print(start(Path(folders[0]), Path(folders[1])))
+    else:
+        print({"kill": kill_at_every_call, "race": race}[what](Path(folders[0])))
