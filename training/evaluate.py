@@ -34,6 +34,7 @@ class Evaluation:
     split: Split
     languages: tuple[str, ...]
     out: Path
+    scores: bool = True  # whether to keep each label's, or only the chosen label
 
 
 class Watcher(Protocol):
@@ -111,7 +112,7 @@ def evaluate(
         for done, (place, _) in enumerate(finished, start=len(kept) + 1):
             watcher.language(left[place].name, done, len(units), kept=False)
     rows = [row for unit in units for row in read_predictions(unit.part)]
-    write_atomically(job.out, to_bytes(rows, job.out.suffix))
+    write_atomically(job.out, to_bytes(rows, job.out.suffix, scores=job.scores))
     shutil.rmtree(parts)
     return rows
 

@@ -2,7 +2,8 @@
 
 Columns: model, fingerprint, prompt, digest, task, language, split, index_id, gold, predicted, and
 `log_prob.<label>` for each label (natural logarithm, a softmax over the labels' tokens). In JSON
-lines the last are one object, `log_probs`.
+lines the last are one object, `log_probs`. Files may lack them: routes can be chosen without, and
+temperatures cannot be fitted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Prediction:
     index_id: str
     gold: str
     predicted: str
-    log_probs: dict[str, float]  # label -> natural logarithm
+    log_probs: dict[str, float]  # label -> natural logarithm; empty where they were not kept
 
     @property
     def correct(self) -> bool:
@@ -64,8 +65,13 @@ def check_format(path: Path) -> None:
         raise InvalidInput(f"{path}: predictions are kept as .csv or .jsonl; choose one as ending")
 
 
-def to_bytes(predictions: Iterable[Prediction], suffix: str) -> bytes:
-    """Predictions as the content of a file with this ending (all with the same labels)."""
+def to_bytes(predictions: Iterable[Prediction], suffix: str, *, scores: bool = True) -> bytes:
+    """Predictions as the content of a file with this ending (all with the same labels).
+
+    Without `scores` a file is a third smaller, and says which label was chosen, not how surely.
+    """
+    if not scores:
+        predictions = (replace(row, log_probs={}) for row in predictions)
     if suffix == ".jsonl":
         return "".join(
             json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in predictions
@@ -115,7 +121,7 @@ def _read_rows(suffix: str, file: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _from_json(fields: dict[str, Any]) -> dict[str, Any]:
-    log_probs = {label: float(value) for label, value in fields["log_probs"].items()}
+    log_probs = {label: float(value) for label, value in fields.get("log_probs", {}).items()}
     return {**{name: str(fields[name]) for name in _COLUMNS}, "log_probs": log_probs}
 
 

@@ -152,6 +152,17 @@ def test_a_file_of_predictions_reads_back_as_it_was(tmp_path: Path, suffix: str)
         assert own.log_probs == pytest.approx(other.log_probs, rel=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_scores_may_be_left_out(tmp_path: Path, suffix: str) -> None:
+    model = tiny("bloom")
+    rows = predict(
+        model, [Candidate("p", prompt(model, 1))], examples("fra_Latn"), "fra_Latn", "dev"
+    )
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(to_bytes(rows, suffix, scores=False))
+    assert read_predictions(path) == [replace(row, log_probs={}) for row in rows]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
