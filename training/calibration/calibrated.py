@@ -1,0 +1,196 @@
+"""From evaluations to a route table with temperatures, what they improve, and a new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prompts.errors import InvalidData, NotFound, Unavailable
+from prompts.routes import UNIVERSAL, RouteTable
+from prompts.store import PromptStore, StoreState
+from training.calibration.reliability import Bin, Measured, bins, measure
+from training.calibration.temperatures import (
+    Answers,
+    Floats,
+    cross_fitted,
+    fit,
+    nodes,
+    temperatures_of,
+    with_temperatures,
+)
+from training.clades import lineages_of
+from training.data import Split
+from training.predictions import Prediction, read_predictions
+
+Key = tuple[str, str]  # backbone's fingerprint, task
+EVERYWHERE = "(all)"
+
+_Scaled = dict[Split, tuple[Answers, Floats]]  # what was answered, and the temperature of each row
+
+
+@dataclass(frozen=True, slots=True)
+class CladeReport:
+    """One temperature, and what it does to the answers of its languages."""
+
+    clade: str  # EVERYWHERE: all answers, each at its own temperature
+    prompt: str
+    languages: tuple[str, ...]
+    temperature: float | None
+    measured: Mapping[Split, Measured]  # where there are answers
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """One model's and task's routes with temperatures, and what these do.
+
+    Dev sentences are judged at temperatures fitted without them, test sentences at the table's.
+    """
+
+    table: RouteTable
+    digests: Mapping[str, str]  # of the prompts that were measured, by the routes' references
+    unmeasured: tuple[str, ...]  # languages evaluated, but not under the prompt they are routed to
+    clades: tuple[CladeReport, ...]  # EVERYWHERE first, then parents before children
+    reliability: Mapping[tuple[Split, bool], Sequence[Bin]]  # by split, and whether scaled
+
+    @property
+    def overall(self) -> CladeReport:
+        """All answers together."""
+        return self.clades[0]
+
+
+def read_scores(
+    paths: Sequence[Path], split: Split, model: str | None
+) -> dict[Key, list[Prediction]]:
+    """Predictions of one split, by backbone and task; `model`'s only where it is given.
+
+    Raises:
+        InvalidData: predictions of another split, or none of this model.
+    """
+    groups: dict[Key, list[Prediction]] = {}
+    for path in paths:
+        for row in read_predictions(path):
+            if row.split != split:
+                raise InvalidData(
+                    f"{path}: predictions of the {row.split} split; temperatures are fitted on dev "
+                    "(--evaluations) and may be judged on test (--report)"
+                )
+            if model is None or row.model == model:
+                groups.setdefault((row.fingerprint, row.task), []).append(row)
+    if paths and not groups:
+        raise InvalidData(f"--model {model!r}: no predictions of it in these files")
+    return groups
+
+
+def calibrate(
+    key: Key, dev: Sequence[Prediction], test: Sequence[Prediction], state: StoreState
+) -> Calibrated:
+    """Fit temperatures for the routes that a store has now.
+
+    Args:
+        key: the backbone's fingerprint, and the task.
+        dev: predictions to fit on; those of prompts that are not routed to are passed over.
+        test: predictions to judge by; may be empty.
+        state: of the store.
+
+    Raises:
+        NotFound: the store has no routes for this model and task.
+        InvalidData: no dev predictions of the prompts that are routed to, or without scores.
+    """
+    table = state.routes_for(*key)
+    if table is None:
+        raise NotFound(
+            f"the store has no routes for {dev[0].model} and task {key[1]!r}; make them with "
+            "`isogloss route` first"
+        )
+    digests = {reference: state.resolve(reference)[2] for reference in table.references}
+    evidence = Answers.of(_answered(dev, table, digests))
+    fitted = with_temperatures(table, fit(evidence, table))
+    scaled: _Scaled = {"dev": (evidence, cross_fitted(evidence, table))}
+    if test:
+        judged = Answers.of(_answered(test, table, digests))
+        scaled["test"] = (judged, temperatures_of(judged, fitted))
+    codes = tuple(sorted(set(evidence.languages.tolist())))
+    return Calibrated(
+        table=fitted,
+        digests=digests,
+        unmeasured=tuple(sorted({row.language for row in dev} - set(codes))),
+        clades=tuple(_report(fitted, codes, scaled)),
+        reliability=_reliability(scaled),
+    )
+
+
+def publish_temperatures(
+    store: PromptStore, calibrated: Sequence[Calibrated], note: str
+) -> StoreState:
+    """Publish the tables with their temperatures as one new generation.
+
+    Raises:
+        Unavailable: routes or prompts were changed since they were read.
+        StoreError: the store cannot be written.
+    """
+
+    def tables(state: StoreState) -> list[RouteTable]:
+        for own in calibrated:
+            now = state.routes_for(*own.table.key)
+            current = now and {name: state.resolve(name)[2] for name in now.references}
+            if now is None or _choices(now) != _choices(own.table) or current != own.digests:
+                raise Unavailable(
+                    f"the routes of {own.table.model.id}, task {own.table.task!r}, changed while "
+                    "they were calibrated; calibrate again"
+                )
+        return [own.table for own in calibrated]
+
+    return store.publish({}, tables, note)
+
+
+def _answered(
+    rows: Sequence[Prediction], table: RouteTable, digests: Mapping[str, str]
+) -> list[Prediction]:
+    """Each language's answers by the prompt it is routed to, each sentence once."""
+    lineages = lineages_of({row.language for row in rows})
+    routed = {code: digests[table.route(own).reference] for code, own in lineages.items()}
+    found = {(r.language, r.index_id): r for r in rows if r.digest == routed[r.language]}
+    if not found:
+        raise InvalidData(
+            f"no predictions of the prompts that {table.model.id} routes to; evaluate "
+            f"{', '.join(table.references)} from this store"
+        )
+    return list(found.values())
+
+
+def _choices(table: RouteTable) -> tuple[str, dict[str, str]]:
+    return table.universal, table.clades
+
+
+def _report(table: RouteTable, codes: tuple[str, ...], scaled: _Scaled) -> Iterator[CladeReport]:
+    yield CladeReport(EVERYWHERE, "", codes, None, _measured(codes, scaled))
+    prompts = {UNIVERSAL: table.universal, **table.clades}
+    for node in nodes(table, codes):
+        prompts.setdefault(node.name, prompts[node.parent or UNIVERSAL])
+        yield CladeReport(
+            clade=node.name,
+            prompt=prompts[node.name],
+            languages=node.languages,
+            temperature=table.temperatures[node.name],
+            measured=_measured(node.languages, scaled),
+        )
+
+
+def _measured(codes: Sequence[str], scaled: _Scaled) -> dict[Split, Measured]:
+    found: dict[Split, Measured] = {}
+    for split, (answers, temperatures) in scaled.items():
+        own = np.isin(answers.languages, codes)
+        if own.any():
+            found[split] = measure(answers.where(own), temperatures[own])
+    return found
+
+
+def _reliability(scaled: _Scaled) -> dict[tuple[Split, bool], list[Bin]]:
+    return {
+        (split, after): bins(answers, temperatures if after else np.ones(len(temperatures)))
+        for split, (answers, temperatures) in scaled.items()
+        for after in (False, True)
+    }

@@ -1,0 +1,121 @@
+"""A calibration as tables: for people, as CSV, and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from prompts.routes import UNIVERSAL
+from training.calibration.calibrated import EVERYWHERE, Calibrated, CladeReport
+from training.calibration.reliability import BINS, Measured
+from training.data import Split
+
+
+def calibration_table(calibrated: Calibrated) -> Table:
+    """All answers, and each route's; `calibration.csv` has the clades below the routes, too."""
+    table = Table(
+        title=f"{calibrated.table.model.id}, {calibrated.table.task}",
+        caption=f"error: expected calibration error in points, {BINS} bins of equal width (few "
+        "answers never reach zero); surprise: mean negative log-probability of the right label; "
+        "both at temperature 1 -> scaled; dev sentences at temperatures fitted without them",
+    )
+    splits = tuple(calibrated.overall.measured)
+    for heading in ("Clade", "Prompt"):
+        table.add_column(heading)
+    measures = [f"{split} {name}" for split in splits for name in ("accuracy", "error", "surprise")]
+    for heading in ("Languages", "Temperature", *measures):
+        table.add_column(heading, justify="right")
+    for own in calibrated.clades:
+        if own.clade in (EVERYWHERE, UNIVERSAL) or own.clade in calibrated.table.clades:
+            table.add_row(*map(Text, _cells(own, splits)))
+    return table
+
+
+def _cells(own: CladeReport, splits: Sequence[Split]) -> list[str]:
+    temperature = "" if own.temperature is None else f"{own.temperature:.2f}"
+    cells = [own.clade, own.prompt, str(len(own.languages)), temperature]
+    for split in splits:
+        measured = own.measured.get(split)
+        cells += ["-"] * 3 if measured is None else _measures(measured)
+    return cells
+
+
+def _measures(measured: Measured) -> list[str]:
+    surprise = f"{measured.before.surprise:.3f} -> {measured.after.surprise:.3f}"
+    return [f"{measured.accuracy:.1%}", before_after(measured), surprise]
+
+
+def before_after(measured: Measured) -> str:
+    """Expected calibration errors, in points."""
+    before, after = measured.before.calibration_error, measured.after.calibration_error
+    return f"{100 * before:.1f} -> {100 * after:.1f}"
+
+
+def as_json(calibrated: Calibrated) -> dict[str, Any]:
+    """Everything that was measured."""
+    return {
+        "model": calibrated.table.model.id,
+        "task": calibrated.table.task,
+        "temperatures": calibrated.table.temperatures,
+        "unmeasured": calibrated.unmeasured,
+        "clades": [
+            {
+                "clade": own.clade,
+                "prompt": own.prompt,
+                "languages": own.languages,
+                "temperature": own.temperature,
+                "measured": {split: m.flat() for split, m in own.measured.items()},
+            }
+            for own in calibrated.clades
+        ],
+    }
+
+
+def calibration_csv(calibrated: Sequence[Calibrated]) -> bytes:
+    """One row a model, task, split and clade."""
+    return _csv(
+        {
+            "model": each.table.model.id,
+            "task": each.table.task,
+            "split": split,
+            "clade": own.clade,
+            "prompt": own.prompt,
+            "languages": len(own.languages),
+            "temperature": own.temperature,
+            **measured.flat(),
+        }
+        for each in calibrated
+        for own in each.clades
+        for split, measured in own.measured.items()
+    )
+
+
+def reliability_csv(calibrated: Sequence[Calibrated]) -> bytes:
+    """One row a model, task, split and bin of confidence, before and after: a diagram's points."""
+    return _csv(
+        {
+            "model": each.table.model.id,
+            "task": each.table.task,
+            "split": split,
+            "scaled": scaled,
+            **{k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(own).items()},
+        }
+        for each in calibrated
+        for (split, scaled), points in each.reliability.items()
+        for own in points
+    )
+
+
+def _csv(rows: Iterator[dict[str, Any]]) -> bytes:
+    found = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return text.getvalue().encode()

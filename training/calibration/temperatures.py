@@ -1,0 +1,190 @@
+"""Temperatures: what label logits are divided by, so that scores are as often right as they say.
+
+Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599), fitted by maximum
+likelihood on dev sentences, each answered by the prompt its language is routed to. There is one
+temperature for each route and for each clade below it that has evidence. Thin evidence backs off:
+a clade's logarithm is drawn to its parent's by a normal prior, a route's to that of all sentences
+together.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompts.errors import InvalidData
+from prompts.routes import UNIVERSAL, RouteTable
+from training.clades import branching_clades, lineages_of
+from training.predictions import Prediction
+
+SPREAD = 0.2
+"""How far a clade's log-temperature is expected from its parent's (a standard deviation). Of
+0.05 to 3, 0.1 and 0.2 are likeliest by cross-validation on both pocket models' dev answers."""
+FOLDS = 5
+_MOST = 3.0  # of the logarithm: temperatures stay within 1/20 and 20
+_DIGITS = 4
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answers:
+    """What the routed prompts said, a row for each language and sentence.
+
+    `log_probs`: (rows, labels), natural logarithms; `gold`: (rows,), the right label's column.
+    """
+
+    log_probs: Floats
+    gold: NDArray[np.intp]
+    languages: NDArray[np.str_]
+    sentences: NDArray[np.str_]  # translations of one sentence share a name
+
+    @classmethod
+    def of(cls, rows: Sequence[Prediction]) -> Answers:
+        """Put predictions in columns.
+
+        Raises:
+            InvalidData: there are none, they have no scores, or the labels differ.
+        """
+        if not rows or not rows[0].log_probs:
+            raise InvalidData("no scores to calibrate; evaluate again with --scores")
+        labels = list(rows[0].log_probs)
+        if odd := next((row for row in rows if set(row.log_probs) != set(labels)), None):
+            raise InvalidData(
+                f"prompt {odd.prompt!r} scores {sorted(odd.log_probs)}, others {sorted(labels)}; "
+                "evaluate prompts of one task together"
+            )
+        if odd := next((row for row in rows if row.gold not in labels), None):
+            raise InvalidData(
+                f"{odd.language} {odd.index_id!r}: {odd.gold!r} is not among the scored labels "
+                f"{sorted(labels)}; evaluate again"
+            )
+        return cls(
+            np.array([[row.log_probs[label] for label in labels] for row in rows]),
+            np.array([labels.index(row.gold) for row in rows]),
+            np.array([row.language for row in rows]),
+            np.array([row.index_id for row in rows]),
+        )
+
+    def where(self, chosen: NDArray[Any]) -> Answers:
+        """Some of the rows."""
+        return Answers(
+            self.log_probs[chosen],
+            self.gold[chosen],
+            self.languages[chosen],
+            self.sentences[chosen],
+        )
+
+    def scaled(self, temperatures: Floats) -> Floats:
+        """Log-probabilities of each row at its own temperature: (rows, labels)."""
+        from scipy.special import log_softmax
+
+        scaled: Floats = log_softmax(self.log_probs / temperatures[:, None], axis=1)
+        return scaled
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A route, or a clade below one: the languages that answer under its temperature or below."""
+
+    name: str
+    parent: str | None  # None: all languages together
+    languages: tuple[str, ...]
+
+
+def fit_temperatures(
+    rows: Sequence[Prediction], table: RouteTable, spread: float = SPREAD
+) -> dict[str, float]:
+    """Temperatures for a route table: of every route, and of the clades below with evidence.
+
+    Args:
+        rows: dev predictions, each by the prompt that the table routes its language to.
+        table: the routes; its own temperatures are not looked at.
+        spread: how far a clade may be from its parent, see SPREAD.
+
+    Raises:
+        InvalidData: no rows, or rows without scores.
+    """
+    return fit(Answers.of(rows), table, spread)
+
+
+def fit(answers: Answers, table: RouteTable, spread: float = SPREAD) -> dict[str, float]:
+    """`fit_temperatures` of rows that are in columns already."""
+    everywhere = _fit_log(answers, None, spread)
+    logs: dict[str, float] = {}
+    for node in nodes(table, sorted(set(answers.languages.tolist()))):
+        prior = everywhere if node.parent is None else logs[node.parent]
+        own = answers.where(np.isin(answers.languages, node.languages))
+        logs[node.name] = _fit_log(own, prior, spread)
+    return {name: round(float(np.exp(log)), _DIGITS) for name, log in logs.items()}
+
+
+def nodes(table: RouteTable, codes: Sequence[str]) -> Iterator[Node]:
+    """Every route of a table and the clades below it, parents first.
+
+    Args:
+        table: the routes.
+        codes: the languages there is evidence of. A chain of clades with the very same ones counts
+            once, under its highest name.
+    """
+    below: dict[str, dict[str, tuple[str, ...]]] = {c: {} for c in (UNIVERSAL, *table.clades)}
+    for code, lineage in lineages_of(codes).items():
+        clade = table.route(lineage).clade
+        start = 0 if clade is None else lineage.index(clade)
+        below[clade or UNIVERSAL][code] = lineage[start:]
+    for route, lineages in below.items():
+        yield Node(route, None, tuple(lineages))
+        known = {route}
+        for clade, own in branching_clades(lineages, min_languages=1).items():
+            if clade != route:
+                above = lineages[own[0]][: lineages[own[0]].index(clade)]
+                parent = next((name for name in reversed(above) if name in known), route)
+                known.add(clade)
+                yield Node(clade, parent, own)
+
+
+def with_temperatures(table: RouteTable, temperatures: Mapping[str, float]) -> RouteTable:
+    """The same routes with other temperatures."""
+    return RouteTable.model_validate({**dict(table), "temperatures": dict(temperatures)})
+
+
+def temperatures_of(answers: Answers, table: RouteTable) -> Floats:
+    """What serving would divide each row's logits by: (rows,)."""
+    lineages = lineages_of(set(answers.languages.tolist()))
+    own = {code: table.route(lineage).temperature for code, lineage in lineages.items()}
+    return np.array([own[code] for code in answers.languages.tolist()])
+
+
+def cross_fitted(answers: Answers, table: RouteTable, spread: float = SPREAD) -> Floats:
+    """A temperature for each row from the other folds: (rows,).
+
+    A sentence is in one fold with its translations, so that none is judged by what it taught.
+    """
+    fold = np.array([zlib.crc32(name.encode()) % FOLDS for name in answers.sentences.tolist()])
+    found = np.ones(len(fold))
+    for held_out in range(FOLDS):
+        judged, rest = answers.where(fold == held_out), answers.where(fold != held_out)
+        if len(judged.gold) and len(rest.gold):
+            fitted = with_temperatures(table, fit(rest, table, spread))
+            found[fold == held_out] = temperatures_of(judged, fitted)
+    return found
+
+
+def _fit_log(answers: Answers, prior: float | None, spread: float) -> float:
+    """The likeliest log-temperature; without rows, the prior's."""
+    from scipy.optimize import minimize_scalar
+
+    if prior is not None and not len(answers.gold):
+        return prior
+
+    def loss(log: float) -> float:
+        scaled = answers.scaled(np.full(len(answers.gold), np.exp(log)))
+        surprise = -float(scaled[np.arange(len(answers.gold)), answers.gold].sum())
+        return surprise if prior is None else surprise + ((log - prior) / spread) ** 2 / 2
+
+    return float(minimize_scalar(loss, bounds=(-_MOST, _MOST), method="bounded").x)
