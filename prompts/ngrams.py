@@ -23,12 +23,25 @@ ORDERS = 5
 FEATURES = ORDERS + 1  # per character: five n-grams, and the word that starts there
 _MARKER, _SPACE = 0, 32
 _PRIME, _GOLDEN = np.uint32(0x01000193), np.uint32(0x9E3779B1)
+_SALTS = np.array(
+    [[k * 0x85EBCA6B & 0xFFFFFFFF] for k in range(1, FEATURES + 1)], np.uint32
+)  # keep n-grams of different orders apart
+_LEAST_ROOM = np.arange(1, FEATURES + 1)[:, None]
 _POWERS = np.array([pow(0x01000193, k + 1, 2**32) for k in range(32)], np.uint32)
-# Web and mail addresses: runs of ASCII, since Thai or Chinese may follow without a space.
-_ADDRESS = re.compile(
+# What is the same whatever language stands around it. Addresses, mentions and code are runs of
+# ASCII, since Thai or Chinese may follow without a space; a hashtag in other letters is a word.
+_FOREIGN = re.compile(
     r"(?:https?://|www\.)[!-~]+"
-    r"|(?<![!-~])[!-~]+(?:@[!-~]+\.[!-~]+|\.(?:com|org|net|gov|edu|io)\b[!-~]*)",
-    re.IGNORECASE,
+    r"|(?<![!-~])[!-~]+(?:@[!-~]+\.[!-~]+|\.(?:com|org|net|gov|edu|io)\b[!-~]*)"
+    r"|(?<![\w.+-])[@#][a-z0-9_.]+(?!\w)"  # @somebody, #topic
+    r"|```.*?(?:```|$)|`[^`\n]*`|</?[a-z][^<>\n]*>"  # quoted code, tags
+    r"|(?<![!-~])[!-~]*(?:[a-z0-9](?:_|::|->|=|\(\))|[{}])[!-~]*",  # code_like(), x=1
+    re.IGNORECASE | re.DOTALL,
+)
+# One of these is in whatever the expression above finds: looking for them is quicker.
+_SIGNS = (
+    *("://", "@", "#", "`", "<", "_", "::", "->", "=", "()", "{", "}"),
+    *("www.", ".com", ".org", ".net", ".gov", ".edu", ".io"),
 )
 
 
@@ -45,47 +58,52 @@ class Features:
     scripts: NDArray[np.intp]
 
 
-def normalize(text: str) -> str:
-    """Return the start of a text in lower case, in compatibility form, without addresses."""
-    text = text[:CHARACTERS]
-    if "." in text:
-        text = _ADDRESS.sub(" ", text)
-    return unicodedata.normalize("NFKC", text).lower()
+def normalize(texts: Sequence[str]) -> list[str]:
+    """Return the start of each text in compatibility form, without what is of no language.
+
+    That is addresses of the web and of mail, mentions, ASCII hashtags, tags and code.
+    """
+    texts = [text[:CHARACTERS] for text in texts]
+    joined = "\0".join(texts).lower()
+    if any(sign in joined for sign in _SIGNS):
+        texts = [_FOREIGN.sub(" ", text) for text in texts]
+    return [unicodedata.normalize("NFKC", text) for text in texts]
 
 
 def extract(texts: Sequence[str]) -> Features:
     """Hash the n-grams of every text. Never fails: a text without letters has no features."""
-    joined = "".join(f"\0 {normalize(text).replace(chr(0), ' ')} " for text in texts)
+    joined = "".join([f"\0 {text.replace(chr(0), ' ')} " for text in normalize(texts)]).lower()
     points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
     scripts = writing.scripts_of(points)
     letters = np.where((scripts == 0) & (points != _MARKER), np.uint32(_SPACE), points)
     blank = letters == _SPACE
-    kept = ~(blank & np.concatenate(([False], blank[:-1])))
+    kept = np.flatnonzero(~(blank & np.concatenate(([False], blank[:-1]))))
     letters, scripts = letters[kept], scripts[kept]
-    marker = letters == _MARKER
-    owner = np.cumsum(marker) - 1
+    starts = np.flatnonzero(letters == _MARKER)
+    ends = np.append(starts, len(letters))
     return Features(
-        slots=_slots(letters, owner, marker),
-        starts=np.append(np.flatnonzero(marker), len(letters)),
-        scripts=writing.dominant(scripts, owner, len(texts)),
+        slots=_slots(letters, ends),
+        starts=ends,
+        scripts=writing.dominant(scripts, ends),
     )
 
 
-def _slots(
-    letters: NDArray[np.uint32], owner: NDArray[np.intp], marker: NDArray[np.bool_]
-) -> NDArray[np.int32]:
-    slots = np.full((len(letters), FEATURES), -1, np.int32)
-    rolling = np.zeros(len(letters), np.uint32)
-    for order in range(1, ORDERS + 1):
-        length = len(letters) - order + 1
-        if length <= 0:
-            break
-        rolling = rolling[:length] * _PRIME + letters[order - 1 :]
-        whole = (owner[:length] == owner[order - 1 :]) & ~marker[:length]
-        slots[:length, order - 1] = np.where(whole, _mix(rolling, order), -1)
+def _slots(letters: NDArray[np.uint32], bounds: NDArray[np.intp]) -> NDArray[np.int32]:
+    """Return (characters, FEATURES); `bounds` are where texts start, and the end of the last."""
+    size = len(letters)
+    hashes = np.zeros((FEATURES, size), np.uint32)
+    hashes[0] = letters
+    for order in range(1, min(ORDERS, size)):
+        hashes[order, :-order] = hashes[order - 1, :-order] * _PRIME + letters[order:]
+    # How far each character is from its text's end; an n-gram needs room for n.
+    room = np.repeat(bounds[1:], np.diff(bounds)) - np.arange(size)
+    room[bounds[:-1]] = 0  # markers
+    whole = room >= _LEAST_ROOM
     starts, words = _words(letters)
-    slots[starts, ORDERS] = _mix(words, FEATURES)
-    return slots
+    hashes[ORDERS, starts] = words
+    whole[ORDERS] = False
+    whole[ORDERS, starts] = True
+    return np.where(whole, _mix(hashes), np.int32(-1)).T.copy()
 
 
 def _words(letters: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
@@ -106,8 +124,10 @@ def _place(starts: NDArray[np.intp], length: int) -> NDArray[np.intp]:
     return place
 
 
-def _mix(hashes: NDArray[np.uint32], salt: int) -> NDArray[np.int32]:
-    """Spread hashes over the slots; the salt keeps n-grams of different orders apart."""
-    mixed = (hashes ^ np.uint32(salt * 0x85EBCA6B & 0xFFFFFFFF)) * _GOLDEN
-    mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
-    return (mixed >> np.uint32(32 - SLOT_BITS)).astype(np.int32)
+def _mix(hashes: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Spread hashes (FEATURES, characters) over the slots, those of each order differently."""
+    mixed = (hashes ^ _SALTS) * _GOLDEN
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= np.uint32(0x2C1B3C6D)
+    mixed >>= np.uint32(32 - SLOT_BITS)
+    return mixed.view(np.int32)

@@ -88,12 +88,14 @@ def scripts_of(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return _table()[np.minimum(points, _END)]
 
 
-def dominant(scripts: NDArray[np.uint8], owner: NDArray[np.intp], texts: int) -> NDArray[np.intp]:
+def dominant(scripts: NDArray[np.uint8], bounds: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return each text's main script, (texts,), as an index into NAMES; 0 for no letters at all.
 
-    `owner` is the text that each character belongs to. An eighth of kana makes Han Japanese.
+    `bounds` are where each text's characters start, and where the last one's end. An eighth of
+    kana makes Han Japanese.
     """
-    cells = owner * len(NAMES) + scripts
+    texts = len(bounds) - 1
+    cells = np.repeat(np.arange(0, texts * len(NAMES), len(NAMES)), np.diff(bounds)) + scripts
     counts = np.bincount(cells, WEIGHTS[scripts], texts * len(NAMES)).reshape(texts, -1)
     kana, han = counts[:, NAMES.index("Kana")], counts[:, NAMES.index("Hani")]
     japanese = kana * 8 > han

@@ -20,6 +20,8 @@ from prompts.languages import language
 from serving.detection import NOTHING, TOP, Detection
 
 _CHUNK = 32  # texts at a time: bounds memory, whatever the batch
+# As many as a text has n-grams at most; NFKC makes up to 18 letters of one.
+_ONES = np.ones(20 * ngrams.CHARACTERS * ngrams.FEATURES, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class DetectorWeights:
 
     `row_of`: (2^SLOT_BITS + 1,), a hashed n-gram's row, 0 if it was not kept; the last entry is
     for slot -1. `vectors`: (R + 1, D), quantised to int8, so that their sums are exact; `output`:
-    (D, L), which undoes the quantisation. `bias`: (L,).
+    (D, L), which undoes the quantisation. `bias`: (L,). `damping`: as many n-grams more than a
+    text has, that say nothing, make short texts less sure.
     """
 
     codes: tuple[str, ...]
@@ -36,6 +39,7 @@ class DetectorWeights:
     vectors: NDArray[np.int8]
     output: NDArray[np.float32]
     bias: NDArray[np.float32]
+    damping: float
 
     @classmethod
     def load(cls, path: Path) -> DetectorWeights:
@@ -50,6 +54,7 @@ class DetectorWeights:
                 vectors=np.concatenate((np.zeros_like(vectors[:1]), vectors)),
                 output=file["output"],
                 bias=file["bias"],
+                damping=float(file.get("damping", 0.0)),
             )
 
 
@@ -82,21 +87,26 @@ class NgramDetector:
     def _logits(self, features: ngrams.Features) -> NDArray[np.float32]:
         """Score each text on its own, so that its answer never depends on its neighbours."""
         weights = self._weights
-        rows = weights.row_of[features.slots]  # (characters, FEATURES)
+        rows = weights.row_of.take(features.slots, mode="wrap")  # (characters, FEATURES)
         logits = np.empty((len(features.scripts), len(weights.codes)), np.float32)
         for k, (start, stop) in enumerate(pairwise(features.starts.tolist())):
             kept = rows[start:stop].ravel()
             kept = kept[kept > 0]
-            summed = weights.vectors.take(kept, axis=0).sum(axis=0, dtype=np.int32)
-            pooled = summed.astype(np.float32) / math.sqrt(max(len(kept), 1))  # (D,)
+            # A product with ones adds up faster than a sum, and as exactly: these are integers.
+            summed = _ONES[: len(kept)] @ weights.vectors.take(kept, axis=0).astype(np.float32)
+            pooled = summed / math.sqrt(max(len(kept), 1) + weights.damping)  # (D,)
             logits[k] = pooled @ weights.output + weights.bias
         return logits
 
     def _read_off(
         self, scripts: NDArray[np.intp], posteriors: NDArray[np.float32]
     ) -> list[Detection]:
-        best = np.argsort(-posteriors, axis=1, kind="stable")[:, :TOP]
+        best = np.argpartition(posteriors, -TOP, axis=1)[:, -TOP:]
+        best.sort(axis=1)  # of equals, the table's first
         chances = np.take_along_axis(posteriors, best, axis=1)
+        ranks = np.argsort(-chances, axis=1, kind="stable")
+        best = np.take_along_axis(best, ranks, axis=1)
+        chances = np.take_along_axis(chances, ranks, axis=1)
         return [
             self._detection(ranks, odds) if script != writing.NONE else NOTHING
             for script, ranks, odds in zip(
