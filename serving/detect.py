@@ -1,7 +1,7 @@
 """Which language a text is in, and how sure we are: the detectors there are, by name.
 
-The default is ours, chosen by measurement (`serving/data/detector.md`); its 3.5 MB of weights are
-part of the installation.
+The default is ours, chosen by measurement (`serving/data/detector.md`); its weights are part of
+the installation. `fasttext:PATH` is any fastText language model.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 
 from prompts.errors import NotFound
 from serving.detect_ngrams import DetectorWeights, NgramDetector
 from serving.detection import Detection, Detector
 
-__all__ = ["DETECTORS", "Detection", "Detector", "load_detector"]
+__all__ = ["DETECTORS", "FASTTEXT", "Detection", "Detector", "load_detector"]
+
+FASTTEXT = "fasttext:"
+"""How the name of a detector begins that is a fastText model; its path follows."""
 
 
 def _own() -> Detector:
@@ -28,6 +32,12 @@ def _py3langid() -> Detector:
     return Py3LangidDetector()
 
 
+def _fasttext(path: str) -> Detector:
+    from serving.detect_fasttext import FastTextDetector  # an optional dependency
+
+    return FastTextDetector(Path(path).expanduser())
+
+
 DETECTORS: dict[str, Callable[[], Detector]] = {"isogloss": _own, "py3langid": _py3langid}
 
 
@@ -35,11 +45,19 @@ DETECTORS: dict[str, Callable[[], Detector]] = {"isogloss": _own, "py3langid": _
 def load_detector(name: str = "isogloss") -> Detector:
     """Return the detector of this name, loaded once per process.
 
-    Raises NotFound for a name that is not in DETECTORS, or whose package is not installed.
+    Raises:
+        NotFound: the name is neither in DETECTORS nor "fasttext:" and a file that there is, or
+            its package is not installed.
+        InvalidInput: the file is not a fastText language model.
     """
-    if name not in DETECTORS:
-        raise NotFound(f"unknown detector {name!r}; there are {', '.join(sorted(DETECTORS))}")
     try:
-        return DETECTORS[name]()
+        if name.startswith(FASTTEXT):
+            return _fasttext(name.removeprefix(FASTTEXT))
+        if name in DETECTORS:
+            return DETECTORS[name]()
     except ImportError as error:
-        raise NotFound(f"detector {name!r} needs a package: {error}") from error
+        raise NotFound(
+            f"detector {name!r} needs a package: {error}; pip install 'isogloss[detect]' brings it"
+        ) from error
+    names = ", ".join([*sorted(DETECTORS), f"{FASTTEXT}PATH"])
+    raise NotFound(f"unknown detector {name!r}; there are {names}")

@@ -1,0 +1,87 @@
+"""fastText models as detectors: real loading of a file in fastText's format."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from prompts.errors import InvalidInput, NotFound
+from serving.detect import load_detector
+from tests.serving.fasttext_model import write_fasttext
+
+WORDS = {"bonjour": "__label__fra_Latn", "hello": "__label__en", "привет": "__label__rus_Cyrl"}
+LABELS = [*WORDS.values(), "__label__zxx", "__label__xyz_Latn"]
+
+needs_fasttext = pytest.mark.skipif(
+    not any((Path(place) / "fasttext").is_dir() for place in sys.path),
+    reason="fasttext-predict is an optional detector",
+)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_fasttext(tmp_path / "model.bin", WORDS, LABELS)
+
+
+@needs_fasttext
+def test_labels_become_languages_of_the_table(model: Path) -> None:
+    found = load_detector(f"fasttext:{model}").detect(["bonjour", "hello", "привет", "12 😀", ""])
+    codes = [detection.language.code for detection in found]
+    assert codes == ["fra_Latn", "eng_Latn", "rus_Cyrl", "und", "und"]
+
+
+@needs_fasttext
+def test_confidence_is_the_models_own(model: Path) -> None:
+    (found,) = load_detector(f"fasttext:{model}").detect(["bonjour"])
+    expected = math.exp(10) / (math.exp(10) + 4)  # softmax of one logit of 10 and four of 0
+    assert found.confidence == pytest.approx(expected, abs=1e-4)
+    assert found.candidates[0] == ("fra_Latn", found.confidence)
+    assert {code for code, _ in found.candidates} == {"fra_Latn", "eng_Latn", "rus_Cyrl"}
+
+
+@needs_fasttext
+def test_addresses_and_line_breaks_do_not_count(model: Path) -> None:
+    texts = ["bonjour\nbonjour https://example.org/hello", "привет \ud800 @hello"]
+    found = load_detector(f"fasttext:{model}").detect(texts)
+    assert [detection.language.code for detection in found] == ["fra_Latn", "rus_Cyrl"]
+
+
+@needs_fasttext
+def test_labels_of_two_spellings_are_one_language(tmp_path: Path) -> None:
+    labels = ["__label__fr", "__label__fra_Latn", "__label__en"]
+    path = write_fasttext(tmp_path / "two.bin", {"bonjour": "__label__fr"}, labels)
+    (found,) = load_detector(f"fasttext:{path}").detect(["bonjour"])
+    assert [code for code, _ in found.candidates] == ["fra_Latn", "eng_Latn"]
+    rest = math.exp(10) + 2
+    assert found.confidence == pytest.approx((math.exp(10) + 1) / rest, abs=1e-4)
+
+
+@needs_fasttext
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"'fasttext:.*absent\.bin': there is no such file; give"):
+        load_detector(f"fasttext:{tmp_path / 'absent.bin'}")
+
+
+@needs_fasttext
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.bin"
+    path.write_bytes(b"not a model, but long enough to look at")
+    with pytest.raises(InvalidInput, match=r"not a fastText classifier \(.*wrong file format"):
+        load_detector(f"fasttext:{path}")
+
+
+@needs_fasttext
+def test_a_model_of_other_labels_is_refused(tmp_path: Path) -> None:
+    labels = ["__label__sports", "__label__politics"]
+    path = write_fasttext(tmp_path / "topics.bin", {"goal": labels[0]}, labels)
+    with pytest.raises(InvalidInput, match=r"none of its 2 labels \(__label__.*such as __label__"):
+        load_detector(f"fasttext:{path}")
+
+
+def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fasttext", None)
+    with pytest.raises(NotFound, match=r"needs a package: .*fasttext.*isogloss\[detect\]"):
+        load_detector(f"fasttext:{tmp_path / 'model.bin'}")
