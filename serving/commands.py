@@ -1,4 +1,4 @@
-"""`isogloss serve`, `classify` and `detect`. Heavy imports wait until a command runs."""
+"""`isogloss serve` and `classify`. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from serving.command_texts import AsJson, Texts, print_table, read_texts, shorten
+from serving.detect_command import DetectorName, detect
+
 if TYPE_CHECKING:
     from serving.config import ServingSettings
     from serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
-Texts = Annotated[
-    list[str], typer.Argument(help="Texts; - reads them from standard input, one a line.")
-]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -39,9 +39,6 @@ MixtureThreshold = Annotated[
         "never. (default: 0.9)",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-
-_SHOWN_CHARS = 60
 
 
 def register(app: typer.Typer) -> None:
@@ -73,15 +70,15 @@ def serve(
         bool | None,
         typer.Option(help="Take requests in through HAProxy. (default: where it is installed)"),
     ] = None,
+    detector: DetectorName = "isogloss",
     mixture_threshold: MixtureThreshold = None,
 ) -> None:
     """Answer HTTP requests with Ray Serve until Ctrl-C."""
     from serving.launch import run
 
-    given = {"host": host, "port": port, "replicas": replicas, "threads": threads}
-    settings = _settings(
-        model or None, store, mixture_threshold, device=device, dtype=dtype, **given
-    )
+    given: dict[str, Any] = {"host": host, "port": port, "replicas": replicas, "threads": threads}
+    given |= {"device": device, "dtype": dtype, "detector": detector}
+    settings = _settings(model or None, store, mixture_threshold, **given)
     raise typer.Exit(run(settings, lambda line: typer.echo(line, err=True), haproxy=haproxy))
 
 
@@ -101,6 +98,7 @@ def classify(
         float | None,
         typer.Option(min=0, max=1, help="Mark answers whose best score is less as abstained."),
     ] = None,
+    detector: DetectorName = "isogloss",
     mixture_threshold: MixtureThreshold = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -110,9 +108,8 @@ def classify(
     from serving.schemas import ClassifyRequest
 
     lines = read_texts(texts, sys.stdin.buffer)
-    settings = _settings(
-        [model] if model else None, store, mixture_threshold, device=device, dtype=dtype
-    )
+    given = {"device": device, "dtype": dtype, "detector": detector}
+    settings = _settings([model] if model else None, store, mixture_threshold, **given)
     common: dict[str, Any] = {
         "model": model, "task": task, "language": language, "prompt": prompt, "top_k": top_k,
         "abstain": abstain,
@@ -126,79 +123,6 @@ def classify(
         typer.echo(answer.model_dump_json())
     else:
         _print_answer(lines, answer)
-
-
-def detect(texts: Texts, as_json: AsJson = False) -> None:
-    """Detect the language of texts: its code, how sure we are, and its lineage."""
-    from serving.detect import load_detector
-
-    lines = read_texts(texts, sys.stdin.buffer)
-    found = load_detector().detect(lines)
-    if as_json:
-        import json
-
-        rows = [
-            {
-                "code": each.language.code,
-                "name": each.language.name,
-                "confidence": round(float(each.confidence), 6),
-                "lineage": each.language.lineage,
-            }
-            for each in found
-        ]
-        typer.echo(json.dumps({"results": rows}, ensure_ascii=False))
-        return
-    _print_table(
-        ("text", "code", "language", "confidence", "lineage"),
-        [
-            (
-                shorten(text),
-                each.language.code,
-                each.language.name,
-                f"{each.confidence:.3f}",
-                _branch(each.language.lineage),
-            )
-            for text, each in zip(lines, found, strict=True)
-        ],
-    )
-
-
-def _branch(lineage: Sequence[str]) -> str:
-    """Root and tip of a lineage, for a table."""
-    return " > ".join(lineage if len(lineage) <= 3 else (lineage[0], "…", lineage[-1]))
-
-
-def read_texts(texts: Sequence[str], stdin: Any) -> list[str]:
-    """Return the texts, with the lines of standard input in the place of a `-`.
-
-    Raises:
-        MalformedInput: a line is not UTF-8.
-        InvalidInput: there is no text at all.
-    """
-    from prompts.errors import InvalidInput, MalformedInput
-
-    lines: list[str] = []
-    for text in texts:
-        if text != "-":
-            lines.append(text)
-            continue
-        for number, line in enumerate(stdin.read().splitlines(), start=1):
-            try:
-                lines.append(line.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise MalformedInput(
-                    f"line {number} of standard input is not UTF-8 ({error.reason} at byte "
-                    f"{error.start}); convert it first, e.g. with iconv"
-                ) from error
-    if not lines:
-        raise InvalidInput("standard input is empty: give at least one line of text")
-    return lines
-
-
-def shorten(text: str) -> str:
-    """One line of a text, for a table."""
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN_CHARS else f"{line[: _SHOWN_CHARS - 1]}…"
 
 
 def _settings(
@@ -238,7 +162,7 @@ def _classify(settings: ServingSettings, requests: Sequence[ClassifyRequest]) ->
 
 def _print_answer(lines: Sequence[str], answer: ClassifyResponse) -> None:
     columns = ("text", "label", "score", "language", "route", "prompt")
-    _print_table(
+    print_table(
         columns,
         [
             (
@@ -261,16 +185,3 @@ def _prompts_of(result: Result) -> str:
     return ", ".join(
         f"{part.prompt.name}@{part.prompt.version} {part.weight:.0%}" for part in result.mixture
     )
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)

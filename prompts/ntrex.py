@@ -1,0 +1,112 @@
+"""NTREX-128: news sentences in 128 languages, by document; which of it detectors may learn from.
+
+A folder of `newstest2019-*.<code>.txt`, parallel by line, and `DOCUMENT_IDS.tsv`, which names each
+line's document. A document's first line is its headline. Every fourth document is for measuring
+only: nothing that ships has seen a line of it in any language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prompts.errors import InvalidData
+from prompts.languages import languages
+
+_EVERY = 4  # the share of documents that are for measuring is one in so many
+_PREFIX, _SUFFIX = "newstest2019-", ".txt"
+
+# Where NTREX's code is not SIB-200's ISO code with the script found in the text. Empty: left out,
+# as is every language that the table lacks.
+_CODES = {
+    "arb": "arb_Arab",
+    "aze-Latn": "azj_Latn",
+    "fas": "pes_Arab",
+    "fil": "tgl_Latn",
+    "lav": "lvs_Latn",
+    "mlg": "plt_Latn",
+    "mon": "khk_Cyrl",
+    "msa": "zsm_Latn",
+    "nep": "npi_Deva",
+    "orm": "gaz_Latn",
+    "pus": "pbt_Arab",
+    "sqi": "als_Latn",
+    "srp-Latn": "",
+    "swa": "swh_Latn",
+    "uzb": "uzn_Latn",
+    "zho-CN": "zho_Hans",
+    "zho-TW": "zho_Hant",
+    "yue": "yue_Hant",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of one language; `measured` ones are never learnt from."""
+
+    code: str
+    number: int  # from 0, the same in every language
+    text: str
+    headline: bool
+    measured: bool
+
+
+def lines(folder: Path) -> Iterator[Line]:
+    """Yield every line of every language of the table, file after file, in a fixed order.
+
+    Raises:
+        InvalidData: the documents' ids are missing, or a file has not one line for each.
+    """
+    paths = sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+    if not paths:
+        return
+    documents = _documents(folder / "DOCUMENT_IDS.tsv")
+    for path in paths:
+        if code := _code(path):
+            texts = path.read_text(encoding="utf-8").splitlines()
+            if len(texts) != len(documents):
+                raise InvalidData(
+                    f"{path} has {len(texts)} lines where DOCUMENT_IDS.tsv has {len(documents)}; "
+                    "copy both from one release of NTREX"
+                )
+            for number, (document, text) in enumerate(zip(documents, texts, strict=True)):
+                first = number == 0 or documents[number - 1] != document
+                yield Line(code, number, text, first, document % _EVERY == 0)
+
+
+def headlines(folder: Path) -> dict[str, dict[int, str]]:
+    """Return the headlines for measuring, by language code and line; of English, the first file's.
+
+    Raises:
+        InvalidData: see lines.
+    """
+    found: dict[str, dict[int, str]] = {}
+    for line in lines(folder):
+        if line.headline and line.measured:
+            found.setdefault(line.code, {}).setdefault(line.number, line.text)
+    return found
+
+
+def _documents(path: Path) -> list[int]:
+    """Return each line's document as a number from 0, in the order in which they begin."""
+    try:
+        ids = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InvalidData(
+            f"{path} cannot be read ({error.strerror}); it comes with NTREX and tells which lines "
+            "are headlines"
+        ) from error
+    places = {name: number for number, name in enumerate(dict.fromkeys(ids))}
+    return [places[name] for name in ids]
+
+
+def _code(path: Path) -> str:
+    name = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX).split(".")[1]
+    return _CODES.get(name, only_code(name.split("-")[0]))
+
+
+def only_code(iso639_3: str) -> str:
+    """Return the code of a language that the table has in one script, else the empty string."""
+    codes = [entry.code for entry in languages().values() if entry.iso639_3 == iso639_3]
+    return codes[0] if len(codes) == 1 else ""

@@ -1,0 +1,1 @@
+"""Language detectors measured side by side: `isogloss detect --evaluate FOLDER`."""
