@@ -13,6 +13,7 @@ from prompts.errors import InvalidInput
 from prompts.routes import check_name
 from training.config import START_PROMPT, START_WORDS, ModelFacts, TrainingConfig, configure
 
+_LONGEST_NAME = 64  # in a prompt store
 StartLength = Callable[[str | None, int | None], int | None]
 
 
@@ -78,7 +79,10 @@ def run_names(model_id: str, configs: Sequence[TrainingConfig], name: str | None
 def run_name(
     model_id: str, config: TrainingConfig, name: str | None, differing: Sequence[str] = ()
 ) -> str:
-    """The name of one run among others that differ from it in the settings `differing`."""
+    """The name of one run among others that differ from it in the settings `differing`.
+
+    Where they differ in more than a name holds, a few digits of a hash stand for all of it.
+    """
     short = re.sub(r"[^a-z0-9._-]+", "-", Path(model_id).name.lower()).strip("-._")
     said = ("task", "kind", "length", "unfrozen")
     made = f"{config.task}-{short}-{config.kind}-{config.length}"
@@ -89,7 +93,10 @@ def run_name(
         for setting, tag in _TAGS.items()
         if setting in differing and (name or setting not in said)
     ]
-    return check_name("-".join([name or made, *filter(None, tags), f"seed{config.seed}"]))
+    said_all = "-".join([name or made, *filter(None, tags), f"seed{config.seed}"])
+    if tags and len(said_all) > _LONGEST_NAME:
+        return check_name(f"{name or made}-{_digits(repr(tags))}-seed{config.seed}")
+    return check_name(said_all)
 
 
 def varied(configs: Sequence[TrainingConfig]) -> list[str]:
@@ -113,12 +120,20 @@ def _codes(sources: Sequence[str]) -> str:
     codes = [re.sub(r"[^a-z0-9]+", "", code.lower()) for code in sources]
     if len(codes) <= 2:
         return "-".join(codes)
-    return f"{len(codes)}langs-{hashlib.sha256(repr(sources).encode()).hexdigest()[:6]}"
+    return f"{len(codes)}langs-{_digits(repr(sources))}"
+
+
+def _digits(text: str) -> str:
+    """A few digits that tell texts apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def _prompt(path: str | None) -> str:
-    """A prompt file by its name."""
-    return re.sub(r"[^a-z0-9._-]+", "-", Path(path).stem.lower()).strip("-._") if path else ""
+    """A prompt file by how its name begins; in two folders there may be two of one name."""
+    if path is None:
+        return "labels"
+    begins = re.sub(r"[^a-z0-9._-]+", "-", Path(path).stem.lower())[:12].strip("-._")
+    return "-".join(filter(None, [begins, _digits(path)]))
 
 
 def _init(init: str) -> str:
@@ -126,7 +141,7 @@ def _init(init: str) -> str:
     if init.startswith(START_PROMPT):
         return f"init-{_prompt(init.removeprefix(START_PROMPT))}"
     if init.startswith(START_WORDS):
-        return f"init-words-{hashlib.sha256(init.encode()).hexdigest()[:6]}"
+        return f"init-words-{_digits(init)}"
     return f"init-{init}"
 
 

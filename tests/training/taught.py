@@ -1,0 +1,46 @@
+"""A teacher, and prompts that learn from it over our sentences as parallel text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from prompts.backbone import Backbone
+from prompts.soft_prompt import SoftPrompt
+from tests.training.tiny import prompt, sentences
+from training.config import TrainingConfig, configure
+from training.data import Example
+from training.run import Trained
+from training.runs import Job, Unwatched, run_job
+from training.texts import tokenize
+
+
+def save_teacher(model: Backbone, path: Path, **changes: Any) -> str:
+    """An untrained prompt with strong opinions."""
+    made = prompt(model, seed=5)
+    made = SoftPrompt(made.card.model_copy(update=changes), made.vectors * 2)
+    made.save(path)
+    return str(path)
+
+
+def settings(model: Backbone, teacher: str, task: str, /, **choices: Any) -> TrainingConfig:
+    own = {"task": "home", "teacher": teacher, "parallel": (task,), "sources": ("fra_Latn",)}
+    tried = {"length": 3, "epochs": 3, "learning_rate": 0.03}
+    return configure(model, {**own, **tried, **choices})
+
+
+def train(model: Backbone, out: Path, *configs: TrainingConfig, **more: Any) -> list[Trained]:
+    job = Job(data="nowhere", out=out, configs=configs, **more)
+    return sorted(run_job(model, job, Unwatched()), key=lambda own: own.name)
+
+
+def vectors(trained: Trained) -> Tensor:
+    assert trained.path is not None
+    return SoftPrompt.load(trained.path).vectors
+
+
+def ids(model: Backbone, code: str = "fra_Latn") -> Sequence[Sequence[int]]:
+    return tokenize(model, [Example(*row) for row in sentences(code, "train")], None)
