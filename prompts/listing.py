@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from prompts.errors import IsoglossError
+from prompts.languages import languages
+from prompts.routes import UNIVERSAL, RouteTable
 from prompts.store import PromptStore, StoreState
 
 
@@ -38,14 +41,42 @@ def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, 
     }
 
 
-def routes_to(state: StoreState, digest: str) -> list[dict[str, str]]:
-    """Return every route that chooses this content: model, task and clade ("universal" is one)."""
+def routes_to(state: StoreState, digest: str) -> list[dict[str, Any]]:
+    """Return every route that chooses this content: model, task and clade ("universal" is one).
+
+    `temperatures` is what the scores are divided by on this route, clade by clade; a language takes
+    its deepest clade's, and 1 where there is none.
+    """
     return [
-        {"model": table.model.id, "task": table.task, "clade": clade}
+        {
+            "model": table.model.id,
+            "task": table.task,
+            "clade": clade,
+            "temperatures": _temperatures(table, clade),
+        }
         for table in state.routes
-        for clade, reference in {"universal": table.universal, **table.clades}.items()
+        for clade, reference in {UNIVERSAL: table.universal, **table.clades}.items()
         if state.resolve(reference)[2] == digest
     ]
+
+
+def _temperatures(table: RouteTable, route: str) -> dict[str, float]:
+    """Return the temperatures of the languages that one route answers."""
+    return {
+        clade: temperature
+        for clade, temperature in table.temperatures.items()
+        if route == (table.route(_lineages().get(clade, ())).clade or UNIVERSAL)
+    }
+
+
+@functools.cache
+def _lineages() -> dict[str, tuple[str, ...]]:
+    """Every clade, with the path from the root to it."""
+    return {
+        clade: entry.lineage[: depth + 1]
+        for entry in languages().values()
+        for depth, clade in enumerate(entry.lineage)
+    }
 
 
 def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:

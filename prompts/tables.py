@@ -12,6 +12,7 @@ from rich.text import Text
 
 _NESTED = ("model", "labels", "training")
 _SHOWN_CHANGES = 5
+_SHOWN_TEMPERATURES = 8
 _DIGEST_CHARS = len("sha256:") + 12
 
 
@@ -31,6 +32,7 @@ def details(prompt: Mapping[str, Any]) -> Group:
     card = prompt["card"] or {}
     facts = {key: value for key, value in prompt.items() if key not in ("card", "routes")}
     facts["routes"] = ", ".join(route["clade"] for route in prompt["routes"]) or "none"
+    facts["temperatures"] = _temperatures(prompt["routes"])
     facts.update({key: value for key, value in card.items() if key not in _NESTED})
     facts["labels"] = ", ".join(f"{one['label']} ({one['word']})" for one in card.get("labels", ()))
     for group in ("model", "training"):
@@ -41,6 +43,14 @@ def details(prompt: Mapping[str, Any]) -> Group:
         if value is not None:
             table.add_row(escape(key), escape(str(value)))
     return Group(_title(f"{prompt['name']}@{prompt['version']}"), table)
+
+
+def _temperatures(routes: Sequence[Mapping[str, Any]]) -> str | None:
+    """What scores are divided by: the first few clades; None where nothing was calibrated."""
+    named = [f"{clade} {t:.2f}" for route in routes for clade, t in route["temperatures"].items()]
+    more = len(named) - _SHOWN_TEMPERATURES
+    rest = f" and {more} more, see --json" if more > 0 else ""
+    return ", ".join(named[:_SHOWN_TEMPERATURES]) + rest or None
 
 
 def generations(answer: Mapping[str, Any]) -> Group:

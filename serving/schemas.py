@@ -165,6 +165,18 @@ class ModelsAnswer(BaseModel):
     models: list[ModelAnswer]
 
 
+class PromptRoute(BaseModel):
+    """A route that chooses a prompt, and how its scores are scaled there."""
+
+    model: str
+    task: str
+    clade: str = Field(description="A language family, or `universal`.")
+    temperatures: dict[str, float] = Field(
+        description="What label logits are divided by, by clade: a language takes its deepest "
+        "clade's, and 1 where there is none."
+    )
+
+
 class PromptDetails(BaseModel):
     """One version of a prompt; `card` is null where its file cannot be read, `problem` says why."""
 
@@ -174,6 +186,7 @@ class PromptDetails(BaseModel):
     published_at: datetime
     versions: list[int]
     length: int | None
+    routes: list[PromptRoute]
     card: PromptCard | None
     problem: str | None = None
 

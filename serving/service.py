@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from prompts.errors import IsoglossError, NotFound, Unavailable
+from prompts.listing import routes_to
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore, StoreState
 from serving.classifier import Classifier
@@ -20,6 +21,7 @@ from serving.schemas import (
     ModelAnswer,
     ModelsAnswer,
     PromptDetails,
+    PromptRoute,
     PromptsAnswer,
     ReadyAnswer,
     ReplicaAnswer,
@@ -162,6 +164,7 @@ class Service:
             published_at=version.published_at,
             versions=[each.version for each in entry.versions],
             length=prompt.length if prompt else None,
+            routes=[PromptRoute(**route) for route in routes_to(state, digest)],
             card=prompt.card if prompt else None,
             problem=problem,
         )

@@ -18,6 +18,7 @@ from prompts.commands import app
 from prompts.console import ReportingGroup, exit_code
 from prompts.errors import InvalidPrompt, IsoglossError, NotFound, StoreError, TooLarge
 from prompts.publishing import name_from
+from prompts.routes import RouteTable
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from tests.prompts import samples
@@ -74,7 +75,7 @@ def test_a_published_file_is_listed_shown_and_rolled_back(cli: Cli) -> None:
     listed = cli.json("list")
     assert [(p["name"], p["length"]) for p in listed["prompts"]] == [("romance", 3), ("world", 3)]
     assert listed["prompts"][0]["routes"] == [
-        {"model": "pocket-bloom", "task": "topic", "clade": "Romance"}
+        {"model": "pocket-bloom", "task": "topic", "clade": "Romance", "temperatures": {}}
     ]
     shown = cli.json("show", "romance@1")
     assert shown["digest"] == romance.digest
@@ -106,6 +107,23 @@ def test_tables_say_the_same(cli: Cli) -> None:
         result = cli.run(*arguments)
         assert result.exit_code == 0, result.output
         assert [word for word in expected if word not in result.stdout] == []
+
+
+def test_a_prompt_is_shown_with_the_temperatures_of_its_routes(cli: Cli) -> None:
+    cli.json("publish", cli.file("world", samples.prompt(1)), "--route", "universal")
+    cli.json("publish", cli.file("romance", samples.prompt(2)), "--route", "Romance")
+    store = PromptStore.open(cli.store)
+    (table,) = store.state().routes
+    measured = {"universal": 1.5, "Germanic": 1.25, "Italic": 1.2, "Romance": 0.8, "Atlantean": 2.0}
+    below = {**measured, "Western_Romance": 0.9}
+    store.publish({}, [RouteTable.model_validate({**dict(table), "temperatures": below})])
+    (romance,) = cli.json("show", "romance")["routes"]
+    assert romance["temperatures"] == {"Romance": 0.8, "Western_Romance": 0.9}
+    (world,) = cli.json("show", "world")["routes"]
+    # A clade that no language has is nobody's but the universal prompt's.
+    assert world["temperatures"] == {k: t for k, t in measured.items() if k != "Romance"}
+    shown = cli.run("show", "romance").stdout
+    assert "Romance 0.80, Western_Romance 0.90" in shown
 
 
 def test_several_files_are_one_generation(cli: Cli) -> None:

@@ -123,6 +123,25 @@ def test_what_is_served_can_be_listed(server: Server) -> None:
     server(scenario)
 
 
+def test_a_card_comes_with_the_temperatures_its_prompt_answers_with(server: Server) -> None:
+    clades = {"Romance": "romance", "Atlantic-Congo": "congo"}
+    temperatures = {"universal": 1.5, "Romance": 0.8, "Western_Romance": 0.9}
+    server.store.publish({}, [route_table("everywhere", clades, temperatures=temperatures)])
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for name, expected in (
+            ("romance", {"Romance": 0.8, "Western_Romance": 0.9}),
+            ("everywhere", {"universal": 1.5}),
+            ("congo", {}),
+        ):
+            (route,) = (await client.get(f"/v1/prompts/{name}")).json()["routes"]
+            assert route["temperatures"] == expected
+        (table,) = (await client.get("/v1/routes")).json()["routes"]
+        assert table["temperatures"] == temperatures
+
+    server(scenario)
+
+
 def test_prompts_of_models_that_are_not_served_are_not_listed(server: Server) -> None:
     server.store.publish(
         {"foreign": soft_prompt(1.0, model="other")}, [route_table("foreign", model="other")]
