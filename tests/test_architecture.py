@@ -23,7 +23,7 @@ ONLY_IN = {
         "deploy/bench/",
     ),
     "lang2vec": ("training/build_languages.py",),
-    "matplotlib": ("training/study/",),
+    "matplotlib": ("training/study/", "training/detection/"),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),
 }
