@@ -143,6 +143,61 @@ def train(
     _tell(report, train_tables, out, as_json)
 
 
+@app.command()
+def mixture(
+    model: Annotated[
+        str, typer.Option(help="Hub id, folder in the hub's layout, or pocket model.")
+    ] = "pocket-bloom",
+    store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
+    task: Annotated[str | None, typer.Option(help="Label set by name. (default: topic)")] = None,
+    data: Annotated[
+        str, typer.Option(help="Data set on the hub, or folder <code>/test.tsv.")
+    ] = "Davlan/sib200",
+    languages: Annotated[
+        str, typer.Option(help="Codes with commas between them, all, or every.")
+    ] = "all",
+    words: Annotated[str, typer.Option(help="Words of a text; commas between.")] = "2,3,5",
+    thresholds: Annotated[
+        str, typer.Option(help="Values of --mixture-threshold to try; commas between.")
+    ] = "0.9,1",
+    sentences: Annotated[
+        int | None, typer.Option(min=2, help="Of each language. (default: all of the test split)")
+    ] = None,
+    device: WhichDevice = "auto",
+    dtype: WhichDtype = "auto",
+    threads: Threads = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the interval's samples.")] = 0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify the first words of test sentences with prompts mixed, alone, and language told."""
+    lengths = parse_sizes(words, "--words")
+    shares = parse_shares(thresholds)
+    _check_writable(out)
+
+    from deploy.bench.mixture import MixtureSettings, bench_mixture
+    from deploy.bench.report import mixture_tables, progress
+    from prompts.backbone import Backbone
+    from serving.config import ServingSettings
+    from training.evaluate import choose_languages
+
+    _choose_machine(device, dtype, threads)
+    backbone = Backbone.load(model, device=device, dtype=dtype)
+    settings = MixtureSettings(
+        serving=ServingSettings(models=(model,), store=store),
+        data=data,
+        languages=choose_languages(backbone, data, languages),
+        words=lengths,
+        thresholds=shares,
+        sentences=sentences,
+        task=task,
+        seed=seed,
+    )
+    with progress() as say:
+        report = bench_mixture(settings, backbone, say)
+    _tell(report, mixture_tables, out, as_json)
+
+
 def _choose_machine(
     device: Literal["auto", "cpu", "cuda"],
     dtype: Literal["auto", "float32", "bfloat16", "float16"],
@@ -182,8 +237,8 @@ def _tell(
         print_table(table)
 
 
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Batch sizes with commas between them, each once, ascending.
+def parse_sizes(text: str, option: str = "--batch-sizes") -> tuple[int, ...]:
+    """Sizes with commas between them, each once, ascending.
 
     Raises:
         InvalidInput: not whole numbers from 1.
@@ -193,8 +248,29 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) for part in parts):
-        raise InvalidInput(f"--batch-sizes {text!r}: give whole numbers from 1, as in 1,8,32")
+        raise InvalidInput(f"{option} {text!r}: give whole numbers from 1, as in 1,8,32")
     return tuple(sorted({int(part) for part in parts}))
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """Thresholds with commas between them, each once, ascending.
+
+    Raises:
+        InvalidInput: not numbers above 0 and up to 1.
+
+    >>> parse_shares("1,0.9")
+    (0.9, 1.0)
+    """
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or not all(0 < share <= 1 for share in found):
+        raise InvalidInput(
+            f"--thresholds {text!r}: give numbers above 0 and up to 1, as in 0.9,1 (0, one prompt "
+            "a text, is always measured)"
+        )
+    return tuple(found)
 
 
 def _check_writable(out: Path | None) -> None:

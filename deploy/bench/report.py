@@ -98,6 +98,42 @@ def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
     return table
 
 
+def mixture_tables(report: Mapping[str, Any]) -> list[Table]:
+    """The table of `bench mixture`."""
+    settings = report["settings"]
+    table = Table(
+        title=f"{settings['model']}, first words of {settings['data']} test, "
+        f"{settings['languages']} languages",
+        caption="gains in points of accuracy over one prompt a text, with 95 % intervals; "
+        "surprise: mean negative log-probability of the right label; on mixed texts: accuracy with "
+        "one prompt -> mixed",
+    )
+    for heading in ("words", "texts", "prompts"):
+        table.add_column(heading)
+    for heading in ("accuracy", "surprise", "gain", "prompts a text", "mixed", "on mixed texts"):
+        table.add_column(heading, justify="right")
+    for result in report["results"]:
+        for place, (name, own) in enumerate(result["ways"].items()):
+            first = [f"{result['words']}", f"{result['texts']}"] if place == 0 else ["", ""]
+            table.add_row(*first, *_way(name, own))
+        table.add_section()
+    return [table]
+
+
+def _way(name: str, own: Mapping[str, Any]) -> list[str]:
+    titles = {"off": "one", "oracle": "one, language told"}
+    cells = [titles.get(name, f"mixed below {name}")]
+    cells += [f"{own['accuracy']:.1%}", f"{own['surprise']:.4f}"]
+    if "gain" not in own:
+        return cells
+    low, high = (100 * end for end in own["interval"])
+    cells += [f"{100 * own['gain']:+.2f} ({low:+.2f} to {high:+.2f})"]
+    if not own["mixed"]:
+        return cells
+    on_mixed = f"{own['accuracy_of_mixed_off']:.1%} -> {own['accuracy_of_mixed']:.1%}"
+    return [*cells, f"{own['prompts_per_text']:.2f}", f"{own['mixed']:.1%}", on_mixed]
+
+
 def _spread(values: Mapping[str, float], form: str) -> str:
     low, high = (format(values[end], form) for end in ("min", "max"))
     return f"{format(values['median'], form)} ({low} to {high})"
