@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from training.pocket.__main__ import train_pocket_model
+from training.pocket.batches import Batch, batches
 from training.pocket.corpus import build_corpus, rows_in
 from training.pocket.data import LANGUAGES, Meaning, read_meanings
-from training.pocket.lsi import embed_tokens
+from training.pocket.embedding import embed_tokens, normalized
 from training.pocket.recipe import Recipe
+from training.pocket.teacher import Teacher, by_source, choose_meanings, teach
 from training.pocket.tokenizer import LABEL_WORDS, for_architecture, learn_tokenizer
 
 SHIPPED = Path(__file__).parents[2] / "prompts" / "pocket"
@@ -64,10 +68,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def teacher() -> Teacher:
+    """Knows each word by a random vector of its own, and a text by the mean of its words'."""
+
+    def read(texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = [np.mean([_word(word) for word in text.split()], axis=0) for text in texts]
+        vectors: NDArray[np.float32] = np.stack(rows).astype(np.float32)
+        return normalized(vectors)
+
+    return read
+
+
+def _word(word: str) -> NDArray[np.float64]:
+    return np.random.default_rng(list(word.encode())).standard_normal(24)
+
+
 def recipe(name: str) -> Recipe:
     return Recipe(
         name,
-        minutes=0.03,
+        steps=90,
+        minutes_between_checkpoints=0.0,
+        synsets=50,
+        short_sentences=20,
         vocabulary=900,
         hidden=16,
         heads=2,
@@ -113,36 +135,82 @@ def test_tokenizer_knows_label_words_and_starts_texts_as_the_architectures_do(
     assert tokenizer.encode("").ids == []
 
 
-def test_vectors_say_which_language_means_the_same(
-    meanings: list[Meaning], tokenizer: Tokenizer
+def test_the_richest_meanings_are_chosen(meanings: list[Meaning]) -> None:
+    chosen = choose_meanings(meanings, recipe("pocket-bloom"))
+    assert np.bincount(by_source(chosen)).tolist() == [80, 50, 20]
+    assert [meaning.document != "" for meaning in chosen[:81]] == [True] * 80 + [False]
+
+
+def test_the_teacher_reads_each_block_once(meanings: list[Meaning], tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def counting() -> Teacher:
+        def count(texts: Sequence[str]) -> NDArray[np.float32]:
+            read.extend(texts)
+            return teacher()(texts)
+
+        return count
+
+    chosen = choose_meanings(meanings, recipe("pocket-bloom"))
+    vectors = teach(chosen, counting, tmp_path)
+    assert len(read) == len(chosen) == len(vectors)
+    assert np.array_equal(teach(chosen, counting, tmp_path), vectors)
+    assert len(read) == len(chosen)
+    assert read[0] == chosen[0].texts["eng_Latn"][0]
+    assert read[80].startswith(f"{chosen[80].lemmas['eng_Latn'][0]}: ")
+
+
+def test_tokens_of_any_language_add_up_to_the_teachers_vector(
+    meanings: list[Meaning], tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    corpus = build_corpus(tokenizer, meanings)
-    vectors = embed_tokens(corpus, 16, seed=0)
-    assert embed_tokens(corpus, 16, seed=0).meanings == pytest.approx(vectors.meanings, abs=1e-4)
+    chosen = choose_meanings(meanings, recipe("pocket-bloom"))
+    corpus = build_corpus(tokenizer, chosen)
+    taught, source = teach(chosen, teacher, tmp_path), by_source(chosen)
+    vectors = embed_tokens(corpus, taught, source, 16, seed=0)
+    again = embed_tokens(corpus, taught, source, 16, seed=0)
+    assert np.array_equal(again.tokens, vectors.tokens)
+    assert vectors.basis.T @ vectors.basis == pytest.approx(np.eye(16), abs=1e-5)
 
     def sentence(meaning: int, code: str) -> NDArray[np.float32]:
         rows = rows_in(corpus, meaning, LANGUAGES.index(code))
         mean: NDArray[np.float32] = vectors.tokens[corpus.text(int(rows[0]))].mean(axis=0)
         return mean / np.linalg.norm(mean)
 
-    english = np.stack([sentence(meaning, "eng_Latn") for meaning in range(40)])
     wolof = np.stack([sentence(meaning, "wol_Latn") for meaning in range(40)])
-    nearest = np.argmax(wolof @ english.T, axis=1)
+    nearest = np.argmax(wolof @ vectors.meanings[:40].T, axis=1)
     assert np.mean(nearest == np.arange(40)) > 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_trains_end_to_end_and_resumes(data: Path, tmp_path: Path, name: str) -> None:
-    train_pocket_model(recipe(name), data, tmp_path / "out", tmp_path / "work", CPU, resume=False)
-    train_pocket_model(recipe(name), data, tmp_path / "out", tmp_path / "work", CPU, resume=True)
-    folder = tmp_path / "out" / name
+def test_an_interrupted_training_ends_in_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def train(work: str, *, resume: bool) -> Path:
+        out = tmp_path / f"{work}-out"
+        train_pocket_model(
+            recipe(name), data, out, tmp_path / work, CPU, teacher=teacher, resume=resume
+        )
+        return out / name
+
+    def stopping(*given: Any) -> Iterator[Batch]:
+        if given[2] == 2:  # the third chunk of data: after two checkpoints
+            raise KeyboardInterrupt
+        return batches(*given)
+
+    whole = train("whole", resume=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("training.pocket.pretrain.batches", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train("parts", resume=False)
+    folder = train("parts", resume=True)
+    assert (folder / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert model.config.model_type == name.removeprefix("pocket-")
     ids = tokenizer("Sports", return_tensors="pt").input_ids
     assert ids.shape == (1, 2 if name == "pocket-xglm" else 1)
     assert torch.isfinite(model(ids).logits).all()
-    assert (folder / "README.md").is_file()
+    assert "90 steps" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module", params=NAMES)

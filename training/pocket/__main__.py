@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -15,12 +18,13 @@ from training.pocket.arrays import kept
 from training.pocket.card import write_card
 from training.pocket.corpus import Corpus, build_corpus
 from training.pocket.data import read_meanings
-from training.pocket.lsi import Vectors, embed_tokens
+from training.pocket.embedding import Vectors, embed_tokens
 from training.pocket.model import Pretraining, new_model
 from training.pocket.pretrain import pretrain
 from training.pocket.recipe import Recipe
 from training.pocket.semantics import Semantics, build_semantics
 from training.pocket.targets import Sampler
+from training.pocket.teacher import Teacher, by_source, choose_meanings, e5_small, teach
 from training.pocket.tokenizer import EOS, learn_tokenizer, save_tokenizer
 
 NAMES = ("pocket-bloom", "pocket-xglm")
@@ -34,7 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder per model goes here")
     parser.add_argument("--work", type=Path, default=Path("build/pocket"), help="checkpoints, logs")
     parser.add_argument("--model", choices=NAMES, action="append", help="default: both")
-    parser.add_argument("--minutes", type=float, default=45.0, help="of training, per model")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="of training, per model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--threads", type=int, help="of the processor; default: all cores")
@@ -46,22 +50,31 @@ def main() -> None:
         # What an earlier run kept may come from other data, so only a resumed run trusts it.
         for kept_name in KEPT:
             (options.work / kept_name).unlink(missing_ok=True)
+        shutil.rmtree(options.work / "taught", ignore_errors=True)
     for name in options.model or NAMES:
-        recipe = Recipe(name=name, minutes=options.minutes, seed=options.seed)
+        recipe = Recipe(name=name, steps=options.steps, seed=options.seed)
         train_pocket_model(
             recipe,
             options.data,
             options.out,
             options.work,
             torch.device(options.device),
+            teacher=cache(e5_small),
             resume=options.resume,
         )
 
 
 def train_pocket_model(
-    recipe: Recipe, data: Path, out: Path, work: Path, device: torch.device, *, resume: bool
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    work: Path,
+    device: torch.device,
+    *,
+    teacher: Callable[[], Teacher],
+    resume: bool,
 ) -> None:
-    """Everything for one model; the tokenizer and the vectors are kept in `work` for the next."""
+    """Everything for one model; what both need is kept in `work` for the next."""
     console = Console(stderr=True)
     with console.status("reading the text"):
         meanings = read_meanings(data)
@@ -71,21 +84,23 @@ def train_pocket_model(
         if not path.is_file():
             learn_tokenizer(meanings, recipe.vocabulary).save(str(path))
         tokenizer = Tokenizer.from_file(str(path))
+    chosen = choose_meanings(meanings, recipe)
+    taught = teach(chosen, teacher, work / "taught")
     with console.status("tokenizing"):
-        corpus = kept(
-            work / "corpus.safetensors", Corpus, lambda: build_corpus(tokenizer, meanings)
-        )
-    with console.status("factorizing co-occurrence"):
+        corpus = kept(work / "corpus.safetensors", Corpus, lambda: build_corpus(tokenizer, chosen))
+    with console.status("placing the tokens where the teacher puts their texts"):
         vectors = kept(
             work / "vectors.safetensors",
             Vectors,
-            lambda: embed_tokens(corpus, recipe.hidden, recipe.seed),
+            lambda: embed_tokens(corpus, taught, by_source(chosen), recipe.hidden, recipe.seed),
         )
     with console.status("clustering meanings"):
         semantics = kept(
             work / "semantics.safetensors",
             Semantics,
-            lambda: build_semantics(corpus, tokenizer, vectors, recipe.pseudo_tasks, recipe.seed),
+            lambda: build_semantics(
+                corpus, tokenizer, vectors, teacher, recipe.pseudo_tasks, recipe.seed
+            ),
         )
     start = [tokenizer.get_vocab()[EOS]] if recipe.model_type == "xglm" else []
     sampler = Sampler(corpus, semantics, tokenizer, start)

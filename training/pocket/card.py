@@ -29,23 +29,26 @@ text worth reading.
 | Tatoeba | short English sentences and their translations | CC BY 2.0 FR |
 | Princeton WordNet 3.0 | definitions, topics, lemmas | WordNet licence |
 | open wordnets, Wiktionary's | lemmas by synset | their own, all free; CC BY-SA |
+| multilingual-e5-small | sentence vectors of the English texts, as a teacher | MIT |
 
 Weights and vocabulary derive from CC BY-SA text, so they are shared under CC BY-SA 4.0 as well.
 
 ## Recipe
 1. A byte-level BPE of {vocabulary:,} tokens, as many texts from each language, label words whole.
    Text is lowercased. {start}
-2. Cross-lingual latent semantic indexing ({hidden} dimensions) of the same text is the embedding
-   table's start; the output head is tied to it.
+2. A teacher, multilingual-e5-small, reads the English side of all parallel sentences, of
+   {synsets:,} synsets and of {short_sentences:,} short sentences. The embedding table starts where
+   a ridge regression puts each token, in {hidden} dimensions: a text's tokens, in any language, add
+   up to the teacher's vector of its English side. The output head is tied to it.
 3. {layers} layers, {heads} heads, learn to answer after the text: bags of words behind a tag (the
    translation into a language, the document, related words, the topic), a choice between words
-   (`<choose> a b c <answer>`), and {pseudo_tasks} pseudo-tasks, clusters of meanings asked for by
-   free vectors as a soft prompt would.
+   (`<choose> a b c <answer>`), and {pseudo_tasks} pseudo-tasks, clusters of the teacher's vectors
+   asked for by free vectors as a soft prompt would.
 
     python -m training.pocket --data ../shared/data --out prompts/pocket \\
-        --model {name} --minutes {minutes:g} --seed {seed}
+        --model {name} --steps {steps} --seed {seed}
 
-Trained for {done_minutes:.0f} minutes, {steps:,} steps of up to {batch_tokens:,} tokens, on
+Trained for {steps:,} steps of up to {batch_tokens:,} tokens, {done_minutes:.0f} minutes on
 {hardware}; the last loss was {loss:.3f}.
 
 ## Measured
@@ -69,7 +72,8 @@ def write_card(
         layers=recipe.layers,
         heads=recipe.heads,
         pseudo_tasks=recipe.pseudo_tasks,
-        minutes=recipe.minutes,
+        synsets=recipe.synsets,
+        short_sentences=recipe.short_sentences,
         seed=recipe.seed,
         done_minutes=done.minutes,
         steps=done.step,

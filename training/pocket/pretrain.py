@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -32,9 +33,9 @@ def _optimizer(pretraining: Pretraining, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def _rate(recipe: Recipe, done: Progressed) -> float:
-    """Warms up by steps, then falls as a cosine over the minutes."""
+    """Warms up, then falls as a cosine."""
     warm = min(1.0, (done.step + 1) / recipe.warmup_steps)
-    past = min(1.0, done.minutes / recipe.minutes)
+    past = done.step / recipe.steps
     return warm * (0.04 + 0.96 * 0.5 * (1 + math.cos(math.pi * past)))
 
 
@@ -47,20 +48,24 @@ def pretrain(
     *,
     resume: bool,
 ) -> Progressed:
-    """Trains for the recipe's minutes, in place; checkpoints go to `work`."""
+    """Trains for the recipe's steps, in place; checkpoints go to `work`.
+
+    Checkpoints fall between chunks of data, so a resumed run sees what an uninterrupted one does.
+    """
     pretraining.to(device).train()
     optimizer = _optimizer(pretraining, recipe)
     done = load_checkpoint(work, pretraining, optimizer) if resume else Progressed()
     work.mkdir(parents=True, exist_ok=True)
     saved, log = done.minutes, (work / "log.jsonl").open("a", encoding="utf-8")
     with Progress() as progress, log:
-        bar = progress.add_task(recipe.name, total=recipe.minutes)
-        while done.minutes < recipe.minutes:
+        bar = progress.add_task(recipe.name, total=recipe.steps, completed=done.step)
+        while done.step < recipe.steps:
             started = time.monotonic()
             before = done.minutes
             losses = []
-            for batch in batches(sampler, recipe, done.chunk, device):
-                done.minutes = before + (time.monotonic() - started) / 60
+            for batch in islice(
+                batches(sampler, recipe, done.chunk, device), recipe.steps - done.step
+            ):
                 for group in optimizer.param_groups:
                     group["lr"] = group["rate"] * _rate(recipe, done)
                 loss = pretraining.loss(batch)
@@ -74,7 +79,7 @@ def pretrain(
             done.loss = float(torch.stack(losses).mean())
             done.minutes = before + (time.monotonic() - started) / 60
             progress.update(
-                bar, completed=done.minutes, description=f"{recipe.name} loss {done.loss:.3f}"
+                bar, completed=done.step, description=f"{recipe.name} loss {done.loss:.3f}"
             )
             log.write(json.dumps(asdict(done)) + "\n")
             log.flush()

@@ -10,8 +10,10 @@ class Recipe:
     """Shape, seed and schedule of one model."""
 
     name: str
-    minutes: float
+    steps: int = 11_000
     seed: int = 0
+    synsets: int = 14_000  # of WordNet's 117,659: those with lemmas in the most languages
+    short_sentences: int = 10_000  # of Tatoeba's 69,241: those in the most languages
     vocabulary: int = 22_528
     hidden: int = 256
     layers: int = 3

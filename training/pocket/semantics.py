@@ -1,18 +1,22 @@
-"""Meanings and English words in one space: related words, and clusters as pseudo-tasks."""
+"""Meanings and English words in the teacher's space: related words; clusters as pseudo-tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from training.pocket.corpus import ENGLISH, Corpus, Floats, Ints
-from training.pocket.lsi import Vectors
+from training.pocket.embedding import Vectors, centred, normalized
+from training.pocket.teacher import Teacher
 from training.pocket.tokenizer import LABEL_WORDS
 
 BAG_SIZE = 16  # tokens in a target
 MOST_CLUSTERS = 10
+_OF_DOCUMENT = 0.3  # how much of its document's mean a sentence takes over
+_STRETCH = 0.7  # of the logarithm of a direction's length
 PSEUDO_PROMPT_LENGTHS = (1, 2, 4, 6, 8, 10)
 
 
@@ -39,40 +43,55 @@ class Semantics:
 def build_semantics(
     corpus: Corpus,
     tokenizer: Tokenizer,
-    token_and_meaning: Vectors,
+    known: Vectors,
+    teacher: Callable[[], Teacher],
     pseudo_tasks: int,
     seed: int,
 ) -> Semantics:
-    """Pools meanings over their documents, finds the English words, and clusters."""
+    """Lends meanings a little of their documents', places the English words, and clusters."""
     rng = np.random.default_rng(seed)
-    vectors = _normalized(token_and_meaning.meanings)
-    for is_parallel in (False, True):
-        part = (corpus.document >= 0) == is_parallel
-        if part.any():  # what all of a source's texts share says nothing about one of them
-            vectors[part] = _normalized(vectors[part] - vectors[part].mean(axis=0))
-    pooled = np.zeros((corpus.document.max() + 2, vectors.shape[1]), np.float32)
-    np.add.at(pooled, corpus.document, vectors)
     documented = corpus.document >= 0
-    vectors[documented] += 0.5 * _normalized(pooled)[corpus.document[documented]]
-    vectors = _normalized(vectors)
+    pooled = np.zeros((corpus.document.max() + 2, known.meanings.shape[1]), np.float32)
+    np.add.at(pooled, corpus.document, known.meanings)
+    vectors = known.meanings.copy()
+    vectors[documented] += _OF_DOCUMENT * normalized(pooled)[corpus.document[documented]]
+    vectors = normalized(vectors)
     words = _english_words(corpus, tokenizer)
-    word_vectors = token_and_meaning.tokens[words]
-    word_vectors = _normalized(word_vectors - word_vectors.mean(axis=0))
-    cluster = np.zeros((pseudo_tasks, len(vectors)), np.int64)
-    labels = np.zeros((pseudo_tasks, MOST_CLUSTERS), np.int64)
+    read = teacher()([tokenizer.decode([int(word)]).strip() for word in words])
+    word_vectors = normalized(centred(read, np.zeros(len(read), np.int64)) @ known.basis)
     sample = [rng.permutation(np.flatnonzero(documented == flag))[:4000] for flag in (True, False)]
     points = vectors[np.concatenate(sample)]  # half parallel text, half everything else
-    for task in range(pseudo_tasks):
-        stretch = np.exp(rng.standard_normal(vectors.shape[1])).astype(np.float32)
-        clusters = int(rng.integers(4, MOST_CLUSTERS + 1))
-        centres = _centres(_normalized(points * stretch), clusters, rng)
-        # A meaning's own length does not change which centre is nearest.
-        cluster[task] = np.argmax(vectors @ (centres * stretch).T, axis=1)
-        near = words[np.argmax((centres / stretch) @ word_vectors.T, axis=1)]
-        unique = task % 2 == 0 and len(set(near)) == len(near)
-        labels[task, : len(near)] = near if unique else rng.choice(words, len(near), replace=False)
+    tasks = [
+        _pseudo_task(n, vectors, points, words, word_vectors, rng) for n in range(pseudo_tasks)
+    ]
+    cluster, labels = (np.stack(column) for column in zip(*tasks, strict=True))
     lengths = rng.choice(PSEUDO_PROMPT_LENGTHS, pseudo_tasks)
     return Semantics(vectors, words, word_vectors, cluster, labels, lengths)
+
+
+def _pseudo_task(
+    number: int,
+    vectors: Floats,
+    points: Floats,
+    words: Ints,
+    word_vectors: Floats,
+    rng: np.random.Generator,
+) -> tuple[Ints, Ints]:
+    """Each meaning's cluster (meanings,) and each cluster's word (most clusters,).
+
+    The space is stretched at random first, so that no two tasks cut it alike. In every other task
+    the words are the nearest, else any.
+    """
+    stretch = np.exp(rng.standard_normal(vectors.shape[1]) * _STRETCH).astype(np.float32)
+    clusters = int(rng.integers(4, MOST_CLUSTERS + 1))
+    centres = _centres(normalized(points * stretch), clusters, rng)
+    # A meaning's own length does not change which centre is nearest.
+    cluster = np.argmax(vectors @ (centres * stretch).T, axis=1)
+    near = words[np.argmax((centres / stretch) @ word_vectors.T, axis=1)]
+    unique = number % 2 == 0 and len(set(near)) == len(near)
+    labels = np.zeros(MOST_CLUSTERS, np.int64)
+    labels[: len(near)] = near if unique else rng.choice(words, len(near), replace=False)
+    return cluster, labels
 
 
 def _centres(points: Floats, clusters: int, rng: np.random.Generator) -> Floats:
@@ -81,7 +100,7 @@ def _centres(points: Floats, clusters: int, rng: np.random.Generator) -> Floats:
     for _ in range(10):
         nearest = np.argmax(points @ centres.T, axis=1)
         sums = [points[nearest == number].sum(axis=0) for number in range(clusters)]
-        centres = _normalized(np.stack(sums) + 1e-6 * centres)
+        centres = normalized(np.stack(sums) + 1e-6 * centres)
     return centres
 
 
@@ -104,9 +123,3 @@ def _english_words(corpus: Corpus, tokenizer: Tokenizer) -> Ints:
     labels = [tokenizer.token_to_id(f"Ġ{word}") for word in LABEL_WORDS]
     found = np.flatnonzero(usable & begins & long)
     return np.union1d(found, [label for label in labels if label is not None]).astype(np.int64)
-
-
-def _normalized(vectors: Floats) -> Floats:
-    """Rows of length 1."""
-    unit: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    return unit

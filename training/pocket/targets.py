@@ -20,9 +20,11 @@ from training.pocket.semantics import BAG_SIZE, PSEUDO_PROMPT_LENGTHS, Semantics
 
 # Most texts are cut short: a part mostly tells the meaning, and two parts cost as much as a whole.
 _TEXT_TOKENS = (24, 32, 48, 80)
-_SHARES = {"parallel": 0.5, "tatoeba": 0.12, "definition": 0.26, "lemma": 0.12}
-_TAG_COUNTS = (0, 0, 0, 1, 1, 2, 3)
-_TAG_KINDS = {"to": 0.4, "same": 0.1, "document": 0.2, "related": 0.2, "topic": 0.1}
+_SHARES = {"parallel": 0.55, "tatoeba": 0.13, "definition": 0.14, "lemma": 0.18}
+_TAG_COUNTS = (0, 1, 1, 2)
+_TAG_KINDS = {"to": 0.25, "same": 0.1, "document": 0.15, "related": 0.4, "topic": 0.1}
+_CHOICE_COUNTS = (0, 1)
+_PSEUDO_TASK_COUNTS = (1, 1, 2)
 _LONGEST_FREE = max(PSEUDO_PROMPT_LENGTHS)
 
 
@@ -114,12 +116,13 @@ class Sampler:
         parts = [np.array(self._start, np.int64), kept[first : first + room]]
         positions: list[int] = []
         bags: list[Bag] = []
-        asks = [self._tag(row, related[number], rng) for _ in range(rng.choice(_TAG_COUNTS))]
-        if rng.random() < 0.4:
-            asks.append(self._choice(row, number, related, rng))
-        else:
-            asks.append(self._pseudo_task(row, rng))
-        for asked, bag in asks:
+        asks = [
+            *(self._tag(row, related[number], rng) for _ in range(rng.choice(_TAG_COUNTS))),
+            *(self._choice(row, number, related, rng) for _ in range(rng.choice(_CHOICE_COUNTS))),
+            *(self._pseudo_task(row, rng) for _ in range(rng.choice(_PSEUDO_TASK_COUNTS))),
+        ]
+        for place in rng.permutation(len(asks)):  # any may stand right after the text
+            asked, bag = asks[place]
             if len(bag.tokens):
                 parts.append(asked)
                 positions.append(sum(map(len, parts)) - 1)
