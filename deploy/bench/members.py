@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from deploy.bench.clock import Clock
@@ -72,7 +71,7 @@ class Isogloss:
         first = self.members[0]
         kv = self._population.texts.batch(first.dev.rows)
         states = self._model.read(kv, [[first.prompt()]] * len(first.dev))
-        return float(F.nll_loss(first.log_probs(states)[0], first.dev.gold))
+        return float(first.dev.loss(first.log_probs(states)[0]))
 
     def train(self, clock: Clock) -> float:
         """Through the very method that `isogloss train` calls."""
