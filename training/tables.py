@@ -1,4 +1,4 @@
-"""Tables for people: what was trained, how prompts do, and why a clade got its prompt."""
+"""Tables for people: what was trained, and how prompts do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rich.text import Text
 
 from training.clades import lineages_of, name_of
 from training.run import Trained
-from training.select import Choice, Decision
 from training.summary import PromptSummary
 
 _MOST_COLUMNS = 6  # prompts side by side; beyond that only their means are shown
@@ -68,41 +67,6 @@ def _by_clade(summaries: Sequence[PromptSummary]) -> Table:
 
 def _names(summaries: Sequence[PromptSummary]) -> list[str]:
     return [own.prompt for own in summaries]
-
-
-def choice_table(choice: Choice, title: str) -> Table:
-    """Why each clade got its prompt, or none of its own."""
-    table = Table(
-        "Clade",
-        "Best prompt",
-        "Languages",
-        "Sentences",
-        "Tried",
-        "Accuracy",
-        "Universal's",
-        "Otherwise",
-        "Gain",
-        "Route",
-        title=title,
-    )
-    for decision in (choice.universal, *choice.decisions):
-        table.add_row(*map(Text, _choice_row(decision)))
-    return table
-
-
-def _choice_row(decision: Decision) -> list[str]:
-    return [
-        decision.clade or "(universal)",
-        decision.prompt,
-        str(len(decision.languages)),
-        str(decision.sentences),
-        str(decision.candidates),
-        _percent(decision.accuracy),
-        _percent(decision.universal_accuracy),
-        f"{decision.baseline} {decision.baseline_accuracy:.1%}",
-        f"{100 * decision.gain:+.1f}",
-        "yes" if decision.routed else "no: as above it",
-    ]
 
 
 def _percent(share: float | None) -> str:

@@ -130,7 +130,7 @@ def test_people_see_tables(bloom: Path, task: Path, tmp_path: Path) -> None:
         *("--min-sentences", 1),
     )
     assert "(universal)" in routed.stdout
-    assert "no: as above it" in routed.stdout
+    assert "no: as everywhere" in routed.stdout
     assert "published as generation 1" in routed.stdout
 
 

@@ -1,4 +1,4 @@
-"""Choosing routes from literal tables, and publishing them as one generation."""
+"""From predictions to published routes: one generation, from dev-split evidence only."""
 
 from __future__ import annotations
 
@@ -12,114 +12,14 @@ from prompts.store import PromptStore
 from tests.training.tiny import prompt, tiny
 from training.candidates import Candidate
 from training.predictions import Prediction, to_bytes
-from training.routing import build_routes, evidence_of, publish_routes, read_evidence
-from training.select import Evidence, Rule, choose
+from training.selection.choice import Rule
+from training.selection.evidence import evidence_of, read_evidence
+from training.selection.routing import build_routes, publish_routes
 
-LINEAGES = {
-    "fra": ("Indo-European", "Italic", "Romance", "West"),
-    "spa": ("Indo-European", "Italic", "Romance", "West"),
-    "ron": ("Indo-European", "Italic", "Romance", "East"),
-    "deu": ("Indo-European", "Germanic"),
-    "eng": ("Indo-European", "Germanic"),
-    "fin": ("Uralic", "Finnic"),
-    "est": ("Uralic", "Finnic"),
-    "eus": (),
-}
 ANY = Rule(min_languages=2, min_sentences=1)
-
-
-def table(languages: str, **right: list[int]) -> Evidence:
-    """Evidence of ten sentences a language: how many of them each prompt got right."""
-    codes = languages.split()
-    correct = {
-        name: {code: [n < own for n in range(10)] for code, own in zip(codes, row, strict=True)}
-        for name, row in right.items()
-    }
-    return Evidence({code: LINEAGES[code] for code in codes}, correct)
-
-
-def test_each_clade_takes_the_best_prompt_and_nested_clades_inherit() -> None:
-    evidence = table(
-        "fra spa ron deu eng fin est eus",
-        all_round=[5, 5, 5, 5, 5, 5, 5, 5],
-        romance=[7, 7, 7, 2, 2, 1, 1, 1],
-        western=[9, 9, 2, 1, 1, 1, 1, 1],
-    )
-    choice = choose(evidence, ANY)
-    assert choice.universal.prompt == "all_round"
-    assert choice.routes == {"Italic": "romance", "West": "western"}
-    by_clade = {d.clade: d for d in choice.decisions}
-    assert list(by_clade) == ["Indo-European", "Uralic", "Germanic", "Italic", "West"]
-    west = by_clade["West"]
-    assert (west.baseline, west.baseline_accuracy, west.accuracy) == ("romance", 0.7, 0.9)
-    assert west.universal_accuracy == 0.5
-    assert west.gain == pytest.approx(0.2)
-    assert (west.languages, west.sentences, west.candidates) == (("fra", "spa"), 20, 3)
-    assert not by_clade["Germanic"].routed
-
-
-def test_a_clade_below_a_routed_one_may_return_to_the_universal_prompt() -> None:
-    evidence = table(
-        "fra spa ron deu eng",
-        all_round=[6, 6, 2, 9, 9],
-        eastern=[5, 5, 9, 1, 1],
-    )
-    choice = choose(evidence, ANY)
-    assert choice.universal.prompt == "all_round"
-    assert choice.routes == {"Italic": "eastern", "West": "all_round"}
-
-
-def test_a_mean_over_languages_not_sentences() -> None:
-    evidence = Evidence(
-        {"fin": LINEAGES["fin"], "est": LINEAGES["est"]},
-        {
-            "many": {"fin": [True] * 90 + [False] * 10, "est": [False] * 10},
-            "few": {"fin": [True] * 50 + [False] * 50, "est": [True] * 9 + [False]},
-        },
-    )
-    assert choose(evidence, ANY).universal.prompt == "few"
-
-
-def test_a_tie_keeps_what_is_there_and_then_goes_by_name() -> None:
-    choice = choose(table("fra spa deu eng", b=[5, 5, 5, 5], a=[5, 5, 5, 5]), ANY)
-    assert choice.universal.prompt == "a"
-    assert choice.routes == {}
-    assert all(d.prompt == "a" and not d.routed for d in choice.decisions)
-
-
-@pytest.mark.parametrize(("min_gain", "routed"), [(0.0, True), (0.19, True), (0.21, False)])
-def test_a_route_must_gain_more_than_the_margin(min_gain: float, routed: bool) -> None:
-    evidence = table("fra spa deu eng", a=[5, 5, 9, 9], b=[7, 7, 1, 1])
-    choice = choose(evidence, replace(ANY, min_gain=min_gain))
-    assert ("Italic" in choice.routes) is routed
-
-
-def test_ties_are_exact_whatever_the_order_of_the_sum() -> None:
-    """In floating point (.9 + .9 + .3) / 3 is a hair above (.7 + .7 + .7) / 3."""
-    evidence = table("fra spa ron deu eng", a=[7, 7, 7, 9, 9], b=[9, 9, 3, 1, 1])
-    assert "Italic" not in choose(evidence, ANY).routes
-
-
-def test_a_clade_needs_enough_languages_and_sentences() -> None:
-    evidence = table("fra spa deu eus eng", a=[1, 1, 9, 9, 9], b=[9, 9, 1, 1, 1])
-    assert "Italic" in choose(evidence, Rule(2, 20)).routes
-    assert choose(evidence, Rule(2, 21)).routes.keys() == set()
-    assert choose(evidence, Rule(5, 1)).decisions == ()
-    assert "fin" not in evidence.lineages
-
-
-def test_only_the_clades_asked_for() -> None:
-    evidence = table(
-        "fra spa ron deu eng fin",
-        a=[1, 1, 1, 9, 9, 9],
-        b=[9, 9, 9, 1, 1, 1],
-    )
-    assert choose(evidence, ANY, ["West", "Romance"]).routes == {"Romance": "b"}
-    assert choose(evidence, ANY, ["Germanic"]).routes == {}
-
-
 MODEL = tiny("bloom")
 PROMPTS = {name: prompt(MODEL, n) for n, name in enumerate(("anywhere", "romance"))}
+SENTENCES = 40
 CODES = ("deu_Latn", "eng_Latn", "fra_Latn", "spa_Latn")
 
 
@@ -128,7 +28,7 @@ def rows(split: str = "dev") -> list[Prediction]:
     found = []
     for name, own in PROMPTS.items():
         for code in CODES:
-            for n in range(6):
+            for n in range(SENTENCES):
                 right = (code[:3] in ("fra", "spa")) == (name == "romance") or (
                     code == "fra_Latn" and n == 0
                 )
@@ -144,7 +44,7 @@ def rows(split: str = "dev") -> list[Prediction]:
                         index_id=str(n),
                         gold="music",
                         predicted="music" if right else "garden",
-                        log_probs={"music": -0.5, "garden": -0.9},
+                        log_probs={"music": -0.5, "garden": -0.9 if right else -0.2},
                     )
                 )
     return found
@@ -162,7 +62,7 @@ def given() -> list[Candidate]:
 def test_routes_and_prompts_are_published_as_one_generation(tmp_path: Path) -> None:
     store = PromptStore.open(tmp_path / "store", create=True)
     own = rows()
-    paths = [write(tmp_path / "a.csv", own[:30]), write(tmp_path / "b.jsonl", own[30:])]
+    paths = [write(tmp_path / "a.csv", own[:170]), write(tmp_path / "b.jsonl", own[170:])]
     (group,) = read_evidence(paths, None).values()
     routed = build_routes(group, ANY, None, store, given())
     state = publish_routes(store, [routed], "by test")
@@ -173,10 +73,15 @@ def test_routes_and_prompts_are_published_as_one_generation(tmp_path: Path) -> N
     assert found.universal == "anywhere"
     assert found.clades == {"Italic": "romance"}
     assert found.route(("Indo-European", "Italic", "Romance")).reference == "romance"
-    universal, italic = found.evidence
-    assert (universal.clade, universal.prompt, universal.sentences) == (None, "anywhere", 24)
-    assert (italic.clade, italic.dev_accuracy, italic.candidates) == ("Italic", 1.0, 2)
-    assert italic.baseline == pytest.approx(1 / 12)
+    by_clade = {own.clade: own for own in found.evidence}
+    universal, italic, germanic = (by_clade[name] for name in (None, "Italic", "Germanic"))
+    assert (universal.prompt, universal.sentences, universal.gain) == ("anywhere", 160, 0.0)
+    assert (italic.prompt, italic.dev_accuracy, italic.candidates) == ("romance", 1.0, 2)
+    assert italic.baseline == pytest.approx(1 / 80)
+    assert italic.interval is not None
+    assert italic.gain is not None
+    assert 0 < italic.interval[0] < italic.gain < 1 - 1 / 80  # shrunk
+    assert (germanic.prompt, germanic.model_dump()["routed"]) == ("anywhere", False)
 
 
 def test_prompts_already_in_the_store_need_no_file(tmp_path: Path) -> None:
@@ -213,7 +118,7 @@ def test_models_and_tasks_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_evidence_must_be_complete_and_of_one_mind() -> None:
-    with pytest.raises(InvalidData, match="'romance' has no answer to spa_Latn '5'"):
+    with pytest.raises(InvalidData, match="'romance' has no answer to spa_Latn '39'"):
         evidence_of(rows()[:-1])
     changed = [replace(row, digest="sha256:other") for row in rows()[:1]]
     with pytest.raises(InvalidData, match=r"'anywhere' is sha256:.* and sha256:other"):
@@ -221,7 +126,17 @@ def test_evidence_must_be_complete_and_of_one_mind() -> None:
     again = [replace(row, predicted="garden") for row in rows() if row.correct][:1]
     with pytest.raises(InvalidData, match="two answers to deu_Latn '0'"):
         evidence_of(rows() + again)
-    assert evidence_of(rows() + rows()) == evidence_of(rows())
+    twice, once = evidence_of(rows() + rows())[0], evidence_of(rows())[0]
+    assert (twice.correct == once.correct).all()
+    assert twice.lineages == once.lineages
+
+
+def test_evidence_without_scores_is_right_and_wrong_alone() -> None:
+    scored = evidence_of(rows())[0]
+    assert scored.leads is not None
+    assert scored.leads[0, 0, 0] == pytest.approx(0.4)  # right: log odds of music to garden
+    assert scored.leads[1, 0, 0] == pytest.approx(-0.3)
+    assert evidence_of([replace(row, log_probs={}) for row in rows()])[0].leads is None
 
 
 def test_clades_nobody_speaks_are_refused() -> None:

@@ -1,0 +1,194 @@
+"""What routes are chosen on: every candidate's answers to the same sentences, aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompts.card import PromptCard
+from prompts.errors import InvalidData
+from training.clades import lineages_of
+from training.predictions import Prediction, read_predictions
+
+Group = tuple[str, str]  # backbone's fingerprint, task
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a prompt was made, as far as choosing needs to know."""
+
+    sources: frozenset[str] = frozenset()  # languages it was trained on
+    way: str = ""  # for people
+
+    @classmethod
+    def of(cls, card: PromptCard) -> Self:
+        """From a prompt's card."""
+        facts = card.training
+        listed = facts.get("sources")
+        sources = [str(code) for code in listed] if isinstance(listed, list) else []
+        return cls(frozenset(sources), _way(card.kind, facts, sources))
+
+
+def _way(kind: str, facts: Mapping[str, object], sources: Sequence[str]) -> str:
+    if not sources:
+        return kind
+    shown = ", ".join(sources) if len(sources) <= 3 else f"{len(sources)} languages"
+    if facts.get("teacher"):
+        return f"{kind}, no labels, taught by {facts['teacher']} in {shown}"
+    shots = facts.get("shots")
+    amount = "all examples" if shots == "all" else f"{shots} examples a label"
+    return f"{kind}, {amount} of {shown}"
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Every candidate's answers to the same sentences of the same languages.
+
+    The same sentence in several languages is one column: its answers are not independent.
+    """
+
+    prompts: tuple[str, ...]
+    lineages: Mapping[str, Sequence[str]]  # language -> clades, root first; in order of `languages`
+    correct: NDArray[np.bool_]  # (prompt, language, sentence)
+    answered: NDArray[np.bool_]  # (language, sentence): has this language this sentence?
+    leads: NDArray[np.float64] | None = (
+        None  # as `correct`: log odds of gold to the best other label
+    )
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes, in the order of the arrays."""
+        return tuple(self.lineages)
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        """Share of right answers, (prompt, language)."""
+        right = (self.correct & self.answered).sum(axis=2).astype(np.float64)
+        shares: NDArray[np.float64] = right / self.answered.sum(axis=1).astype(np.float64)
+        return shares
+
+    def origin(self, prompt: str) -> Origin:
+        """How a candidate was made; nothing is known where the prompt is not at hand."""
+        return self.origins.get(prompt, Origin())
+
+    def weights(self, codes: Collection[str]) -> NDArray[np.float64]:
+        """(language,): a mean over these languages, each counting the same."""
+        chosen = [code in codes for code in self.languages]
+        return np.array(chosen, dtype=np.float64) / sum(chosen)
+
+    def sentences(self, codes: Collection[str]) -> int:
+        """Sentences in these languages, a sentence in two languages counting twice."""
+        return int(
+            sum(
+                own.sum()
+                for c, own in zip(self.languages, self.answered, strict=True)
+                if c in codes
+            )
+        )
+
+    def without(self, language: str) -> Evidence:
+        """As if nobody had heard of this language: no answers, no prompts trained on it."""
+        prompts = [p for p in self.prompts if language not in self.origin(p).sources]
+        kept = [self.prompts.index(p) for p in prompts]
+        codes = [n for n, code in enumerate(self.languages) if code != language]
+        return replace(
+            self,
+            prompts=tuple(prompts),
+            lineages={c: own for c, own in self.lineages.items() if c != language},
+            correct=self.correct[np.ix_(kept, codes)],
+            answered=self.answered[codes],
+            leads=None if self.leads is None else self.leads[np.ix_(kept, codes)],
+        )
+
+
+def read_evidence(
+    paths: Sequence[Path], model: str | None, split: str = "dev"
+) -> dict[Group, list[Prediction]]:
+    """Predictions by backbone and task, `model`'s only where it is given.
+
+    Raises:
+        InvalidData: predictions of another split, or none of this model.
+    """
+    groups: dict[Group, list[Prediction]] = {}
+    for path in paths:
+        for row in read_predictions(path):
+            if row.split != split:
+                raise InvalidData(f"{path}: predictions of the {row.split} split; {_WHY[split]}")
+            if model is None or row.model == model:
+                groups.setdefault((row.fingerprint, row.task), []).append(row)
+    if not groups:
+        raise InvalidData(f"--model {model!r}: no predictions of it in these files")
+    return groups
+
+
+_WHY = {
+    "dev": "routes are chosen on dev, so that test stays unseen: evaluate with --split dev",
+    "test": "gains are measured where nothing was chosen: evaluate with --split test",
+}
+
+
+def evidence_of(
+    rows: Sequence[Prediction], origins: Mapping[str, Origin] | None = None
+) -> tuple[Evidence, dict[str, str]]:
+    """Aligned answers, and each prompt's digest.
+
+    Raises:
+        InvalidData: prompts were evaluated on different sentences, a sentence has two answers of
+            one prompt, or one name stands for two prompts.
+    """
+    answers: dict[str, dict[tuple[str, str], Prediction]] = {}
+    digests: dict[str, str] = {}
+    for row in rows:
+        if digests.setdefault(row.prompt, row.digest) != row.digest:
+            raise InvalidData(
+                f"prompt {row.prompt!r} is {digests[row.prompt]} and {row.digest} in these "
+                "evaluations; evaluate one of them under another name"
+            )
+        own = answers.setdefault(row.prompt, {})
+        first = own.setdefault((row.language, row.index_id), row)
+        if first.correct != row.correct:
+            raise InvalidData(
+                f"prompt {row.prompt!r} has two answers to {row.language} {row.index_id!r}; "
+                "leave out one of the evaluations"
+            )
+    return _aligned(answers, origins or {}), digests
+
+
+def _aligned(
+    answers: Mapping[str, Mapping[tuple[str, str], Prediction]], origins: Mapping[str, Origin]
+) -> Evidence:
+    keys = sorted({key for own in answers.values() for key in own})
+    for prompt, own in answers.items():
+        if lacking := next((key for key in keys if key not in own), None):
+            raise InvalidData(
+                f"prompt {prompt!r} has no answer to {lacking[0]} {lacking[1]!r}, others have; "
+                "evaluate all candidates on the same languages"
+            )
+    codes = sorted({code for code, _ in keys})
+    columns = {name: n for n, name in enumerate(sorted({name for _, name in keys}))}
+    places = tuple(np.array([(codes.index(c), columns[name]) for c, name in keys]).T)
+    prompts = sorted(answers)
+    answered = np.zeros((len(codes), len(columns)), dtype=np.bool_)
+    answered[places] = True
+    correct = np.zeros((len(prompts), *answered.shape), dtype=np.bool_)
+    leads = np.zeros(correct.shape)
+    for place, prompt in enumerate(prompts):
+        rows = [answers[prompt][key] for key in keys]
+        correct[place][places] = [row.correct for row in rows]
+        leads[place][places] = [_lead(row) for row in rows]
+    told = not np.isnan(leads).any()
+    return Evidence(
+        tuple(prompts), lineages_of(codes), correct, answered, leads if told else None, origins
+    )
+
+
+def _lead(row: Prediction) -> float:
+    """Logarithm of the gold label's odds against the best other; NaN where scores were not kept."""
+    others = [value for label, value in row.log_probs.items() if label != row.gold]
+    return row.log_probs[row.gold] - max(others) if others else np.nan

@@ -1,0 +1,182 @@
+"""Why a language gets its prompt: its route table's evidence along its lineage, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prompts.errors import NotFound
+from prompts.languages import language
+from prompts.routes import RouteEvidence, RouteTable
+from prompts.store_state import StoreState
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One clade of the lineage, and what its evidence came to."""
+
+    clade: str
+    routed: bool
+    evidence: dict[str, Any] | None  # None: never looked at
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Which prompt one model and task gives one language, and why."""
+
+    model: str
+    task: str
+    language: str
+    name: str
+    lineage: tuple[str, ...]
+    prompt: str
+    clade: str | None  # None: the universal prompt
+    measured: bool  # were sentences of this very language among the evidence?
+    universal: str  # in words
+    steps: tuple[Step, ...]  # from the root down
+    conclusion: str
+
+
+def tables_of(state: StoreState, model: str | None) -> list[RouteTable]:
+    """The route tables of a store, one model's where it is named.
+
+    Raises:
+        NotFound: there are none.
+    """
+    found = [table for table in state.routes if model is None or table.model.id == model]
+    if not found:
+        known = ", ".join(sorted({table.model.id for table in state.routes})) or "none"
+        raise NotFound(
+            f"no route table{f' of model {model!r}' if model else ''} in generation "
+            f"{state.generation} of the store (models: {known}); build one with `isogloss route`"
+        )
+    return found
+
+
+def explain(table: RouteTable, code: str) -> Explanation:
+    """Follow a language's lineage through the table.
+
+    Raises:
+        UnknownLanguage: no such code.
+    """
+    known = language(code)
+    route = table.route(known.lineage)
+    by_clade = {own.clade: own for own in table.evidence}
+    facts = by_clade.get(None)
+    measured = facts is not None and code in _extra(facts).get("languages", ())
+    steps = tuple(_step(clade, table, by_clade.get(clade)) for clade in known.lineage)
+    return Explanation(
+        model=table.model.id,
+        task=table.task,
+        language=code,
+        name=known.name,
+        lineage=known.lineage,
+        prompt=route.reference,
+        clade=route.clade,
+        measured=measured,
+        universal=_universal(table, facts),
+        steps=steps,
+        conclusion=_conclusion(known.name, route.reference, route.clade, steps, measured=measured),
+    )
+
+
+def told(explanation: Explanation) -> str:
+    """The same for people: a line a clade."""
+    lineage = " > ".join(explanation.lineage) or "none (the tree has no relatives of it)"
+    lines = [
+        f"{explanation.model}, {explanation.task}: {explanation.name} ({explanation.language}) "
+        f"gets {explanation.prompt}",
+        f"  lineage: {lineage}",
+        f"  universal: {explanation.universal}",
+        *(f"  {step.clade}: {step.words}" for step in _worth_telling(explanation.steps)),
+        f"  {explanation.conclusion}",
+    ]
+    return "\n".join(lines)
+
+
+def _worth_telling(steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if step.routed or step.evidence is not None]
+
+
+def _universal(table: RouteTable, facts: RouteEvidence | None) -> str:
+    if facts is None:
+        return f"{table.universal}; the table keeps no evidence for it"
+    languages = len(_extra(facts).get("languages", ()))
+    return (
+        f"{table.universal}, best of {facts.candidates} prompts over {languages} languages "
+        f"({_percent(facts.dev_accuracy)} of {facts.sentences} dev sentences)"
+    )
+
+
+def _step(clade: str, table: RouteTable, own: RouteEvidence | None) -> Step:
+    routed = clade in table.clades
+    if own is None:
+        words = f"takes {table.clades[clade]}, set by hand" if routed else "not looked at"
+        return Step(clade, routed, None, words)
+    return Step(clade, routed, own.model_dump(mode="json"), _words(own, routed=routed))
+
+
+def _words(own: RouteEvidence, *, routed: bool) -> str:
+    extra = _extra(own)
+    above, best = extra.get("baseline_prompt"), extra.get("best", own.prompt)
+    looked = f"{own.candidates} prompts on {_evidence_size(own)}"
+    inherits = extra.get("inherits") or "universal"
+    if best == above:
+        return f"stays with {above} ({inherits}): expected to be the best of {looked}"
+    gain = f"{_points(own.gain)} points over {above} ({inherits}){_interval(own)}"
+    sure = extra.get("probability")
+    chance = "" if sure is None else f", above zero with probability {sure:.2f}"
+    made = f" [{extra['best_way']}]" if extra.get("best_way") else ""
+    if routed:
+        return f"takes {best}{made}: of {looked}, expected to gain {gain}{chance}"
+    asked = extra.get("confidence")
+    short = "" if asked is None else f", too little ({asked:.2f} is asked for)"
+    return (
+        f"stays with {above} ({inherits}): of {looked}, {best}{made} may gain {gain}{chance}{short}"
+    )
+
+
+def _evidence_size(own: RouteEvidence) -> str:
+    languages = len(_extra(own).get("languages", ()))
+    plural = "language" if languages == 1 else "languages"
+    return f"{own.sentences} dev sentences of {languages} {plural}"
+
+
+def _interval(own: RouteEvidence) -> str:
+    if own.interval is None:
+        return ""
+    low, high = own.interval
+    return f" (95 %: {_points(low)} to {_points(high)})"
+
+
+def _conclusion(
+    name: str, prompt: str, clade: str | None, steps: Sequence[Step], *, measured: bool
+) -> str:
+    basis = (
+        f"{name} was among the evaluated languages"
+        if measured
+        else f"no sentence of {name} was evaluated: it gets what its relatives get"
+    )
+    if clade is not None:
+        return f"so {clade}, the deepest clade with a route, decides: {prompt}; {basis}"
+    if not steps:
+        return (
+            f"so the universal prompt answers: {prompt}; a language without relatives has no clade"
+        )
+    if not measured and all(step.evidence is None for step in steps):
+        return f"so the universal prompt answers: {prompt}; no relative of {name} was evaluated"
+    return f"so no clade leaves the universal prompt: {prompt}; {basis}"
+
+
+def _extra(own: RouteEvidence) -> dict[str, Any]:
+    return own.model_extra or {}
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _points(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:+.1f}"

@@ -1,0 +1,147 @@
+"""From evaluations to a published route table: dev-split evidence only, in one generation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from prompts.errors import InvalidData, InvalidInput, NotFound
+from prompts.routes import RouteEvidence, RouteTable, parse_reference
+from prompts.soft_prompt import SoftPrompt
+from prompts.store import PromptStore
+from prompts.store_state import StoreState
+from training.candidates import Candidate
+from training.predictions import Prediction
+from training.selection.choice import Choice, Decision, Rule, choose
+from training.selection.evidence import Evidence, Origin, evidence_of
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """One model's and task's routes, why, and the prompts that must be in the store with them."""
+
+    table: RouteTable
+    choice: Choice
+    prompts: dict[str, SoftPrompt]
+
+
+def build_routes(
+    rows: Sequence[Prediction],
+    rule: Rule,
+    clades: Collection[str] | None,
+    store: PromptStore | None,
+    files: Sequence[Candidate],
+) -> Routed:
+    """Choose routes for one model and task, and find the chosen prompts.
+
+    Raises:
+        InvalidData: see `evidence_of`; or a clade that none of the languages belongs to.
+        NotFound: a chosen prompt is neither in the store under its name nor among `files`.
+    """
+    known = find_origins(rows, store, files)
+    evidence, digests = evidence_of(rows, known)
+    _check_clades(evidence, clades)
+    choice = choose(evidence, rule, clades)
+    chosen = dict.fromkeys([choice.universal.prompt, *choice.routes.values()])
+    found = {name: _find(name, digests[name], store, files) for name in chosen}
+    card = found[choice.universal.prompt].card
+    table = RouteTable(
+        model=card.model,
+        task=card.task,
+        universal=choice.universal.prompt,
+        clades=choice.routes,
+        evidence=tuple(
+            _as_evidence(decision, evidence, digests, rule)
+            for decision in (choice.universal, *choice.decisions)
+        ),
+    )
+    to_publish = {n: p for n, p in found.items() if parse_reference(n)[1] is None}
+    return Routed(table, choice, to_publish)
+
+
+def publish_routes(store: PromptStore, routed: Sequence[Routed], note: str) -> StoreState:
+    """Publish tables and prompts as one new generation.
+
+    Raises:
+        InvalidInput: two models' prompts share a name.
+        StoreError: the store cannot be written.
+    """
+    prompts: dict[str, SoftPrompt] = {}
+    for own in routed:
+        for name, prompt in own.prompts.items():
+            if prompts.setdefault(name, prompt).digest != prompt.digest:
+                raise InvalidInput(
+                    f"two prompts are called {name!r}; evaluate one under another name"
+                )
+    return store.publish(prompts, [own.table for own in routed], note)
+
+
+def _check_clades(evidence: Evidence, clades: Collection[str] | None) -> None:
+    known = {clade for lineage in evidence.lineages.values() for clade in lineage}
+    if unknown := sorted(set(clades or ()) - known):
+        raise InvalidData(
+            f"--clades: none of the evaluated languages belongs to {', '.join(unknown)}; names are "
+            "those of `isogloss detect`'s lineages, such as Indo-European"
+        )
+
+
+def find_origins(
+    rows: Sequence[Prediction], store: PromptStore | None, files: Sequence[Candidate]
+) -> dict[str, Origin]:
+    """How each evaluated prompt was made, of those whose very bytes are at hand."""
+    digests = {row.prompt: row.digest for row in rows}
+    prompts = {n: _at_hand(n, digest, store, files) for n, digest in digests.items()}
+    return {name: Origin.of(own.card) for name, own in prompts.items() if own is not None}
+
+
+def _at_hand(
+    name: str, digest: str, store: PromptStore | None, files: Sequence[Candidate]
+) -> SoftPrompt | None:
+    """The prompt that was evaluated: these very bytes, from a file or from the store."""
+    given = next((c.prompt for c in files if c.prompt.digest == digest), None)
+    if given is not None or store is None:
+        return given
+    state = store.state()
+    known = parse_reference(name)[0] in state.prompts
+    return store.read(digest) if known and state.resolve(name)[2] == digest else None
+
+
+def _find(
+    name: str, digest: str, store: PromptStore | None, files: Sequence[Candidate]
+) -> SoftPrompt:
+    found = _at_hand(name, digest, store, files)
+    if found is None:
+        raise NotFound(
+            f"prompt {name!r} ({digest}) was evaluated but is not what the store has under this "
+            "name; give its file with --prompts, or publish it first"
+        )
+    return found
+
+
+def _as_evidence(
+    decision: Decision, evidence: Evidence, digests: Mapping[str, str], rule: Rule
+) -> RouteEvidence:
+    """What the table keeps of a decision, also where a clade stays with its parent's prompt."""
+    gain, routed = decision.gain, decision.routed
+    answers = decision.prompt if routed else decision.baseline
+    facts = {
+        "clade": decision.clade,
+        "prompt": answers,
+        "dev_accuracy": decision.accuracy if routed else decision.baseline_accuracy,
+        "sentences": decision.sentences,
+        "candidates": decision.candidates,
+        "baseline": decision.baseline_accuracy,
+        "gain": gain.mean,
+        "interval": (gain.low, gain.high),
+        "probability": gain.positive,
+        "confidence": rule.confidence,
+        "observed_gain": decision.observed_gain,
+        "best": decision.prompt,
+        "best_way": evidence.origin(decision.prompt).way,
+        "baseline_prompt": decision.baseline,
+        "inherits": decision.baseline_clade,
+        "routed": routed,
+        "languages": list(decision.languages),
+        "digest": digests[answers],
+    }
+    return RouteEvidence.model_validate(facts)

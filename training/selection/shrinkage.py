@@ -1,0 +1,216 @@
+"""What candidates' dev results say about their true accuracies: a hierarchical model of gains.
+
+A candidate's accuracy in a language is the language's own level, plus how good the candidate is
+everywhere, plus what kinship to its training languages brings (`kinship`), plus what is peculiar to
+the two. The peculiar part is normal. It is shared within the clades of the tree (half of its
+variance in a family, a quarter more in a clade below it, and so on), among languages whose
+sentences the candidates get right and wrong together, and a rest is the language's own; candidates
+that answer alike, such as seeds of one setting, are alike in it. With the noise known (`noise`),
+what remains of an observed gain is what it shrinks to: thin evidence towards the parent clade's
+gain, and the best of many towards the others' mean.
+
+Nothing is fitted to one best value. The three standard deviations run over grids, each point
+weighed by its likelihood, so "candidates do not differ by clade at all" keeps its share of the
+answer until the evidence speaks against it. Both covariances of the normal model are products over
+candidates and languages, so one eigendecomposition a point makes every observation independent, and
+the whole fit takes a second.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.clades import branching_clades
+from training.selection.evidence import Evidence
+from training.selection.noise import Noise, sampling_noise
+from training.selection.scores import scores
+
+Matrix = NDArray[np.float64]
+# Standard deviations of accuracy.
+_ANYWHERE = 0.2  # of how good a candidate is everywhere: next to free
+_KINSHIP = 0.05  # of what kinship brings
+_BY_CLADE = (0.0, 0.01, 0.02, 0.04)
+_BY_LIKENESS = (0.0, 0.02, 0.04, 0.07, 0.1)
+_BY_LANGUAGE = (0.0, 0.01, 0.02)
+_NEGLIGIBLE = 1e-4  # weight of a grid point that is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What one candidate is worth above another: expected, 95 % interval, chance to be positive."""
+
+    mean: float
+    low: float
+    high: float
+    positive: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """Results in coordinates of candidates where noise is independent: (contrast, language)."""
+
+    accuracy: Matrix  # (contrast, language)
+    kinship: Matrix  # (contrast, language, kinship)
+    to_contrasts: Matrix  # (candidate, contrast): what of a candidate lies in each coordinate
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """The posterior at one point of the grids, in coordinates where all is independent."""
+
+    likelihood: float  # logarithm
+    mean: Matrix  # (contrast, language)
+    variance: Matrix  # (language,)
+    slopes: Matrix  # (contrast, language, kinship): how the mean moves with kinship's effects
+    effects: Matrix  # (kinship, kinship): covariance of kinship's effects
+    to_languages: Matrix  # (language, language)
+
+
+class Posterior:
+    """What is believed of every candidate's true accuracy, relative to the candidates' mean."""
+
+    def __init__(self, evidence: Evidence, observed: _Observed, points: Sequence[_Point]) -> None:
+        logs = np.array([point.likelihood for point in points])
+        shares = np.exp(logs - logs.max())
+        kept = shares / shares.sum() > _NEGLIGIBLE
+        self._evidence = evidence
+        self._to_contrasts = observed.to_contrasts
+        self._points = [point for point, keep in zip(points, kept, strict=True) if keep]
+        self._weights: Matrix = shares[kept] / shares[kept].sum()
+        means = [point.mean @ point.to_languages.T for point in self._points]
+        mean = np.tensordot(self._weights, np.array(means), axes=1)
+        self.accuracies: Matrix = self._to_contrasts @ mean
+        """(candidate, language): expected."""
+
+    def gain(self, ours: str, other: str, codes: Sequence[str]) -> Gain:
+        """`ours` minus `other`, in the mean over these languages."""
+        names = self._evidence.prompts
+        if ours == other:
+            return Gain(0.0, 0.0, 0.0, 0.0)
+        contrast = self._to_contrasts[names.index(ours)] - self._to_contrasts[names.index(other)]
+        weights = self._evidence.weights(codes)
+        moments = [_moments(point, contrast, weights) for point in self._points]
+        means, deviations = np.array(moments).T
+        return _mixture(self._weights, means, deviations)
+
+
+def infer(evidence: Evidence) -> Posterior:
+    """Weigh every point of the grids by its likelihood."""
+    answers = scores(evidence)
+    noise = sampling_noise(answers, evidence.answered)
+    accuracy = answers.sum(axis=2) / evidence.answered.sum(axis=1)
+    observed = _observe(accuracy, kinship(evidence), noise)
+    kernels = (clade_likeness(evidence.lineages), _likeness(noise), np.eye(len(noise.languages)))
+    scale = noise.candidates.diagonal().mean()
+    points = []
+    for sizes in itertools.product(_BY_CLADE, _BY_LIKENESS, _BY_LANGUAGE):
+        parts = [s**2 * kernel for s, kernel in zip(sizes, kernels, strict=True)]
+        points.append(_fit(observed, noise.languages, (_ANYWHERE**2 + sum(parts)) / scale))
+    return Posterior(evidence, observed, points)
+
+
+def clade_likeness(lineages: Mapping[str, Sequence[str]]) -> Matrix:
+    """(language, language): half for a shared family, a quarter more for a clade below it, ...
+
+    Only clades that hold at least two of these languages, and tell them apart, count.
+    """
+    codes = list(lineages)
+    likeness = np.zeros((len(codes), len(codes)))
+    below = dict.fromkeys(codes, 0)
+    for members in branching_clades(lineages).values():
+        inside = np.array([code in members for code in codes], dtype=np.float64)
+        share = 0.5 ** (1 + max(below[code] for code in members))
+        likeness += share * np.outer(inside, inside)
+        below.update({code: below[code] + 1 for code in members})
+    return likeness
+
+
+def kinship(evidence: Evidence) -> Matrix:
+    """(candidate, language, 2): trained on this very language? How much of its training was kin?"""
+    tree = clade_likeness(evidence.lineages)
+    codes = evidence.languages
+    found = np.zeros((len(evidence.prompts), len(codes), 2))
+    for row, prompt in zip(found, evidence.prompts, strict=True):
+        sources = evidence.origin(prompt).sources
+        places = [n for n, code in enumerate(codes) if code in sources]
+        if places:
+            row[places, 0] = 1.0
+            row[:, 1] = tree[:, places].sum(axis=1) / len(sources)
+    return found
+
+
+def _likeness(noise: Noise) -> Matrix:
+    """(language, language): languages that err on the same sentences, through third ones too.
+
+    The square of the noise's own correlations: what the candidates' answers have most in common
+    counts most. Dev likelihood prefers it to the correlations themselves, and those to none.
+    """
+    squared = noise.languages @ noise.languages
+    likeness: Matrix = squared / squared.diagonal().mean()
+    return likeness
+
+
+def _observe(accuracy: Matrix, kin: Matrix, noise: Noise) -> _Observed:
+    candidates = len(accuracy)
+    centring = np.eye(candidates) - 1 / candidates
+    basis = np.linalg.qr(centring)[0][:, : candidates - 1]  # orthonormal, without the mean
+    root = np.linalg.cholesky(basis.T @ noise.candidates @ basis)
+    whiten = np.linalg.solve(root, basis.T)  # (contrast, candidate)
+    return _Observed(whiten @ accuracy, np.tensordot(whiten, kin, axes=1), basis @ root)
+
+
+def _fit(observed: _Observed, noise: Matrix, signal: Matrix) -> _Point:
+    """Posterior at one point; noise and signal: (language, language), the same in all contrasts."""
+    root = np.linalg.cholesky(noise)
+    half = np.linalg.solve(root, np.linalg.solve(root, signal).T)
+    sizes, turn = np.linalg.eigh((half + half.T) / 2)
+    total = 1 + np.maximum(sizes, 0)  # (language,): variance, 1 of it noise
+    back = np.linalg.solve(root.T, turn)  # (language, coordinate)
+    y = observed.accuracy @ back
+    z = np.einsum("jlk,li->jik", observed.kinship, back, optimize=True)
+    precision = np.einsum("jik,jim,i->km", z, z, 1 / total, optimize=True)
+    effects = np.linalg.inv(precision + np.eye(z.shape[2]) / _KINSHIP**2)
+    effect = effects @ np.einsum("jik,ji->k", z, y / total, optimize=True)
+    rest = y - z @ effect
+    share = 1 - 1 / total
+    likelihood = -0.5 * (
+        len(y) * np.log(total).sum()
+        + (rest**2 / total).sum()
+        + effect @ effect / _KINSHIP**2
+        - np.linalg.slogdet(effects)[1]
+    )
+    return _Point(
+        likelihood=float(likelihood),
+        mean=share * rest + z @ effect,
+        variance=share,
+        slopes=(1 - share)[None, :, None] * z,
+        effects=effects,
+        to_languages=root @ turn,
+    )
+
+
+def _moments(point: _Point, contrast: Matrix, weights: Matrix) -> tuple[float, float]:
+    """Mean and standard deviation of one contrast, in the mean over some languages."""
+    inside = weights @ point.to_languages
+    slope = np.einsum("j,jik,i->k", contrast, point.slopes, inside)
+    variance = (contrast @ contrast) * (inside**2 @ point.variance) + slope @ point.effects @ slope
+    return float(contrast @ point.mean @ inside), float(np.sqrt(variance))
+
+
+def _mixture(weights: Matrix, means: Matrix, deviations: Matrix) -> Gain:
+    """Mean, central 95 % and chance above zero of a mixture of normals."""
+    from scipy.optimize import brentq
+    from scipy.special import ndtr, ndtri
+
+    def quantile(share: float) -> float:
+        ends: Iterable[float] = ndtri(share) * deviations + means
+        low, high = min(ends) - 1e-9, max(ends) + 1e-9
+        return float(brentq(lambda x: weights @ ndtr((x - means) / deviations) - share, low, high))
+
+    positive = float(weights @ ndtr(means / deviations))
+    return Gain(float(weights @ means), quantile(0.025), quantile(0.975), positive)
