@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from prompts.console import print_json, print_table
+from training.calibrate_command import calibrate
 from training.options import (
     AsJson,
     Data,
@@ -30,7 +31,7 @@ from training.train_command import train
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to the command line."""
-    for command in (train, evaluate, route, study):
+    for command in (train, evaluate, route, calibrate, study):
         app.command(cls=ManyValuesCommand)(command)
 
 
@@ -53,6 +54,9 @@ def evaluate(
     split: Annotated[Literal["dev", "test"], typer.Option(help="Split to evaluate on.")] = "dev",
     device: Device = "auto",
     dtype: Dtype = "auto",
+    scores: Annotated[
+        bool, typer.Option(help="Keep every label's score, as `isogloss calibrate` needs.")
+    ] = True,
     workers: Workers = None,
     ray_address: RayAddress = None,
     as_json: AsJson = False,
@@ -74,7 +78,7 @@ def evaluate(
     candidates = load_candidates(prompts or _own_prompts(model), store)
     backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
     job = evaluation.Evaluation(
-        data, split, evaluation.choose_languages(backbone, data, languages), out
+        data, split, evaluation.choose_languages(backbone, data, languages), out, scores
     )
     try:
         with EvaluationBar() as bar:
