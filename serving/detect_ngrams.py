@@ -54,7 +54,7 @@ class DetectorWeights:
                 vectors=np.concatenate((np.zeros_like(vectors[:1]), vectors)),
                 output=file["output"],
                 bias=file["bias"],
-                damping=float(file.get("damping", 0.0)),
+                damping=float(file["damping"]),
             )
 
 

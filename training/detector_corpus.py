@@ -16,33 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prompts import ngrams, writing
+from prompts import ngrams, ntrex, writing
 from prompts.languages import languages
 
 ROWS = 65_535  # n-grams kept; row 0 stands for all others, so an index fits 16 bits
 
-# Where a corpus' code is not SIB-200's ISO code with the script found in the text. Not listed and
-# so left out: languages that the table lacks, and Tatoeba's Chinese, which mixes its two scripts.
-_NTREX = {
-    "arb": "arb_Arab",
-    "aze-Latn": "azj_Latn",
-    "fas": "pes_Arab",
-    "fil": "tgl_Latn",
-    "lav": "lvs_Latn",
-    "mlg": "plt_Latn",
-    "mon": "khk_Cyrl",
-    "msa": "zsm_Latn",
-    "nep": "npi_Deva",
-    "orm": "gaz_Latn",
-    "pus": "pbt_Arab",
-    "sqi": "als_Latn",
-    "srp-Latn": "",
-    "swa": "swh_Latn",
-    "uzb": "uzn_Latn",
-    "zho-CN": "zho_Hans",
-    "zho-TW": "zho_Hant",
-    "yue": "yue_Hant",
-}
+# Where Tatoeba's code is not SIB-200's ISO code with the script found in the text. Not listed and
+# so left out: languages that the table lacks, and Chinese, which mixes its two scripts there.
 _TATOEBA = {
     "ara": "arb_Arab",
     "aze": "azj_Latn",
@@ -87,11 +67,9 @@ def _sib200(folder: Path) -> Iterator[Sentence]:
 
 
 def _ntrex(folder: Path) -> Iterator[Sentence]:
-    for path in sorted(folder.glob("newstest2019-*.txt")):
-        name = path.name.removeprefix("newstest2019-").removesuffix(".txt").split(".")[1]
-        if code := _NTREX.get(name, _only_code(name.split("-")[0])):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            yield from (Sentence(text, code, i % 20 == 0) for i, text in enumerate(lines))
+    for line in ntrex.lines(folder):
+        if not line.measured:
+            yield Sentence(line.text, line.code, line.number % 20 == 0)
 
 
 def _tatoeba(folder: Path) -> Iterator[Sentence]:
@@ -99,17 +77,16 @@ def _tatoeba(folder: Path) -> Iterator[Sentence]:
     for path in sorted(folder.glob("tatoeba.*-eng.eng")):
         iso = path.name.split(".")[1].removesuffix("-eng")
         english.update(path.read_text(encoding="utf-8").splitlines()[:200])
-        if code := _TATOEBA.get(iso, _only_code(iso)):
+        if code := _TATOEBA.get(iso, ntrex.only_code(iso)):
             lines = path.with_suffix(f".{iso}").read_text(encoding="utf-8").splitlines()
             yield from (Sentence(text, code, False) for text in lines)
-    some = sorted(english)[:: max(len(english) // 2000, 1)]
-    yield from (Sentence(text, "eng_Latn", False) for text in some)
+    yield from (Sentence(text, "eng_Latn", False) for text in _some(english, 2000))
 
 
-def _only_code(iso639_3: str) -> str:
-    """Return the code of a language that the table has in one script, else the empty string."""
-    codes = [entry.code for entry in languages().values() if entry.iso639_3 == iso639_3]
-    return codes[0] if len(codes) == 1 else ""
+def _some(texts: set[str], number: int) -> list[str]:
+    """Return up to so many of the texts, spread over the alphabet, in its order."""
+    every = sorted(texts)
+    return every[:: max(-(-len(every) // number), 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ def _train(data: Path, out: Path) -> NgramDetector:
     slots = detector_corpus.informative(corpus, allowed.shape[1])
     corpus = detector_corpus.select(corpus, slots)
     model = train_detector.train(corpus, allowed, seed=0)
-    heat = train_detector.temperature(model, corpus, allowed, seed=0)
-    train_detector.save(model, slots, heat, out)
+    calibration = train_detector.calibrate(model, corpus, allowed, seed=0)
+    train_detector.save(model, slots, calibration, out)
     return NgramDetector(DetectorWeights.load(out))
 
 
@@ -66,6 +66,29 @@ def test_only_the_train_split_is_read(data: Path) -> None:
     for split in ("dev", "test"):
         (data / "sib200" / "fra_Latn" / f"{split}.tsv").write_bytes(b"\xff not to be opened")
     assert len(list(detector_corpus.sentences(data))) == 60 * len(SENTENCES)
+
+
+def test_documents_for_measuring_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "ntrex"
+    folder.mkdir()
+    (folder / "DOCUMENT_IDS.tsv").write_text("a\na\nb\n", encoding="utf-8")
+    path = folder / "newstest2019-ref.fra.txt"
+    path.write_text("Un titre\nUne phrase\nUn autre titre\n", encoding="utf-8")
+    found = list(detector_corpus.sentences(tmp_path))
+    assert found == [detector_corpus.Sentence("Un autre titre", "fra_Latn", False)]
+
+
+def test_calibration_takes_the_likeliest_of_its_choices(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_detector, "TEMPERATURES", (100.0, 1.0))  # 100: all alike
+    monkeypatch.setattr(train_detector, "DAMPINGS", (1e6, 0.0))  # a million: the bias alone
+    allowed = writing.candidates([entry.script for entry in languages().values()])
+    corpus = detector_corpus.read_corpus(data)
+    corpus = detector_corpus.select(corpus, detector_corpus.informative(corpus, len(languages())))
+    model = train_detector.train(corpus, allowed, seed=0)
+    fitted = train_detector.calibrate(model, corpus, allowed, seed=0)
+    assert (fitted.temperature, fitted.damping) == (1.0, 0.0)
 
 
 def test_a_language_alone_in_its_script_needs_no_training(data: Path) -> None:
