@@ -119,9 +119,9 @@ def _evaluate(
     from serving.detect_evaluation.texts import read_texts
 
     texts = read_texts(sib200, headlines, split)
-    peers = [(name, *load_peer(name)) for name in names]  # all of them first: one may be missing
+    peers = [load_peer(name) for name in names]  # all of them first: one may be missing
     measured = []
-    for name, detector, version in peers:
+    for name, version, detector in peers:
         typer.echo(f"measuring {name}", err=True)
         measured.append(measure(name, version, detector, texts))
     if out is not None:

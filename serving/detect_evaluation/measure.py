@@ -62,9 +62,7 @@ def measure(name: str, version: str, detector: Detector, texts: Mapping[Kind, Te
     return Measured(
         detector=name,
         version=version,
-        parts=tuple(
-            part for kind in texts for part in _parts(kind, paper[kind], answers[kind]) if part
-        ),
+        parts=tuple(part for kind in texts for part in _parts(kind, paper[kind], answers[kind])),
         by_language={kind: by_language(given) for kind, given in answers.items()},
         answers=paper,
         confusion={kind: confusion(given) for kind, given in paper.items()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 from prompts import ngrams
 from prompts.errors import NotFound
@@ -38,14 +39,14 @@ class Cld2Detector:
         return Detection(found, chance, ((found.code, chance),))
 
 
-def load_peer(name: str) -> tuple[Detector, str]:
-    """Return a detector by name, and its version.
+def load_peer(name: str) -> tuple[str, str, Detector]:
+    """Return what to call a detector of this name, its version, and it.
 
     Raises:
         NotFound: there is no such detector, or its package or file is missing.
     """
     detector = _cld2() if name == _COMPARED_ONLY else load_detector(name)
-    return detector, _version(name)
+    return _short(name), _version(name), detector
 
 
 def _cld2() -> Detector:
@@ -53,6 +54,11 @@ def _cld2() -> Detector:
         return Cld2Detector()
     except ImportError as error:
         raise NotFound(f"detector 'pycld2' needs a package: {error}") from error
+
+
+def _short(name: str) -> str:
+    """Leave out the folder that a fastText model is in."""
+    return FASTTEXT + Path(name).name if name.startswith(FASTTEXT) else name
 
 
 def _version(name: str) -> str:
