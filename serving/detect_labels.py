@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from prompts import writing
@@ -23,6 +24,7 @@ tt=tat ug=uig uk=ukr ur=urd uz=uzn uzs=uzn vi=vie wo=wol xh=xho yi=ydd yo=yor zh
 ISO639_3: Mapping[str, str] = dict(pair.split("=") for pair in _LABELS.split())
 
 
+@functools.cache  # a model's labels are few, and asked for with every text
 def language_of(label: str, script: int) -> Language | None:
     """Return the table's language for a label and the text's main script, None if it has none.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from prompts.errors import InvalidInput, NotFound
+from serving import commands
 from serving.detect import load_detector
 from tests.serving.fasttext_model import write_fasttext
 
@@ -57,6 +61,16 @@ def test_labels_of_two_spellings_are_one_language(tmp_path: Path) -> None:
     assert [code for code, _ in found.candidates] == ["fra_Latn", "eng_Latn"]
     rest = math.exp(10) + 2
     assert found.confidence == pytest.approx((math.exp(10) + 1) / rest, abs=1e-4)
+
+
+@needs_fasttext
+def test_the_command_line_takes_a_model(model: Path) -> None:
+    app = typer.Typer()
+    commands.register(app)
+    arguments = ["detect", "bonjour", "--detector", f"fasttext:{model}", "--json"]
+    answer = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    (found,) = json.loads(answer.stdout)["results"]
+    assert found["code"] == "fra_Latn"
 
 
 @needs_fasttext
