@@ -7,7 +7,7 @@ prompt.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -144,19 +144,36 @@ class RouteTable(BaseModel):
     def with_routes(self, reference: str, clades: Sequence[str]) -> RouteTable:
         """Return a table in which these clades ("universal" is one) take this prompt.
 
-        What was measured with their old prompt goes: evidence and temperatures, also those of
-        clades that took the universal prompt when it is replaced.
+        What was measured with their old prompt goes: see `forgetting`.
         """
-        replaced = {
-            *clades,
-            *(self.temperatures.keys() - self.clades if UNIVERSAL in clades else ()),
-        }
         chosen = {clade: reference for clade in clades if clade != UNIVERSAL}
+        forgetful = self.forgetting(clades)
         return RouteTable(
             model=self.model,
             task=self.task,
             universal=reference if UNIVERSAL in clades else self.universal,
             clades={**self.clades, **chosen},
-            temperatures={c: t for c, t in self.temperatures.items() if c not in replaced},
-            evidence=tuple(e for e in self.evidence if (e.clade or UNIVERSAL) not in clades),
+            temperatures=forgetful.temperatures,
+            evidence=forgetful.evidence,
         )
+
+    def forgetting(self, clades: Collection[str]) -> RouteTable:
+        """Return the same routes without what was measured with these clades' prompts.
+
+        That is their evidence and temperatures, and the temperatures of all clades without a route,
+        since a table does not know under which route's prompt they were fitted.
+        """
+        if not clades:
+            return self
+        routed = {UNIVERSAL, *self.clades} - set(clades)
+        return self.model_copy(
+            update={
+                "temperatures": {c: t for c, t in self.temperatures.items() if c in routed},
+                "evidence": tuple(e for e in self.evidence if (e.clade or UNIVERSAL) not in clades),
+            }
+        )
+
+    def answered_by(self, references: Collection[str]) -> tuple[str, ...]:
+        """Return the clades (and "universal") whose route names one of these references."""
+        routes = {UNIVERSAL: self.universal, **self.clades}
+        return tuple(clade for clade, reference in routes.items() if reference in references)

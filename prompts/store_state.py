@@ -128,7 +128,9 @@ class StoreState(BaseModel):
     ) -> StoreState:
         """Return the next generation, with these names' digests and these route tables.
 
-        A table replaces that of the same model and task. `prompt_of` reads a prompt by its digest.
+        A table replaces that of the same model and task. Where a table stays but a name in it gets
+        another prompt, what was measured with the old one is forgotten. `prompt_of` reads a prompt
+        by its digest.
 
         Raises:
             InvalidInput: a name is malformed, or two tables are for the same model and task.
@@ -137,7 +139,9 @@ class StoreState(BaseModel):
         entries = dict(self.prompts)
         for name, digest in digests.items():
             entries[check_name(name)] = _entry(self.prompts.get(name), digest, now)
-        routes = _merged(self.routes, tables)
+        changed = {name for name, entry in entries.items() if entry != self.prompts.get(name)}
+        kept = [table.forgetting(table.answered_by(changed)) for table in self.routes]
+        routes = _merged(kept, tables)
         following = StoreState(
             generation=self.generation + 1,
             parent=self.generation,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
+from prompts.routes import RouteEvidence
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore, StoreState, default_store_path, open_default, open_store
 from tests.prompts import samples
@@ -383,3 +384,23 @@ def test_without_shipped_prompts_the_default_store_begins_empty(
     monkeypatch.setenv("ISOGLOSS_STORE", str(tmp_path / "store"))
     assert open_store().root == tmp_path / "store"
     assert open_store(tmp_path / "other", create=True).latest() == 0
+
+
+def test_a_new_version_of_a_routed_prompt_forgets_what_was_measured_with_the_old(
+    store: PromptStore,
+) -> None:
+    measured = samples.table("world", Romance="romance", Bantu="world@1").model_copy(
+        update={
+            "temperatures": {"universal": 1.1, "Romance": 0.8, "Bantu": 0.9},
+            "evidence": (
+                RouteEvidence(clade=None, prompt="world"),
+                RouteEvidence(clade="Romance", prompt="romance"),
+            ),
+        }
+    )
+    store.publish({"world": samples.prompt(0), "romance": samples.prompt(1)}, [measured])
+    (unchanged,) = store.publish({"other": samples.prompt(2)}).routes
+    assert unchanged == measured
+    (table,) = store.publish({"world": samples.prompt(3)}).routes
+    assert table.temperatures == {"Romance": 0.8, "Bantu": 0.9}
+    assert [own.clade for own in table.evidence] == ["Romance"]
