@@ -23,7 +23,11 @@ ONLY_IN = {
         "deploy/bench/",
     ),
     "lang2vec": ("training/build_languages.py",),
-    "matplotlib": ("training/study/", "training/detection/"),
+    "matplotlib": (
+        "training/study/",
+        "training/detection/",
+        "training/selection/gains_figure.py",
+    ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),
 }

@@ -13,6 +13,7 @@ import typer
 
 from prompts.console import print_json, print_table
 from training.calibrate_command import calibrate
+from training.gains_command import gains
 from training.options import (
     AsJson,
     Data,
@@ -31,7 +32,7 @@ from training.train_command import train
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to the command line."""
-    for command in (train, evaluate, route, calibrate, study):
+    for command in (train, evaluate, route, gains, calibrate, study):
         app.command(cls=ManyValuesCommand)(command)
 
 

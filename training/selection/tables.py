@@ -1,11 +1,15 @@
-"""Tables for people: why a clade got its prompt, or none of its own."""
+"""Tables for people: why a clade got its prompt, or none of its own, and what came of it."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from training.selection.choice import Choice, Decision
+from training.selection.gains import GainRow
+from training.selection.left_out import LeftOutRow
 
 _COLUMNS = (
     "Clade",
@@ -46,3 +50,44 @@ def _row(decision: Decision) -> list[str]:
         f"{gain.positive:.0%}" if moved else "",
         "yes" if decision.routed else f"no: as {decision.baseline_clade or 'everywhere'}",
     ]
+
+
+def gains_table(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) -> Table:
+    """Overall, and `shown` clades (by model) in which some language leaves the universal prompt."""
+    table = Table(
+        *("Model", "Clade", "Moved", "Universal", "Routed", "Gain", "95 %", "all clades at once"),
+        title="Routes over the best single prompt",
+    )
+    for row in rows:
+        named = row.level == "clade" and row.moved and row.name in shown.get(row.model, ())
+        if row.level == "overall" or named:
+            cells = (
+                row.model,
+                row.name,
+                f"{row.moved} of {row.languages}",
+                f"{row.universal_percent:.1f}%",
+                f"{row.routed_percent:.1f}%",
+                f"{row.gain_points:+.2f}",
+                f"{row.low:+.2f} to {row.high:+.2f}",
+                f"{row.low_together:+.2f} to {row.high_together:+.2f}",
+            )
+            table.add_row(*map(Text, cells))
+    return table
+
+
+def left_out_table(rows: Sequence[LeftOutRow]) -> Table:
+    """What each way to choose comes to for languages of which nothing is known."""
+    table = Table(
+        "Model", "By", "Over", "Moved", "Gain", "95 %", title="Languages left out of the evidence"
+    )
+    for row in rows:
+        cells = (
+            row.model,
+            f"{row.way} {row.percent:.1f}%",
+            f"{row.over} {row.over_percent:.1f}%",
+            f"{row.moved} of {row.languages}",
+            f"{row.gain_points:+.2f}",
+            f"{row.low:+.2f} to {row.high:+.2f}",
+        )
+        table.add_row(*map(Text, cells))
+    return table

@@ -1,0 +1,166 @@
+"""What routes gain over the best single prompt, on sentences that nothing was chosen on.
+
+Both arms answer the same sentences, so gains are paired; sentences are drawn, with their
+translations, so they are what the bootstrap resamples (`_DRAWS` times, the same ones always). A
+clade's gain, and the overall one, is the mean of its languages' gains.
+
+Of many clades some look worse by chance. `low_together` and `high_together` bound all clades'
+gains at once, 95 times in 100 (the bootstrap's largest deviation over clades, each in units of its
+standard error), and only a clade whose `high_together` is below zero is called significantly worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompts.errors import InvalidData
+from prompts.routes import RouteTable, parse_reference
+from training.clades import branching_clades, name_of
+from training.selection.evidence import Evidence
+
+Matrix = NDArray[np.float64]
+_DRAWS = 4000
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GainRow:
+    """One row of gains_*.csv; gains in points of accuracy, intervals 95 %."""
+
+    model: str
+    task: str
+    level: Literal["overall", "clade", "language"]
+    name: str
+    code: str  # of a language, else empty
+    languages: int
+    moved: int  # of them, those that do not get the universal prompt
+    sentences: int
+    prompts: str  # of the languages, those that are not the universal one
+    universal_percent: float
+    routed_percent: float
+    gain_points: float
+    low: float
+    high: float
+    low_together: float
+    high_together: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Languages whose mean gain is reported together."""
+
+    level: Literal["overall", "clade", "language"]
+    name: str
+    codes: tuple[str, ...]
+
+
+def routed_gains(evidence: Evidence, table: RouteTable) -> list[GainRow]:
+    """Gains of a table's routes over its universal prompt: overall, by clade, by language.
+
+    Raises:
+        InvalidData: a prompt of the table was not evaluated.
+    """
+    chosen = {c: table.route(line).reference for c, line in evidence.lineages.items()}
+    single = dict.fromkeys(chosen, table.universal)
+    return compare(evidence, chosen, single, (table.model.id, table.task))
+
+
+def compare(
+    evidence: Evidence, ours: Mapping[str, str], other: Mapping[str, str], of: tuple[str, str]
+) -> list[GainRow]:
+    """Gains of one prompt a language (`ours`) over another (`other`).
+
+    Raises:
+        InvalidData: a prompt was not evaluated.
+    """
+    answered = evidence.answered
+    theirs, own = answers(evidence, other), answers(evidence, ours)
+    groups = groups_of(evidence)
+    weights = np.array([evidence.weights(group.codes) for group in groups])  # (group, language)
+    estimates, draws = resample(own - theirs, answered, weights)
+    bounds = _bounds(estimates, draws, [group.level for group in groups])
+    single, routed = (weights @ (a.sum(1) / answered.sum(1)) for a in (theirs, own))
+    return [
+        GainRow(
+            *of,
+            group.level,
+            name_of(group.codes[0]) if group.level == "language" else group.name,
+            group.codes[0] if group.level == "language" else "",
+            len(group.codes),
+            sum(ours[code] != other[code] for code in group.codes),
+            evidence.sentences(group.codes),
+            " ".join(sorted({ours[c] for c in group.codes if ours[c] != other[c]})),
+            *(round(100 * float(value), 3) for value in (single[n], routed[n], estimates[n])),
+            *(round(100 * float(value), 3) for value in bounds[n]),
+        )
+        for n, group in enumerate(groups)
+    ]
+
+
+def groups_of(evidence: Evidence) -> list[Group]:
+    """All languages; every clade that tells some of them apart, parents first; every language."""
+    codes = evidence.languages
+    clades = branching_clades(evidence.lineages, min_languages=1)
+    return [
+        Group("overall", "all languages", codes),
+        *(Group("clade", clade, members) for clade, members in clades.items()),
+        *(Group("language", code, (code,)) for code in codes),
+    ]
+
+
+def answers(evidence: Evidence, prompts: Mapping[str, str]) -> Matrix:
+    """(language, sentence): 1 where a language's prompt is right; 0 where there is no sentence.
+
+    Raises:
+        InvalidData: a prompt was not evaluated.
+    """
+    places = [_place(evidence, prompts[code]) for code in evidence.languages]
+    right = evidence.correct[places, np.arange(len(places))] & evidence.answered
+    return right.astype(np.float64)
+
+
+def _place(evidence: Evidence, reference: str) -> int:
+    for name in (reference, parse_reference(reference)[0]):
+        if name in evidence.prompts:
+            return evidence.prompts.index(name)
+    raise InvalidData(
+        f"prompt {reference!r} of the route table is not in these evaluations; evaluate it with "
+        "--prompts on the test split, and name the files all together"
+    )
+
+
+def resample(
+    differences: Matrix, answered: NDArray[np.bool_], weights: Matrix
+) -> tuple[Matrix, Matrix]:
+    """Means of languages' means, (group,), and the same of resampled sentences, (draw, group)."""
+    sentences = answered.shape[1]
+    luck = np.random.default_rng(_SEED)
+    counts = luck.multinomial(sentences, np.full(sentences, 1 / sentences), size=_DRAWS)
+    sums = counts @ differences.T  # (draw, language)
+    sizes = counts @ answered.T.astype(np.float64)
+    drawn = sums / np.maximum(sizes, 1)  # a language without a drawn sentence gains nothing
+    means = differences.sum(axis=1) / answered.sum(axis=1)
+    return weights @ means, drawn @ weights.T
+
+
+def _bounds(estimates: Matrix, draws: Matrix, levels: Sequence[str]) -> Matrix:
+    """(group, 4): the bootstrap's central 95 %; and bounds that hold for a level all at once."""
+    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
+    errors = draws.std(axis=0)
+    reach = np.zeros(len(estimates))
+    for level in set(levels):
+        own = np.array([level == each for each in levels]) & (errors > 0)
+        if own.any():
+            deviations = np.abs(draws[:, own] - estimates[own]) / errors[own]
+            reach[own] = np.quantile(deviations.max(axis=1), 0.95) * errors[own]
+    return np.stack([low, high, estimates - reach, estimates + reach], axis=1)
+
+
+def worse_clades(rows: Sequence[GainRow]) -> list[str]:
+    """Clades that routes surely harm, with allowance for how many clades there are."""
+    return [row.name for row in rows if row.level == "clade" and row.high_together < 0]
