@@ -17,9 +17,11 @@ from prompts.console import ReportingGroup
 from prompts.errors import InvalidData
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
+from tests.prompts import samples
 from tests.training.test_selection import LINEAGES
 from tests.training.tiny import prompt, tiny
 from tests.training.worlds import world
+from training.candidates import Candidate
 from training.commands import register
 from training.predictions import Prediction, to_bytes
 from training.selection import left_out
@@ -28,6 +30,7 @@ from training.selection.evidence import Evidence, Origin
 from training.selection.gains import GainRow, compare, worse_clades
 from training.selection.gains_figure import draw_gains
 from training.selection.left_out import leave_out, left_out_rows
+from training.selection.routing import find_origins
 
 OF = ("a model", "topic")
 
@@ -263,3 +266,37 @@ def test_a_store_without_routes_for_the_model_says_what_to_do(tmp_path: Path) ->
     result = CliRunner().invoke(app, [str(a) for a in (*given, "--out", tmp_path / "out")])
     assert result.exit_code == 2
     assert "no routes for task 'home'" in result.stderr
+
+
+def test_a_prompt_has_seen_what_its_start_and_its_teacher_saw() -> None:
+    def made(seed: int, training: dict[str, object]) -> SoftPrompt:
+        own = samples.card().model_copy(update={"training": training})
+        return samples.prompt(seed, of_card=own)
+
+    english = made(0, {"sources": ["eng_Latn"], "start": None})
+    diverse = made(1, {"sources": ["hin_Deva", "fra_Latn"], "start": None})
+    tuned = made(2, {"sources": ["ben_Beng"], "start": {"name": "d", "digest": diverse.digest}})
+    taught = made(
+        3,
+        {
+            "sources": ["wol_Latn"],
+            "start": {"name": "t", "digest": tuned.digest},
+            "teacher": {"name": "e", "digest": english.digest, "language": "eng_Latn"},
+        },
+    )
+    files = [
+        Candidate(name, own)
+        for name, own in (("english", english), ("tuned", tuned), ("taught", taught))
+    ]
+    rows = [
+        Prediction(
+            "m", "f", own.name, own.prompt.digest, "topic", "ben_Beng", "dev", "1", "a", "a", {}
+        )
+        for own in files
+    ]
+    origins = find_origins(rows, None, [*files, Candidate("diverse", diverse)])
+    assert origins["english"].seen == {"eng_Latn"}
+    assert origins["tuned"].seen == {"ben_Beng", "hin_Deva", "fra_Latn"}
+    assert origins["taught"].seen == {"wol_Latn", "ben_Beng", "hin_Deva", "fra_Latn", "eng_Latn"}
+    assert origins["taught"].sources == {"wol_Latn"}
+    assert origins["taught"].way == "plain, no labels, taught by e in wol_Latn"

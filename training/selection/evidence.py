@@ -24,6 +24,8 @@ class Origin:
 
     sources: frozenset[str] = frozenset()  # languages it was trained on
     way: str = ""  # for people
+    parents: frozenset[str] = frozenset()  # digests of the prompts it started or learned from
+    inherited: frozenset[str] = frozenset()  # languages that those were trained on, and theirs
 
     @classmethod
     def of(cls, card: PromptCard) -> Self:
@@ -31,15 +33,23 @@ class Origin:
         facts = card.training
         listed = facts.get("sources")
         sources = [str(code) for code in listed] if isinstance(listed, list) else []
-        return cls(frozenset(sources), _way(card.kind, facts, sources))
+        known = [facts.get(name) for name in ("start", "teacher")]
+        parents = frozenset(str(own["digest"]) for own in known if isinstance(own, dict))
+        return cls(frozenset(sources), _way(card.kind, facts, sources), parents)
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """Languages that have left a trace in the prompt."""
+        return self.sources | self.inherited
 
 
 def _way(kind: str, facts: Mapping[str, object], sources: Sequence[str]) -> str:
     if not sources:
         return kind
     shown = ", ".join(sources) if len(sources) <= 3 else f"{len(sources)} languages"
-    if facts.get("teacher"):
-        return f"{kind}, no labels, taught by {facts['teacher']} in {shown}"
+    teacher = facts.get("teacher")
+    if isinstance(teacher, dict):
+        return f"{kind}, no labels, taught by {teacher.get('name')} in {shown}"
     shots = facts.get("shots")
     amount = "all examples" if shots == "all" else f"{shots} examples a label"
     return f"{kind}, {amount} of {shown}"
@@ -94,7 +104,7 @@ class Evidence:
 
     def without(self, language: str) -> Evidence:
         """As if nobody had heard of this language: no answers, no prompts trained on it."""
-        prompts = [p for p in self.prompts if language not in self.origin(p).sources]
+        prompts = [p for p in self.prompts if language not in self.origin(p).seen]
         kept = [self.prompts.index(p) for p in prompts]
         codes = [n for n, code in enumerate(self.languages) if code != language]
         return replace(

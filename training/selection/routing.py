@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prompts.errors import InvalidData, InvalidInput, NotFound
 from prompts.routes import RouteEvidence, RouteTable, parse_reference
@@ -88,10 +88,25 @@ def _check_clades(evidence: Evidence, clades: Collection[str] | None) -> None:
 def find_origins(
     rows: Sequence[Prediction], store: PromptStore | None, files: Sequence[Candidate]
 ) -> dict[str, Origin]:
-    """How each evaluated prompt was made, of those whose very bytes are at hand."""
+    """How each evaluated prompt was made, of those whose very bytes are at hand.
+
+    What a prompt started or learned from is known where it is among them or the files.
+    """
     digests = {row.prompt: row.digest for row in rows}
     prompts = {n: _at_hand(n, digest, store, files) for n, digest in digests.items()}
-    return {name: Origin.of(own.card) for name, own in prompts.items() if own is not None}
+    found = {name: Origin.of(own.card) for name, own in prompts.items() if own is not None}
+    by_digest = {own.prompt.digest: Origin.of(own.prompt.card) for own in files}
+    by_digest |= {digests[name]: own for name, own in found.items()}
+    return {
+        name: replace(own, inherited=frozenset(_inherited(own, by_digest)))
+        for name, own in found.items()
+    }
+
+
+def _inherited(own: Origin, known: Mapping[str, Origin]) -> set[str]:
+    """A prompt is older than what started from it, so this ends."""
+    parents = [known[digest] for digest in own.parents if digest in known]
+    return {code for one in parents for code in one.sources | _inherited(one, known)}
 
 
 def _at_hand(
