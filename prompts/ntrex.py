@@ -2,7 +2,7 @@
 
 A folder of `newstest2019-*.<code>.txt`, parallel by line, and `DOCUMENT_IDS.tsv`, which names each
 line's document. A document's first line is its headline. Every fourth document is for measuring
-only: nothing that ships has seen a line of it in any language.
+detectors: none that ships has seen a line of it in any language.
 """
 
 from __future__ import annotations
@@ -73,6 +73,20 @@ def lines(folder: Path) -> Iterator[Line]:
             for number, (document, text) in enumerate(zip(documents, texts, strict=True)):
                 first = number == 0 or documents[number - 1] != document
                 yield Line(code, number, text, first, document % _EVERY == 0)
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Return each language's file, by its code: the source where it is one, else a translation."""
+    # English is "src"; longer names are second translations ("ref2") and varieties ("fra-CA").
+    ranked = sorted(
+        folder.glob(f"{_PREFIX}*{_SUFFIX}"),
+        key=lambda path: (not path.name.startswith(f"{_PREFIX}src."), len(path.name), path.name),
+    )
+    found: dict[str, Path] = {}
+    for path in ranked:
+        found.setdefault(_code(path), path)
+    found.pop("", None)
+    return found
 
 
 def headlines(folder: Path) -> dict[str, dict[int, str]]:

@@ -19,33 +19,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prompts import ntrex
 from prompts.errors import InvalidData
 from training.data import line_of_bad_byte, load_texts
 
 _HELD_OUT_SHARE = 0.1  # of the sentences; what chooses the best epoch
 _MOST_HELD_OUT = 200  # sentences
-
-# NTREX-128 names languages by ISO 639-3, with a script where there are two. Where it means the same
-# language under another name than SIB-200 does, it is said here; None: it has another script only.
-_NTREX_NAMES: Mapping[str, str | None] = {
-    "als_Latn": "sqi",
-    "arb_Latn": None,
-    "azj_Latn": "aze-Latn",
-    "gaz_Latn": "orm",
-    "khk_Cyrl": "mon",
-    "lvs_Latn": "lav",
-    "npi_Deva": "nep",
-    "pbt_Arab": "pus",
-    "pes_Arab": "fas",
-    "plt_Latn": "mlg",
-    "swh_Latn": "swa",
-    "tgl_Latn": "fil",
-    "uzn_Latn": "uzb",
-    "zho_Hans": "zho-CN",
-    "zho_Hant": "zho-TW",
-    "zsm_Latn": "msa",
-}
-
 
 Columns = dict[str, dict[str, str]]  # language -> key of a sentence -> text
 
@@ -204,20 +183,8 @@ def _read_sib200(folder: Path, code: str) -> dict[str, str] | None:
 
 
 def _read_ntrex(folder: Path, code: str) -> dict[str, str] | None:
-    for name in _ntrex_names(code):
-        for role in ("src", "ref"):  # English is the source; ref-2 are second translations
-            path = folder / f"newstest2019-{role}.{name}.txt"
-            if path.is_file():
-                return _lines(path)
-    return None
-
-
-def _ntrex_names(code: str) -> tuple[str, ...]:
-    if code in _NTREX_NAMES:
-        name = _NTREX_NAMES[code]
-        return () if name is None else (name,)
-    iso, _, script = code.partition("_")
-    return f"{iso}-{script}", iso
+    path = ntrex.files(folder).get(code)
+    return None if path is None else _lines(path)
 
 
 def _read_lines(folder: Path, code: str) -> dict[str, str] | None:
