@@ -237,3 +237,32 @@ def test_expected_gains_are_right_on_average_and_intervals_hold() -> None:
 def test_the_same_evidence_gives_the_same_posterior() -> None:
     own = world(1, family=0.03).evidence
     assert (infer(own).accuracies == infer(own).accuracies).all()
+
+
+def test_a_prompt_made_for_a_clade_answers_for_no_other() -> None:
+    """The best everywhere is made for Finnic: it is neither universal nor German's."""
+    own = table(
+        "fra spa ron deu eng fin est", world=[50] * 7, finnic=[80] * 7, west=[90] * 3 + [50] * 4
+    )
+    origins = {
+        "finnic": Origin(frozenset({"fin", "est"}), tailored="Finnic"),
+        "west": Origin(frozenset({"fra"}), tailored="West"),
+    }
+    choice = choose(replace(own, origins=origins), ANY)
+    assert choice.universal.prompt == "world"
+    assert choice.routes == {"Uralic": "finnic", "West": "west"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "codes", "suits"),
+    [
+        (Origin(), [], True),
+        (Origin(frozenset({"fin"}), tailored="Uralic"), [], False),
+        (Origin(frozenset({"fin"}), tailored="Uralic"), ["fin", "est"], True),
+        (Origin(frozenset({"fra", "spa"}), tailored="West"), ["fra", "ron"], False),
+        (Origin(frozenset({"fra", "ron"}), tailored="Somewhere"), ["fra", "ron"], True),
+        (Origin(frozenset({"fra"}), tailored="Romance"), ["fra", "deu"], False),
+    ],
+)
+def test_whom_a_prompt_may_answer_for(origin: Origin, codes: list[str], suits: bool) -> None:
+    assert origin.suits(LINEAGES, codes) is suits

@@ -134,7 +134,10 @@ class Judge:
         expected = self.posterior.accuracies @ self.evidence.weights(codes)
         names = self.evidence.prompts
         level = expected.round(9)
-        return max(sorted(names), key=lambda p: (level[names.index(p)], p == baseline))
+        suited = [p for p in names if self.evidence.origin(p).suits(self.evidence.lineages, codes)]
+        return max(
+            sorted({*suited, baseline}), key=lambda p: (level[names.index(p)], p == baseline)
+        )
 
     def decide(
         self,
@@ -170,9 +173,14 @@ class Judge:
 
 
 def _best_overall(evidence: Evidence) -> str:
-    """Highest mean accuracy over all languages; on a tie the first by name."""
+    """Highest mean accuracy over all languages; on a tie the first by name.
+
+    A prompt made for one clade is no candidate while there are others: it would answer for all
+    languages that nobody has looked at.
+    """
     means = evidence.accuracy.mean(axis=1).round(9)
-    return min(zip(-means, evidence.prompts, strict=True))[1]
+    names = [name for _, name in sorted(zip(-means, evidence.prompts, strict=True))]
+    return next((name for name in names if not evidence.origin(name).tailored), names[0])
 
 
 def _candidates(

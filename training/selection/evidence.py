@@ -24,6 +24,7 @@ class Origin:
 
     sources: frozenset[str] = frozenset()  # languages it was trained on
     way: str = ""  # for people
+    tailored: str = ""  # the clade it was made for; English alone is nobody's
     parents: frozenset[str] = frozenset()  # digests of the prompts it started or learned from
     inherited: frozenset[str] = frozenset()  # languages that those were trained on, and theirs
 
@@ -35,7 +36,18 @@ class Origin:
         sources = [str(code) for code in listed] if isinstance(listed, list) else []
         known = [facts.get(name) for name in ("start", "teacher")]
         parents = frozenset(str(own["digest"]) for own in known if isinstance(own, dict))
-        return cls(frozenset(sources), _way(card.kind, facts, sources), parents)
+        clade = facts.get("clade") if facts.get("way") in ("clade", "taught") else None
+        return cls(frozenset(sources), _way(card.kind, facts, sources), str(clade or ""), parents)
+
+    def suits(self, lineages: Mapping[str, Sequence[str]], codes: Collection[str]) -> bool:
+        """Whether the prompt may answer for these languages; without codes, for any language.
+
+        A prompt made for a clade answers within it, and for languages that it was trained on.
+        """
+        if not self.tailored:
+            return True
+        inside = all(self.tailored in lineages[code] for code in codes)
+        return bool(codes) and (inside or self.sources.issuperset(codes))
 
     @property
     def seen(self) -> frozenset[str]:
