@@ -4,7 +4,7 @@ OUT/candidates.csv    every prompt: how it was made, dev and (where it was looke
 OUT/languages.csv     test accuracy of each language, under the universal prompt and its own route
 OUT/predictions.csv   the same, sentence by sentence
 OUT/steps.csv         the commands, and the seconds they took
-OUT/*.csv             what `isogloss calibrate` and `isogloss gains` wrote
+OUT/*                 tables and figures of `isogloss calibrate` and `isogloss gains`
 
 Accuracies are shares of 1.
 """
@@ -27,6 +27,7 @@ from training.ship.steps import Finished, prompt_files, summaries
 from training.summary import PromptSummary, summarize
 
 _FACTS = ("way", "clade", "shots", "seed", "epochs_run", "seconds")
+_SHOWN = (".csv", ".svg", ".png")
 Cell = str | float | int | None
 
 
@@ -46,8 +47,9 @@ def write_results(
     """
     writable_folder(out)
     for name in ("calibration", "gains"):
-        for path in sorted(finished[name].folder.glob("*.csv")):
-            write_atomically(out / path.name, path.read_bytes())
+        for path in sorted(finished[name].folder.glob("*.*")):
+            if path.suffix in _SHOWN:
+                write_atomically(out / path.name, path.read_bytes())
     test = read_predictions(finished["test"].folder / "predictions.csv")
     _write(out / "steps.csv", ("step", "seconds", "command"), _steps(steps, finished))
     _write(out / "candidates.csv", *_candidates(finished, table, summarize(test)))
