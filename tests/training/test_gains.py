@@ -126,14 +126,7 @@ def test_a_left_out_language_is_not_heard_and_its_prompts_are_not_used(
     monkeypatch.setattr(left_out, "NEIGHBOURS", 2)
     own = world(2, kin=0.25, everywhere=0.01).evidence
     kept = ("ax0", "ax1", "ay0", "bx0", "bx1", "by0")
-    places = [own.languages.index(code) for code in kept]
-    small = replace(
-        own,
-        lineages={code: own.lineages[code] for code in kept},
-        correct=own.correct[:, places],
-        answered=own.answered[places],
-        leads=None if own.leads is None else own.leads[:, places],
-    )
+    small = own.only(kept)
     chosen = leave_out(small, Rule(), near)
     for arm in (chosen.universal, chosen.by_clade, chosen.by_neighbours):
         assert not any(name.startswith(code[0]) for code, name in arm.items())
@@ -300,3 +293,15 @@ def test_a_prompt_has_seen_what_its_start_and_its_teacher_saw() -> None:
     assert origins["taught"].seen == {"wol_Latn", "ben_Beng", "hin_Deva", "fra_Latn", "eng_Latn"}
     assert origins["taught"].sources == {"wol_Latn"}
     assert origins["taught"].way == "plain, no labels, taught by e in wol_Latn"
+
+
+def test_a_language_that_every_prompt_has_seen_is_passed_over() -> None:
+    own = world(2, kin=0.25, everywhere=0.01).evidence.only(("ax0", "ay0", "bx0"))
+    seen = {name: Origin(frozenset({"ax0"})) for name in own.prompts}
+    chosen = leave_out(replace(own, origins=seen), Rule(), near)
+    assert set(chosen.universal) == {"ay0", "bx0"}
+    rows = left_out_rows(own, chosen, OF)
+    assert {row.code for row in rows if row.level == "language"} == {"ay0", "bx0"}
+    everything = {name: Origin(frozenset(own.languages)) for name in own.prompts}
+    with pytest.raises(InvalidData, match="seen"):
+        leave_out(replace(own, origins=everything), Rule(), near)

@@ -115,17 +115,26 @@ class Evidence:
         )
 
     def without(self, language: str) -> Evidence:
-        """As if nobody had heard of this language: no answers, no prompts trained on it."""
+        """As if nobody had heard of this language: no answers, no prompts that have seen it."""
         prompts = [p for p in self.prompts if language not in self.origin(p).seen]
         kept = [self.prompts.index(p) for p in prompts]
-        codes = [n for n, code in enumerate(self.languages) if code != language]
+        rest = self.only([code for code in self.languages if code != language])
+        return replace(
+            rest,
+            prompts=tuple(prompts),
+            correct=rest.correct[kept],
+            leads=None if rest.leads is None else rest.leads[kept],
+        )
+
+    def only(self, codes: Collection[str]) -> Evidence:
+        """The answers in these languages."""
+        places = [n for n, code in enumerate(self.languages) if code in codes]
         return replace(
             self,
-            prompts=tuple(prompts),
-            lineages={c: own for c, own in self.lineages.items() if c != language},
-            correct=self.correct[np.ix_(kept, codes)],
-            answered=self.answered[codes],
-            leads=None if self.leads is None else self.leads[np.ix_(kept, codes)],
+            lineages={c: own for c, own in self.lineages.items() if c in codes},
+            correct=self.correct[:, places],
+            answered=self.answered[places],
+            leads=None if self.leads is None else self.leads[:, places],
         )
 
 

@@ -66,8 +66,12 @@ def left_out_rows(test: Evidence, chosen: LeftOut, of: tuple[str, str]) -> list[
     Raises:
         InvalidData: test lacks a prompt or a language that dev has.
     """
-    if test.languages != tuple(chosen.universal):
-        raise InvalidData("--left-out: dev and test were evaluated on different languages")
+    if unseen := sorted(set(chosen.universal) - set(test.languages)):
+        raise InvalidData(
+            f"--left-out: {', '.join(unseen)} was evaluated on dev and not on test; evaluate both "
+            "splits on the same languages"
+        )
+    test = test.only(tuple(chosen.universal))
     ways = {
         "clade": chosen.by_clade,
         "neighbours": chosen.by_neighbours,
@@ -108,21 +112,25 @@ def leave_out(
 ) -> LeftOut:
     """Choose for every language from the others' evidence; `done` hears of each.
 
+    A language that every prompt has seen, such as English where all began with it, is passed over.
+
     Raises:
-        InvalidData: every prompt was trained on one of the languages, or there is only one.
+        InvalidData: that is so of all languages, or there is only one.
     """
     measure = distance or mean_distances
     arms: dict[str, tuple[str, str, str, str | None]] = {}
     for code in evidence.languages:
         rest = evidence.without(code)
         if not rest.prompts or not rest.languages:
-            raise InvalidData(
-                f"--left-out: without {code} there is no other language, or no prompt that was not "
-                "trained on it; evaluate more"
-            )
+            continue
         judge = Judge.of(rest, rule)
         arms[code] = _arms(judge, code, evidence.lineages[code], measure)
         done(code)
+    if not arms:
+        raise InvalidData(
+            "--left-out: without any one language there is no other, or no prompt that has not "
+            "seen it; evaluate more"
+        )
     universal, by_clade, by_neighbours, clades = zip(*arms.values(), strict=True)
     return LeftOut(
         universal=dict(zip(arms, universal, strict=True)),
