@@ -65,7 +65,8 @@ def route(
     """Choose the universal prompt and each clade's from dev results, and publish the routes.
 
     A clade gets a prompt of its own where the gain over what it would get otherwise, shrunk by
-    what choosing the best of many flatters, is above zero with --confidence. Routes and prompts
+    what choosing the best of many flatters, is above zero with --confidence. A prompt made for one
+    clade answers within that clade only. Routes and prompts
     become one new generation of the store. With --explain, nothing is chosen.
     """
     from prompts.store import open_store

@@ -16,6 +16,7 @@ from prompts.loading import pocket_models
 from prompts.routes import RouteTable
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore, StoreState
+from training.pocket.data import LANGUAGES
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts" / "shipped"
 MODELS = ("pocket-bloom", "pocket-xglm")
@@ -61,10 +62,19 @@ def test_both_models_are_small() -> None:
     assert total <= 40e6
 
 
-def test_routes_name_at_least_six_clades(state: StoreState, backbone: Backbone) -> None:
+def test_routes_say_of_every_family_why(state: StoreState, backbone: Backbone) -> None:
     table = table_of(state, backbone)
-    assert len(table.clades) >= 6
-    assert table.evidence
+    evidence = {own.clade: own for own in table.evidence}
+    lineages = [language(code).lineage for code in LANGUAGES]
+    families = {lineage[0] for lineage in lineages if lineage}
+    assert families <= set(evidence)
+    assert table.clades
+    for clade, prompt in table.clades.items():
+        why = evidence[clade]
+        assert (why.prompt, why.candidates) == (prompt, 75)
+        assert why.gain is not None
+        assert why.gain > 0
+    assert table.temperatures["universal"] > 1  # the prompts are surer of themselves than right
 
 
 def test_plain_and_reparameterized_prompts_ship(state: StoreState, backbone: Backbone) -> None:
