@@ -69,7 +69,8 @@ def test_ratios_are_to_the_faster_peer(report: dict[str, Any]) -> None:
             name: own["seconds_per_prompt"]["median"] for name, own in result["contenders"].items()
         }
         peers = ("transformers", "peft")
-        assert result["best_peer"] == min(peers, key=medians.__getitem__)
+        # Reported seconds are rounded, so two peers may be equal in them.
+        assert medians[result["best_peer"]] == min(medians[peer] for peer in peers)
         for name, ratio in result["ratios"].items():
             assert ratio == result["ratios_by_peer"][name][result["best_peer"]]
             assert list(result["ratios_by_peer"][name]) == [*peers, "transformers_by_hand"]
