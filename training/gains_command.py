@@ -19,8 +19,8 @@ from training.options import AsJson, to_stderr
 
 if TYPE_CHECKING:
     from prompts.store_state import StoreState
-    from training.predictions import Prediction
-    from training.selection.evidence import Group, Origin
+    from training.predictions import Group, Prediction
+    from training.selection.evidence import Origin
     from training.selection.gains import GainRow
     from training.selection.left_out import LeftOutRow
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts.errors import InvalidData, InvalidInput
+from training.data import Split
 
 _COLUMNS = (
     "model",
@@ -133,3 +134,32 @@ def _from_csv(header: Sequence[str], row: Sequence[str]) -> dict[str, Any]:
         if name.startswith(_LOG_PROB)
     }
     return {**{name: cells[name] for name in _COLUMNS}, "log_probs": log_probs}
+
+
+Group = tuple[str, str]  # backbone's fingerprint, task
+
+
+def read_split(
+    paths: Sequence[Path], split: Split, model: str | None, why: str
+) -> dict[Group, list[Prediction]]:
+    """Predictions of one split, by backbone and task; `model`'s only where it is given.
+
+    Args:
+        paths: files of `isogloss evaluate`.
+        split: the only one that they may hold.
+        model: as the predictions name it; None: all.
+        why: what a refusal says to somebody with predictions of another split.
+
+    Raises:
+        InvalidData: predictions of another split, or none of this model.
+    """
+    groups: dict[Group, list[Prediction]] = {}
+    for path in paths:
+        for row in read_predictions(path):
+            if row.split != split:
+                raise InvalidData(f"{path}: predictions of the {row.split} split; {why}")
+            if model is None or row.model == model:
+                groups.setdefault((row.fingerprint, row.task), []).append(row)
+    if paths and not groups:
+        raise InvalidData(f"--model {model!r}: no predictions of it in these files")
+    return groups

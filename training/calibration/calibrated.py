@@ -23,9 +23,8 @@ from training.calibration.temperatures import (
 )
 from training.clades import lineages_of
 from training.data import Split
-from training.predictions import Prediction, read_predictions
+from training.predictions import Group, Prediction, read_split
 
-Key = tuple[str, str]  # backbone's fingerprint, task
 EVERYWHERE = "(all)"
 
 _Scaled = dict[Split, tuple[Answers, Floats]]  # what was answered, and the temperature of each row
@@ -63,29 +62,14 @@ class Calibrated:
 
 def read_scores(
     paths: Sequence[Path], split: Split, model: str | None
-) -> dict[Key, list[Prediction]]:
-    """Predictions of one split, by backbone and task; `model`'s only where it is given.
-
-    Raises:
-        InvalidData: predictions of another split, or none of this model.
-    """
-    groups: dict[Key, list[Prediction]] = {}
-    for path in paths:
-        for row in read_predictions(path):
-            if row.split != split:
-                raise InvalidData(
-                    f"{path}: predictions of the {row.split} split; temperatures are fitted on dev "
-                    "(--evaluations) and may be judged on test (--report)"
-                )
-            if model is None or row.model == model:
-                groups.setdefault((row.fingerprint, row.task), []).append(row)
-    if paths and not groups:
-        raise InvalidData(f"--model {model!r}: no predictions of it in these files")
-    return groups
+) -> dict[Group, list[Prediction]]:
+    """Predictions by backbone and task: see `read_split`."""
+    why = "temperatures are fitted on dev (--evaluations) and may be judged on test (--report)"
+    return read_split(paths, split, model, why)
 
 
 def calibrate(
-    key: Key, dev: Sequence[Prediction], test: Sequence[Prediction], state: StoreState
+    key: Group, dev: Sequence[Prediction], test: Sequence[Prediction], state: StoreState
 ) -> Calibrated:
     """Fit temperatures for the routes that a store has now.
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from prompts.card import PromptCard
 from prompts.errors import InvalidData
 from training.clades import lineages_of
-from training.predictions import Prediction, read_predictions
-
-Group = tuple[str, str]  # backbone's fingerprint, task
+from training.data import Split
+from training.predictions import Group, Prediction, read_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,26 +138,13 @@ class Evidence:
 
 
 def read_evidence(
-    paths: Sequence[Path], model: str | None, split: str = "dev"
+    paths: Sequence[Path], model: str | None, split: Split = "dev"
 ) -> dict[Group, list[Prediction]]:
-    """Predictions by backbone and task, `model`'s only where it is given.
-
-    Raises:
-        InvalidData: predictions of another split, or none of this model.
-    """
-    groups: dict[Group, list[Prediction]] = {}
-    for path in paths:
-        for row in read_predictions(path):
-            if row.split != split:
-                raise InvalidData(f"{path}: predictions of the {row.split} split; {_WHY[split]}")
-            if model is None or row.model == model:
-                groups.setdefault((row.fingerprint, row.task), []).append(row)
-    if not groups:
-        raise InvalidData(f"--model {model!r}: no predictions of it in these files")
-    return groups
+    """Predictions by backbone and task: see `read_split`."""
+    return read_split(paths, split, model, _WHY[split])
 
 
-_WHY = {
+_WHY: Mapping[Split, str] = {
     "dev": "routes are chosen on dev, so that test stays unseen: evaluate with --split dev",
     "test": "gains are measured where nothing was chosen: evaluate with --split test",
 }

@@ -105,8 +105,9 @@ def _universal(table: RouteTable, facts: RouteEvidence | None) -> str:
         return f"{table.universal}; the table keeps no evidence for it"
     languages = len(_extra(facts).get("languages", ()))
     return (
-        f"{table.universal}, best of {facts.candidates} prompts over {languages} languages "
-        f"({_percent(facts.dev_accuracy)} of {facts.sentences} dev sentences)"
+        f"{table.universal}, best of those of {facts.candidates} prompts that are made for no "
+        f"clade, over {languages} languages ({_percent(facts.dev_accuracy)} of {facts.sentences} "
+        "dev sentences)"
     )
 
 
