@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prompts import ngrams, writing
+from prompts import writing
 from prompts.errors import InvalidInput, NotFound
 from prompts.languages import Language, languages
-from serving.detect_labels import language_of
+from serving.detect_labels import detect_by_script, language_of
 from serving.detection import NOTHING, TOP, Detection
 
 _PREFIX = "__label__"
@@ -62,13 +62,9 @@ class FastTextDetector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order."""
-        scripts = ngrams.extract(texts).scripts.tolist()
-        cleaned = ngrams.normalize(texts)
-        return [self._one(text, script) for text, script in zip(cleaned, scripts, strict=True)]
+        return detect_by_script(texts, self._one)
 
     def _one(self, text: str, script: int) -> Detection:
-        if script == writing.NONE:
-            return NOTHING
         # One line, as fastText reads it, and no lone surrogates, which have no UTF-8.
         line = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
         labels, chances = self._model.predict(line, _ASKED)

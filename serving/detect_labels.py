@@ -1,12 +1,13 @@
-"""Other detectors' labels, as languages of the table."""
+"""What other detectors share: their labels as languages of the table, and what they are asked."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from prompts import writing
+from prompts import ngrams, writing
 from prompts.languages import Language, languages
+from serving.detection import NOTHING, Detection
 
 # ISO 639-1 (and a few longer labels) -> ISO 639-3 as SIB-200 has it.
 _LABELS = """
@@ -37,3 +38,16 @@ def language_of(label: str, script: int) -> Language | None:
     fitting = [e for e in entries if written in writing.group_of(e.script)]
     exact = [e for e in fitting if e.script == asked]
     return next(iter(exact or fitting or entries), None)
+
+
+def detect_by_script(texts: Sequence[str], one: Callable[[str, int], Detection]) -> list[Detection]:
+    """Ask `one` about each text as it is left by `normalize`, and its main script.
+
+    A text without letters is told without asking.
+    """
+    scripts = ngrams.extract(texts).scripts.tolist()
+    cleaned = ngrams.normalize(texts)
+    return [
+        NOTHING if script == writing.NONE else one(text, script)
+        for text, script in zip(cleaned, scripts, strict=True)
+    ]

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from prompts import ngrams, writing
-from serving.detect_labels import language_of
+from serving.detect_labels import detect_by_script, language_of
 from serving.detection import NOTHING, TOP, Detection
 
 
@@ -24,13 +23,9 @@ class Py3LangidDetector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order; labels that the table lacks are passed over."""
-        scripts = ngrams.extract(texts).scripts.tolist()
-        cleaned = ngrams.normalize(texts)
-        return [self._one(text, script) for text, script in zip(cleaned, scripts, strict=True)]
+        return detect_by_script(texts, self._one)
 
     def _one(self, text: str, script: int) -> Detection:
-        if script == writing.NONE:
-            return NOTHING
         ranked = self._identifier.rank(text)
         known = [(language_of(label, script), chance) for label, chance in ranked[: 2 * TOP]]
         found = [(entry, chance) for entry, chance in known if entry is not None][:TOP]

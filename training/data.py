@@ -133,10 +133,7 @@ def _read_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise InvalidData(f"{path}: no such file; a language needs this split") from None
     except UnicodeDecodeError as error:
-        raise InvalidData(
-            f"{path}, line {line_of_bad_byte(path)}: byte 0x{error.object[error.start]:02x} is "
-            "not UTF-8; save the file as UTF-8"
-        ) from None
+        raise not_utf8(path, error) from None
     except OSError as error:
         raise InvalidData(f"{path}: cannot be read ({error.strerror})") from None
     if not rows:
@@ -144,7 +141,15 @@ def _read_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def line_of_bad_byte(path: Path) -> int:
+def not_utf8(path: Path, error: UnicodeDecodeError) -> InvalidData:
+    """What to say of a file with such a byte."""
+    return InvalidData(
+        f"{path}, line {_line_of_bad_byte(path)}: byte 0x{error.object[error.start]:02x} is "
+        "not UTF-8; save the file as UTF-8"
+    )
+
+
+def _line_of_bad_byte(path: Path) -> int:
     """Line of the first byte that is not UTF-8: the decoder's own offset is that of a chunk."""
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:

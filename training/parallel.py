@@ -21,7 +21,7 @@ from pathlib import Path
 
 from prompts import ntrex
 from prompts.errors import InvalidData
-from training.data import line_of_bad_byte, load_texts
+from training.data import load_texts, not_utf8
 
 _HELD_OUT_SHARE = 0.1  # of the sentences; what chooses the best epoch
 _MOST_HELD_OUT = 200  # sentences
@@ -197,10 +197,7 @@ def _lines(path: Path) -> dict[str, str]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidData(
-            f"{path}, line {line_of_bad_byte(path)}: byte 0x{error.object[error.start]:02x} is "
-            "not UTF-8; save the file as UTF-8"
-        ) from None
+        raise not_utf8(path, error) from None
     except OSError as error:
         raise InvalidData(f"{path}: cannot be read ({error.strerror})") from None
     lines = text.removesuffix("\n").split("\n")
