@@ -154,7 +154,7 @@ def test_a_modest_client_is_answered_before_a_greedy_ones_backlog(fire: Fire) ->
             done.append(name)
 
         held = await fire.hold(classifier)
-        greedy = [asyncio.create_task(ask("greedy", A, 256)) for _ in range(10)]
+        greedy = [asyncio.create_task(ask("greedy", A, 100)) for _ in range(4)]
         await until(lambda: number(classifier, "isogloss_stage_seconds_count", stage="plan") > 1)
         modest = asyncio.create_task(ask("modest", B, 1))
         await asyncio.sleep(0)
