@@ -96,10 +96,9 @@ class BatchQueue(Generic[Item]):
         """
         if not self._lines:
             return None
-        arrived_s = min(line.entries[0].arrived_s for line in self._lines)
         if coming == 0 or self.cost >= self.budget:
-            return arrived_s
-        return arrived_s + self._deadline_s
+            return self._lines[0].entries[0].arrived_s  # now: whichever arrived, did so before
+        return min(line.entries[0].arrived_s for line in self._lines) + self._deadline_s
 
     def take(self) -> list[Entry[Item]]:
         """Remove and return the next batch: within the budget, but never empty-handed.
@@ -129,8 +128,8 @@ class BatchQueue(Generic[Item]):
         self.budget = max(1, min(self.budget, cost) // 2)
 
     def recover(self) -> None:
-        """Let batches grow again, by an eighth, up to what they were meant to be."""
-        self.budget = min(self._full_budget, self.budget + max(1, self.budget // 8))
+        """Let batches grow again, by a little, up to what they were meant to be."""
+        self.budget = min(self._full_budget, self.budget + max(1, self.budget // 64))
 
     @property
     def _turn(self) -> int:
@@ -152,7 +151,7 @@ class BatchQueue(Generic[Item]):
         self.cost -= entry.item.cost
         line.credit -= entry.item.cost
         if not line.entries:
-            self._close(line)
+            self._close()
         return entry
 
     def _drop_abandoned(self, line: Line[Item]) -> bool:
@@ -160,10 +159,9 @@ class BatchQueue(Generic[Item]):
         while line.entries and line.entries[0].item.abandoned:
             self.cost -= line.entries.popleft().item.cost
         if not line.entries:
-            self._close(line)
+            self._close()
         return bool(line.entries)
 
-    def _close(self, line: Line[Item]) -> None:
-        """Forget an empty line and its credit: nobody saves turns up."""
-        self._lines.remove(line)
-        del self._by_client[line.client]
+    def _close(self) -> None:
+        """Forget the first line, which is empty, and its credit: nobody saves turns up."""
+        del self._by_client[self._lines.popleft().client]

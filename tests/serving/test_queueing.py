@@ -103,7 +103,7 @@ def test_batches_shrink_with_the_memory_and_grow_again() -> None:
     queue.shrink(20)  # two of four rows were already too much
     assert len(queue.take()) == 1
     sizes = []
-    for _ in range(30):
+    for _ in range(100):
         queue.recover()
         sizes.append(queue.budget)
     assert sizes == sorted(sizes)
