@@ -114,10 +114,10 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once(
 
 
 def test_a_replica_that_stops_lets_nobody_in() -> None:
-    admission = Admission(LIMIT)
-    admission.stopping = True
-    with pytest.raises(Stopping), admission.admit("a", Load(1, 1)):
-        pass
+    room = Room()
+    room.admission.stopping = True
+    with pytest.raises(Stopping):
+        room.enter("a", 1, 1)
 
 
 def test_a_refusal_may_travel_between_processes() -> None:
