@@ -1,6 +1,7 @@
 # make setup   .venv with the pinned dependencies (needs only Python 3.11 or newer)
 # make serve   the endpoint on http://127.0.0.1:8000 with the models that ship
 # make test    the whole suite
+# make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: setup serve test check clean
+.PHONY: setup serve test soak check clean
 
 setup: $(READY)
 
@@ -28,9 +29,13 @@ serve: setup
 
 test: setup check
 	@echo "==> running the tests"
-	@$(BIN)/python -m pytest -m 'not ray' $(ARGS)
+	@$(BIN)/python -m pytest -m 'not ray and not soak' $(ARGS)
 	@echo "==> running the tests that start Ray Serve, alone on the machine"
-	@$(BIN)/python -m pytest -m ray -n 0 $(ARGS)
+	@$(BIN)/python -m pytest -m 'ray and not soak' -n 0 $(ARGS)
+
+soak: setup
+	@echo "==> running the long tests"
+	@$(BIN)/python -m pytest -m soak -n 0 --timeout 7200 $(ARGS)
 
 check: setup
 	@echo "==> checking format, lint and types"

@@ -8,6 +8,7 @@ imports; `serving.launch` runs it on one machine.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -23,11 +24,13 @@ from ray.serve.schema import LoggingConfig
 
 from prompts.errors import IsoglossError, Unavailable
 from serving.admin import Admin
+from serving.caller import NOBODY_ELSE, Caller
 from serving.classifier import Classifier
 from serving.config import ServingSettings, admin_token
 from serving.engine import build_classifier, open_prompts
 from serving.http import build_api
 from serving.live import Watch
+from serving.logs import configure_logging, work_on
 from serving.replicas import LocalBoard, Lookout, ReplicaReport
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
@@ -75,6 +78,7 @@ class ModelReplica:
     """One replica of one model."""
 
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
+        configure_logging(settings.log_format, log_texts=settings.log_texts)
         context = serve.get_replica_context()
         self._classifier = build(settings, model)
         self._classifier.warm_up()
@@ -88,10 +92,13 @@ class ModelReplica:
         self._lookout.look()
         self._watch = Watch(self._lookout.look, settings.poll_interval_s)
 
-    async def classify(self, request: ClassifyRequest) -> ClassifyResponse | IsoglossError:
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse | IsoglossError:
         """Answer a request; an error is an answer too, for Ray would wrap it in its own."""
+        work_on(caller.request_id)
         try:
-            return await self._classifier.classify(request)
+            return await self._classifier.classify(request, caller)
         except IsoglossError as error:
             return error
 
@@ -135,9 +142,11 @@ class RemoteModel:
         self._name = name
         self._handle = handle
 
-    async def classify(self, request: ClassifyRequest) -> ClassifyResponse:
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse:
         """Answer one request; raises IsoglossError."""
-        answer = await self._ask("classify", request)
+        answer = await self._ask("classify", request, caller)
         if isinstance(answer, IsoglossError):
             raise answer
         return answer  # type: ignore[no-any-return]
@@ -148,7 +157,12 @@ class RemoteModel:
 
     async def _ask(self, method: str, *arguments: object) -> Any:
         try:
-            return await getattr(self._handle, method).remote(*arguments)
+            response = getattr(self._handle, method).remote(*arguments)
+            try:
+                return await response
+            except asyncio.CancelledError:  # its caller left: let the other process know
+                response.cancel()
+                raise
         except (RayError, RayServeException) as error:
             raise Unavailable(
                 f"model {self._name} does not answer ({type(error).__name__}); try again in a "

@@ -1,7 +1,7 @@
 """Dynamic batching: many callers, one worker thread.
 
 The event loop only schedules. A batch runs in the single worker thread while the next one fills;
-every caller of a batch gets its result or the batch's error.
+every caller of a batch gets its result or an error, and a row that fails does not fail the others.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from prompts.errors import IsoglossError, Unavailable
+from serving.isolation import BatchFailed, Outcome, is_out_of_memory, run_isolating
+from serving.logs import current_request_id
 from serving.queueing import BatchQueue, Entry
 
 logger = logging.getLogger(__name__)
@@ -23,9 +26,7 @@ logger = logging.getLogger(__name__)
 Work = TypeVar("Work")
 Done = TypeVar("Done")
 
-
-class BatchFailed(IsoglossError):
-    """A batch failed unexpectedly: every caller in it is told so."""
+_SHOWN_REQUESTS = 8
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Ticket(Generic[Done]):
 
     results: list[Done | None]
     done: asyncio.Future[list[Done | None]]
+    request_id: str = ""
     missing: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,14 +79,19 @@ class BatchStats:
     rows: int
     cost: int
     queued_s: float
-    """How long its oldest row waited."""
+    """How long its longest waiting row had waited."""
     running_s: float
+    failed_runs: int = 0
+    """Runs of it, or of parts of it, that failed."""
+    out_of_memory: int = 0
+    """How many of those failed for want of memory."""
 
 
 class Batcher(Generic[Work, Done]):
     """Runs `run` over batches of rows from all callers, one batch at a time.
 
     `run` answers every row with its result, or with the error that concerns that row alone.
+    `free_memory` is called before rows that memory did not suffice for are run in smaller batches.
     """
 
     def __init__(
@@ -95,8 +102,9 @@ class Batcher(Generic[Work, Done]):
         clock: Callable[[], float] = time.perf_counter,
         name: str = "isogloss-batches",
         observe: Callable[[BatchStats], None] = lambda stats: None,
+        free_memory: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run_rows = run
+        self._run_rows = partial(run_isolating, run, free_memory=free_memory)
         self._queue = queue
         self._clock = clock
         self._observe = observe
@@ -104,10 +112,6 @@ class Batcher(Generic[Work, Done]):
         self._changed = asyncio.Event()
         self._coming = 0
         self._loop: asyncio.Task[None] | None = None
-
-    def check_room(self) -> None:
-        """Raise Overloaded while the queue is full: asked before a request is worked on."""
-        self._queue.check_room()
 
     @contextmanager
     def expect(self) -> Iterator[None]:
@@ -119,18 +123,19 @@ class Batcher(Generic[Work, Done]):
             self._coming -= 1
             self._changed.set()
 
-    async def submit(self, work: Sequence[tuple[Work, int]]) -> list[Done]:
-        """Run each piece of work, given with its cost, in order.
+    async def submit(self, work: Sequence[tuple[Work, int]], client: str = "") -> list[Done]:
+        """Run each piece of work, given with its cost, in order; clients take turns.
+
+        Cancelling it drops what has not been run yet.
 
         Raises:
-            Overloaded: the queue is full; nothing was queued.
-            IsoglossError: what the batch failed with.
+            IsoglossError: what the first piece that failed did so with.
         """
         self._start()
         future = asyncio.get_running_loop().create_future()
-        ticket: Ticket[Done] = Ticket(results=[None] * len(work), done=future)
+        ticket: Ticket[Done] = Ticket([None] * len(work), future, current_request_id())
         rows = [Row(each, cost, ticket, place) for place, (each, cost) in enumerate(work)]
-        self._queue.add(rows, self._clock())
+        self._queue.add(rows, self._clock(), client)
         self._changed.set()
         return [result for result in await future if result is not None]
 
@@ -141,7 +146,7 @@ class Batcher(Generic[Work, Done]):
             self._loop = None
         while waiting := self._queue.take():
             for entry in waiting:
-                entry.item.ticket.fail(Unavailable("the server is stopping; try another one"))
+                entry.item.ticket.fail(_stopping())
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
@@ -172,36 +177,61 @@ class Batcher(Generic[Work, Done]):
         rows = [entry.item for entry in batch]
         started_s = self._clock()
         try:
-            results = await asyncio.get_running_loop().run_in_executor(
+            outcome = await asyncio.get_running_loop().run_in_executor(
                 self._worker, self._run_rows, [row.work for row in rows]
             )
-            for row, result in zip(rows, results, strict=True):
-                row.ticket.fulfil(row.place, result)
-        except IsoglossError as error:
-            _fail(rows, error)
-        except Exception as error:
-            logger.exception("a batch of %d rows failed", len(rows))
-            _fail(rows, BatchFailed(_reason(error)))
-        except asyncio.CancelledError:
-            _fail(rows, Unavailable("the server is stopping; try another one"))
+        except BaseException as error:  # cancelled, or the executor is gone: nobody is left waiting
+            for row in rows:
+                row.ticket.fail(_stopping())
+            if isinstance(error, RuntimeError):
+                return
             raise
+        for row, result in zip(rows, outcome.results, strict=True):
+            row.ticket.fulfil(row.place, result)
         finished_s = self._clock()
+        _log_failures(rows, outcome)
+        self._adapt(rows, outcome)
         self._observe(
             BatchStats(
                 rows=len(rows),
                 cost=sum(row.cost for row in rows),
-                queued_s=started_s - batch[0].arrived_s,
+                queued_s=started_s - min(entry.arrived_s for entry in batch),
                 running_s=finished_s - started_s,
+                failed_runs=len(outcome.failures),
+                out_of_memory=sum(map(is_out_of_memory, outcome.failures)),
             )
         )
 
+    def _adapt(self, rows: Sequence[Row[Work, Done]], outcome: Outcome[Done]) -> None:
+        """Make the next batches small enough for the memory, and larger again bit by bit."""
+        if outcome.too_many_rows is None:
+            self._queue.recover()
+        else:
+            cost = sum(row.cost for row in rows)
+            self._queue.shrink(cost * outcome.too_many_rows // len(rows))
 
-def _fail(rows: Sequence[Row[Work, Done]], error: Exception) -> None:
-    for row in rows:
-        row.ticket.fail(error)
+
+def _stopping() -> Unavailable:
+    return Unavailable("the server is stopping; try another one")
 
 
-def _reason(error: Exception) -> str:
-    return (
-        f"this batch failed ({type(error).__name__}); the server's log has the details; try again"
+def _log_failures(rows: Sequence[Row[Work, Done]], outcome: Outcome[Done]) -> None:
+    """Say once what went wrong, and which requests were told of it."""
+    if not outcome.failures:
+        return
+    hit = [
+        row.ticket.request_id
+        for row, result in zip(rows, outcome.results, strict=True)
+        if isinstance(result, IsoglossError)
+    ]
+    logger.error(
+        "%d runs of a batch of %d rows failed; %d rows were told so; requests: %s",
+        len(outcome.failures),
+        len(rows),
+        len(hit),
+        ", ".join(sorted({each for each in hit if each})[:_SHOWN_REQUESTS]) or "none",
+        exc_info=outcome.failures[-1],
     )
+
+
+__all__ = ["BatchFailed", "BatchStats", "Batcher", "Row", "Ticket"]

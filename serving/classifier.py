@@ -1,36 +1,37 @@
 """The hot path: detect -> route -> tokenize -> batch -> score -> answer.
 
 One classifier runs one model. The HTTP replicas and `isogloss classify` use this same object. Two
-batchers stand in a row: while the model scores one batch, the next is detected and tokenized.
+batchers stand in a row: while the model scores one batch, the next is detected and tokenized. In
+front of both stands the admission: whoever is let in gets an answer, unless their time runs out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from functools import partial
 
-from serving.bank import ServedPrompt
+from serving.answers import result_of
 from serving.batcher import Batcher, BatchStats
+from serving.caller import NOBODY_ELSE, Caller
 from serving.config import ServingSettings
+from serving.gate import Gate
 from serving.limits import check_texts
 from serving.live import LiveBank
+from serving.logs import fields
 from serving.metrics import ServingMetrics
-from serving.mixture import Share
-from serving.planning import Job, Plan, Planner, RequestPlan
+from serving.planning import Job, Planner, RequestPlan
 from serving.queueing import BatchQueue
-from serving.schemas import (
-    ClassifyRequest,
-    ClassifyResponse,
-    LabelScore,
-    MixturePart,
-    ModelAnswer,
-    PromptAnswer,
-    Result,
+from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
+from serving.scoring import (
+    Part,
+    Probabilities,
+    Reading,
+    ServingBackbone,
+    free_memory,
+    score_readings,
 )
-from serving.scoring import Part, Probabilities, Reading, ServingBackbone, score_readings
 
-SCORE_DIGITS = 6
-"""Beyond these a score depends on how a batch happened to be put together."""
+logger = logging.getLogger(__name__)
 
 _WARM_UP_TEXT = "The first sentence takes longest, so it had better be ours."
 
@@ -50,33 +51,53 @@ class Classifier:
         self.bank = bank
         self.metrics = metrics
         self._settings = settings
+        self.gate = Gate(settings, metrics, backbone.max_text_tokens)
         self._planning: Batcher[Job, RequestPlan] = Batcher(
             planner.plan,
-            BatchQueue(settings.budget_chars, 0.0, settings.max_queue_chars, "characters"),
+            BatchQueue(settings.budget_chars, 0.0),
             name="isogloss-planning",
-            observe=self._observe_planning,
+            observe=partial(self._observe, "plan"),
         )
         self._scoring: Batcher[Reading, Probabilities] = Batcher(
             partial(score_readings, backbone),
-            BatchQueue(settings.budget_tokens, settings.deadline_s, settings.max_queue_tokens),
+            BatchQueue(settings.budget_tokens, settings.deadline_s),
             name="isogloss-scoring",
             observe=self._observe_scoring,
+            free_memory=partial(free_memory, backbone.device),
         )
 
-    async def classify(self, request: ClassifyRequest) -> ClassifyResponse:
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse:
         """Answer one request, all its inputs under one generation.
 
+        Cancelling it, or its time running out, drops what the model has not begun with.
+
         Raises:
+            QueueFull: the request was not let in; no work was done on it.
+            TooLate: its time ran out.
             IsoglossError: as the contract's table of errors says.
         """
         texts = check_texts(request.texts, self._settings)
-        self._scoring.check_room()
+        if self._settings.log_texts:
+            logger.info("texts of a request", extra=fields(texts=list(texts)))
         job = Job(request, texts, self.bank.current)
-        with self._scoring.expect():
-            (planned,) = await self._planning.submit([(job, sum(map(len, texts)))])
-        readings = [(plan.reading, plan.reading.tokens) for plan in planned.plans]
-        scores = await self._scoring.submit(readings)
+        async with self.gate.enter(texts, caller) as place:
+            with self._scoring.expect():
+                size = sum(map(len, texts))
+                (planned,) = await self._planning.submit([(job, size)], caller.client)
+            readings = [(plan.reading, plan.reading.tokens) for plan in planned.plans]
+            self.gate.settle(caller, place, sum(tokens for _, tokens in readings))
+            scores = await self._scoring.submit(readings, caller.client)
         return self._answer(job, planned, scores)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Let nobody in any more, and wait until all who are in have their answers.
+
+        Returns:
+            Whether they have; False once the time is over.
+        """
+        return await self.gate.drain(timeout_s)
 
     def warm_up(self) -> None:
         """Run the model once under each prompt, so that the first request is no slower than others.
@@ -117,7 +138,7 @@ class Classifier:
             task=planned.task,
             generation=job.bank.generation,
             results=[
-                _result(*each, job.request) for each in zip(planned.plans, scores, strict=True)
+                result_of(*each, job.request) for each in zip(planned.plans, scores, strict=True)
             ],
         )
 
@@ -125,53 +146,23 @@ class Classifier:
         for plan in planned.plans:
             clade = plan.route.clade or ""
             self.metrics.texts.labels(planned.task, clade, plan.route.reason).inc()
+            self.metrics.language_texts.labels(plan.language.code).inc()
+            if plan.language.detected:
+                self.metrics.detection_confidence.observe(plan.language.confidence)
             for share in plan.shares:
                 self.metrics.prompt_texts.labels(share.prompt.name).inc()
             if len(plan.shares) > 1:
                 self.metrics.mixed_texts.labels(planned.task).inc()
 
-    def _observe_planning(self, batch: BatchStats) -> None:
-        self.metrics.stage_seconds.labels("plan").observe(batch.running_s)
+    def _observe(self, stage: str, batch: BatchStats) -> None:
+        self.metrics.stage_seconds.labels(stage).observe(batch.running_s)
+        failed = batch.failed_runs - batch.out_of_memory
+        self.metrics.failed_runs.labels(stage, "error").inc(failed)
+        self.metrics.failed_runs.labels(stage, "memory").inc(batch.out_of_memory)
 
     def _observe_scoring(self, batch: BatchStats) -> None:
-        self.metrics.stage_seconds.labels("score").observe(batch.running_s)
+        self._observe("score", batch)
         self.metrics.queue_seconds.observe(batch.queued_s)
         self.metrics.batch_tokens.observe(batch.cost)
         self.metrics.batch_texts.observe(batch.rows)
-
-
-def _result(plan: Plan, probabilities: Probabilities, request: ClassifyRequest) -> Result:
-    ranked = sorted(
-        zip(plan.reading.prompt.resident.labels, probabilities, strict=True),
-        key=lambda scored: -scored[1],
-    )
-    scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in ranked]
-    return Result(
-        label=scores[0].label,
-        score=scores[0].score,
-        abstained=request.abstain is not None and scores[0].score < request.abstain,
-        scores=scores[: request.top_k],
-        language=plan.language,
-        route=plan.route,
-        prompt=_prompt_answer(plan.reading.prompt),
-        mixture=_mixture(plan.shares),
-        tokens=len(plan.reading.ids),
-        truncated=plan.truncated,
-    )
-
-
-def _mixture(shares: Sequence[Share]) -> list[MixturePart] | None:
-    if len(shares) == 1:
-        return None
-    return [
-        MixturePart(
-            prompt=_prompt_answer(share.prompt),
-            clade=share.route.clade,
-            weight=round(share.weight, SCORE_DIGITS),
-        )
-        for share in shares
-    ]
-
-
-def _prompt_answer(prompt: ServedPrompt) -> PromptAnswer:
-    return PromptAnswer(name=prompt.name, version=prompt.version, digest=prompt.digest)
+        self.gate.observe_speed(batch.cost, batch.running_s)

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from serving.logs import LogFormat, Logged
+
 ADMIN_TOKEN_VARIABLE = "ISOGLOSS_ADMIN_TOKEN"
 DEFAULT_MODEL = "pocket-bloom"
 DEFAULT_TASK = "topic"
@@ -42,12 +44,30 @@ class ServingSettings(BaseModel):
     deadline_s: float = Field(default=0.003, ge=0)
     """How long a batch may wait for texts that are known to be on their way."""
     max_queue_tokens: int = Field(default=65_536, ge=1)
-    """Tokens that may wait; a request that finds more waiting is refused with 429."""
+    """Tokens of all requests that are let in at a time; others are refused with 429."""
+    max_queue_items: int = Field(default=4096, ge=1)
+    """Texts of all requests that are let in at a time."""
 
     budget_chars: int = Field(default=16_384, ge=1)
     """Characters that are detected and tokenized at a time."""
     max_queue_chars: int = Field(default=1 << 20, ge=1)
     """Characters that may wait for that before requests are refused with 429."""
+
+    request_timeout_s: float = Field(default=100.0, gt=0)
+    """How long a request may take that does not say so in `x-request-timeout-ms`."""
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    """How long a client may take to send a body."""
+    forwarded_hops: int = Field(default=1, ge=0)
+    """Trusted proxies that add the address they were called from to `x-forwarded-for`; 0: the
+    header is not read. Requests without a key are told apart by that address."""
+    drain_timeout_s: float = Field(default=8.0, ge=0)
+    """How long a replica that stops works on what it has let in."""
+
+    log_format: LogFormat = "json"
+    log_requests: Logged = "failed"
+    """Which requests get a log line; failed are those answered with a status of 500 or more."""
+    log_texts: bool = False
+    """Whether texts, and error messages that may quote them, are logged."""
 
     max_inputs: int = Field(default=256, ge=1)
     max_text_chars: int = Field(default=100_000, ge=1)

@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prompts.errors import InvalidInput, IsoglossError, NotFound, TooLarge
+from prompts.errors import (
+    InvalidInput,
+    IsoglossError,
+    MalformedInput,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
+from serving.admission import QueueFull
+from serving.caller import REQUEST_ID_HEADER, request_id_of
+from serving.logs import Logged, current_request_id, fields, work_on
 from serving.metrics import ServingMetrics
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 _ERROR_TYPE = "isogloss.error_type"
 _UNROUTED = "(none)"
 _INTERNAL = "an unexpected error happened in the server; its log has the details; try again"
+_CALLER_LEFT = 499
+"""As nginx counts it; nobody is there to read it."""
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
     """Return the request's body.
 
     Raises:
         TooLarge: it is declared to be, or turns out to be, over the limit; no more than the limit
             is ever held.
+        MalformedInput: it does not arrive in time.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(f"{int(declared)} bytes", limit)
+    declared = request.headers.get("content-length", "").strip()
+    if declared.isascii() and declared.isdigit() and _exceeds(declared, limit):
+        raise _too_large(f"{declared[:20]} bytes", limit)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise MalformedInput(
+            f"body: it did not arrive within {timeout_s:g} s; send it faster, or fewer inputs"
+        ) from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -41,14 +71,50 @@ async def read_body(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
+def _exceeds(digits: str, limit: int) -> bool:
+    """Whether a number is larger; one of very many digits is not worth reading."""
+    digits = digits.lstrip("0")
+    return len(digits) > 20 or int(digits or "0") > limit
+
+
+async def unless_left(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:
+    """Await an answer for as long as its caller does; to be called once the body is read.
+
+    Raises:
+        ClientDisconnect: the caller left; the answer was cancelled.
+    """
+    task = asyncio.create_task(answer)
+    left = asyncio.create_task(_cancel_when_left(request, task))
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if left.done():
+            raise ClientDisconnect from None
+        raise
+    finally:
+        left.cancel()
+
+
+async def _cancel_when_left(request: Request, task: asyncio.Task[Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    task.cancel()
+
+
 def add_error_handlers(api: FastAPI) -> None:
     """Answer every error that is raised on purpose with its status, sentence and type."""
 
     @api.exception_handler(IsoglossError)
     async def ours(request: Request, error: IsoglossError) -> JSONResponse:
         if error.status >= 500:
-            logger.warning("%s %s: %s", request.method, request.url.path, error)
-        return _refusal(request, error.status, str(error), error.error_type)
+            logger.warning("%s", error)
+        retry = {"retry-after": str(error.retry_after_s)} if isinstance(error, QueueFull) else None
+        return _refusal(request, error.status, str(error), error.error_type, retry)
+
+    @api.exception_handler(ClientDisconnect)
+    async def left(request: Request, error: ClientDisconnect) -> JSONResponse:
+        sentence = "the caller left before the answer was there"
+        return _refusal(request, _CALLER_LEFT, sentence, Unavailable.error_type)
 
     @api.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
@@ -67,39 +133,51 @@ def add_error_handlers(api: FastAPI) -> None:
 
 
 class Edge:
-    """Outermost layer: counts every answer, and lets no exception out without one."""
+    """Outermost layer: names, times, counts and logs requests; lets no exception out unanswered."""
 
-    def __init__(self, app: ASGIApp, metrics: ServingMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServingMetrics, logged: Logged = "failed") -> None:
         self._app = app
         self._metrics = metrics
+        self._logged = logged
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status: int | None = None
+        started_s = time.perf_counter()
+        work_on(request_id_of(Headers(scope=scope)))
+        answered = False
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal answered
             if message["type"] == "http.response.start":
-                status = message["status"]
-                self._count(scope, message["status"])
+                answered = True
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = current_request_id()
+                self._note(scope, message["status"], time.perf_counter() - started_s)
             await send(message)
 
         try:
             await self._app(scope, receive, watch)
         except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
-            if status is not None:
+            logger.exception("a request failed")
+            if answered:
                 raise
             request = Request(scope)
             response = _refusal(request, 500, _INTERNAL, IsoglossError.error_type)
             await response(scope, receive, watch)
 
-    def _count(self, scope: Scope, status: int) -> None:
+    def _note(self, scope: Scope, status: int, spent_s: float) -> None:
         route = getattr(scope.get("route"), "path", _UNROUTED)
-        self._metrics.requests.labels(route, str(status), scope.get(_ERROR_TYPE, "")).inc()
+        error_type = scope.get(_ERROR_TYPE, "")
+        self._metrics.requests.labels(route, str(status), error_type).inc()
+        self._metrics.request_seconds.labels(route, f"{status // 100}xx").observe(spent_s)
+        if self._logged == "all" or (self._logged == "failed" and status >= 500):
+            about = {"method": scope["method"], "route": route, "status": status}
+            about |= {"error_type": error_type, "seconds": round(spent_s, 6)}
+            logger.log(
+                logging.WARNING if status >= 500 else logging.INFO, "request", extra=fields(**about)
+            )
 
 
 def _refusal(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -11,7 +14,10 @@ from pydantic.json_schema import models_json_schema
 
 from prompts.languages import languages
 from serving.admin import Admin
-from serving.edge import Edge, add_error_handlers, read_body
+from serving.caller import REQUEST_ID_HEADER, TIMEOUT_HEADER, Caller, caller_of
+from serving.config import ServingSettings
+from serving.edge import Edge, add_error_handlers, read_body, unless_left
+from serving.logs import current_request_id
 from serving.parsing import parse
 from serving.schemas import (
     ClassifyRequest,
@@ -36,17 +42,41 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 _BODIES: tuple[type[BaseModel], ...] = (ClassifyRequest, RoutesRequest, RollbackRequest)
 _REFERENCES = "#/components/schemas/{model}"
 
+_CLASSIFY_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": TIMEOUT_HEADER,
+        "in": "header",
+        "description": "Milliseconds within which the answer is of use: 503 once they have "
+        "passed, 429 at once where they would not suffice.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 3_600_000},
+    },
+    {
+        "name": REQUEST_ID_HEADER,
+        "in": "header",
+        "description": "What the logs call the request, and the answer bears: 1 to 64 of A-Z a-z "
+        "0-9 . _ : -, else the server makes one up.",
+        "schema": {"type": "string"},
+    },
+]
+
 
 def build_api(service: Service, admin: Admin) -> FastAPI:
     """All routes of the contract over one service."""
+
+    @asynccontextmanager
+    async def drained(api: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.drain()
+
     api = FastAPI(
         title="Isogloss",
         description="Text in any language -> label, through the soft prompt of its family.",
         version="1",
         responses=_ERRORS,
+        lifespan=drained,
     )
     add_error_handlers(api)
-    api.add_middleware(Edge, metrics=service.metrics)
+    api.add_middleware(Edge, metrics=service.metrics, logged=service.settings.log_requests)
     _add_classify(api, service)
     _add_listing(api, service)
     _add_files(api, service)
@@ -60,12 +90,30 @@ def _add_classify(api: FastAPI, service: Service) -> None:
     @api.post(
         "/v1/classify",
         response_model=ClassifyResponse,
-        openapi_extra=_json_body(ClassifyRequest),
+        openapi_extra=_json_body(ClassifyRequest) | {"parameters": _CLASSIFY_HEADERS},
         summary="Classify texts",
     )
     async def classify(request: Request) -> Response:
-        body = await read_body(request, service.settings.max_body_bytes)
-        return _json(await service.classify(parse(ClassifyRequest, body)))
+        caller, started_s = _caller(request, service.settings), time.perf_counter()
+        parsed = parse(ClassifyRequest, await body_of(request, service))
+        caller = caller.after(time.perf_counter() - started_s)
+        return _json(await unless_left(request, service.classify(parsed, caller)))
+
+
+async def body_of(request: Request, service: Service) -> bytes:
+    """Read a JSON body within the server's limits; raises as `read_body`."""
+    settings = service.settings
+    return await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
+
+
+def _caller(request: Request, settings: ServingSettings) -> Caller:
+    return caller_of(
+        request.headers,
+        request.client.host if request.client else "",
+        request_id=current_request_id(),
+        timeout_s=settings.request_timeout_s,
+        forwarded_hops=settings.forwarded_hops,
+    )
 
 
 def _add_listing(api: FastAPI, service: Service) -> None:
@@ -136,7 +184,8 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def put_prompt(name: str, request: Request) -> Response:
         authorized(request)
-        data = await read_body(request, service.settings.max_prompt_bytes)
+        settings = service.settings
+        data = await read_body(request, settings.max_prompt_bytes, settings.body_timeout_s)
         return _json(await admin.publish_prompt(name, data))
 
     @api.put(
@@ -147,7 +196,7 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def put_routes(request: Request) -> Response:
         authorized(request)
-        body = await read_body(request, service.settings.max_body_bytes)
+        body = await body_of(request, service)
         return _json(await admin.publish_routes(parse(RoutesRequest, body).routes))
 
     @api.post(
@@ -158,7 +207,7 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def rollback(request: Request) -> Response:
         authorized(request)
-        body = await read_body(request, service.settings.max_body_bytes)
+        body = await body_of(request, service)
         return _json(await admin.rollback(parse(RollbackRequest, body or b"{}").to))
 
 

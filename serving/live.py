@@ -41,13 +41,16 @@ class LiveBank:
         """
         with self._lock:
             try:
-                return self._swap()
+                changed = self._swap()
             except StoreError as problem:
-                if str(problem) != self._problem:
-                    self._metrics.swap_failures.inc()
-                    logger.error("still serving generation %d: %s", self.generation, problem)
-                self._problem = str(problem)
+                self._keep(problem)
                 return False
+            except Exception as error:  # what is loaded is served, whatever the store does
+                name = type(error).__name__
+                self._keep(StoreError(f"the store cannot be read ({name}: {error}); look at it"))
+                return False
+            self._metrics.store_problem.set(self._problem is not None)
+            return changed
 
     @property
     def problem(self) -> str | None:
@@ -76,6 +79,14 @@ class LiveBank:
         self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
         self._show(aside)
         return True
+
+    def _keep(self, problem: StoreError) -> None:
+        """Go on with the generation in use, and say why: once, for the store is asked often."""
+        if str(problem) != self._problem:
+            self._metrics.swap_failures.inc()
+            logger.error("still serving generation %d: %s", self.generation, problem)
+        self._problem = str(problem)
+        self._metrics.store_problem.set(1)
 
     def _show(self, bank: PromptBank) -> None:
         self._metrics.generation.set(bank.generation)

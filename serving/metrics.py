@@ -16,6 +16,7 @@ from prometheus_client.samples import Sample
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class ServingMetrics:
@@ -27,6 +28,13 @@ class ServingMetrics:
             "isogloss_requests",
             "HTTP requests answered, by route, status and error type (empty: no error).",
             ["route", "status", "error_type"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "isogloss_request_seconds",
+            "Time from a request's head to the head of its answer, by route and status class.",
+            ["route", "class"],
+            buckets=(*_SECONDS, 20, 50, 100),
             registry=self.registry,
         )
         self.texts = Counter(
@@ -47,6 +55,52 @@ class ServingMetrics:
             ["task"],
             registry=self.registry,
         )
+        self.language_texts = Counter(
+            "isogloss_language_texts",
+            "Texts classified, by the language they were routed by.",
+            ["language"],
+            registry=self.registry,
+        )
+        self.detection_confidence = Histogram(
+            "isogloss_detection_confidence",
+            "How certain the detected languages were.",
+            buckets=_SHARES,
+            registry=self.registry,
+        )
+        self._add_queue()
+        self._add_batches()
+        self._add_store()
+
+    def _add_queue(self) -> None:
+        self.queue_texts = Gauge(
+            "isogloss_queue_texts", "Texts let in and not answered yet.", registry=self.registry
+        )
+        self.queue_tokens = Gauge(
+            "isogloss_queue_tokens", "Tokens let in and not answered yet.", registry=self.registry
+        )
+        self.queue_clients = Gauge(
+            "isogloss_queue_clients", "Clients whose texts are waiting.", registry=self.registry
+        )
+        self.refused = Counter(
+            "isogloss_refused",
+            "Requests not let in, by what there was too much of (items, tokens, characters) or "
+            "deadline: the queue was longer than the request's time.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.left = Counter(
+            "isogloss_left",
+            "Texts let in and not answered: the caller left, or the deadline passed.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.tokens_per_second = Gauge(
+            "isogloss_tokens_per_second",
+            "Measured speed of the model while it works; Retry-After is computed from it.",
+            registry=self.registry,
+        )
+
+    def _add_batches(self) -> None:
         self.stage_seconds = Histogram(
             "isogloss_stage_seconds",
             "Time of a batch in each stage: plan (detect, route, tokenize) and score.",
@@ -69,6 +123,14 @@ class ServingMetrics:
         self.batch_texts = Histogram(
             "isogloss_batch_texts", "Texts of each batch.", buckets=_TEXTS, registry=self.registry
         )
+        self.failed_runs = Counter(
+            "isogloss_failed_runs",
+            "Runs of a batch, or of part of one, that failed: for want of memory or by an error.",
+            ["stage", "kind"],
+            registry=self.registry,
+        )
+
+    def _add_store(self) -> None:
         self.generation = Gauge(
             "isogloss_generation", "Generation of the prompt store in use.", registry=self.registry
         )
@@ -84,6 +146,12 @@ class ServingMetrics:
         self.swap_failures = Counter(
             "isogloss_swap_failures",
             "Generations that were refused or could not be read.",
+            registry=self.registry,
+        )
+
+        self.store_problem = Gauge(
+            "isogloss_store_problem",
+            "1 while the store's newest generation cannot be read or served, else 0.",
             registry=self.registry,
         )
 

@@ -120,6 +120,15 @@ def score_readings(
     return [scores[i] for i in range(len(readings))]
 
 
+def free_memory(device: torch.device) -> None:
+    """Give memory back that is kept for later and not in use, so that a smaller batch finds some.
+
+    On the host there is nothing to do: what a failed batch held is freed already.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _answers(states: Tensor, readings: Sequence[Reading]) -> Iterator[Probabilities | Unscorable]:
     """(pairs, hidden), reading by reading -> the probabilities of each reading."""
     found = iter(_probabilities(states, [part for own in readings for part in own.parts]))

@@ -10,6 +10,8 @@ from prompts.errors import IsoglossError, NotFound, Unavailable
 from prompts.listing import routes_to
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore, StoreState
+from serving.admission import Stopping
+from serving.caller import NOBODY_ELSE, Caller
 from serving.classifier import Classifier
 from serving.config import ServingSettings
 from serving.live import LiveBank
@@ -32,7 +34,9 @@ from serving.schemas import (
 class ServedModel(Protocol):
     """One model, in this process or in another."""
 
-    async def classify(self, request: ClassifyRequest) -> ClassifyResponse:
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse:
         """Answer one request; raises IsoglossError."""
         ...
 
@@ -62,7 +66,9 @@ class Service:
         self._descriptions: dict[str, ModelAnswer] = {}
         self._prompts: dict[str, SoftPrompt] = {}
 
-    async def classify(self, request: ClassifyRequest) -> ClassifyResponse:
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse:
         """Answer a request with the model it names, or the default one.
 
         Raises:
@@ -74,7 +80,11 @@ class Service:
             raise NotFound(
                 f"model: {name[:80]!r} is not served here; served are {', '.join(self._models)}"
             )
-        return await self._models[name].classify(request)
+        return await self._models[name].classify(request, caller)
+
+    async def drain(self) -> bool:
+        """Let nobody in any more and finish what is in; whether that was possible in time."""
+        return await self.classifier.drain(self.settings.drain_timeout_s)
 
     async def models(self) -> ModelsAnswer:
         """Describe every served model."""
@@ -119,7 +129,14 @@ class Service:
         )
 
     async def ready(self) -> ReadyAnswer:
-        """Tell what every replica serves; not ready while a model has no live replica."""
+        """Tell what every replica serves, and why it is not the newest where it is not.
+
+        Raises:
+            Stopping: this replica takes nothing more.
+            Unavailable: a model has no live replica.
+        """
+        if self.classifier.gate.stopping:
+            raise Stopping("this replica is stopping; ask another one")
         reports = await asyncio.to_thread(self.lookout.board.reports)
         if missing := sorted(set(self._models) - {report.model for report in reports}):
             raise Unavailable(f"no live replica of {', '.join(missing)} yet; ask again in a moment")
@@ -139,7 +156,10 @@ class Service:
 
     async def metrics_page(self) -> bytes:
         """Render the numbers of all replicas: this one's now, the others' as last reported."""
-        reports = await asyncio.to_thread(self.lookout.board.reports)
+        try:
+            reports = await asyncio.to_thread(self.lookout.board.reports)
+        except Unavailable:  # then at least one's own: numbers are wanted most when things fail
+            reports = []
         numbers = {(report.model, report.replica): report.metrics for report in reports}
         own = self.lookout.report()
         return merge({**numbers, (own.model, own.replica): own.metrics})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from prompts.errors import InvalidInput, IsoglossError, Overloaded, Unavailable
+from prompts.errors import InvalidInput, IsoglossError, Unavailable
 from serving.batcher import Batcher, BatchFailed, BatchStats
 from serving.queueing import BatchQueue
 
@@ -40,14 +40,14 @@ def names(queue: BatchQueue[Waiting]) -> list[str]:
 def test_a_batch_is_first_come_first_served_within_the_budget(
     costs: list[int], batches: list[list[str]]
 ) -> None:
-    queue: BatchQueue[Waiting] = BatchQueue(budget=10, deadline_s=1, limit=1000)
+    queue: BatchQueue[Waiting] = BatchQueue(budget=10, deadline_s=1)
     queue.add([Waiting(str(place), cost) for place, cost in enumerate(costs)], now_s=0)
     assert [names(queue) for _ in batches] == batches
     assert queue.cost == 0
 
 
 def test_callers_who_left_are_skipped_and_cost_nothing() -> None:
-    queue: BatchQueue[Waiting] = BatchQueue(budget=10, deadline_s=1, limit=1000)
+    queue: BatchQueue[Waiting] = BatchQueue(budget=10, deadline_s=1)
     items = [Waiting("a", 5), Waiting("gone", 50, abandoned=True), Waiting("b", 5)]
     queue.add(items, now_s=0)
     assert names(queue) == ["a", "b"]
@@ -65,22 +65,9 @@ def test_callers_who_left_are_skipped_and_cost_nothing() -> None:
     ],
 )
 def test_when_a_batch_is_due(costs: list[int], coming: int, due_s: float | None) -> None:
-    queue: BatchQueue[Waiting] = BatchQueue(budget=10, deadline_s=0.5, limit=1000)
+    queue: BatchQueue[Waiting] = BatchQueue(budget=10, deadline_s=0.5)
     queue.add([Waiting("", cost) for cost in costs], now_s=7.0)
     assert queue.due_s(coming) == due_s
-
-
-def test_a_full_queue_refuses_all_of_a_request_or_none() -> None:
-    queue: BatchQueue[Waiting] = BatchQueue(budget=10, deadline_s=1, limit=20)
-    queue.add([Waiting("big", 100)], now_s=0)  # an empty queue takes anything
-    with pytest.raises(Overloaded, match="100 tokens are waiting and the limit is 20"):
-        queue.add([Waiting("next", 1)], now_s=0)
-    assert names(queue) == ["big"]
-    queue.add([Waiting("a", 15)], now_s=0)
-    with pytest.raises(Overloaded):
-        queue.add([Waiting("b", 3), Waiting("c", 3)], now_s=0)
-    queue.add([Waiting("d", 5)], now_s=0)
-    assert queue.cost == 20
 
 
 class Doubler:
@@ -103,11 +90,11 @@ class Doubler:
 
 
 def batcher(
-    double: Doubler, *, budget: int = 100, limit: int = 1000, stats: list[BatchStats] | None = None
+    double: Doubler, *, budget: int = 100, stats: list[BatchStats] | None = None
 ) -> Batcher[int, int]:
     return Batcher(
         double,
-        BatchQueue(budget, 0.01, limit),
+        BatchQueue(budget, 0.01),
         observe=(stats if stats is not None else []).append,
     )
 
@@ -208,29 +195,10 @@ def test_work_whose_caller_left_never_runs() -> None:
     asyncio.run(scenario())
 
 
-def test_overload_is_refused_and_what_waits_is_still_answered() -> None:
-    async def scenario() -> None:
-        double = Doubler()
-        double.gate.clear()
-        batches = batcher(double, limit=10)
-        first = asyncio.create_task(batches.submit([(2, 1)]))
-        await until_entered(double)
-        waiting = asyncio.create_task(batches.submit([(4, 10)]))
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
-            await batches.submit([(6, 1)])
-        double.gate.set()
-        assert (await first, await waiting) == ([4], [8])
-        assert await batches.submit([(6, 1)]) == [12]
-        batches.close()
-
-    asyncio.run(scenario())
-
-
 def test_a_batch_waits_for_requests_on_their_way_but_not_beyond_the_deadline() -> None:
     async def scenario() -> None:
         double = Doubler()
-        batches: Batcher[int, int] = Batcher(double, BatchQueue(100, 60.0, 1000))
+        batches: Batcher[int, int] = Batcher(double, BatchQueue(100, 60.0))
         with batches.expect():
             first = asyncio.create_task(batches.submit([(2, 1)]))
             await asyncio.sleep(0)

@@ -1,0 +1,52 @@
+"""From probabilities to what is answered: labels ranked, and the prompts that they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serving.bank import ServedPrompt
+from serving.mixture import Share
+from serving.planning import Plan
+from serving.schemas import ClassifyRequest, LabelScore, MixturePart, PromptAnswer, Result
+from serving.scoring import Probabilities
+
+SCORE_DIGITS = 6
+"""Beyond these a score depends on how a batch happened to be put together."""
+
+
+def result_of(plan: Plan, probabilities: Probabilities, request: ClassifyRequest) -> Result:
+    """Answer one text."""
+    ranked = sorted(
+        zip(plan.reading.prompt.resident.labels, probabilities, strict=True),
+        key=lambda scored: -scored[1],
+    )
+    scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in ranked]
+    return Result(
+        label=scores[0].label,
+        score=scores[0].score,
+        abstained=request.abstain is not None and scores[0].score < request.abstain,
+        scores=scores[: request.top_k],
+        language=plan.language,
+        route=plan.route,
+        prompt=_prompt_answer(plan.reading.prompt),
+        mixture=_mixture(plan.shares),
+        tokens=len(plan.reading.ids),
+        truncated=plan.truncated,
+    )
+
+
+def _mixture(shares: Sequence[Share]) -> list[MixturePart] | None:
+    if len(shares) == 1:
+        return None
+    return [
+        MixturePart(
+            prompt=_prompt_answer(share.prompt),
+            clade=share.route.clade,
+            weight=round(share.weight, SCORE_DIGITS),
+        )
+        for share in shares
+    ]
+
+
+def _prompt_answer(prompt: ServedPrompt) -> PromptAnswer:
+    return PromptAnswer(name=prompt.name, version=prompt.version, digest=prompt.digest)

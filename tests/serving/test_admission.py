@@ -1,0 +1,137 @@
+"""Who is let in: a ledger without a clock, so every case is a line of a table."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import ExitStack
+
+import pytest
+
+from serving.admission import Admission, Load, QueueFull, Ratio, Stopping
+
+LIMIT = Load(items=100, tokens=1000, characters=10_000)
+
+
+class Room:
+    """An admission whose requests stay until they are told to leave."""
+
+    def __init__(self) -> None:
+        self.admission = Admission(LIMIT)
+        self.inside = ExitStack()
+
+    def enter(
+        self, client: str, items: int, tokens: int, characters: int = 0, within_s: float = 1e9
+    ) -> None:
+        load = Load(items, tokens, characters)
+        self.inside.enter_context(self.admission.admit(client, load, within_s))
+
+
+@pytest.mark.parametrize(
+    ("held", "asked", "reason"),
+    [
+        ([], ("a", 9999, 9999), None),  # an empty queue takes anything
+        ([("a", 1, 1)], ("a", 79, 1), None),
+        ([("a", 1, 1)], ("a", 80, 1), "items"),  # 81 of its own are more than 4 times 19
+        ([("a", 1, 1)], ("a", 1, 799), None),
+        ([("a", 1, 1)], ("a", 1, 800), "tokens"),
+        ([("a", 80, 1)], ("a", 1, 1), "items"),  # its share is full ...
+        ([("a", 80, 1)], ("b", 16, 1), None),  # ... but a newcomer has 4/5 of what is left
+        ([("a", 80, 1)], ("b", 17, 1), "items"),
+        ([("a", 44, 1), ("b", 44, 1)], ("a", 1, 1), "items"),  # two of them have 4/9 each
+        ([("a", 44, 1), ("b", 44, 1)], ("c", 9, 1), None),
+        ([("a", 1, 1, 9000)], ("a", 1, 1), None),  # what is not asked for is not refused
+        ([("a", 1, 1, 9000)], ("b", 1, 1, 900), "characters"),
+        ([("a", 1, 5000)], ("b", 1, 1), "tokens"),  # let in when it was alone: over the limit
+    ],
+)
+def test_who_is_let_in(
+    held: list[tuple[str, int, int]], asked: tuple[str, int, int], reason: str | None
+) -> None:
+    room = Room()
+    for each in held:
+        room.enter(*each)
+    before = room.admission.held
+    if reason is None:
+        room.enter(*asked)
+    else:
+        with pytest.raises(QueueFull, match=f"{reason} are waiting") as refused:
+            room.enter(*asked)
+        assert refused.value.reason == reason
+        assert room.admission.held == before  # all or none
+    room.inside.close()
+    assert (room.admission.held, room.admission.requests, room.admission.clients) == (Load(), 0, 0)
+
+
+def test_one_client_leaves_room_for_however_many_come_after_it() -> None:
+    room = Room()
+    for _ in range(80):
+        room.enter("greedy", 1, 10)
+    with pytest.raises(QueueFull):
+        room.enter("greedy", 1, 10)
+    for n in range(8):
+        room.enter(f"modest-{n}", 1, 10)
+
+
+def test_a_request_is_counted_by_its_tokens_once_they_are_known() -> None:
+    admission = Admission(LIMIT)
+    with admission.admit("a", Load(2, 800, 5000)) as place:
+        admission.settle("a", place, Load(2, 300))
+        assert admission.held == Load(2, 300, 0)
+    assert admission.held == Load()
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(None, 1), (1000.0, 1), (10.0, 25), (0.1, 60)])
+def test_when_to_try_again_follows_the_measured_speed(rate: float | None, seconds: int) -> None:
+    room = Room()
+    room.admission.tokens_per_s.value = rate
+    room.enter("a", 1, 800)
+    with pytest.raises(QueueFull) as refused:
+        room.enter("a", 1, 200)  # there is room once 250 tokens are worked off: 750 <= 4 * 250
+    assert refused.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("rate", "within_s", "refused"),
+    [
+        (None, 0.001, False),  # nothing measured yet
+        (100.0, 4.1, False),  # a's 600 wait, but b goes first with no more than its own 200
+        (100.0, 3.9, True),
+        (1e9, 0.001, False),
+    ],
+)
+def test_what_cannot_be_answered_in_time_is_refused_at_once(
+    rate: float | None, within_s: float, refused: bool
+) -> None:
+    room = Room()
+    room.admission.tokens_per_s.value = rate
+    room.enter("a", 1, 600)
+    if refused:
+        with pytest.raises(QueueFull, match=r"about 4\.0 s and this request has 3\.9 s") as error:
+            room.enter("b", 1, 200, within_s=within_s)
+        assert error.value.reason == "deadline"
+    else:
+        room.enter("b", 1, 200, within_s=within_s)
+
+
+def test_a_replica_that_stops_lets_nobody_in() -> None:
+    room = Room()
+    room.admission.stopping = True
+    with pytest.raises(Stopping):
+        room.enter("a", 1, 1)
+
+
+def test_a_refusal_may_travel_between_processes() -> None:
+    there = pickle.loads(pickle.dumps(QueueFull("full", 7, "items")))
+    assert (str(there), there.retry_after_s, there.reason) == ("full", 7, "items")
+
+
+def test_a_ratio_follows_its_newest_measurements() -> None:
+    ratio = Ratio()
+    ratio.observe(0, 1)
+    ratio.observe(1, 0)
+    assert ratio.value in {None}  # narrows nothing: it is another value below
+    ratio.observe(100, 1)
+    assert ratio.value == 100
+    for _ in range(60):
+        ratio.observe(10, 1)
+    assert ratio.value == pytest.approx(10, rel=0.05)

@@ -1,0 +1,73 @@
+"""Who asks: by which headers clients are told apart, and how long they wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompts.errors import InvalidInput
+from serving.caller import Caller, caller_of, request_id_of
+
+
+def caller(peer: str = "10.0.0.9", hops: int = 1, **headers: str) -> Caller:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return caller_of(named, peer, request_id="r", timeout_s=100.0, forwarded_hops=hops)
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "client"),
+    [
+        (1, "", "address:10.0.0.9"),
+        (1, " , ", "address:10.0.0.9"),
+        (0, "1.1.1.1", "address:10.0.0.9"),
+        (1, "1.1.1.1", "address:1.1.1.1"),
+        (1, "forged, 1.1.1.1", "address:1.1.1.1"),
+        (2, "forged, 1.1.1.1, 10.0.0.8", "address:1.1.1.1"),
+        (5, "1.1.1.1, 10.0.0.8", "address:1.1.1.1"),
+        (1, "x" * 999, "address:" + "x" * 64),
+    ],
+)
+def test_without_a_key_a_client_is_the_address_it_calls_from(
+    hops: int, forwarded: str, client: str
+) -> None:
+    assert caller(hops=hops, x_forwarded_for=forwarded).client == client
+
+
+def test_a_client_is_its_key_wherever_it_calls_from() -> None:
+    one, other = caller("1.1.1.1", x_api_key="secret"), caller("2.2.2.2", x_api_key="secret")
+    assert one.client == other.client
+    assert one.client != caller(x_api_key="another").client
+    assert caller(authorization="Bearer a").client != caller(authorization="Bearer b").client
+    assert caller(x_api_key="k", authorization="Bearer a").client == caller(x_api_key="k").client
+    assert "secret" not in repr(one)
+
+
+def test_how_long_a_caller_waits() -> None:
+    assert caller().timeout_s == 100.0
+    assert caller(x_request_timeout_ms="250").timeout_s == 0.25
+    assert caller(x_request_timeout_ms="999999999").timeout_s == 3600
+    assert caller(x_request_timeout_ms="250").after(0.2).timeout_s == pytest.approx(0.05)
+    assert caller(x_request_timeout_ms="250").after(9).timeout_s == 0
+    assert Caller().after(9).timeout_s is None
+
+
+@pytest.mark.parametrize("value", ["", "0", "-5", "1.5", "soon", "²", "1" * 5000, "1e3", "0x10"])
+def test_a_time_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(InvalidInput, match=r"x-request-timeout-ms: .* send whole milliseconds"):
+        caller(x_request_timeout_ms=value)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("7f2c-11.a:b_c", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("a b", False),
+        ('"}\n{"', False),
+        ("", False),
+    ],
+)
+def test_a_request_keeps_the_id_it_came_with_if_it_is_one(given: str, kept: bool) -> None:
+    found = request_id_of({"x-request-id": given})
+    assert (found == given) is kept
+    assert kept or len(found) == 32
