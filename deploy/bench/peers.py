@@ -1,8 +1,8 @@
 """Who is measured: our forward pass, and the two ways in which teams do without it.
 
-Each contender goes from token ids and prompts to label log-probabilities, (texts, labels), on the
-same tensors of one model. The peers are written as well as their libraries allow: no cache, only
-the last position's logits, and of the head only what the library does not insist on.
+Each contender goes from token ids and prompts to label log-probabilities, a row for each prompt of
+each text, on the same tensors of one model. The peers are written as well as their libraries allow:
+no cache, only the last position's logits, and of the head only what the library does not insist on.
 """
 
 from __future__ import annotations
@@ -21,34 +21,40 @@ from prompts.errors import Unavailable
 
 
 class Contender(Protocol):
-    """One way to score a batch of texts, each under its own prompt."""
+    """One way to score a batch of texts, each under its own prompts."""
 
     name: str
 
     def score(self, batch: Batch) -> Tensor:
-        """Label log-probabilities: (texts, labels)."""
+        """Label log-probabilities: (prompts of the batch, labels)."""
         ...
 
 
 class Isogloss:
     """Ours: one packed batch of all texts and prompts, in either of the two positions."""
 
-    name = "isogloss"
-
-    def __init__(self, backbone: Backbone, work: Workload) -> None:
+    def __init__(self, backbone: Backbone, work: Workload, name: str = "isogloss") -> None:
+        self.name = name
         self._backbone = backbone
         self._prompts = [p.to(backbone.device, backbone.dtype) for p in work.prompts]
         self._rows = backbone.label_rows(work.label_ids)
 
     def score(self, batch: Batch) -> Tensor:
         """Prompts after the texts, as the paper has them."""
-        own = [[self._prompts[place]] for place in batch.prompts]
-        return label_log_probs(self._backbone.read_suffixed(batch.texts, own), self._rows)
+        states = self._backbone.read_suffixed(batch.texts, self._of_texts(batch))
+        return label_log_probs(states, self._rows)
 
     def score_prefixed(self, batch: Batch) -> Tensor:
         """Prompts before the texts: what PEFT's answers are checked against."""
-        own = [[self._prompts[place]] for place in batch.prompts]
-        return label_log_probs(self._backbone.read_prefixed(batch.texts, own), self._rows)
+        states = self._backbone.read_prefixed(batch.texts, self._of_texts(batch))
+        return label_log_probs(states, self._rows)
+
+    def _of_texts(self, batch: Batch) -> list[list[Tensor]]:
+        places, count = batch.prompts, batch.prompts_per_text
+        return [
+            [self._prompts[place] for place in places[begin : begin + count]]
+            for begin in range(0, len(places), count)
+        ]
 
 
 class Transformers:
@@ -56,7 +62,8 @@ class Transformers:
 
     With the padding on the left all prompts end in the last column: the model is asked for the
     logits of that position alone (`logits_to_keep=1`). XGLM is told the positions, for it counts
-    padding. A batch of equal lengths goes without a mask.
+    padding. A batch of equal lengths goes without a mask. A text under several prompts is a row of
+    each.
     """
 
     name = "transformers"
@@ -69,7 +76,8 @@ class Transformers:
 
     def score(self, batch: Batch) -> Tensor:
         """Prompts after the texts."""
-        told = appended(self._model, batch.texts, self._prompts[list(batch.prompts)])
+        texts = [text for text in batch.texts for _ in range(batch.prompts_per_text)]
+        told = appended(self._model, texts, self._prompts[list(batch.prompts)])
         said = self._model(**told, use_cache=False, logits_to_keep=1)
         chosen: Tensor = said.logits[:, -1, self._labels].float().log_softmax(dim=-1)
         return chosen
