@@ -43,7 +43,7 @@ def agreements(turns: Sequence[Turns]) -> dict[Turns, Agreement]:
     Raises:
         ContendersDisagree: rounding does not explain a difference.
     """
-    heard = {t.entry.point: t.answer for t in turns if t.entry.player.name == "transformers"}
+    heard = {t.entry.point: t.answer for t in turns if t.name == "transformers"}
     found = {}
     for own in turns:
         point, player = own.entry.point, own.entry.player

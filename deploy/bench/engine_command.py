@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,9 +24,25 @@ from deploy.bench.options import (
 if TYPE_CHECKING:
     import torch
 
-Curve = Literal["batch-size", "resident-prompts", "prompts-per-text", "text-length"]
-Precision = Literal["float32", "bfloat16", "float16", "int8"]
 Sizes = str | None
+
+
+class Curve(StrEnum):
+    """What a benchmark may vary."""
+
+    BATCH_SIZE = "batch-size"
+    RESIDENT_PROMPTS = "resident-prompts"
+    PROMPTS_PER_TEXT = "prompts-per-text"
+    TEXT_LENGTH = "text-length"
+
+
+class Precision(StrEnum):
+    """Of our linear layers, as torch names it."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
 
 
 def _sizes_option(help: str) -> Any:
@@ -79,7 +96,7 @@ def engine(
         "residents": _sizes(residents, "--residents"),
         "prompts_per_text": _sizes(prompts_per_text, "--prompts-per-text"),
         "text_lengths": _sizes(text_lengths, "--text-lengths"),
-        "curves": curve and tuple(dict.fromkeys(name.replace("-", "_") for name in curve)),
+        "curves": curve and tuple(dict.fromkeys(name.value.replace("-", "_") for name in curve)),
         "models": model and choose_models(model),
         "prompts": prompts,
         "prompt_length": prompt_length,
@@ -147,4 +164,4 @@ def _choose_precisions(
     where = choose_device(device)
     if not asked:
         return where, default_precisions(where)
-    return where, tuple(getattr(torch, name) for name in dict.fromkeys(asked))
+    return where, tuple(getattr(torch, name.value) for name in dict.fromkeys(asked))

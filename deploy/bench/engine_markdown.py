@@ -108,7 +108,7 @@ def _headline(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             peer = key.removeprefix("vs_")
             theirs = main["contenders"][peer]["precision"]
             yield f"{precision}, times faster than {_PEERS[peer]} {theirs}", _ratio(ratio)
-        yield f"{precision}, texts a second", f"{own['texts_per_s']['median']:.3g}"
+        yield f"{precision}, texts a second", f"{own['texts_per_s']['median']:,.3g}"
         if share := own["share_of_rate"]:
             yield f"{precision}, share of the matrix-product rate", f"{share['median']:.0%}"
 
@@ -125,4 +125,6 @@ def _cost_label(curve: str, x: int, settings: Mapping[str, Any]) -> str | None:
 
 
 def _ratio(ratio: Mapping[str, float]) -> str:
+    if ratio["rounds"] == 1:
+        return f"{ratio['median']:.2f} (one round)"
     return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"

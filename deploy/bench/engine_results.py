@@ -20,56 +20,54 @@ def results_of(
     model: str, contest: Contest, turns: Sequence[Turns], agreed: Mapping[Turns, Agreement]
 ) -> list[dict[str, Any]]:
     """One result for each point of a contest, as JSON."""
+    first, *_ = contest.points
     return [
-        _point_result(model, point, contest.points[0], turns, agreed) for point in contest.points
+        {"model": model, **_described(point), **_result(point, first, turns, agreed)}
+        for point in contest.points
     ]
 
 
-def _point_result(
-    model: str,
-    point: Point,
-    first: Point,
-    turns: Sequence[Turns],
-    agreed: Mapping[Turns, Agreement],
-) -> dict[str, Any]:
-    here = [t for t in turns if t.entry.point is point]
-    players = [t for t in here if t.entry.player.kind != "rate"]
-    ours = [t for t in players if t.entry.player.kind == "ours"]
-    peers = [t for t in players if t.entry.player.kind == "peer"]
+def _described(point: Point) -> dict[str, Any]:
     batch = point.batch(0)
-    firsts = {t.entry.player.name: t for t in turns if t.entry.point is first}
+    tokens = statistics.fmean(point.work.tokens(batch) for batch in point.batches)
     return {
-        "model": model,
         "curve": point.curve,
         "x": point.x,
         "texts": len(batch.texts),
         "prompts_per_text": batch.prompts_per_text,
         "resident_prompts": len(point.work.prompts),
-        "tokens_per_batch": round(statistics.fmean(point.work.tokens(b) for b in point.batches), 1),
-        "contenders": {t.entry.player.name: _measured(t, turns) for t in players},
-        "ratios": {
-            t.entry.player.name: {
-                f"vs_{peer.entry.player.name}": paired([p / o for _, o, p in t.beside(peer)])
-                for peer in peers
-            }
-            for t in ours
-        },
-        "costs": {
-            t.entry.player.name: paired(
-                [o / f for _, o, f in t.beside(firsts[t.entry.player.name])]
-            )
-            for t in ours
-            if point is not first
-        },
-        "rates_gflop_per_s": {
-            t.entry.player.precision: spread(
-                [t.entry.operations(r) / s / _GIGA for r, s in t.kept().items()]
-            )
-            for t in here
-            if t.entry.player.kind == "rate"
-        },
-        "agreement": {t.entry.player.name: a.shown() for t, a in agreed.items() if t in here},
+        "tokens_per_batch": round(tokens, 1),
     }
+
+
+def _result(
+    point: Point, first: Point, turns: Sequence[Turns], agreed: Mapping[Turns, Agreement]
+) -> dict[str, Any]:
+    here = [t for t in turns if t.entry.point is point]
+    ours, peers, rates = (
+        {t.name: t for t in here if t.entry.player.kind == kind}
+        for kind in ("ours", "peer", "rate")
+    )
+    before = {t.name: t for t in turns if t.entry.point is first and point is not first}
+    return {
+        "contenders": {name: _measured(t, turns) for name, t in {**ours, **peers}.items()},
+        "ratios": {
+            name: {f"vs_{peer}": _times(theirs, own) for peer, theirs in peers.items()}
+            for name, own in ours.items()
+        },
+        "costs": {name: _times(own, before[name]) for name, own in ours.items() if name in before},
+        "rates_gflop_per_s": {t.entry.player.precision: spread(_rates(t)) for t in rates.values()},
+        "agreement": {t.name: agreed[t].shown() for t in here if t in agreed},
+    }
+
+
+def _times(one: Turns, other: Turns) -> dict[str, float]:
+    """How many times the other's seconds one takes, round by round."""
+    return paired([own_s / other_s for _, own_s, other_s in one.beside(other)])
+
+
+def _rates(rate: Turns) -> list[float]:
+    return [rate.entry.operations(r) / seconds / _GIGA for r, seconds in rate.kept().items()]
 
 
 def _measured(own: Turns, turns: Sequence[Turns]) -> dict[str, Any]:
@@ -89,12 +87,10 @@ def _measured(own: Turns, turns: Sequence[Turns]) -> dict[str, Any]:
 
 def _rate_of(own: Turns, turns: Sequence[Turns]) -> Turns | None:
     """The rate in the same precision over as many rows, of the same contest."""
-    rows = _rows(own.entry)
+    wanted = f"rate_{own.entry.player.precision}"
     for other in turns:
-        player = other.entry.player
-        if player.kind == "rate" and player.precision == own.entry.player.precision:
-            if _rows(other.entry) == rows:
-                return other
+        if other.name == wanted and _rows(other.entry) == _rows(own.entry):
+            return other
     return None
 
 

@@ -97,4 +97,6 @@ def _beside(name: str, result: Mapping[str, Any]) -> str:
 
 
 def _interval(ratio: Mapping[str, float]) -> str:
+    if ratio["rounds"] == 1:
+        return f"{ratio['median']:.3g} (one round)"
     return f"{ratio['median']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g})"

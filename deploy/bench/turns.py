@@ -26,6 +26,11 @@ class Turns:
     peak_bytes: int | None
     seconds: dict[int, float]
 
+    @property
+    def name(self) -> str:
+        """The player's."""
+        return self.entry.player.name
+
     def kept(self) -> dict[int, float]:
         """Seconds by round; the first round counts only where there is no other."""
         return _without_first(self.seconds)
