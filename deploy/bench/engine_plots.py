@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,13 +101,16 @@ def draw(report: Result, curve: str, plot: Plot) -> Figure:
 
 
 def _draw_row(axes: Axes, row: Row, results: Sequence[Result]) -> None:
+    from matplotlib.ticker import LogLocator
+
     places = [result["x"] for result in results]
     axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [f"{place:,}" for place in places])
-    axes.minorticks_off()
+    axes.set_xticks(places, _tick_labels(places))
     if row.log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:,g}")
+    axes.minorticks_off()
     for name, (colour, mark, label) in _LOOKS.items():
         found = [(r["x"], v) for r in results if (v := row.value(name, r, results[0])) is not None]
         if not found:
@@ -117,6 +121,12 @@ def _draw_row(axes: Axes, row: Row, results: Sequence[Result]) -> None:
         axes.fill_between(xs, lows, highs, color=colour, alpha=0.15, lw=0)
     if row.guide is not None:
         row.guide(axes, places)
+
+
+def _tick_labels(places: Sequence[int]) -> list[str]:
+    """Numbers, but for one whose next is so near that they would overlap."""
+    nexts = [*places[1:], math.inf]
+    return [f"{x:,}" if x * 1.5 <= n else "" for x, n in zip(places, nexts, strict=True)]
 
 
 def _legend(figure: Figure, grid: Iterator[Axes]) -> None:
@@ -181,19 +191,20 @@ def _within_three_per_cent(axes: Axes, places: Sequence[int]) -> None:
 
 def _one_forward_each(axes: Axes, places: Sequence[int]) -> None:
     axes.plot(places, places, color=GUIDE_COLOUR, lw=1, ls="--", zorder=0.5)
+    axes.set_ylim(0.8, 1.8 * places[-1])
     axes.annotate(
         "a forward a prompt",
         (places[-1], places[-1]),
-        xytext=(-4, -2),
+        xytext=(-12, 0),
         textcoords="offset points",
         ha="right",
-        va="top",
+        va="bottom",
         fontsize=8,
         color=GUIDE_COLOUR,
     )
 
 
-_SHARE_ROW = Row("% of the matrix-product rate", _share, guide=_all_of_the_rate)
+_SHARE_ROW = Row("% of its precision's matrix rate", _share, guide=_all_of_the_rate)
 PLOTS: Mapping[str, Plot] = MappingProxyType(
     {
         "batch_size": Plot(
@@ -203,13 +214,13 @@ PLOTS: Mapping[str, Plot] = MappingProxyType(
         ),
         "resident_prompts": Plot(
             "residents",
-            "prompts in memory, all in use",
-            (Row("time, of that with one prompt", _cost, guide=_within_three_per_cent),),
+            "prompts in memory, of which each text has one",
+            (Row("time / time with one prompt", _cost, guide=_within_three_per_cent),),
         ),
         "prompts_per_text": Plot(
             "prompts-per-text",
             "prompts on each text",
-            (Row("time, of that with one prompt", _cost, log=True, guide=_one_forward_each),),
+            (Row("time / time with one prompt", _cost, log=True, guide=_one_forward_each),),
         ),
         "text_length": Plot(
             "length",
