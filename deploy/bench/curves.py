@@ -86,9 +86,9 @@ def _batch_sizes(players: Players, settings: EngineSettings) -> list[Contest]:
     for size in settings.places("batch_size"):
         count = len(work.texts) // gcd(len(work.texts), size)  # then they come round again
         point = Point("batch_size", size, work, tuple(islice(work.batches(size), count)))
-        # Larger batches than the headline's take long and say little more.
-        least = 1 if size > settings.headline_batch else settings.rounds
-        least += size == settings.headline_batch
+        least = settings.rounds if size == settings.headline_batch else settings.fewer_rounds
+        if size > settings.headline_batch:  # takes long and says little more
+            least = 1
         entries = tuple(Entry(point, player) for player in everybody)
         found.append(Contest(f"batch size {size}", entries, least, settings.seconds))
     return found
@@ -130,8 +130,8 @@ def _text_lengths(players: Players, settings: EngineSettings) -> list[Contest]:
         point = Point("text_length", length, work, (next(work.batches(texts)),))
         everybody = [*players.ours(work), players.transformers(work), *players.rates(work)]
         entries = tuple(Entry(point, player) for player in everybody)
-        least = max(1, settings.rounds - 1)
-        found.append(Contest(f"text length {length}", entries, least, settings.seconds))
+        title = f"text length {length}"
+        found.append(Contest(title, entries, settings.fewer_rounds, settings.seconds))
     return found
 
 
@@ -156,7 +156,9 @@ def _ours_closely(players: Players, point: Point) -> list[Entry]:
 
 
 def _close_contest(title: str, entries: list[Entry], settings: EngineSettings) -> Contest:
-    return Contest(title, tuple(entries), settings.rounds + CLOSE_ROUNDS, settings.seconds)
+    """Grouped by player: points of one precision are each other's neighbours in time."""
+    grouped = sorted(entries, key=lambda entry: entry.player.name)
+    return Contest(title, tuple(grouped), settings.rounds + CLOSE_ROUNDS, settings.seconds)
 
 
 def _work(

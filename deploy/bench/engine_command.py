@@ -65,7 +65,7 @@ def engine(
         int | None, typer.Option(min=1, help="Tokens of a prompt. (default: 10)")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Turns at the headline's batch size. (default: 3)")
+        int | None, typer.Option(min=1, help="Turns at the headline's batch size. (default: 4)")
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Repeat quick places for so long. (default: 8)")

@@ -39,8 +39,9 @@ class EngineSettings:
     text_lengths: tuple[int, ...] = (16, 64, 256, 1024)
     length_tokens: int = 1024
     """Text tokens of a batch of the length curve: `length_tokens / length` texts, at least one."""
-    rounds: int = 3
-    """Kept rounds of the headline batch, one less for other places; in a round all take turns."""
+    rounds: int = 4
+    """Turns of each contender at the headline's batch size; fewer elsewhere, more where a cost of
+    a few per cent is to be told from noise."""
     seconds: float = 8.0
     """Quick places are repeated until this much time has passed."""
     seed: int = 0
@@ -63,6 +64,11 @@ class EngineSettings:
         for name in ("models", "dtypes", "curves"):
             if not getattr(self, name):
                 raise InvalidInput(f"{name}: name at least one")
+
+    @property
+    def fewer_rounds(self) -> int:
+        """Turns where nothing but a curve is at stake; quick places have more in `seconds`."""
+        return max(1, self.rounds - 2)
 
     @property
     def headline_batch(self) -> int:
