@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Entries that take turns: `least` rounds, more while `seconds` have not passed."""
+    """Entries that take turns: `least` rounds, more until they have taken `seconds`."""
 
     title: str
     entries: tuple[Entry, ...]

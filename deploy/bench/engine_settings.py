@@ -43,7 +43,7 @@ class EngineSettings:
     """Turns of each contender at the headline's batch size; fewer elsewhere, more where a cost of
     a few per cent is to be told from noise."""
     seconds: float = 8.0
-    """Quick places are repeated until this much time has passed."""
+    """Quick places are repeated until their turns have taken this long."""
     seed: int = 0
 
     def __post_init__(self) -> None:

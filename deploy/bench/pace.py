@@ -21,10 +21,6 @@ class Pace:
         """A player took this long over so many tokens."""
         self._seconds_per_token[name] = seconds / tokens
 
-    def goes_on(self, contest: Contest, round_: int, seconds: float) -> bool:
-        """Whether another round is due, `seconds` after the first."""
-        return round_ < contest.least or (seconds < contest.seconds and round_ < MOST_ROUNDS)
-
     def seconds_of(self, contest: Contest, begin: int = 0) -> float:
         """What a contest will take from a round on.
 
@@ -32,7 +28,7 @@ class Pace:
         """
         if not (round_s := sum(self._turn_s(entry, begin) for entry in contest.entries)):
             return 0.0
-        wanted = max(contest.least, math.ceil(contest.seconds / round_s) + 1)
+        wanted = max(contest.least, math.ceil(contest.seconds / round_s))
         last = min(wanted, MOST_ROUNDS)
         return sum(
             self._turn_s(entry, begin) * max(0, min(last, entry.at_most or last) - begin)
@@ -45,6 +41,11 @@ class Pace:
 
     def _turn_s(self, entry: Entry, round_: int) -> float:
         return self._seconds_per_token.get(entry.player.name, 0.0) * entry.tokens(round_)
+
+
+def goes_on(contest: Contest, rounds: int, seconds: float) -> bool:
+    """Whether another round is due after so many, which took so long."""
+    return rounds < contest.least or (seconds < contest.seconds and rounds < MOST_ROUNDS)
 
 
 def about(seconds: float) -> str:

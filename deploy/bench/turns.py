@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deploy.bench.curves import Contest, Entry
 from deploy.bench.machine import peak_of
-from deploy.bench.pace import Pace
+from deploy.bench.pace import Pace, goes_on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +72,8 @@ def more_rounds(
         pace: learns of every turn.
         say: told each round's number before it begins.
     """
-    begun, round_ = time.perf_counter(), 1
-    while pace.goes_on(contest, round_, time.perf_counter() - begun):
+    round_ = 1
+    while goes_on(contest, round_, sum(sum(own.seconds.values()) for own in turns)):
         say(round_)
         there = [own for own in turns if round_ < (own.entry.at_most or round_ + 1)]
         for own in there if round_ % 2 else reversed(there):
