@@ -20,10 +20,8 @@ from deploy.bench.texts import POOL, Batch, Workload, workload
 
 # transformers reads a text once for each prompt: it is asked at these numbers of prompts alone.
 REPEATED_AT = (1, 8)
-# Rounds of those beside whom our own numbers are put, where our own need more to be compared.
-YARDSTICK_ROUNDS = 3
-# Rounds more than elsewhere, where a cost of a few per cent is to be told from noise.
-CLOSE_ROUNDS = 2
+# Rounds of the machine's rate where our own need more to be compared with each other.
+RATE_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,8 +100,8 @@ def _residents(players: Players, settings: EngineSettings) -> list[Contest]:
     for count in places:
         work = whole.resident(count)
         point = Point("resident_prompts", count, work, (work.drawn(size, settings.seed),))
-        entries += _ours_closely(players, point)
-    entries += [Entry(entries[0].point, rate, YARDSTICK_ROUNDS) for rate in players.rates(whole)]
+        entries += [Entry(point, own) for own in players.ours(work)]
+    entries += [Entry(entries[0].point, rate, RATE_ROUNDS + 1) for rate in players.rates(whole)]
     return [_close_contest("resident prompts", entries, settings)]
 
 
@@ -114,8 +112,8 @@ def _prompts_per_text(players: Players, settings: EngineSettings) -> list[Contes
     entries = []
     for count in places:
         point = Point("prompts_per_text", count, work, (work.fanned(size, count),))
-        entries += _ours_closely(players, point)
-        entries += [Entry(point, rate, YARDSTICK_ROUNDS - 1) for rate in players.rates(work)]
+        entries += [Entry(point, own) for own in players.ours(work)]
+        entries += [Entry(point, rate, RATE_ROUNDS) for rate in players.rates(work)]
         if count in REPEATED_AT:
             entries.append(Entry(point, players.transformers(work), 1))
     return [_close_contest("prompts per text", entries, settings)]
@@ -149,16 +147,10 @@ _MAKERS: Mapping[CurveName, _Maker] = MappingProxyType(
 )
 
 
-def _ours_closely(players: Players, point: Point) -> list[Entry]:
-    """The first precision in every round, the others, which are to be shown only, in few."""
-    first, *others = players.ours(point.work)
-    return [Entry(point, first), *(Entry(point, other, YARDSTICK_ROUNDS) for other in others)]
-
-
 def _close_contest(title: str, entries: list[Entry], settings: EngineSettings) -> Contest:
     """Grouped by player: points of one precision are each other's neighbours in time."""
     grouped = sorted(entries, key=lambda entry: entry.player.name)
-    return Contest(title, tuple(grouped), settings.rounds + CLOSE_ROUNDS, settings.seconds)
+    return Contest(title, tuple(grouped), settings.close_rounds, settings.seconds)
 
 
 def _work(

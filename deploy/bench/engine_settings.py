@@ -71,6 +71,11 @@ class EngineSettings:
         return max(1, self.rounds - 2)
 
     @property
+    def close_rounds(self) -> int:
+        """Turns where a cost of a few per cent is to be told from noise."""
+        return max(3, self.rounds + 1)
+
+    @property
     def headline_batch(self) -> int:
         """The batch size whose ratios stand for the model's: 32, or the largest that is asked."""
         return HEADLINE_BATCH if HEADLINE_BATCH in self.batch_sizes else max(self.batch_sizes)
