@@ -158,11 +158,12 @@ def _choose_precisions(
     import torch
 
     from deploy.bench.precision import default_precisions
-    from prompts.loading import choose_device
+    from prompts.loading import Dtype, choose_device, choose_dtype
 
     if threads is not None:
         torch.set_num_threads(threads)
     where = choose_device(device)
     if not asked:
         return where, default_precisions(where)
-    return where, tuple(getattr(torch, name.value) for name in dict.fromkeys(asked))
+    names: list[Dtype] = [name.value for name in dict.fromkeys(asked)]
+    return where, tuple(choose_dtype(name, where) for name in names)

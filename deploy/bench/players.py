@@ -129,5 +129,7 @@ class Players:
 
 
 def make_backbone(model: Any, name: str, dtype: torch.dtype, device: torch.device) -> Backbone:
-    """Ours in one precision, over the model's own tensors."""
-    return Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)
+    """Ours as it serves: on a CPU with linear layers packed in one precision, the rest float32."""
+    if device.type != "cpu":
+        return Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)
+    return Backbone.from_transformers(model, None, model_id=name, device=device).for_serving(dtype)
