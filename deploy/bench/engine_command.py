@@ -88,8 +88,8 @@ def engine(
 ) -> None:
     """Score texts of SIB-200's lengths under mixed prompts: ours, transformers, PEFT.
 
-    Full-size models with random weights: nothing is downloaded. Needs 6 GB of memory,
-    xglm-1.7B 18 GB.
+    Full-size models with random weights: nothing is downloaded. Needs 7 GB of memory,
+    xglm-1.7B 22 GB.
     With --out also a figure of each curve is written beside the JSON object.
     """
     asked: dict[str, Any] = {

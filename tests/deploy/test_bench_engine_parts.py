@@ -185,8 +185,8 @@ def test_peers_run_in_the_first_precision_that_transformers_has() -> None:
 def test_bfloat16_is_measured_where_this_processor_gains(
     faster: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = {torch.float32: 1.0, torch.bfloat16: 0.5 if faster else 2.0}
-    monkeypatch.setattr("deploy.bench.precision.product_seconds", seconds.__getitem__)
+    chosen = torch.bfloat16 if faster else torch.float32
+    monkeypatch.setattr("deploy.bench.precision.choose_precision", lambda width: chosen)
     expected = [torch.float32, torch.bfloat16, torch.int8]
     if not faster:
         expected.remove(torch.bfloat16)
