@@ -21,7 +21,8 @@ SENTENCES = {
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ISOGLOSS_STORE", str(tmp_path / "store"))  # not the user's own
     for code, sentences in SENTENCES.items():
         (tmp_path / code).mkdir()
         rows = [f"{i}\t{label}\t{text}" for i, (text, label) in enumerate(sentences)]
