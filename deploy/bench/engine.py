@@ -19,9 +19,9 @@ from deploy.bench.curves import Contest, Entry, contests
 from deploy.bench.engine_results import headline, results_of
 from deploy.bench.engine_settings import EngineSettings
 from deploy.bench.machine import hardware, versions
+from deploy.bench.number_formats import base_precision
 from deploy.bench.pace import Pace, about
 from deploy.bench.players import Players
-from deploy.bench.precision import base_precision
 from deploy.bench.turns import first_round, more_rounds, timed
 from prompts.full_size import full_size_config
 

@@ -157,7 +157,7 @@ def _choose_precisions(
 ) -> tuple[torch.device, tuple[torch.dtype, ...]]:
     import torch
 
-    from deploy.bench.precision import default_precisions
+    from deploy.bench.number_formats import default_precisions
     from prompts.loading import Dtype, choose_device, choose_dtype
 
     if threads is not None:

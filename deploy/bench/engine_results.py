@@ -10,7 +10,7 @@ from deploy.bench.agreement import Agreement
 from deploy.bench.contest import latencies, paired, spread
 from deploy.bench.curves import Contest, Entry, Point
 from deploy.bench.engine_settings import EngineSettings
-from deploy.bench.precision import SHORT
+from deploy.bench.number_formats import SHORT
 from deploy.bench.turns import Turns
 
 _GIGA = 1e9

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from deploy.bench.contest import DEFAULT_MODELS, refuse_below_one
-from deploy.bench.precision import SHORT
+from deploy.bench.number_formats import SHORT
 from prompts.errors import InvalidInput
 
 CurveName = Literal["batch_size", "resident_prompts", "prompts_per_text", "text_length"]

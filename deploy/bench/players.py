@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from deploy.bench.number_formats import SHORT, TOLERANCES
 from deploy.bench.peers import Contender, Isogloss, Peft, Transformers
-from deploy.bench.precision import SHORT, TOLERANCES
 from deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
 from deploy.bench.texts import Batch, Workload
 from prompts.backbone import Backbone

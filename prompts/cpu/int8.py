@@ -2,8 +2,10 @@
 
 Every row has its own scale, taken from the row itself, so that no row's answer depends on its
 neighbours (LLM.int8(), Dettmers et al. 2022, section 2; without its outlier columns, which models
-below 6.7 B hardly have). What comes out of a GELU is never below -0.17: shifted by that, it takes
-unsigned bytes, and twice the resolution; the shift goes into the bias.
+below 6.7 B hardly have). What comes out of a GELU is sparse, its largest value 12 to 20 standard
+deviations, and eight bits of it were most of the error: it takes two bytes and two products. Labels
+on SIB-200's test split, pocket models, that are those of float32: 98.6 and 97.8 % with one byte,
+99.2 and 99.3 % with two.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from prompts.linear import Affine, Gelu
 _BLOCK_ROWS = 512
 _TYPICAL_ROWS = 512
 _LARGEST = 127
-_LARGEST_UNSIGNED = 255
-# The lowest value of GELU is -0.16997 (exact) or -0.17004 (tanh).
+_LARGEST_BYTE = 255
+_BYTE = 256
+# The lowest value of GELU is -0.16997 (exact) or -0.17004 (tanh): so shifted, none is negative.
 _GELU_SHIFT = 0.1701
 
 
@@ -69,9 +72,12 @@ class Int8Affine:
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out), float32."""
-        if x.shape[0] <= _BLOCK_ROWS:
-            return self._run(x)
-        return torch.cat([self._run(rows) for rows in x.split(_BLOCK_ROWS)])
+        _refuse_gradients(x)
+        y = x.new_empty(x.shape[0], len(self.bias), dtype=torch.float32)
+        for rows, own in zip(x.split(_BLOCK_ROWS), y.split(_BLOCK_ROWS), strict=True):
+            products, step = self._products(rows)
+            torch.add(products.mul_(step), self.bias, out=own)
+        return y
 
     def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:
         """(rows, in) -> GELU of (rows, out), float32."""
@@ -81,29 +87,41 @@ class Int8Affine:
         """(rows, in), (rows, out) -> residual + (rows, out), in the residual's precision."""
         return residual + self.apply(x)
 
-    def _run(self, x: Tensor) -> Tensor:
-        bytes_, scale = _unsigned(x) if self.after_gelu else _signed(x)
+    def _products(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows, in) -> (rows, out) in steps of each row, and what such a step is worth."""
+        if self.after_gelu:
+            high, low, step = _two_bytes(x)
+            return self._multiply(high).add_(self._multiply(low), alpha=1 / _BYTE), step
+        rounded, step = _one_byte(x)
+        return self._multiply(rounded), step
+
+    def _multiply(self, rows: Tensor) -> Tensor:
+        """(rows, in) of bytes -> (rows, out), float32, in steps of each row."""
         ops: Any = torch.ops.onednn
         y: Tensor = ops.qlinear_pointwise(
-            *(bytes_, 1.0, 0, self.weight, self.scale, self.zero, None),
+            *(rows, 1.0, 0, self.weight, self.scale, self.zero, None),
             *(1.0, 0, torch.float32, "none", [], ""),
         )
-        return y.mul_(scale).add_(self.bias)
+        return y
 
 
-def _signed(x: Tensor) -> tuple[Tensor, Tensor]:
+def _one_byte(x: Tensor) -> tuple[Tensor, Tensor]:
     """(rows, in) -> int8, and what one step of each row is worth: (rows, 1)."""
-    _refuse_gradients(x)
     step = _steps(x.abs().amax(dim=1, keepdim=True), _LARGEST)
     return (x / step).round_().to(torch.int8), step
 
 
-def _unsigned(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of GELU's outputs, shifted to be positive: uint8."""
-    _refuse_gradients(x)
+def _two_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """GELU's outputs, shifted to be positive: high byte, low byte, and what a high step is worth.
+
+    Both are cut off rather than rounded: the low byte holds what the high one left.
+    """
     shifted = x + _GELU_SHIFT
-    step = _steps(shifted.amax(dim=1, keepdim=True), _LARGEST_UNSIGNED)
-    return (shifted / step).round_().to(torch.uint8), step
+    step = _steps(shifted.amax(dim=1, keepdim=True), _LARGEST_BYTE)
+    steps = shifted.div_(step)
+    high = steps.to(torch.uint8)
+    low = steps.sub_(high).mul_(_BYTE).to(torch.uint8)
+    return high, low, step
 
 
 def _steps(largest: Tensor, steps: int) -> Tensor:

@@ -11,10 +11,10 @@ from deploy.bench.agreement import agree
 from deploy.bench.contest import ContendersDisagree, latencies, paired
 from deploy.bench.curves import Contest, Entry, Point
 from deploy.bench.engine_markdown import insert_table, markdown_table, read_report, tables_in
+from deploy.bench.number_formats import base_precision, default_precisions
 from deploy.bench.pace import Pace, about, goes_on
 from deploy.bench.peers import padded
 from deploy.bench.players import Player
-from deploy.bench.precision import base_precision, default_precisions
 from deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
 from deploy.bench.texts import SIB_LENGTHS, Workload, sib_lengths, workload
 from deploy.bench.turns import first_round, more_rounds
@@ -186,7 +186,7 @@ def test_bfloat16_is_measured_where_this_processor_gains(
     faster: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = torch.bfloat16 if faster else torch.float32
-    monkeypatch.setattr("deploy.bench.precision.choose_precision", lambda width: chosen)
+    monkeypatch.setattr("deploy.bench.number_formats.choose_precision", lambda width: chosen)
     expected = [torch.float32, torch.bfloat16, torch.int8]
     if not faster:
         expected.remove(torch.bfloat16)
