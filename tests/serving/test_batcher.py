@@ -19,6 +19,7 @@ class Waiting:
     name: str
     cost: int
     abandoned: bool = False
+    flow: str = ""
 
 
 def names(queue: BatchQueue[Waiting]) -> list[str]:

@@ -14,6 +14,7 @@ class Waiting:
     name: str
     cost: int
     abandoned: bool = False
+    flow: str = ""
 
 
 def queue_of(lines: dict[str, list[int]], budget: int) -> BatchQueue[Waiting]:
