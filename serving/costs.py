@@ -22,6 +22,8 @@ WITHIN = 0.05
 LEAST_TOKENS = 8 * 57
 """Of a batch, eight texts of a usual length, however little a fixed part was found: such a batch is
 never long, and a fixed part that noise hid would cost most where batches are of single texts."""
+LONG_TOKENS = 250
+"""Texts of so many tokens tell what attention costs."""
 LONG_PART = 4
 """A text is long that takes more than one part in so many of a batch: it waits in a line apart."""
 _US = 1e6
@@ -47,18 +49,27 @@ class CostTable:
 
     @classmethod
     def fit(cls, measured: Sequence[Measured], most_tokens: int | None = None) -> CostTable:
-        """Fit to measured batches, by least squares of relative errors; no part is below zero."""
+        """Fit to measured batches, by least squares of relative errors; no part is below zero.
+
+        Attention is what long texts take beyond their tokens' part: among texts of like lengths,
+        tokens and their squares cannot be told apart.
+        """
         import numpy as np
         from scipy.optimize import nnls
 
-        parts = np.array(
-            [(1, sum(each.tokens), sum(t * t for t in each.tokens)) for each in measured], float
-        )
-        seconds = np.array([each.seconds for each in measured])
-        scale = parts.max(axis=0)  # tokens squared are a million times ones
-        found, _ = nnls(parts / scale / seconds[:, None], np.ones(len(measured)))
-        fixed_s, token_s, square_s = (found / scale).tolist()
-        return cls(fixed_s, token_s, square_s, most_tokens)
+        usual = [each for each in measured if max(each.tokens) < LONG_TOKENS]
+        seconds = np.array([each.seconds for each in usual])
+        parts = np.array([(1.0, sum(each.tokens)) for each in usual])
+        (fixed_s, token_s), _ = nnls(parts / seconds[:, None], np.ones(len(usual)))
+        if token_s == 0:  # noise hid what grows: the largest batch knows it best
+            fixed_s, token_s = 0.0, seconds[-1] / parts[-1, 1]
+        squares = [
+            (each.seconds - fixed_s - token_s * sum(each.tokens)) / sum(t * t for t in each.tokens)
+            for each in measured
+            if max(each.tokens) >= LONG_TOKENS
+        ]
+        square_s = max(0.0, float(np.mean(squares))) if squares else 0.0
+        return cls(float(fixed_s), float(token_s), square_s, most_tokens)
 
     def text_s(self, tokens: int) -> float:
         """A text's own part of its batch's seconds; its tokens include its prompts'."""

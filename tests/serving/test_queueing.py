@@ -189,10 +189,12 @@ def test_a_batch_waits_as_long_as_it_pays(coming: int, patience_s: float, due_s:
 
 def test_the_deadline_is_that_of_the_oldest_that_still_waits() -> None:
     queue: BatchQueue[Waiting] = BatchQueue(10, 0.5)
-    queue.add([Waiting("a", 10)], 1.0, "a")
-    queue.add([Waiting("b", 5)], 2.0, "b")
+    queue.add([Waiting("a", 10), Waiting("b", 5)], 1.0)
+    queue.add([Waiting("c", 1)], 2.0)
     assert [entry.item.name for entry in queue.take()] == ["a"]
-    assert queue.due_s(1) == 2.5
+    assert queue.due_s(1) == 1.5
+    assert [entry.item.name for entry in queue.take()] == ["b", "c"]
+    assert queue.due_s(1) is None
 
 
 CLIENTS, FLOWS, BUDGET = 3, 2, 640
