@@ -17,6 +17,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 WITHIN = 0.05
 """A batch is large enough whose throughput is that share below the best there can be."""
 LEAST_TOKENS = 8 * 57
@@ -54,14 +56,11 @@ class CostTable:
         Attention is what long texts take beyond their tokens' part: among texts of like lengths,
         tokens and their squares cannot be told apart.
         """
-        import numpy as np
-        from scipy.optimize import nnls
-
         usual = [each for each in measured if max(each.tokens) < LONG_TOKENS]
         seconds = np.array([each.seconds for each in usual])
         parts = np.array([(1.0, sum(each.tokens)) for each in usual])
-        (fixed_s, token_s), _ = nnls(parts / seconds[:, None], np.ones(len(usual)))
-        if token_s == 0:  # noise hid what grows: the largest batch knows it best
+        (fixed_s, token_s), *_ = np.linalg.lstsq(parts / seconds[:, None], np.ones(len(usual)))
+        if fixed_s < 0 or token_s <= 0:  # noise hid one of them: the largest batch knows best
             fixed_s, token_s = 0.0, seconds[-1] / parts[-1, 1]
         squares = [
             (each.seconds - fixed_s - token_s * sum(each.tokens)) / sum(t * t for t in each.tokens)
