@@ -124,13 +124,17 @@ class Classifier:
 
         To be called before there are requests.
         """
+        self._scoring.call(self._run_once)
+        if self._settings.budget_tokens is None and self._settings.calibration_s > 0:
+            limit_s = self._settings.calibration_s
+            self._price_by(
+                self._scoring.call(partial(find_costs, self.backbone, self.bank.current, limit_s))
+            )
+
+    def _run_once(self) -> None:
         (words,) = self.backbone.tokenizer.encode([_WARM_UP_TEXT], self.backbone.max_text_tokens)
         prompts = self.bank.current.served.values()
         score_readings(self.backbone, [Reading(words.ids, (Part(prompt),)) for prompt in prompts])
-        if self._settings.budget_tokens is None and self._settings.calibration_s > 0:
-            self._price_by(
-                find_costs(self.backbone, self.bank.current, self._settings.calibration_s)
-            )
 
     def _price_by(self, table: CostTable | None) -> None:
         """Price texts by a cost table from now on; nothing may wait."""

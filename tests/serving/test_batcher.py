@@ -306,3 +306,23 @@ def test_a_closed_batcher_says_so() -> None:
             await batches.submit([(2, 1)])
 
     asyncio.run(scenario())
+
+
+def test_errands_run_in_the_thread_of_the_batches() -> None:
+    async def scenario() -> None:
+        threads: list[str] = []
+
+        def remember(rows: Sequence[int]) -> list[int | IsoglossError]:
+            threads.append(threading.current_thread().name)
+            return list(rows)
+
+        batches: Batcher[int, int] = Batcher(remember, BatchQueue(10, 0.0), name="batches")
+        assert batches.call(lambda: remember([7])) == [7]
+        assert await batches.submit([(2, 1)]) == [2]
+        assert threads == ["batches", "batches"]
+        with pytest.raises(ZeroDivisionError):
+            batches.call(lambda: 1 // 0)
+        assert await batches.submit([(3, 1)]) == [3]
+        batches.close()
+
+    asyncio.run(scenario())
