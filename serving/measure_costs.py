@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from serving.costs import CostTable, Measured
 from serving.isolation import is_out_of_memory
@@ -29,6 +29,7 @@ _LEAST_RUNGS = 3
 _REPEATS = 4
 _RUNG_PART = 0.08
 """Of the time: a rung that took more is not repeated again."""
+_MUCH_FASTER = 1.5
 _FIRST_ID = 10
 """Lower ids are special tokens in both families."""
 
@@ -73,6 +74,24 @@ def measure_costs(
             break
         measured.append(Measured(tokens, seconds))
     return CostTable.fit(measured, most_tokens)
+
+
+def seems_slow(
+    table: CostTable,
+    run: Run,
+    *,
+    vocab_size: int,
+    max_text_tokens: int,
+    prompt_length: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> bool:
+    """Whether the machine is much faster than a table says, which was measured on a busy one then.
+
+    Two texts tell; that they take longer than the table says may be for what else runs now.
+    """
+    texts = list(islice(_batches(vocab_size, max_text_tokens), 2))[1]
+    seconds = _fastest(run, texts, 0.0, clock)
+    return seconds * _MUCH_FASTER < table.batch_s(len(text) + prompt_length for text in texts)
 
 
 def usual_lengths(count: int) -> list[int]:

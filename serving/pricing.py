@@ -21,7 +21,7 @@ from serving.bank import PromptBank, ServedPrompt
 from serving.config import ServingSettings
 from serving.costs import LONG_PART, CostTable
 from serving.kept_costs import CostKey, cost_folder, keep, processor, recall
-from serving.measure_costs import measure_costs
+from serving.measure_costs import measure_costs, seems_slow
 from serving.scoring import Part, Reading, ServingBackbone, score_readings
 
 logger = logging.getLogger(__name__)
@@ -78,23 +78,25 @@ def find_costs(
 ) -> CostTable | None:
     """The cost table of this model on this machine: kept from an earlier start, or measured now.
 
+    One that was measured while something else took the cores is measured again.
+
     None where the store has no prompt to measure with.
     """
     prompts = [each for each in bank.served.values() if _follows(each)]
     if not prompts:
         return None
     folder, key = folder or cost_folder(), cost_key(backbone)
-    if (kept := recall(folder, key)) is not None:
+    run = partial(_score, backbone, prompts[0])
+    sizes = {
+        "vocab_size": backbone.vocab_size,
+        "max_text_tokens": backbone.max_text_tokens,
+        "prompt_length": prompts[0].resident.vectors.shape[0],
+    }
+    kept = recall(folder, key)
+    if kept is not None and not seems_slow(kept, run, **sizes, clock=clock):
         return kept
     started_s = clock()
-    table = measure_costs(
-        partial(_score, backbone, prompts[0]),
-        vocab_size=backbone.vocab_size,
-        max_text_tokens=backbone.max_text_tokens,
-        prompt_length=prompts[0].resident.vectors.shape[0],
-        limit_s=limit_s,
-        clock=clock,
-    )
+    table = measure_costs(run, **sizes, limit_s=limit_s, clock=clock)
     logger.info("measured what batches cost in %.1f s: %s", clock() - started_s, table)
     keep(folder, key, table)
     return table

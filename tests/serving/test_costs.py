@@ -12,7 +12,7 @@ import torch
 
 from serving.costs import CostTable, Measured
 from serving.kept_costs import CostKey, keep, recall
-from serving.measure_costs import measure_costs, usual_lengths
+from serving.measure_costs import measure_costs, seems_slow, usual_lengths
 
 FAST = CostTable(fixed_s=0.001, token_s=0.000_02, square_s=1e-8)
 
@@ -160,6 +160,17 @@ def test_one_slower_than_the_limit_is_measured_on_three_batches() -> None:
     table = machine.measure(limit_s=0.5)
     assert [len(batch) for batch in machine.batches] == [1, 1, 2, 2, 1, 1]
     assert table.batch_s([50]) == pytest.approx(6.0, rel=0.02)
+
+
+@pytest.mark.parametrize(("speed", "slow"), [(0.5, False), (1.0, False), (1.3, False), (2.0, True)])
+def test_a_table_of_a_busy_machine_is_found_out(speed: float, slow: bool) -> None:
+    machine = Machine(CostTable(0.001 / speed, 0.000_02 / speed))
+    found = seems_slow(
+        CostTable(0.001, 0.000_02), machine, vocab_size=1000, max_text_tokens=500,
+        prompt_length=machine.prompt_length, clock=machine.clock,
+    )  # fmt: skip
+    assert found == slow
+    assert [len(batch) for batch in machine.batches] == [2, 2]
 
 
 def test_what_does_not_fit_into_memory_bounds_the_batches() -> None:
