@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from prompts import bloom, xglm
+from prompts.cpu import forward
+from prompts.cpu.precision import choose_precision, pack
 from prompts.decoder import (
     DecoderWeights,
     cast,
@@ -59,6 +61,7 @@ class Backbone:
     weights: DecoderWeights
     config: Any  # transformers' configuration
     optional_tokenizer: Tokenizer | None
+    precision: torch.dtype  # of the linear layers
 
     @classmethod
     def load(
@@ -77,6 +80,7 @@ class Backbone:
             Unavailable: the hub cannot be reached.
         """
         where = choose_device(device)
+        precision = choose_dtype(dtype, where)
         checkpoint = load_checkpoint(model, revision)
         return cls.from_transformers(
             checkpoint.model,
@@ -84,8 +88,23 @@ class Backbone:
             model_id=model,
             revision=checkpoint.revision,
             device=where,
-            dtype=choose_dtype(dtype, where),
+            dtype=precision,
         )
+
+    @classmethod
+    def load_for_serving(
+        cls, model: str, *, device: Device = "auto", dtype: Dtype = "auto"
+    ) -> Self:
+        """`load`, then `for_serving`: `auto` also takes bfloat16 where a processor gains from it.
+
+        Raises:
+            NotFound, InvalidInput, Unavailable: as `load`.
+        """
+        where = choose_device(device)
+        if where.type != "cpu":
+            return cls.load(model, device=device, dtype=dtype)
+        frozen = cls.load(model, device="cpu", dtype="float32")
+        return frozen.for_serving(None if dtype == "auto" else choose_dtype(dtype, where))
 
     @classmethod
     def from_transformers(
@@ -100,8 +119,14 @@ class Backbone:
     ) -> Self:
         """Take over the tensors of a `BloomForCausalLM` or `XGLMForCausalLM`.
 
-        Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works.
+        Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works. With
+        int8 they are packed `for_serving`.
         """
+        if dtype == torch.int8:
+            whole = cls.from_transformers(
+                model, tokenizer, model_id=model_id, revision=revision, device=device
+            )
+            return whole.for_serving(torch.int8)
         config = model.config
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
         if config.tie_word_embeddings:
@@ -116,6 +141,7 @@ class Backbone:
             weights=cast(weights, device or torch.device("cpu"), dtype),
             config=config,
             optional_tokenizer=tokenizer,
+            precision=dtype,
         )
 
     @property
@@ -142,7 +168,7 @@ class Backbone:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of weights and activations."""
+        """Precision of prompts, embeddings and the residual stream."""
         return self.weights.embedding.dtype
 
     @property
@@ -203,6 +229,8 @@ class Backbone:
         self._check_prompts(len(texts), prompts)
         if not any(prompts):
             return self.weights.embedding.new_empty(0, self.hidden_size)
+        if self.device.type == "cpu":
+            return forward.read_suffixed(self.weights, texts, prompts)
         text_rows, text_layout = self._text_rows(texts)
         layout = self._prompt_layout([bucket.texts for bucket in text_layout.buckets], prompts)
         rows = self._prompt_rows(text_layout.lengths, prompts, layout)
@@ -219,19 +247,9 @@ class Backbone:
         """
         self._check_texts(texts)
         self._check_prompts(len(texts), prompts)
-        pairs = [(text, prompt) for text, own in zip(texts, prompts, strict=True) for prompt in own]
-        if not pairs:
+        if not any(prompts):
             return self.weights.embedding.new_empty(0, self.hidden_size)
-        lengths = [len(text) + prompt.shape[0] for text, prompt in pairs]
-        layout = TextLayout.of(lengths, self.device)
-        parts: list[Tensor] = []
-        for index in layout.order:
-            text, prompt = pairs[index]
-            parts += [self._as_rows(prompt), embed_tokens(self.weights, self._ids(text))]
-        rows = enter(self.weights, torch.cat(parts), layout.positions(self.device))
-        states, _ = decode(self.weights, (rows, layout), None)
-        assert states is not None
-        return states
+        return forward.read_prefixed(self.weights, texts, prompts)
 
     def score(self, kv: TextKV, prompts: Sequence[Sequence[Tensor]], label_rows: Tensor) -> Tensor:
         """Label log-probabilities of each (text, prompt) pair: (pairs, labels), float32.
@@ -247,6 +265,25 @@ class Backbone:
     def embed(self, token_ids: Sequence[int]) -> Tensor:
         """Embeddings as the model receives them (XGLM: scaled): (tokens, hidden), float32."""
         return embed_tokens(self.weights, self._ids(token_ids)).detach().float()
+
+    def for_serving(self, precision: torch.dtype | None = None) -> Self:
+        """The same model with its linear layers packed for this processor: faster, inference only.
+
+        Embeddings, norms and the residual stream stay as they are. On a GPU nothing changes.
+
+        Args:
+            precision: of the linear layers: float32, bfloat16, float16 or int8; bfloat16 or
+                float32, whichever this processor is the faster in, if None.
+
+        Raises:
+            InvalidInput: int8 on a GPU, or a model that was packed before.
+        """
+        if self.device.type != "cpu":
+            if precision == torch.int8:
+                raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16")
+            return self
+        chosen = precision or choose_precision(self.hidden_size)
+        return replace(self, weights=pack(self.weights, chosen), precision=chosen)
 
     def trainable_copy(self) -> tuple[Self, list[Tensor]]:
         """An unfrozen float32 copy and its parameters: the paper's setting without model freezing.

@@ -18,7 +18,7 @@ import torch
 from prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
 from prompts.tokenizer import Tokenizer
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
 
 POCKET = Path(__file__).parent / "pocket"
@@ -106,11 +106,16 @@ def choose_device(device: Device) -> torch.device:
 
 
 def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on CPU, where it is fastest too, and bfloat16 on GPUs that have it."""
+    """`auto` is float32 on CPU and bfloat16 on GPUs that have it.
+
+    Raises:
+        InvalidInput: int8 on a GPU.
+    """
+    if dtype == "int8" and device.type != "cpu":
+        raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16 or auto")
     if dtype != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
-            dtype
-        ]
+        named: torch.dtype = getattr(torch, dtype)
+        return named
     if device.type == "cpu":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
