@@ -140,7 +140,7 @@ def test_a_warm_replica_batches_by_its_table(tmp_path: Path, cache: Path) -> Non
 def test_nothing_is_measured_where_nothing_is_to_be(
     tmp_path: Path, cache: Path, given: dict[str, object]
 ) -> None:
-    served = classifier(tmp_path, FakeBackbone(), **{"budget_tokens": None, **given})
+    served = classifier(tmp_path, FakeBackbone(), None, **{"budget_tokens": None, **given})
     served.warm_up()
     assert not cache.exists()
 
