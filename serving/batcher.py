@@ -2,6 +2,10 @@
 
 A batch runs in the worker thread while the next one fills; every caller of a batch gets its result
 or an error, and a row that fails does not fail the others.
+
+A process has one model's two batchers (planning, scoring) and no other model's: models share cores
+by the threads that each replica's matrix products may use (`serving.app` divides them evenly), and
+never a worker or a queue.
 """
 
 from __future__ import annotations
