@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from serving.classifier import Classifier
 from serving.config import ServingSettings
@@ -113,16 +114,16 @@ def classifier(
 
 def test_a_warm_replica_batches_by_its_table(tmp_path: Path, cache: Path) -> None:
     backbone = FakeBackbone()
-    keep(cache, cost_key(backbone), CostTable(fixed_s=0.0001, token_s=0.000_01))
+    keep(cache, cost_key(backbone), CostTable(fixed_s=1e-6, token_s=1e-7))
 
     async def scenario() -> None:
         served = classifier(tmp_path, backbone, budget_tokens=None)
         served.warm_up()
         backbone.batches.clear()
-        # A batch may take 4,560 us of texts, and each of these takes 920.
+        # A batch may take 46 us of texts, and each of these takes 9: quicker than any fake is.
         answer = await served.classify(ClassifyRequest(inputs=["x" * 90] * 12))
         assert len(answer.results) == 12
-        assert [len(batch) for batch in backbone.batches] == [4, 4, 4]
+        assert [len(batch) for batch in backbone.batches] == [5, 5, 2]
         page = {
             sample.name: sample.value
             for family in served.metrics.snapshot()
@@ -168,6 +169,36 @@ def test_only_a_lone_short_request_is_planned_on_the_loop(tmp_path: Path) -> Non
         assert detector.threads[1:] == ["isogloss-planning"]
         await asyncio.gather(*(served.classify(ClassifyRequest(inputs="a")) for _ in range(3)))
         assert set(detector.threads[3:]) == {"isogloss-planning"}
+        served.close()
+
+    asyncio.run(scenario())
+
+
+def test_loading_leaves_no_thread_behind_and_warming_up_is_done_where_batches_are(
+    tmp_path: Path,
+) -> None:
+    """Helpers of a thread that once computed would slow the scoring thread's down for good."""
+    loaded_in: list[threading.Thread] = []
+    scored_in: list[str] = []
+
+    class Remembering(FakeBackbone):
+        def read_suffixed(
+            self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+        ) -> Tensor:
+            scored_in.append(threading.current_thread().name)
+            return super().read_suffixed(texts, prompts)
+
+    def load(name: str, settings: ServingSettings) -> FakeBackbone:
+        loaded_in.append(threading.current_thread())
+        return Remembering()
+
+    async def scenario() -> None:
+        settings = fake_settings(fake_store(tmp_path / "store").root)
+        served = build_classifier(settings, backbone=load, detector=lambda _: FakeDetector())
+        assert not loaded_in[0].is_alive()
+        served.warm_up()
+        await served.classify(ClassifyRequest(inputs="a"))
+        assert scored_in == ["isogloss-scoring", "isogloss-scoring"]
         served.close()
 
     asyncio.run(scenario())
