@@ -70,6 +70,10 @@ def serve(
         bool | None,
         typer.Option(help="Take requests in through HAProxy. (default: where it is installed)"),
     ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of one batch. (default: auto, measured on this machine)"),
+    ] = None,
     detector: DetectorName = "isogloss",
     mixture_threshold: MixtureThreshold = None,
 ) -> None:
@@ -78,6 +82,7 @@ def serve(
 
     given: dict[str, Any] = {"host": host, "port": port, "replicas": replicas, "threads": threads}
     given |= {"device": device, "dtype": dtype, "detector": detector}
+    given |= {"budget_tokens": budget_tokens}
     settings = _settings(model or None, store, mixture_threshold, **given)
     raise typer.Exit(run(settings, lambda line: typer.echo(line, err=True), haproxy=haproxy))
 

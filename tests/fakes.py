@@ -198,8 +198,9 @@ def fake_store(folder: Path) -> PromptStore:
 
 
 def fake_settings(store: Path, **changes: object) -> ServingSettings:
-    """Settings of a server that runs FakeBackbone on a store."""
-    return ServingSettings.model_validate({"models": (MODEL,), "store": store, **changes})
+    """Settings of a server that runs FakeBackbone on a store; its speed is not measured."""
+    given = {"models": (MODEL,), "store": store, "budget_tokens": 4096, **changes}
+    return ServingSettings.model_validate(given)
 
 
 @contextlib.asynccontextmanager
