@@ -155,7 +155,7 @@ class Classifier:
             max_text_tokens=backbone.max_text_tokens,
             max_prompt_length=backbone.max_prompt_length,
             device=str(backbone.device),
-            dtype=str(backbone.dtype).removeprefix("torch."),
+            dtype=str(backbone.precision).removeprefix("torch."),
         )
 
     def close(self) -> None:

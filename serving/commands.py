@@ -27,8 +27,11 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
 ]
 Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
+    Literal["auto", "float32", "bfloat16", "float16", "int8"],
+    typer.Option(
+        help="Precision of the frozen model; auto: bfloat16 on GPUs and on processors that are "
+        "faster in it, else float32; int8: weights and activations, on processors."
+    ),
 ]
 MixtureThreshold = Annotated[
     float | None,

@@ -30,7 +30,7 @@ def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    return Backbone.load(model, device=settings.device, dtype=settings.dtype)
+    return Backbone.load_for_serving(model, device=settings.device, dtype=settings.dtype)
 
 
 def load_detector(name: str) -> Detector:

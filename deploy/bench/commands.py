@@ -89,6 +89,56 @@ def train(
 
 
 @app.command()
+def precision(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Hub id, folder or pocket model; repeatable. (default: both pockets)"),
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="bfloat16, float16 or int8, compared with float32; repeatable. (default: bfloat16 "
+            "and int8)"
+        ),
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
+    data: Annotated[
+        str, typer.Option(help="Data set on the hub, or folder <code>/test.tsv.")
+    ] = "Davlan/sib200",
+    languages: Annotated[
+        str, typer.Option(help="Codes with commas between them, all, or every.")
+    ] = "all",
+    sentences: Annotated[
+        int | None, typer.Option(min=1, help="Of each language. (default: all of the test split)")
+    ] = None,
+    threads: Threads = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify test sentences in faster precisions, and count labels that are not float32's."""
+    check_writable(out)
+
+    from deploy.bench.precision import PrecisionSettings, bench_precision, parse_precisions
+    from deploy.bench.report import precision_tables, progress
+    from prompts.backbone import Backbone
+    from training.evaluate import choose_languages
+
+    choose_machine("cpu", "float32", threads)
+    models = tuple(model or ("pocket-bloom", "pocket-xglm"))
+    settings = PrecisionSettings(
+        models=models,
+        data=data,
+        languages=choose_languages(Backbone.load(models[0]), data, languages),
+        precisions=parse_precisions(dtype or ("bfloat16", "int8")),
+        store=store,
+        sentences=sentences,
+    )
+    with progress() as say:
+        report = bench_precision(settings, say)
+    tell(report, precision_tables, out, as_json)
+
+
+@app.command()
 def mixture(
     model: Annotated[
         str, typer.Option(help="Hub id, folder in the hub's layout, or pocket model.")

@@ -78,7 +78,7 @@ def contests(players: Players, settings: EngineSettings) -> list[Contest]:
 def _batch_sizes(players: Players, settings: EngineSettings) -> list[Contest]:
     """Everybody; the headline's batch size longest."""
     work = _work(players, settings, prompts=settings.prompts)
-    everybody = [*players.ours(work), players.transformers(work), players.peft(work)]
+    everybody = [*players.ours(work), players.transformers(work), *players.peft(work)]
     everybody += players.rates(work)
     found = []
     for size in settings.places("batch_size"):

@@ -18,7 +18,11 @@ _TITLES = {
     "xglm-564M": "XGLM-564M",
     "xglm-1.7B": "XGLM-1.7B",
 }
-_PEERS = {"transformers": "transformers", "peft": "PEFT"}
+_PEERS = {
+    "transformers": "transformers",
+    "peft": "PEFT",
+    "peft_last_logits": "PEFT, last logits only",
+}
 _END = "<!-- end -->"
 
 

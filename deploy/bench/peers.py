@@ -8,7 +8,7 @@ no cache, only the last position's logits, and of the head only what the library
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -86,10 +86,12 @@ class Transformers:
 class Peft:
     """PEFT's prompt tuning: prompts before the texts, one forward for each prompt of the batch.
 
-    PEFT can neither mix prompts in a batch nor leave out rows of the head, so each group computes
-    all of the vocabulary's logits, at the last position alone. Texts are padded on the left; but
-    PEFT drops `position_ids`, without which XGLM would misplace texts behind padding, so for XGLM
-    they are padded on the right and the logits are taken where texts end.
+    PEFT can neither mix prompts in a batch nor leave out rows of the head. Called as its
+    documentation does, each group computes all of the vocabulary's logits at every position; who
+    knows that the wrapped model takes `logits_to_keep` computes them at the last position alone
+    (`last_logits`). Texts are padded on the left; but PEFT drops `position_ids`, without which XGLM
+    would misplace texts behind padding, so for XGLM they are padded on the right and the logits are
+    taken where texts end.
     """
 
     name = "peft"
@@ -115,23 +117,34 @@ class Peft:
         _set_prompts(self._model, work.prompts)
 
     def score(self, batch: Batch) -> Tensor:
-        """Prompts before the texts."""
+        """Prompts before the texts, as PEFT is documented."""
+        return self._score(batch, self._of_all_positions)
+
+    def score_last(self, batch: Batch) -> Tensor:
+        """The same, without the logits that nobody reads."""
+        return self._score(batch, self._of_last_positions)
+
+    def _score(self, batch: Batch, logits_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         scores = torch.empty(len(batch.texts), len(self._labels), device=self._device)
+        side: Literal["left", "right"] = "right" if self._on_the_right else "left"
         for prompt in sorted(set(batch.prompts)):
             rows = [i for i, own in enumerate(batch.prompts) if own == prompt]
             self._model.set_adapter(str(prompt))
-            scores[rows] = self._score_group([batch.texts[i] for i in rows])
+            logits = logits_of(*padded([batch.texts[i] for i in rows], self._device, side))
+            scores[rows] = logits[:, self._labels].float().log_softmax(dim=-1)
         return scores
 
-    def _score_group(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        ids, mask = padded(texts, self._device, "right" if self._on_the_right else "left")
-        if self._on_the_right:
-            logits = self._logits_where_texts_end(ids, mask)
-        else:
-            logits = self._forward(ids, mask, logits_to_keep=1)[:, 0]
-        return logits[:, self._labels].float().log_softmax(dim=-1)
+    def _of_all_positions(self, ids: Tensor, mask: Tensor) -> Tensor:
+        logits = self._forward(ids, mask, logits_to_keep=0)  # 0: all of them
+        if not self._on_the_right:
+            return logits[:, -1]
+        prompt_length = self._model.active_peft_config.num_virtual_tokens
+        ends = mask.sum(dim=1) - 1 + prompt_length
+        return logits[torch.arange(len(ids), device=self._device), ends]
 
-    def _logits_where_texts_end(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _of_last_positions(self, ids: Tensor, mask: Tensor) -> Tensor:
+        if not self._on_the_right:
+            return self._forward(ids, mask, logits_to_keep=1)[:, 0]
         columns, column = (mask.sum(dim=1) - 1).unique(return_inverse=True)
         prompt_length = self._model.active_peft_config.num_virtual_tokens
         logits = self._forward(ids, mask, logits_to_keep=columns + prompt_length)
@@ -146,6 +159,15 @@ class Peft:
         )
         logits: Tensor = answer.logits
         return logits
+
+
+class PeftLastLogits:
+    """PEFT's model, called without the logits that nobody reads."""
+
+    name = "peft_last_logits"
+
+    def __init__(self, peft: Peft) -> None:
+        self.score = peft.score_last
 
 
 def _set_prompts(tuned: Any, prompts: Sequence[Tensor]) -> None:

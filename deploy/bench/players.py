@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deploy.bench.number_formats import SHORT, TOLERANCES
-from deploy.bench.peers import Contender, Isogloss, Peft, Transformers
+from deploy.bench.peers import Contender, Isogloss, Peft, PeftLastLogits, Transformers
 from deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
 from deploy.bench.texts import Batch, Workload
 from prompts.backbone import Backbone
@@ -81,13 +81,18 @@ class Players:
         """The prompt concatenated by hand; nobody judges it but by agreeing with it."""
         return self._contender(Transformers(self._model, work), work, "peer", self._base, None)
 
-    def peft(self, work: Workload) -> Player:
-        """Its prompts stand before the text, so its judge is our path that puts them there.
+    def peft(self, work: Workload) -> list[Player]:
+        """Called as documented, and with care.
 
-        Make one a model: PEFT warns of a model that it has wrapped before.
+        Its prompts stand before the text, so its judge is our path that puts them there. Make one
+        pair a model: PEFT warns of a model that it has wrapped before.
         """
         judge = Isogloss(self._backbones[0], work).score_prefixed
-        return self._contender(Peft(self._model, work), work, "peer", self._base, judge)
+        peft = Peft(self._model, work)
+        return [
+            self._contender(each, work, "peer", self._base, judge)
+            for each in (peft, PeftLastLogits(peft))
+        ]
 
     def rates(self, work: Workload) -> list[Player]:
         """The matrix products alone, in every precision that somebody runs in."""

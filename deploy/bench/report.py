@@ -83,6 +83,29 @@ def mixture_tables(report: Mapping[str, Any]) -> list[Table]:
     return [table]
 
 
+def precision_tables(report: Mapping[str, Any]) -> list[Table]:
+    """The table of `bench precision`."""
+    settings = report["settings"]
+    table = Table(
+        title=f"Labels and scores against {settings['compared_with']}, {settings['data']} test, "
+        f"{settings['languages']} languages",
+        caption="surest change: the highest score that a label had in float32 and lost",
+    )
+    for heading in ("model", "precision"):
+        table.add_column(heading)
+    for heading in ("accuracy", "same labels", "worst language", "scores moved", "surest change"):
+        table.add_column(heading, justify="right")
+    for own in report["results"]:
+        ((code, share),) = own["worst_language"].items()
+        moved = own["score_moved"]
+        table.add_row(
+            *(own["model"], own["precision"], f"{own['accuracy']:.2%}", f"{own['agreement']:.2%}"),
+            *(f"{share:.1%} {code}", f"{moved['mean']:.4f} (p99 {moved['p99']:.3f})"),
+            f"{own['surest_change']:.3f}",
+        )
+    return [table]
+
+
 def _way(name: str, own: Mapping[str, Any]) -> list[str]:
     titles = {"off": "one", "oracle": "one, language told"}
     cells = [titles.get(name, f"mixed below {name}")]

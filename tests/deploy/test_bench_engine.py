@@ -16,7 +16,7 @@ from deploy.bench.engine_markdown import markdown_table
 from deploy.bench.engine_plots import save_engine_plots
 from deploy.bench.engine_settings import CURVES, QUICK, EngineSettings
 from deploy.bench.engine_tables import engine_tables
-from deploy.bench.peers import Isogloss, Peft, Transformers
+from deploy.bench.peers import Isogloss, Peft, PeftLastLogits, Transformers
 from deploy.bench.texts import Batch, workload
 from prompts.backbone import Backbone, label_log_probs
 from prompts.errors import InvalidInput, NotFound
@@ -52,6 +52,7 @@ def test_the_report_has_the_contracts_shape(report: dict[str, Any]) -> None:
         assert set(ratios) == {
             *("fp32_vs_transformers", "fp32_vs_peft", "fp32_share_of_rate"),
             *("int8_vs_transformers", "int8_vs_peft", "int8_share_of_rate"),
+            *("fp32_vs_peft_last_logits", "int8_vs_peft_last_logits"),
             *("prompts_20_vs_1", "mixed_vs_single", "prompts_per_text_8_vs_1"),
         }
     assert json.loads(json.dumps(report)) == report
@@ -75,7 +76,7 @@ def test_every_curve_is_measured_at_its_places(report: dict[str, Any]) -> None:
 def test_contenders_meet_where_they_should(report: dict[str, Any]) -> None:
     ours = {"isogloss_fp32", "isogloss_int8"}
     peers = {
-        "batch_size": {"transformers", "peft"},
+        "batch_size": {"transformers", "peft", "peft_last_logits"},
         "resident_prompts": set(),
         "prompts_per_text": {"transformers"},
         "text_length": {"transformers"},
@@ -148,10 +149,12 @@ def test_every_contender_scores_ragged_mixed_batches_alike(name: str) -> None:
     with torch.inference_mode():
         ours = Isogloss(backbone, work)
         suffixed, prefixed = ours.score(batch), ours.score_prefixed(batch)
-        by_hand, peft = Transformers(model, work).score(batch), Peft(model, work).score(batch)
+        by_hand, wrapped = Transformers(model, work).score(batch), Peft(model, work)
+        every, last = wrapped.score(batch), PeftLastLogits(wrapped).score(batch)
     assert (suffixed - prefixed).abs().max() > 0.01  # else this could not tell the two apart
     torch.testing.assert_close(by_hand, suffixed, atol=1e-4, rtol=0)
-    torch.testing.assert_close(peft, prefixed, atol=1e-4, rtol=0)
+    for peft in (every, last):
+        torch.testing.assert_close(peft, prefixed, atol=1e-4, rtol=0)
 
 
 def test_nothing_is_reported_when_answers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
