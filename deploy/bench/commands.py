@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from deploy.bench import http_command
+from deploy.bench.options import check_writable, parse_sizes
 from prompts.console import ReportingGroup, print_json, print_table
 from prompts.errors import InvalidInput
 
@@ -27,6 +28,9 @@ app = typer.Typer(
 def register(isogloss: typer.Typer) -> None:
     """Add the commands of this package to the command line."""
     isogloss.add_typer(app, name="bench")
+
+
+http_command.register(app)
 
 
 @app.callback()
@@ -79,7 +83,7 @@ def engine(
     Full-size models with random weights: nothing is downloaded. Needs up to 10 GB of memory.
     """
     sizes = parse_sizes(batch_sizes)  # before anything slow: mistakes show at once
-    _check_writable(out)
+    check_writable(out)
 
     from deploy.bench.engine import EngineSettings, bench_engine
     from deploy.bench.report import engine_tables, progress
@@ -123,7 +127,7 @@ def train(
 
     Full-size models with random weights: nothing is downloaded. Needs up to 16 GB of memory.
     """
-    _check_writable(out)
+    check_writable(out)
 
     from deploy.bench.report import progress, train_tables
     from deploy.bench.train import TrainSettings, bench_train
@@ -173,7 +177,7 @@ def mixture(
     """Classify the first words of test sentences with prompts mixed, alone, and language told."""
     lengths = parse_sizes(words, "--words")
     shares = parse_shares(thresholds)
-    _check_writable(out)
+    check_writable(out)
 
     from deploy.bench.mixture import MixtureSettings, bench_mixture
     from deploy.bench.report import mixture_tables, progress
@@ -237,21 +241,6 @@ def _tell(
         print_table(table)
 
 
-def parse_sizes(text: str, option: str = "--batch-sizes") -> tuple[int, ...]:
-    """Sizes with commas between them, each once, ascending.
-
-    Raises:
-        InvalidInput: not whole numbers from 1.
-
-    >>> parse_sizes("8,1,8")
-    (1, 8)
-    """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and int(part) for part in parts):
-        raise InvalidInput(f"{option} {text!r}: give whole numbers from 1, as in 1,8,32")
-    return tuple(sorted({int(part) for part in parts}))
-
-
 def parse_shares(text: str) -> tuple[float, ...]:
     """Thresholds with commas between them, each once, ascending.
 
@@ -271,16 +260,3 @@ def parse_shares(text: str) -> tuple[float, ...]:
             "a text, is always measured)"
         )
     return tuple(found)
-
-
-def _check_writable(out: Path | None) -> None:
-    """Say so before the measurement rather than after it.
-
-    Raises:
-        InvalidInput: the file could not be written.
-    """
-    if out is None:
-        return
-    folder = out.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or out.is_dir():
-        raise InvalidInput(f"--out {str(out)!r}: name a file in a folder that you may write to")
