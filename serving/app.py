@@ -12,7 +12,8 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import ray
 from fastapi import FastAPI
@@ -35,6 +36,7 @@ from serving.replicas import LocalBoard, Lookout, ReplicaReport
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
 
+Result = TypeVar("Result")
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
 
 NAMESPACE = "isogloss"
@@ -80,8 +82,7 @@ class ModelReplica:
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
         configure_logging(settings.log_format, log_texts=settings.log_texts)
         context = serve.get_replica_context()
-        self._classifier = build(settings, model)
-        self._classifier.warm_up()
+        self._classifier = _in_a_thread_that_ends(lambda: _warm(build(settings, model)))
         self._lookout = Lookout(
             replica=context.replica_id.unique_id,
             model=model,
@@ -215,6 +216,23 @@ class ActorBoard:
 
     def _call(self, method: str, *arguments: object) -> Any:
         return ray.get(getattr(self._actor, method).remote(*arguments), timeout=_BOARD_TIMEOUT_S)
+
+
+def _in_a_thread_that_ends(work: Callable[[], Result]) -> Result:
+    """Run something that computes, and give its threads back.
+
+    GNU OpenMP keeps a team of threads for each thread that ever had parallel work. While there are
+    more of them than cores, none waits for its next piece of work awake: all fall asleep after
+    every operation, and the model runs a third slower. So only the thread that scores batches may
+    keep a team.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(work).result()
+
+
+def _warm(classifier: Classifier) -> Classifier:
+    classifier.warm_up()
+    return classifier
 
 
 def _deployment_name(model: str) -> str:

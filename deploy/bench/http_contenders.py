@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,7 @@ def largest_difference(
     Raises:
         ContendersDisagree: it does not.
     """
-    difference = max(_apart(a, b) for a, b in zip(ours, theirs, strict=True))
+    difference = _largest(_apart(a, b) for a, b in zip(ours, theirs, strict=True))
     if not difference <= TOLERANCES[dtype]:
         raise ContendersDisagree(
             f"{name}: its label probabilities differ from ours by {difference:.2g}, more than "
@@ -128,7 +129,13 @@ def check_tells_apart(answers: Sequence[Mapping[str, float]], dtype: str) -> Non
 def _apart(a: Mapping[str, float], b: Mapping[str, float]) -> float:
     if a.keys() != b.keys():
         return float("inf")
-    return max(abs(a[label] - b[label]) for label in a)
+    return _largest(abs(a[label] - b[label]) for label in a)
+
+
+def _largest(differences: Iterable[float]) -> float:
+    """Of several; not a number where one of them is none, which `max` may pass over."""
+    found = list(differences)
+    return math.nan if any(map(math.isnan, found)) else max(found)
 
 
 def _batches_of_metrics(page: str) -> Batches:

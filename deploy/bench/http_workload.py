@@ -106,9 +106,10 @@ def prepare(
     Raises:
         NotFound, InvalidInput: as `Backbone.load`.
     """
-    source = resolve(name)
     if name in FULL_SIZE:
         source = str(_write_model(name, folder / "model", seed, dtype, make_model))
+    else:
+        source = resolve(name)
     backbone = Backbone.load(source, device=device, dtype=dtype)
     made = _random_prompts(backbone, source, prompts, prompt_length, seed)
     _publish(made, folder / "store", folder / "prompts")
