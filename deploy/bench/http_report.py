@@ -130,8 +130,17 @@ def _curves(axes: Axes, result: Mapping[str, Any], figure: str) -> None:
             [own["median"] - own["min"] for own in spreads],
             [own["max"] - own["median"] for own in spreads],
         ]
-        look = {"color": _COLOURS[name], "marker": _MARKERS[name]}
-        axes.errorbar(connections, middles, reach, label=title, ms=5, lw=1.6, capsize=2, **look)
+        axes.errorbar(
+            connections,
+            middles,
+            reach,
+            label=title,
+            color=_COLOURS[name],
+            marker=_MARKERS[name],
+            ms=5,
+            lw=1.6,
+            capsize=2,
+        )
     if figure == "requests_per_s":
         engine = [level["engine_texts_per_s"]["median"] for level in result["levels"]]
         axes.plot(connections, engine, ":", color=_COLOURS["isogloss"], lw=1.2, label="our engine")
