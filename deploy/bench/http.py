@@ -165,7 +165,7 @@ def _round(contest: Contest, settings: HttpSettings, scratch: Path, say: Say) ->
             done.seconds_to_ready[contender.name] = server.seconds_to_ready
             done.peak_memory_bytes[contender.name] = server.peak_memory_bytes()
         shutil.rmtree(folder, ignore_errors=True)
-    reached = {level: own.batch_texts for level, own in done.levels[OURS.name].items()}
+    reached = {level: own.reached.sizes() for level, own in done.levels[OURS.name].items()}
     say("measuring the engine alone ...")
     done.engine = engine_texts_per_s(contest, reached, settings)
     return done

@@ -6,8 +6,9 @@ import json
 import math
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,7 +20,7 @@ from prompts.errors import Unavailable
 
 # Between two probabilities: fp32 rounding of log-probabilities (1e-4), and ours to six digits.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-_PEERS = "deploy.bench.http_peers"
+_PEERS = "deploy.bench.http_peer"
 _COMMAND_LINE = "from deploy.cli import main; main()"
 _TIMEOUT_S = 600
 _SHOWN_BYTES = 300
@@ -28,15 +29,45 @@ _APART = 4  # tolerances that lie between a text's answers under two prompts, at
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Forward passes, and the texts in them."""
+    """Forward passes, the texts in them, and how many passes had up to so many texts."""
 
     batches: float
     texts: float
+    up_to: Mapping[int, float] = field(default_factory=dict)
+    """Most texts -> passes; where the server says so."""
 
-    def since(self, before: Batches) -> float | None:
-        """Texts of a batch in the mean since then; None where there was none."""
-        batches = self.batches - before.batches
-        return (self.texts - before.texts) / batches if batches else None
+    def since(self, before: Batches) -> Batches:
+        """What was done after an earlier count."""
+        up_to = {most: count - before.up_to.get(most, 0) for most, count in self.up_to.items()}
+        return Batches(self.batches - before.batches, self.texts - before.texts, up_to)
+
+    @property
+    def mean(self) -> float | None:
+        """Texts of a pass in the mean; None where there was none."""
+        return self.texts / self.batches if self.batches else None
+
+    def sizes(self) -> dict[int, float]:
+        """Texts of a pass -> passes, as near as is known.
+
+        The passes counted between two sizes are taken to have the mean of the two, but for those
+        of the largest: theirs follows from the number of all texts.
+        """
+        known = self._middles()
+        if not known:
+            return {max(1, round(self.mean)): self.batches} if self.mean else {}
+        largest = max(known)
+        passes = known.pop(largest)
+        rest = self.texts - sum(size * count for size, count in known.items())
+        size = max(1, round(rest / passes))
+        return known | {size: passes + known.get(size, 0)}
+
+    def _middles(self) -> dict[int, float]:
+        found, least, fewer = {}, 0, 0.0
+        for most, count in sorted(self.up_to.items()):
+            if count > fewer:
+                found[(least + 1 + most) // 2] = count - fewer
+            least, fewer = most, count
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +170,14 @@ def _largest(differences: Iterable[float]) -> float:
 
 
 def _batches_of_metrics(page: str) -> Batches:
-    counted = {"isogloss_batch_texts_count": 0.0, "isogloss_batch_texts_sum": 0.0}
+    """Of all replicas."""
+    name = "isogloss_batch_texts"
+    counted: Counter[str] = Counter()
+    up_to: Counter[int] = Counter()
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            if sample.name in counted:
-                counted[sample.name] += sample.value
-    return Batches(counted["isogloss_batch_texts_count"], counted["isogloss_batch_texts_sum"])
+            if sample.name == f"{name}_bucket" and sample.labels["le"] != "+Inf":
+                up_to[int(float(sample.labels["le"]))] += int(sample.value)
+            elif sample.name.startswith(name):
+                counted[sample.name] += int(sample.value)
+    return Batches(counted[f"{name}_count"], counted[f"{name}_sum"], up_to)

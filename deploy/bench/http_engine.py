@@ -39,13 +39,13 @@ class EngineRun(Protocol):
 
 
 def engine_texts_per_s(
-    contest: Contest, reached: Mapping[int, float | None], run: EngineRun
+    contest: Contest, reached: Mapping[int, Mapping[int, float]], run: EngineRun
 ) -> dict[int, float]:
-    """Texts a second of the engine alone, at the mean batch size of each concurrency.
+    """Texts a second of the engine alone, at the batch sizes of each concurrency.
 
     Args:
         contest: the model, prompts and texts.
-        reached: concurrency -> texts of a batch in the mean.
+        reached: concurrency -> texts of a batch -> how many batches had them.
         run: how it is to run.
     """
     torch.set_num_threads(run.threads)
@@ -53,10 +53,13 @@ def engine_texts_per_s(
     backbone = Backbone.load(contest.source, device=where, dtype=run.dtype)
     work = _workload(contest, backbone)
     engine = Isogloss(backbone, work)
+    sizes = sorted({size for own in reached.values() for size in own})
+    took_s = {size: _seconds_a_batch(engine, work, size, run.seconds / 4) for size in sizes}
     return {
-        concurrency: _texts_per_s(engine, work, max(1, round(mean)), run.seconds)
-        for concurrency, mean in reached.items()
-        if mean is not None
+        concurrency: sum(size * count for size, count in own.items())
+        / sum(took_s[size] * count for size, count in own.items())
+        for concurrency, own in reached.items()
+        if own
     }
 
 
@@ -71,11 +74,12 @@ def _workload(contest: Contest, backbone: Backbone) -> Workload:
 
 
 @torch.inference_mode()
-def _texts_per_s(engine: Isogloss, work: Workload, size: int, seconds: float) -> float:
+def _seconds_a_batch(engine: Isogloss, work: Workload, size: int, seconds: float) -> float:
+    """In the mean over batches that go round all the texts."""
     batches = work.batches(size)
     engine.score(next(batches))  # the first is slower
-    texts, begun_s = 0, time.perf_counter()
-    while (spent_s := time.perf_counter() - begun_s) < seconds or texts < _LEAST_BATCHES * size:
+    done, begun_s = 0, time.perf_counter()
+    while (spent_s := time.perf_counter() - begun_s) < seconds or done < _LEAST_BATCHES:
         engine.score(next(batches)).cpu()
-        texts += size
-    return texts / spent_s
+        done += 1
+    return spent_s / done

@@ -1,7 +1,5 @@
 """The servers that `bench http` compares ours with, each as a careful person would write it.
 
-    python -m deploy.bench.http_peers fastapi|ray_serve --model FOLDER --prompts FOLDER --port N
-
 Both score by `deploy.bench.peers.Transformers`: prompts concatenated, padded on the left, only the
 last position's logits. FastAPI's scores one text at a time with all cores; Ray Serve's collects
 batches with `@serve.batch` behind Serve's own proxy (`deploy.bench.http_ray`).
@@ -9,7 +7,6 @@ batches with `@serve.batch` behind Serve's own proxy (`deploy.bench.http_ray`).
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -123,30 +120,3 @@ def plain_api(scorer: Scorer) -> FastAPI:
         return scorer.done
 
     return api
-
-
-def main() -> None:
-    """Serve until SIGINT."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["fastapi", "ray_serve"])
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--prompts", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32")
-    given = vars(parser.parse_args())
-    if given.pop("kind") == "ray_serve":
-        from deploy.bench.http_ray import serve_batched
-
-        serve_batched(Options(**given))
-        return
-    import uvicorn
-
-    options = Options(**given)
-    api = plain_api(Scorer(options))
-    uvicorn.run(api, port=options.port, log_level="warning", access_log=False)
-
-
-if __name__ == "__main__":
-    main()

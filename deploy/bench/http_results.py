@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.bench.contest import spread
-from deploy.bench.http_contenders import CONTENDERS, OURS, RAY_SERVE
+from deploy.bench.http_contenders import CONTENDERS, OURS, RAY_SERVE, Batches
 from deploy.bench.http_load import Load
 from deploy.bench.http_workload import Contest
 
@@ -20,8 +20,8 @@ class Level:
     """One contender at one concurrency."""
 
     load: Load
-    batch_texts: float | None
-    """Texts of a batch in the mean."""
+    reached: Batches
+    """What it did in that time."""
 
 
 @dataclass(slots=True)
@@ -98,7 +98,8 @@ def _level(connections: int, contest: Contest, rounds: Sequence[Round]) -> dict[
 
 def _contender(levels: Sequence[Level], contest: Contest) -> dict[str, Any]:
     rates = [level.load.requests_per_s for level in levels]
-    batches = [level.batch_texts for level in levels if level.batch_texts is not None]
+    means = [level.reached.mean for level in levels]
+    batches = [mean for mean in means if mean is not None]
     return {
         "requests": sum(level.load.replies for level in levels),
         "errors": sum(level.load.refused + level.load.broken for level in levels),

@@ -20,6 +20,7 @@ from deploy.bench.http_contenders import (
     OURS,
     RAY_SERVE,
     Batches,
+    _batches_of_metrics,
     check_tells_apart,
     largest_difference,
 )
@@ -39,6 +40,7 @@ from serving.admin import Admin
 from serving.config import ServingSettings
 from serving.engine import build_classifier
 from serving.http import build_api
+from serving.metrics import ServingMetrics, merge
 from serving.replicas import LocalBoard, Lookout
 from serving.service import Service
 
@@ -248,8 +250,27 @@ def test_too_few_answers_are_no_rate(tmp_path: Path) -> None:
 
 
 def test_batches_are_those_since_an_earlier_count() -> None:
-    assert Batches(3, 40).since(Batches(1, 8)) == 16
-    assert Batches(3, 40).since(Batches(3, 40)) is None
+    assert Batches(3, 40).since(Batches(1, 8)).mean == 16
+    assert Batches(3, 40).since(Batches(3, 40)).mean is None
+
+
+def test_batch_sizes_are_told_as_near_as_they_are_known() -> None:
+    # 4 of one text, 2 of 5 to 8, and of 17 to 32 so many that all texts are there
+    before = Batches(1, 1, {1: 1, 4: 1, 8: 1, 16: 1, 32: 1})
+    after = Batches(10, 1 + 4 + 2 * 6 + 3 * 30, {1: 5, 4: 5, 8: 7, 16: 7, 32: 10})
+    assert after.since(before).sizes() == {1: 4, 6: 2, 30: 3}
+    assert Batches(4, 64).sizes() == {16: 4}
+    assert Batches(0, 0, {1: 0, 2: 0}).sizes() == {}
+
+
+def test_batch_sizes_are_read_from_our_metrics() -> None:
+    metrics = ServingMetrics()
+    for texts in (1, 31, 1, 31):
+        metrics.batch_texts.observe(texts)
+    page = merge({("m", "a"): metrics.snapshot(), ("m", "b"): metrics.snapshot()})
+    counted = _batches_of_metrics(page.decode())
+    assert (counted.batches, counted.texts, counted.mean) == (8, 128, 16)
+    assert counted.sizes() == {1: 4, 31: 4}
 
 
 SERVER = """
@@ -299,7 +320,7 @@ def rounds() -> list[Round]:
             ("ray_serve", 1.0, 20.0),
         ):
             own.levels[name] = {
-                n: Level(Load(100 * n + n, 0, 0, n, n / rate, p50, p50, p50), n / 2)
+                n: Level(Load(100 * n + n, 0, 0, n, n / rate, p50, p50, p50), Batches(2, n))
                 for n in (1, 32)
             }
             own.seconds_to_ready[name] = 3.0
@@ -351,7 +372,7 @@ def test_the_engine_alone_is_measured_at_the_sizes_reached(contest: Contest) -> 
 
     threads = torch.get_num_threads()
     try:
-        found = engine_texts_per_s(contest, {1: 1.0, 8: 7.6, 32: None}, Run())  # type: ignore[arg-type]
+        found = engine_texts_per_s(contest, {1: {1: 3}, 8: {1: 1, 8: 2}, 32: {}}, Run())  # type: ignore[arg-type]
     finally:
         torch.set_num_threads(threads)
     assert set(found) == {1, 8}
