@@ -12,6 +12,7 @@ import math
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from prompts.full_size import FULL_SIZE
 from prompts.loading import resolve
 
 DEFAULT_MODELS = ("pocket-bloom", "bloom-560m", "xglm-564M")
+_SERVERS = ("ray", "fastapi", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def bench_http(
     return {
         "bench": "http",
         "hardware": hardware(settings.device) | {"threads": settings.threads},
-        "versions": versions(),
+        "versions": versions() | {name: version(name) for name in _SERVERS},
         "settings": settings.shown(),
         "results": results,
         "ratios": {result["model"]: ratios(result) for result in results},

@@ -51,7 +51,7 @@ class Batched:
 
 
 def serve_batched(options: Options) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGTERM or SIGINT."""
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:

@@ -117,7 +117,9 @@ def figure_of(report: Mapping[str, Any]) -> Figure:
         axes[1, column].set_xlabel("connections")
     axes[0, 0].set_ylabel("requests/s")
     axes[1, 0].set_ylabel("median time of a request (ms)")
-    axes[0, 0].legend(loc="best", fontsize=8.5)
+    columns = 4 if len(results) > 1 else 2
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=8.5)
     return figure
 
 
@@ -147,6 +149,7 @@ def _curves(axes: Axes, result: Mapping[str, Any], figure: str) -> None:
         axes.set_ylim(bottom=0)
     else:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xscale("log", base=2)
     axes.set_xticks(connections, [str(each) for each in connections])
     axes.minorticks_off()

@@ -123,7 +123,7 @@ def _answers(url: str) -> bool:
 def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
     """Ask it to end, and end what does not."""
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_TIMEOUT_S)
     ends_s = time.monotonic() + _STOP_TIMEOUT_S / 3
