@@ -52,7 +52,12 @@ class Batched:
 
 def serve_batched(options: Options) -> None:
     """Serve until SIGTERM or SIGINT."""
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         serve.start(
@@ -60,11 +65,11 @@ def serve_batched(options: Options) -> None:
             http_options={"host": "127.0.0.1", "port": options.port},
             logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
         )
-        serve.run(Batched.bind(options), route_prefix="/")
+        serve.run(Batched.bind(options), route_prefix="/")  # type: ignore[attr-defined]
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
     finally:
-        serve.shutdown()
+        serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
