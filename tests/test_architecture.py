@@ -28,6 +28,7 @@ ONLY_IN = {
         "training/detection/",
         "training/selection/gains_figure.py",
         "deploy/bench/engine_plots.py",
+        "deploy/bench/http_report.py",
     ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),

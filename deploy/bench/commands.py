@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.bench import http_command
 from deploy.bench.engine_command import engine, table
 from deploy.bench.options import (
     AsJson,
@@ -44,6 +45,7 @@ def bench() -> None:
 
 app.command()(engine)
 app.command()(table)
+http_command.register(app)
 
 
 @app.command()

@@ -1,0 +1,106 @@
+"""`isogloss bench http`. Heavy imports wait until the command runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from deploy.bench.options import check_writable, parse_sizes
+from prompts.console import print_json, print_table
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="pocket-bloom, pocket-xglm, bloom-560m, bloom-1b1, xglm-564M, xglm-1.7B (full size, "
+        "random weights), or a folder in the hub's layout; repeatable. (default: pocket-bloom, "
+        "bloom-560m and xglm-564M)",
+    ),
+]
+
+
+def register(bench: typer.Typer) -> None:
+    """Add the command to `isogloss bench`."""
+    bench.command()(http)
+
+
+def http(
+    model: Models = None,
+    concurrency: Annotated[
+        str, typer.Option(help="Connections of the closed loop; commas between.")
+    ] = "1,8,32,128",
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Load at each concurrency; slow servers get more.")
+    ] = 10.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that each server takes.")] = 2,
+    client: Annotated[
+        Literal["wrk", "python"],
+        typer.Option(help="What sends the requests; python costs the servers processor time."),
+    ] = "wrk",
+    prompts: Annotated[int, typer.Option(min=1, help="Different prompts, taking turns.")] = 8,
+    prompt_length: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 10,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        typer.Option("--device", help="auto: CUDA where there is one."),
+    ] = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option("--dtype", help="Precision; auto: float32 on CPU, bfloat16 on GPUs."),
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of each server's matrix products. (default: all cores)"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, texts and prompts.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the JSON object here, and a plot beside it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Load whole servers over HTTP: ours, plain FastAPI, plain Ray Serve with @serve.batch.
+
+    Full-size models have random weights: nothing is downloaded. Needs up to 8 GB of memory, 3 GB
+    of disk, and wrk.
+    """
+    levels = parse_sizes(
+        concurrency, "--concurrency"
+    )  # before anything slow: mistakes show at once
+    check_writable(out)
+
+    import torch
+
+    from deploy.bench.http import DEFAULT_MODELS, HttpSettings, bench_http
+    from deploy.bench.http_report import draw, http_tables
+    from deploy.bench.report import progress
+    from prompts.loading import choose_device, choose_dtype
+
+    where = choose_device(device)
+    settings = HttpSettings(
+        models=tuple(dict.fromkeys(model or DEFAULT_MODELS)),
+        concurrency=levels,
+        seconds=seconds,
+        rounds=rounds,
+        client=client,
+        prompts=prompts,
+        prompt_length=prompt_length,
+        device=where,
+        dtype=str(choose_dtype(dtype, where)).removeprefix("torch."),  # type: ignore[arg-type]
+        threads=threads or torch.get_num_threads(),
+        seed=seed,
+    )
+    # An interrupted benchmark takes its servers and folders with it, however it is told.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with progress() as say:
+        report = bench_http(settings, say)
+    if out is not None:
+        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        draw(report, out.with_suffix(".svg"))
+    if as_json:
+        print_json(report)
+        return
+    for table in http_tables(report):
+        print_table(table)

@@ -1,0 +1,183 @@
+"""Who is measured in `bench http`: how each is started, asked, and what it says of its batches."""
+
+from __future__ import annotations
+
+import json
+import math
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.bench.contest import ContendersDisagree
+from deploy.bench.http_peers import ROUTE
+from deploy.bench.http_workload import Asked, Contest
+from prompts.errors import Unavailable
+
+# Between two probabilities: fp32 rounding of log-probabilities (1e-4), and ours to six digits.
+TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+_PEERS = "deploy.bench.http_peer"
+_COMMAND_LINE = "from deploy.cli import main; main()"
+_TIMEOUT_S = 600
+_SHOWN_BYTES = 300
+_APART = 4  # tolerances that lie between a text's answers under two prompts, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Forward passes, the texts in them, and how many passes had up to so many texts."""
+
+    batches: float
+    texts: float
+    up_to: Mapping[int, float] = field(default_factory=dict)
+    """Most texts -> passes; where the server says so."""
+
+    def since(self, before: Batches) -> Batches:
+        """What was done after an earlier count."""
+        up_to = {most: count - before.up_to.get(most, 0) for most, count in self.up_to.items()}
+        return Batches(self.batches - before.batches, self.texts - before.texts, up_to)
+
+    @property
+    def mean(self) -> float | None:
+        """Texts of a pass in the mean; None where there was none."""
+        return self.texts / self.batches if self.batches else None
+
+    def sizes(self) -> dict[int, float]:
+        """Texts of a pass -> passes, as near as is known.
+
+        The passes counted between two sizes are taken to have the mean of the two, but for those
+        of the largest: theirs follows from the number of all texts.
+        """
+        known = self._middles()
+        if not known:
+            return {max(1, round(self.mean)): self.batches} if self.mean else {}
+        largest = max(known)
+        passes = known.pop(largest)
+        rest = self.texts - sum(size * count for size, count in known.items())
+        size = max(1, round(rest / passes))
+        return known | {size: passes + known.get(size, 0)}
+
+    def _middles(self) -> dict[int, float]:
+        found, least, fewer = {}, 0, 0.0
+        for most, count in sorted(self.up_to.items()):
+            if count > fewer:
+                found[(least + 1 + most) // 2] = count - fewer
+            least, fewer = most, count
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One server."""
+
+    name: str
+    route: str
+
+    def command(self, contest: Contest, threads: int, device: str, dtype: str) -> list[str]:
+        """Arguments of Python that start it; "{port}" stands for its port."""
+        common = ["--model", contest.source, "--port", "{port}", "--threads", str(threads)]
+        common += ["--device", device, "--dtype", dtype]
+        if self is OURS:
+            return ["-c", _COMMAND_LINE, "serve", *common, "--store", str(contest.store)]
+        return ["-m", _PEERS, self.name, *common, "--prompts", str(contest.prompts)]
+
+    def scores(self, url: str, asked: Asked) -> dict[str, float]:
+        """Ask once: label -> probability."""
+        body = asked.body().encode()
+        request = urllib.request.Request(
+            url + self.route, body, {"content-type": "application/json"}
+        )
+        answer: Any = json.loads(self._read(request))
+        result = answer["results"][0] if self is OURS else answer
+        return {each["label"]: each["score"] for each in result["scores"]}
+
+    def batches(self, url: str) -> Batches:
+        """What it has done so far."""
+        path = "/metrics" if self is OURS else "/health"
+        said = self._read(urllib.request.Request(url + path)).decode()
+        if self is OURS:
+            return _batches_of_metrics(said)
+        counted = json.loads(said)
+        return Batches(counted["batches"], counted["texts"])
+
+    def _read(self, request: urllib.request.Request) -> bytes:
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
+                return bytes(reply.read())
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                reason = refusal.read()[:_SHOWN_BYTES].decode(errors="replace")
+            raise Unavailable(f"{self.name} answered {refusal.code}: {reason}") from refusal
+
+
+OURS = Contender("isogloss", "/v1/classify")
+FASTAPI = Contender("fastapi", ROUTE)
+RAY_SERVE = Contender("ray_serve", ROUTE)
+CONTENDERS = (OURS, FASTAPI, RAY_SERVE)
+
+
+def largest_difference(
+    ours: Sequence[Mapping[str, float]],
+    theirs: Sequence[Mapping[str, float]],
+    name: str,
+    dtype: str,
+) -> float:
+    """How far two contenders' probabilities are apart, if rounding explains it.
+
+    Raises:
+        ContendersDisagree: it does not.
+    """
+    difference = _largest(_apart(a, b) for a, b in zip(ours, theirs, strict=True))
+    if not difference <= TOLERANCES[dtype]:
+        raise ContendersDisagree(
+            f"{name}: its label probabilities differ from ours by {difference:.2g}, more than "
+            f"{TOLERANCES[dtype]:g}; nothing is reported"
+        )
+    return difference
+
+
+def check_tells_apart(answers: Sequence[Mapping[str, float]], dtype: str) -> None:
+    """Require that a text's answers under different prompts differ, or comparing shows nothing.
+
+    Raises:
+        ContendersDisagree: two are alike.
+    """
+    least = min(
+        (_apart(a, b) for place, a in enumerate(answers) for b in answers[:place]),
+        default=float("inf"),
+    )
+    if least < _APART * TOLERANCES[dtype]:
+        raise ContendersDisagree(
+            f"two prompts' answers to one text differ by {least:.2g} only, so equal answers would "
+            "not show that prompts were kept apart; take another --seed"
+        )
+
+
+def _apart(a: Mapping[str, float], b: Mapping[str, float]) -> float:
+    if a.keys() != b.keys():
+        return float("inf")
+    return _largest(abs(a[label] - b[label]) for label in a)
+
+
+def _largest(differences: Iterable[float]) -> float:
+    """Of several; not a number where one of them is none, which `max` may pass over."""
+    found = list(differences)
+    return math.nan if any(map(math.isnan, found)) else max(found)
+
+
+def _batches_of_metrics(page: str) -> Batches:
+    """Of all replicas."""
+    name = "isogloss_batch_texts"
+    counted: Counter[str] = Counter()
+    up_to: Counter[int] = Counter()
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if sample.name == f"{name}_bucket" and sample.labels["le"] != "+Inf":
+                up_to[int(float(sample.labels["le"]))] += int(sample.value)
+            elif sample.name.startswith(name):
+                counted[sample.name] += int(sample.value)
+    return Batches(counted[f"{name}_count"], counted[f"{name}_sum"], up_to)

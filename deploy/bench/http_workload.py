@@ -1,0 +1,187 @@
+"""What the servers of `bench http` are given: a model folder, prompts, a store, request bodies.
+
+Texts are made up of syllables and have SIB-200's lengths under the model's tokenizer. Each request
+names its prompt, so that all contenders can be asked the same and their answers compared.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deploy.bench.contest import MakeModel
+from deploy.bench.texts import PROMPT_STD, sib_lengths
+from prompts.backbone import Backbone
+from prompts.full_size import FULL_SIZE, full_size_config
+from prompts.loading import POCKET, Device, Dtype, resolve
+from prompts.routes import RouteTable
+from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
+from prompts.store import PromptStore
+from prompts.tokenizer import Tokenizer
+from prompts.verbalizer import verbalize
+
+TOPICS = (
+    *("science/technology", "travel", "politics", "sports"),
+    *("health", "entertainment", "geography"),
+)
+TASK = "topic"
+POOL = 64  # different requests
+_SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
+_MADE_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: a text and the prompt it names."""
+
+    text: str
+    prompt: str
+
+    def body(self) -> str:
+        """As JSON on one line; ours and the peers read the same."""
+        return json.dumps({"inputs": self.text, "prompt": self.prompt})
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One model's weights, prompts and requests, in the files that the servers are given."""
+
+    model: str
+    """Its name in the report."""
+    source: str
+    """What `--model` is given."""
+    store: Path
+    """Ours serves the prompts from here,"""
+    prompts: Path
+    """and the peers read the same files here: NAME.safetensors."""
+    bodies: Path
+    """One JSON body a line; load goes round them."""
+    asked: tuple[Asked, ...]
+    lengths: tuple[int, ...]
+    """Tokens of each text."""
+    prompt_length: int
+
+    @property
+    def tokens_per_text(self) -> float:
+        """Tokens that a model must read for a text, its prompt included."""
+        return sum(self.lengths) / len(self.lengths) + self.prompt_length
+
+    def probes(self) -> tuple[Asked, ...]:
+        """What contenders are compared on: a text under every prompt, and texts under their own."""
+        names = sorted({each.prompt for each in self.asked})
+        return (*(Asked(self.asked[0].text, name) for name in names), *self.asked[: len(names)])
+
+
+def prepare(
+    name: str,
+    folder: Path,
+    *,
+    prompts: int,
+    prompt_length: int,
+    device: Device,
+    dtype: Dtype,
+    seed: int,
+    make_model: MakeModel,
+) -> Contest:
+    """Write everything that one model's servers need.
+
+    Args:
+        name: of a full-size model (random weights), a pocket model, or a folder.
+        folder: where to write; emptied by the caller.
+        prompts: how many, of `prompt_length` random vectors each.
+        prompt_length: tokens of each.
+        device: where the weights are looked at.
+        dtype: precision of the weights.
+        seed: of weights, prompts and texts.
+        make_model: from a full-size model's name to a transformers causal LM.
+
+    Raises:
+        NotFound, InvalidInput: as `Backbone.load`.
+    """
+    if name in FULL_SIZE:
+        source = str(_write_model(name, folder / "model", seed, dtype, make_model))
+    else:
+        source = resolve(name)
+    backbone = Backbone.load(source, device=device, dtype=dtype)
+    made = _random_prompts(backbone, source, prompts, prompt_length, seed)
+    _publish(made, folder / "store", folder / "prompts")
+    texts = pseudo_texts(sib_lengths(POOL), backbone.tokenizer, seed)
+    names = list(made)
+    asked = tuple(Asked(text, names[i % len(names)]) for i, text in enumerate(texts))
+    bodies = folder / "bodies.jsonl"
+    bodies.write_text("".join(f"{each.body()}\n" for each in asked), encoding="utf-8")
+    counted = backbone.tokenizer.encode(texts, backbone.max_text_tokens)
+    lengths = tuple(len(text.ids) for text in counted)
+    stored = (folder / "store", folder / "prompts", bodies)
+    return Contest(name, source, *stored, asked, lengths, prompt_length)
+
+
+def pseudo_texts(lengths: Sequence[int], tokenizer: Tokenizer, seed: int) -> list[str]:
+    """Texts of made-up words with exactly so many tokens, in random order."""
+    drawn = random.Random(seed)
+    ordered = list(lengths)
+    drawn.shuffle(ordered)
+    return [_pseudo_text(length, tokenizer, drawn) for length in ordered]
+
+
+def _pseudo_text(length: int, tokenizer: Tokenizer, drawn: random.Random) -> str:
+    """Add words of one to four syllables while they fit; one syllable is one token or two."""
+    words = [drawn.choice(_SYLLABLES)]
+    while (missing := length - _tokens(words, tokenizer)) > 0:
+        syllables = drawn.randint(1, min(4, missing))
+        word = "".join(drawn.choices(_SYLLABLES, k=syllables))
+        if _tokens([*words, word], tokenizer) <= length:
+            words.append(word)
+    return " ".join(words)
+
+
+def _tokens(words: Sequence[str], tokenizer: Tokenizer) -> int:
+    return len(tokenizer.encode([" ".join(words)], 1 << 20)[0].ids)
+
+
+def _write_model(name: str, folder: Path, seed: int, dtype: Dtype, make_model: MakeModel) -> Path:
+    """A full-size model with random weights as a folder in the hub's layout.
+
+    Its tokenizer is the pocket model's of its family, whose ids fit in any vocabulary.
+    """
+    precision = torch.float32 if dtype == "auto" else getattr(torch, dtype)
+    model: Any = make_model(name, seed, torch.device("cpu"), precision)
+    model.save_pretrained(folder)
+    for file in (POCKET / f"pocket-{full_size_config(name).model_type}").glob("tokenizer*"):
+        shutil.copy(file, folder)
+    return folder
+
+
+def _random_prompts(
+    backbone: Backbone, source: str, count: int, length: int, seed: int
+) -> dict[str, SoftPrompt]:
+    random_numbers = torch.Generator().manual_seed(seed)
+    shape = (count, length, backbone.hidden_size)
+    vectors = torch.randn(shape, generator=random_numbers) * PROMPT_STD
+    card = PromptCard(
+        model=ModelRef(id=source, fingerprint=backbone.fingerprint),
+        position="suffix",
+        kind="plain",
+        task=TASK,
+        labels=verbalize(TOPICS, backbone.tokenizer),
+        created_at=_MADE_AT,
+    )
+    return {f"bench-{place}": SoftPrompt(card, own) for place, own in enumerate(vectors)}
+
+
+def _publish(prompts: dict[str, SoftPrompt], store: Path, folder: Path) -> None:
+    """Into a store with a route table, and as files."""
+    folder.mkdir(parents=True)
+    for name, prompt in prompts.items():
+        prompt.save(folder / f"{name}.safetensors")
+    first = next(iter(prompts))
+    table = RouteTable(model=prompts[first].card.model, task=TASK, universal=first)
+    PromptStore.open(store, create=True).publish(prompts, [table])
