@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from prompts import bloom, xglm
+from prompts.cuda.fp8 import to_fp8
 from prompts.cuda.graphed import GraphedDecoder
 from prompts.cuda.uploads import on_device
 from prompts.decoder import (
@@ -95,6 +96,7 @@ class Backbone:
             device=where,
             dtype=choose_dtype(dtype, where),
             tables_on_device=tables_on_device,
+            fp8=dtype == "fp8",
         )
 
     @classmethod
@@ -108,10 +110,12 @@ class Backbone:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         tables_on_device: bool = False,
+        fp8: bool = False,
     ) -> Self:
         """Take over the tensors of a `BloomForCausalLM` or `XGLMForCausalLM`.
 
-        Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works.
+        With `fp8`, linear layers are rounded to it and all else has `dtype`. Without a tokenizer
+        (random weights in benchmarks) everything but `tokenizer` works.
         """
         config = model.config
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
@@ -119,14 +123,14 @@ class Backbone:
             state.pop("lm_head.weight", None)
         weights = _CONVERTERS[config.model_type].from_checkpoint(state, config)
         where = device or torch.device("cpu")
-        tables = where if tables_on_device else torch.device("cpu")
+        moved = cast(weights, where, dtype, where if tables_on_device else torch.device("cpu"))
         return cls(
             model_id=model_id,
             revision=revision,
             architecture=config.model_type,
             fingerprint=fingerprint(state, _constants(config), tokenizer),
             max_positions=_max_positions(config),
-            weights=cast(weights, where, dtype, tables),
+            weights=to_fp8(moved) if fp8 else moved,
             config=config,
             optional_tokenizer=tokenizer,
         )

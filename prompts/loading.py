@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import torch
 
+from prompts.cuda.fp8 import check_fp8
 from prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
 from prompts.tokenizer import Tokenizer
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "fp8"]
 Device = Literal["auto", "cpu", "cuda"]
 
 POCKET = Path(__file__).parent / "pocket"
@@ -106,7 +107,16 @@ def choose_device(device: Device) -> torch.device:
 
 
 def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on CPU, where it is fastest too, and bfloat16 on GPUs that have it."""
+    """`auto` is float32 on CPU, where it is fastest too, and bfloat16 on GPUs that have it.
+
+    `fp8` is bfloat16 but for the linear layers (see `prompts.cuda.fp8`).
+
+    Raises:
+        InvalidInput: fp8 without a GPU that has it.
+    """
+    if dtype == "fp8":
+        check_fp8(device)
+        return torch.bfloat16
     if dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
             dtype

@@ -49,7 +49,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, slopes: Tensor | None)
         in_sight = (key >= first[query]) & (key <= query)
         return in_sight & ((key < text_end[query]) | (key >= own[query]))
 
-    def with_alibi(score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def with_alibi(
+        score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor
+    ) -> Tensor:
         assert slopes is not None
         # Between a prompt and its text may lie the text's other prompts: they take no positions.
         between = own[query] - text_end[query]

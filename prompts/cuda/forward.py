@@ -84,7 +84,9 @@ def _mix(
     return mixed[0].transpose(0, 1).flatten(1), normed if weights.residual_after_norm else x
 
 
-def _finish(weights: DecoderWeights, layer: LayerWeights, mixed: Tensor, residual: Tensor) -> Tensor:
+def _finish(
+    weights: DecoderWeights, layer: LayerWeights, mixed: Tensor, residual: Tensor
+) -> Tensor:
     x = residual + layer.attention_out.apply(mixed)
     normed = _norm(x, layer.mlp_norm, weights.norm_eps)
     up = F.gelu(layer.mlp_up.apply(normed), approximate=weights.gelu)

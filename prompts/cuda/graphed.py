@@ -101,6 +101,8 @@ class GraphedDecoder:
         Returns:
             None where no rung is ready or one text with its prompts is more than the largest holds.
         """
+        if not self._programs:
+            return None
         distinct = {id(prompt): prompt for own in prompts for prompt in own}
         places = {key: place for place, key in enumerate(distinct)}
         vectors = list(distinct.values())
@@ -109,7 +111,8 @@ class GraphedDecoder:
             [[places[id(prompt)] for prompt in own] for own in prompts],
             [prompt.shape[0] for prompt in vectors],
         )
-        pieces = self._cut(batch)
+        rows, pairs = batch.rows_of_texts(), [len(own) for own in batch.prompts]
+        pieces = cut(rows, pairs, self.rungs[-1])
         if pieces is None:
             return None
         states = [
@@ -117,11 +120,6 @@ class GraphedDecoder:
             for piece in pieces
         ]
         return states[0] if len(states) == 1 else torch.cat(states)
-
-    def _cut(self, batch: Batch) -> list[range] | None:
-        if not self._programs:
-            return None
-        return cut(batch.rows_of_texts(), [len(own) for own in batch.prompts], self.rungs[-1])
 
     def _run(
         self, texts: Sequence[Sequence[int]], batch: Batch, prompts: Sequence[Tensor]
