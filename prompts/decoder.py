@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prompts.attention import attend_text, causal_bias, prompt_bias, text_bias
-from prompts.cuda.uploads import host_buffer
+from prompts.cuda.uploads import host_buffer, on_device
 from prompts.packing import PromptLayout, TextLayout
 from prompts.prompt_attention import PromptBucket, attend_prompts
 from prompts.text_kv import KVBucket, TextKV
@@ -207,7 +207,7 @@ class _Attention:
             if padding is None:
                 buckets.append(None)
                 continue
-            counts = torch.tensor(lengths, device=self.device)
+            counts = on_device(lengths, self.device)
             own = prompt_bias(slopes, padding.shape[2], self.device)
             buckets.append(PromptBucket(padding, text_bias(slopes, counts, width), own))
         return buckets
@@ -219,8 +219,8 @@ class _Attention:
     def final_rows(self, n_text: int) -> Tensor:
         """Rows of x whose final state is asked for."""
         if self.prompts is not None:
-            return torch.tensor(self.prompts.last_rows(), device=self.device) + n_text
-        return torch.tensor(self._text_layout().last_rows(), device=self.device)
+            return on_device(self.prompts.last_rows(), self.device) + n_text
+        return on_device(self._text_layout().last_rows(), self.device)
 
     def __call__(
         self, qkv: Tensor, layer: int, text_needed: bool

@@ -1,4 +1,4 @@
-"""Runs the GPU's forward pass on the CPU: no compiler, no graph, the same buffers and index work."""
+"""Runs the GPU's forward pass on the CPU: no compiler and no graph, but the same buffers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch.nn.attention import flex_attention
 
+from prompts.cuda.capture import Run
 from prompts.cuda.forward import LAYERS
-from prompts.cuda.graphed import GraphedDecoder, Run
+from prompts.cuda.graphed import GraphedDecoder
 from prompts.decoder import DecoderWeights
 
 needs_gpu = (not torch.cuda.is_available(), "needs a GPU: torch sees none")

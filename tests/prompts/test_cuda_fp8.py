@@ -11,7 +11,7 @@ from prompts.cuda.fp8 import LARGEST, Fp8Linear, check_fp8, quantize, to_fp8
 from prompts.decoder import Affine
 from prompts.errors import InvalidInput
 from prompts.loading import choose_dtype
-from tests.models import ARCHITECTURES, random_case, random_model
+from tests.models import ARCHITECTURES, random_model
 from tests.prompts.cuda_cases import ready
 
 CPU = torch.device("cpu")

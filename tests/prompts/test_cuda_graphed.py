@@ -2,15 +2,16 @@
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
 from prompts.backbone import Backbone, label_log_probs
+from prompts.cuda.capture import GraphCapture, Run
 from prompts.cuda.forward import LAYERS, Layers, inner_layer, last_layer
-from prompts.cuda.graphed import GraphCapture, GraphedDecoder, Run
+from prompts.cuda.graphed import GraphedDecoder
 from prompts.decoder import DecoderWeights, look_up
 from tests.models import ARCHITECTURES, Case, random_case, random_model
 from tests.prompts.cuda_cases import Rerun, ready
@@ -165,10 +166,9 @@ class Traced:
 
 
 @pytest.fixture
-def tables_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def tables_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The layers on `cpu:0`, the tables on `cpu`: to torch, two devices with the same memory."""
     monkeypatch.setattr(DecoderWeights, "device", property(lambda own: torch.device("cpu", 0)))
-    yield
 
 
 @pytest.mark.usefixtures("tables_elsewhere")
@@ -242,5 +242,5 @@ def test_what_a_gpu_must_have(
     weights = Backbone.from_transformers(model, None, model_id="tiny").weights
     monkeypatch.setattr(DecoderWeights, "device", property(lambda own: torch.device("cuda", 0)))
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
-    monkeypatch.setattr("prompts.cuda.graphed.find_spec", lambda name: triton or None)
+    monkeypatch.setattr("prompts.cuda.capture.find_spec", lambda name: triton or None)
     assert GraphCapture().missing(weights) == reason

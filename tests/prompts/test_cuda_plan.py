@@ -4,10 +4,13 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from prompts.cuda.ladder import choose, ladder
 from prompts.cuda.plan import BLOCK, Batch, Plan
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ def rows_of(batch: Batch, total: int) -> list[Row]:
     return rows + [Row(-1, -1, place) for place in range(total - len(rows))]
 
 
-def naive_mask(rows: list[Row]) -> np.ndarray:  # type: ignore[type-arg]
+def naive_mask(rows: list[Row]) -> Mask:
     def sees(query: Row, key: Row) -> bool:
         if query.text != key.text or query.text == -1:
             return query == key
@@ -39,7 +42,7 @@ def naive_mask(rows: list[Row]) -> np.ndarray:  # type: ignore[type-arg]
     return np.array([[sees(query, key) for key in rows] for query in rows])
 
 
-def mask_of(plan: Plan) -> np.ndarray:  # type: ignore[type-arg]
+def mask_of(plan: Plan) -> Mask:
     """The rule in `plan`'s docstring, as the kernel applies it."""
     key = np.arange(plan.rung.rows)[None, :]
     query = np.arange(plan.rung.rows)[:, None]
@@ -90,7 +93,7 @@ def test_blocks_are_those_with_anything_in_sight(batch: Batch) -> None:
     count = -(-plan.rung.rows // BLOCK)
     wide = np.zeros((count * BLOCK, count * BLOCK), bool)
     wide[: plan.rung.rows, : plan.rung.rows] = naive_mask(rows_of(batch, plan.rung.rows))
-    seen = wide.reshape(count, BLOCK, count, BLOCK).any((1, 3))
+    seen: Mask = np.asarray(wide.reshape(count, BLOCK, count, BLOCK).any((1, 3)))
     for query in range(count):
         listed = plan.blocks[query, : plan.block_counts[query]].tolist()
         assert listed == sorted(set(listed))
