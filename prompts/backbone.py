@@ -34,7 +34,8 @@ from prompts.decoder import (
     tensors_of,
 )
 from prompts.errors import InvalidInput
-from prompts.fingerprint import fingerprint
+from prompts.fingerprint import constants, fingerprint
+from prompts.limits import PROMPT_SHARE, check_prompts, check_texts, max_positions
 from prompts.loading import Device, Dtype, choose_device, choose_dtype, load_checkpoint
 from prompts.packing import PromptLayout, TextLayout
 from prompts.text_kv import TextKV
@@ -44,12 +45,6 @@ __all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs"]
 
 Architecture = Literal["bloom", "xglm"]
 _CONVERTERS = {"bloom": bloom, "xglm": xglm}
-
-# The share of a model's positions that is kept free for prompts. Fixed, so that the same text is
-# cut at the same token whatever prompts are being served.
-PROMPT_SHARE = 8
-# BLOOM's ALiBi has no end; its models were trained on texts of this many tokens.
-BLOOM_POSITIONS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +123,8 @@ class Backbone:
             model_id=model_id,
             revision=revision,
             architecture=config.model_type,
-            fingerprint=fingerprint(state, _constants(config), tokenizer),
-            max_positions=_max_positions(config),
+            fingerprint=fingerprint(state, constants(config), tokenizer),
+            max_positions=max_positions(config),
             weights=to_fp8(moved) if fp8 else moved,
             config=config,
             optional_tokenizer=tokenizer,
@@ -191,7 +186,7 @@ class Backbone:
         Raises:
             InvalidInput: an empty text, or one longer than `max_text_tokens`.
         """
-        self._check_texts(texts)
+        check_texts(texts, self.max_text_tokens)
         if not texts:
             return TextKV((), ())
         rows, layout = self._text_rows(texts)
@@ -213,7 +208,7 @@ class Backbone:
         Raises:
             InvalidInput: wrong shapes or counts, or a prompt longer than `max_prompt_length`.
         """
-        self._check_prompts(len(kv), prompts)
+        check_prompts(len(kv), prompts, self.hidden_size, self.max_prompt_length)
         layout = self._prompt_layout([bucket.texts for bucket in kv.buckets], prompts)
         if not layout.pairs:
             return self._no_states()
@@ -229,8 +224,8 @@ class Backbone:
 
         Text and prompt tokens share every matrix product: the way to score texts once, in serving.
         """
-        self._check_texts(texts)
-        self._check_prompts(len(texts), prompts)
+        check_texts(texts, self.max_text_tokens)
+        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
         if not any(prompts):
             return self._no_states()
         if not torch.is_grad_enabled():
@@ -251,8 +246,8 @@ class Backbone:
 
         Arguments, result and errors are those of `read_suffixed`; nothing can be shared.
         """
-        self._check_texts(texts)
-        self._check_prompts(len(texts), prompts)
+        check_texts(texts, self.max_text_tokens)
+        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
         pairs = [(text, prompt) for text, own in zip(texts, prompts, strict=True) for prompt in own]
         if not pairs:
             return self._no_states()
@@ -348,45 +343,7 @@ class Backbone:
     def _no_states(self) -> Tensor:
         return torch.empty(0, self.hidden_size, dtype=self.dtype, device=self.device)
 
-    def _check_texts(self, texts: Sequence[Sequence[int]]) -> None:
-        for index, text in enumerate(texts):
-            if not 0 < len(text) <= self.max_text_tokens:
-                raise InvalidInput(
-                    f"texts[{index}] has {len(text)} tokens; a text has 1 to "
-                    f"{self.max_text_tokens}: cut it first"
-                )
-
-    def _check_prompts(self, texts: int, prompts: Sequence[Sequence[Tensor]]) -> None:
-        if len(prompts) != texts:
-            raise InvalidInput(f"{texts} texts came with {len(prompts)} lists of prompts")
-        for prompt in {id(p): p for own in prompts for p in own}.values():
-            if prompt.dim() != 2 or prompt.shape[1] != self.hidden_size:
-                raise InvalidInput(
-                    f"a prompt of shape {tuple(prompt.shape)}: this model takes "
-                    f"(length, {self.hidden_size})"
-                )
-            if not 0 < prompt.shape[0] <= self.max_prompt_length:
-                raise InvalidInput(
-                    f"a prompt of length {prompt.shape[0]}: this model takes 1 to "
-                    f"{self.max_prompt_length}"
-                )
-
 
 def label_log_probs(states: Tensor, label_rows: Tensor) -> Tensor:
     """(pairs, hidden), (labels, hidden) -> (pairs, labels): log-softmax over labels, float32."""
     return (states.float() @ label_rows.float().T).log_softmax(dim=-1)
-
-
-def _max_positions(config: Any) -> int:
-    if config.model_type == "bloom":
-        return int(getattr(config, "seq_length", None) or BLOOM_POSITIONS)
-    return int(config.max_position_embeddings)
-
-
-def _constants(config: Any) -> dict[str, Any]:
-    """What the arithmetic depends on besides the tensors."""
-    names = {
-        "bloom": ("n_head", "layer_norm_epsilon", "apply_residual_connection_post_layernorm"),
-        "xglm": ("attention_heads", "scale_embedding", "activation_function", "pad_token_id"),
-    }[config.model_type]
-    return {"model_type": config.model_type} | {name: getattr(config, name) for name in names}
