@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from prompts import bloom, xglm
-from prompts.cuda.fp8 import to_fp8
+from prompts.cpu import forward
+from prompts.cpu.precision import choose_precision, pack
+from prompts.cuda.fp8 import E4M3, to_fp8
 from prompts.cuda.graphed import GraphedDecoder
 from prompts.cuda.uploads import on_device
 from prompts.decoder import (
@@ -59,6 +61,7 @@ class Backbone:
     weights: DecoderWeights
     config: Any  # transformers' configuration
     optional_tokenizer: Tokenizer | None
+    precision: torch.dtype  # of the linear layers
 
     @classmethod
     def load(
@@ -82,6 +85,7 @@ class Backbone:
             Unavailable: the hub cannot be reached.
         """
         where = choose_device(device)
+        precision = choose_dtype(dtype, where)
         checkpoint = load_checkpoint(model, revision)
         return cls.from_transformers(
             checkpoint.model,
@@ -89,10 +93,24 @@ class Backbone:
             model_id=model,
             revision=checkpoint.revision,
             device=where,
-            dtype=choose_dtype(dtype, where),
+            dtype=precision,
             tables_on_device=tables_on_device,
-            fp8=dtype == "fp8",
         )
+
+    @classmethod
+    def load_for_serving(
+        cls, model: str, *, device: Device = "auto", dtype: Dtype = "auto"
+    ) -> Self:
+        """`load`, then `for_serving`: `auto` also takes bfloat16 where a processor gains from it.
+
+        Raises:
+            NotFound, InvalidInput, Unavailable: as `load`.
+        """
+        where = choose_device(device)
+        if where.type != "cpu":
+            return cls.load(model, device=device, dtype=dtype)
+        frozen = cls.load(model, device="cpu", dtype="float32")
+        return frozen.for_serving(None if dtype == "auto" else choose_dtype(dtype, where))
 
     @classmethod
     def from_transformers(
@@ -105,13 +123,23 @@ class Backbone:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         tables_on_device: bool = False,
-        fp8: bool = False,
     ) -> Self:
         """Take over the tensors of a `BloomForCausalLM` or `XGLMForCausalLM`.
 
-        With `fp8`, linear layers are rounded to it and all else has `dtype`. Without a tokenizer
-        (random weights in benchmarks) everything but `tokenizer` works.
+        Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works. With
+        int8 or fp8 they are packed `for_serving`.
         """
+        if dtype in (torch.int8, E4M3):
+            whole = cls.from_transformers(
+                model,
+                tokenizer,
+                model_id=model_id,
+                revision=revision,
+                device=device,
+                dtype=torch.float32 if dtype == torch.int8 else torch.bfloat16,
+                tables_on_device=tables_on_device,
+            )
+            return whole.for_serving(dtype)
         config = model.config
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
         if config.tie_word_embeddings:
@@ -125,9 +153,10 @@ class Backbone:
             architecture=config.model_type,
             fingerprint=fingerprint(state, constants(config), tokenizer),
             max_positions=max_positions(config),
-            weights=to_fp8(moved) if fp8 else moved,
+            weights=moved,
             config=config,
             optional_tokenizer=tokenizer,
+            precision=dtype,
         )
 
     @property
@@ -154,7 +183,7 @@ class Backbone:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of weights and activations."""
+        """Precision of prompts, embeddings and the residual stream."""
         return self.weights.embedding.dtype
 
     @cached_property
@@ -228,10 +257,10 @@ class Backbone:
         check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
         if not any(prompts):
             return self._no_states()
-        if not torch.is_grad_enabled():
-            states = self.graphed.read(texts, prompts)
-            if states is not None:
-                return states
+        if not torch.is_grad_enabled() and (read := self.graphed.read(texts, prompts)) is not None:
+            return read
+        if self.device.type == "cpu":
+            return forward.read_suffixed(self.weights, texts, prompts)
         text_rows, text_layout = self._text_rows(texts)
         layout = self._prompt_layout([bucket.texts for bucket in text_layout.buckets], prompts)
         rows = self._prompt_rows(text_layout.lengths, prompts, layout)
@@ -248,20 +277,9 @@ class Backbone:
         """
         check_texts(texts, self.max_text_tokens)
         check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
-        pairs = [(text, prompt) for text, own in zip(texts, prompts, strict=True) for prompt in own]
-        if not pairs:
+        if not any(prompts):
             return self._no_states()
-        lengths = [len(text) + prompt.shape[0] for text, prompt in pairs]
-        layout = TextLayout.of(lengths, self.device)
-        ids = self._ids([token for index in layout.order for token in pairs[index][0]])
-        vectors = embed_tokens(self.weights, ids).split([len(pairs[i][0]) for i in layout.order])
-        parts: list[Tensor] = []
-        for index, own in zip(layout.order, vectors, strict=True):
-            parts += [self._as_rows(pairs[index][1]), own]
-        rows = enter(self.weights, torch.cat(parts), layout.positions(self.device))
-        states, _ = decode(self.weights, (rows, layout), None)
-        assert states is not None
-        return states
+        return forward.read_prefixed(self.weights, texts, prompts)
 
     def score(self, kv: TextKV, prompts: Sequence[Sequence[Tensor]], label_rows: Tensor) -> Tensor:
         """Label log-probabilities of each (text, prompt) pair: (pairs, labels), float32.
@@ -277,6 +295,27 @@ class Backbone:
     def embed(self, token_ids: Sequence[int]) -> Tensor:
         """Embeddings as the model receives them (XGLM: scaled): (tokens, hidden), float32."""
         return embed_tokens(self.weights, self._ids(token_ids)).detach().float()
+
+    def for_serving(self, precision: torch.dtype | None = None) -> Self:
+        """The same model with its linear layers packed for this processor: faster, inference only.
+
+        Embeddings, norms and the residual stream stay as they are. On a GPU only fp8 changes them.
+
+        Args:
+            precision: of the linear layers: float32, bfloat16, float16 or int8, on a GPU fp8;
+                bfloat16 or float32, whichever this processor is the faster in, if None.
+
+        Raises:
+            InvalidInput: int8 on a GPU, or a model that was packed before.
+        """
+        if precision == E4M3:
+            return replace(self, weights=to_fp8(self.weights), precision=E4M3)
+        if self.device.type != "cpu":
+            if precision == torch.int8:
+                raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16")
+            return self
+        chosen = precision or choose_precision(self.hidden_size)
+        return replace(self, weights=pack(self.weights, chosen), precision=chosen)
 
     def trainable_copy(self) -> tuple[Self, list[Tensor]]:
         """An unfrozen float32 copy and its parameters: the paper's setting without model freezing.

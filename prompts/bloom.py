@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from prompts.attention import alibi_slopes
-from prompts.decoder import Affine, DecoderWeights, LayerWeights
+from prompts.decoder import DecoderWeights, LayerWeights, plain
+from prompts.linear import Affine, Linear
 
 
 def from_checkpoint(state: Mapping[str, Tensor], config: Any) -> DecoderWeights:
@@ -52,7 +53,8 @@ def to_checkpoint(weights: DecoderWeights) -> dict[str, Tensor]:
     if weights.head is not weights.embedding:
         state["lm_head.weight"] = weights.head
 
-    def put(name: str, affine: Affine) -> None:
+    def put(name: str, layer: Linear) -> None:
+        affine = plain(layer)
         state[f"transformer.{name}.weight"] = affine.weight
         state[f"transformer.{name}.bias"] = affine.bias
 
@@ -60,7 +62,7 @@ def to_checkpoint(weights: DecoderWeights) -> dict[str, Tensor]:
     put("word_embeddings_layernorm", weights.embedding_norm)
     put("ln_f", weights.final_norm)
     for index, layer in enumerate(weights.layers):
-        qkv = layer.qkv
+        qkv = plain(layer.qkv)
         mixed = Affine(_by_head(qkv.weight, weights.heads), _by_head(qkv.bias, weights.heads))
         put(f"h.{index}.input_layernorm", layer.attention_norm)
         put(f"h.{index}.self_attention.query_key_value", mixed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,21 +16,11 @@ from torch import Tensor
 
 from prompts.attention import attend_text, causal_bias, prompt_bias, text_bias
 from prompts.cuda.uploads import host_buffer, on_device
+from prompts.errors import InvalidInput
+from prompts.linear import Affine, Gelu, Linear
 from prompts.packing import PromptLayout, TextLayout
 from prompts.prompt_attention import PromptBucket, attend_prompts
 from prompts.text_kv import KVBucket, TextKV
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """Weight and bias: of a linear layer (out, in), (out,), or of a layer norm (hidden,) twice."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def apply(self, x: Tensor) -> Tensor:
-        """As a linear layer: (rows, in) -> (rows, out)."""
-        return F.linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +28,11 @@ class LayerWeights:
     """One decoder layer."""
 
     attention_norm: Affine
-    qkv: Affine  # (3 x hidden, hidden): all query heads, then all key heads, then all value heads
-    attention_out: Affine
+    qkv: Linear  # (3 x hidden, hidden): all query heads, then all key heads, then all value heads
+    attention_out: Linear
     mlp_norm: Affine
-    mlp_up: Affine
-    mlp_down: Affine
+    mlp_up: Linear
+    mlp_down: Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +48,7 @@ class DecoderWeights:
     final_norm: Affine
     heads: int
     norm_eps: float
-    gelu: Literal["tanh", "none"]
+    gelu: Gelu
     embedding_scale: float = 1.0  # XGLM: sqrt(hidden)
     embedding_norm: Affine | None = None  # BLOOM
     sinusoids: Tensor | None = None  # XGLM: (positions, hidden)
@@ -101,7 +90,7 @@ def enter(weights: DecoderWeights, vectors: Tensor, positions: Tensor) -> Tensor
     if weights.sinusoids is not None:
         vectors = vectors + weights.sinusoids.index_select(0, positions)
     if weights.embedding_norm is not None:
-        vectors = _norm(vectors, weights.embedding_norm, weights.norm_eps)
+        vectors = normalize(vectors, weights.embedding_norm, weights.norm_eps)
     return vectors
 
 
@@ -133,8 +122,8 @@ def decode(
     kept: list[list[tuple[Tensor, Tensor]]] = []
     wants_states = prompts is not None or not keep_kv
     for index, layer in enumerate(weights.layers):
-        residual, h = x, _norm(x, layer.attention_norm, weights.norm_eps)
-        qkv = F.linear(h, layer.qkv.weight, layer.qkv.bias)
+        residual, h = x, normalize(x, layer.attention_norm, weights.norm_eps)
+        qkv = layer.qkv.apply(h)
         if weights.residual_after_norm:
             residual = h
         is_last = index == len(weights.layers) - 1
@@ -149,20 +138,20 @@ def decode(
             wanted = attention.final_rows(n_text)
             residual = residual.index_select(0, wanted)
             mixed = mixed.index_select(0, wanted - (n_text if not text_needed else 0))
-        x = residual + F.linear(mixed, layer.attention_out.weight, layer.attention_out.bias)
+        x = layer.attention_out.apply_add(mixed, residual)
         x = _mlp(weights, layer, x)
-    states = _norm(x, weights.final_norm, weights.norm_eps) if wants_states else None
+    states = normalize(x, weights.final_norm, weights.norm_eps) if wants_states else None
     return states, _collect(text, kept) if keep_kv else None
 
 
 def _mlp(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
-    h = _norm(x, layer.mlp_norm, weights.norm_eps)
-    up = F.gelu(F.linear(h, layer.mlp_up.weight, layer.mlp_up.bias), approximate=weights.gelu)
-    residual = h if weights.residual_after_norm else x
-    return residual + F.linear(up, layer.mlp_down.weight, layer.mlp_down.bias)
+    h = normalize(x, layer.mlp_norm, weights.norm_eps)
+    up = layer.mlp_up.apply_gelu(h, weights.gelu)
+    return layer.mlp_down.apply_add(up, h if weights.residual_after_norm else x)
 
 
-def _norm(x: Tensor, affine: Affine, eps: float) -> Tensor:
+def normalize(x: Tensor, affine: Affine, eps: float) -> Tensor:
+    """Layer norm of rows: (rows, hidden) -> same."""
     return F.layer_norm(x, (x.shape[-1],), affine.weight, affine.bias, eps)
 
 
@@ -286,8 +275,9 @@ def tensors_of(weights: DecoderWeights) -> list[Tensor]:
 def map_tensors(weights: DecoderWeights, change: Callable[[Tensor], Tensor]) -> DecoderWeights:
     """The same weights with every trainable tensor replaced; a tied head stays tied."""
 
-    def affine(old: Affine) -> Affine:
-        return Affine(change(old.weight), change(old.bias))
+    def affine(old: Linear) -> Affine:
+        own = plain(old)
+        return Affine(change(own.weight), change(own.bias))
 
     def layer(old: LayerWeights) -> LayerWeights:
         return LayerWeights(**{f.name: affine(getattr(old, f.name)) for f in fields(old)})
@@ -302,6 +292,20 @@ def map_tensors(weights: DecoderWeights, change: Callable[[Tensor], Tensor]) -> 
         final_norm=affine(weights.final_norm),
         embedding_norm=None if norm is None else affine(norm),
     )
+
+
+def plain(layer: Linear) -> Affine:
+    """A layer whose weights are as they were loaded.
+
+    Raises:
+        InvalidInput: they were packed or quantized, which cannot be undone.
+    """
+    if not isinstance(layer, Affine):
+        raise InvalidInput(
+            "this backbone's weights were packed for serving: they can neither be trained, moved "
+            "nor saved; load the model again"
+        )
+    return layer
 
 
 def cast(

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import torch
 
-from prompts.cuda.fp8 import check_fp8
+from prompts.cuda.fp8 import E4M3, check_fp8
 from prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
 from prompts.tokenizer import Tokenizer
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16", "fp8"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"]
 Device = Literal["auto", "cpu", "cuda"]
 
 POCKET = Path(__file__).parent / "pocket"
@@ -107,20 +107,19 @@ def choose_device(device: Device) -> torch.device:
 
 
 def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on CPU, where it is fastest too, and bfloat16 on GPUs that have it.
-
-    `fp8` is bfloat16 but for the linear layers (see `prompts.cuda.fp8`).
+    """`auto` is float32 on CPU and bfloat16 on GPUs that have it.
 
     Raises:
-        InvalidInput: fp8 without a GPU that has it.
+        InvalidInput: int8 on a GPU, or fp8 without a GPU that has it.
     """
+    if dtype == "int8" and device.type != "cpu":
+        raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16 or auto")
     if dtype == "fp8":
         check_fp8(device)
-        return torch.bfloat16
+        return E4M3
     if dtype != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
-            dtype
-        ]
+        named: torch.dtype = getattr(torch, dtype)
+        return named
     if device.type == "cpu":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prompts.decoder import Affine, DecoderWeights, LayerWeights
+from prompts.decoder import DecoderWeights, LayerWeights, plain
 from prompts.errors import InvalidInput
+from prompts.linear import Affine, Linear
 
 # XGLM's positions begin at row 2 of its table (XGLMSinusoidalPositionalEmbedding.offset).
 FIRST_POSITION = 2
@@ -63,7 +64,8 @@ def to_checkpoint(weights: DecoderWeights) -> dict[str, Tensor]:
     if weights.head is not weights.embedding:
         state["lm_head.weight"] = weights.head
 
-    def put(name: str, affine: Affine) -> None:
+    def put(name: str, layer: Linear) -> None:
+        affine = plain(layer)
         state[f"model.{name}.weight"] = affine.weight
         state[f"model.{name}.bias"] = affine.bias
 
@@ -71,7 +73,8 @@ def to_checkpoint(weights: DecoderWeights) -> dict[str, Tensor]:
     for index, layer in enumerate(weights.layers):
         place = f"layers.{index}"
         put(f"{place}.self_attn_layer_norm", layer.attention_norm)
-        kinds = zip("qkv", layer.qkv.weight.chunk(3), layer.qkv.bias.chunk(3), strict=True)
+        qkv = plain(layer.qkv)
+        kinds = zip("qkv", qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True)
         for kind, weight, bias in kinds:
             put(f"{place}.self_attn.{kind}_proj", Affine(weight.clone(), bias.clone()))
         put(f"{place}.self_attn.out_proj", layer.attention_out)

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from prompts.cuda.attention import Sight, attend
-from prompts.decoder import Affine, DecoderWeights, LayerWeights, enter
+from prompts.decoder import DecoderWeights, LayerWeights, enter, normalize
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def last_layer(
     """
     mixed, residual = _mix(weights, layer, x, sight)
     x = _finish(weights, layer, mixed.index_select(0, last), residual.index_select(0, last))
-    return _norm(x, weights.final_norm, weights.norm_eps)
+    return normalize(x, weights.final_norm, weights.norm_eps)
 
 
 LAYERS = Layers(inner_layer, last_layer)
@@ -77,7 +76,7 @@ def _mix(
     weights: DecoderWeights, layer: LayerWeights, x: Tensor, sight: Sight
 ) -> tuple[Tensor, Tensor]:
     """What attention gives to each row, and what it is to be added to: (rows, hidden) each."""
-    normed = _norm(x, layer.attention_norm, weights.norm_eps)
+    normed = normalize(x, layer.attention_norm, weights.norm_eps)
     qkv = layer.qkv.apply(normed).unflatten(-1, (3, weights.heads, -1))
     q, k, v = qkv.permute(1, 2, 0, 3).unsqueeze(1).unbind(0)  # (1, heads, rows, head_size)
     mixed = attend(q, k, v, sight, weights.slopes)
@@ -87,11 +86,7 @@ def _mix(
 def _finish(
     weights: DecoderWeights, layer: LayerWeights, mixed: Tensor, residual: Tensor
 ) -> Tensor:
-    x = residual + layer.attention_out.apply(mixed)
-    normed = _norm(x, layer.mlp_norm, weights.norm_eps)
-    up = F.gelu(layer.mlp_up.apply(normed), approximate=weights.gelu)
-    return (normed if weights.residual_after_norm else x) + layer.mlp_down.apply(up)
-
-
-def _norm(x: Tensor, affine: Affine, eps: float) -> Tensor:
-    return F.layer_norm(x, (x.shape[-1],), affine.weight, affine.bias, eps)
+    x = layer.attention_out.apply_add(mixed, residual)
+    normed = normalize(x, layer.mlp_norm, weights.norm_eps)
+    up = layer.mlp_up.apply_gelu(normed, weights.gelu)
+    return layer.mlp_down.apply_add(up, normed if weights.residual_after_norm else x)

@@ -9,21 +9,22 @@ off by two or three per cent of its own spread. Whether labels stay the same is 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from prompts.decoder import Affine, DecoderWeights, LayerWeights
+from prompts.decoder import DecoderWeights, LayerWeights, plain
 from prompts.errors import InvalidInput
+from prompts.linear import Affine, Gelu, Linear
 
 E4M3 = torch.float8_e4m3fn
 LARGEST = torch.finfo(E4M3).max  # 448
 OLDEST_CAPABILITY = (8, 9)
 MULTIPLE = 16
 """What the sizes of a layer must be divisible by."""
-LINEAR = ("qkv", "attention_out", "mlp_up", "mlp_down")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,16 @@ class Fp8Linear:
         rows, scales = quantize(layer.weight)
         return cls(rows, scales[:, 0].contiguous(), layer.bias)
 
+    @property
+    def rows_at_once(self) -> int:
+        """All of them."""
+        return sys.maxsize
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that weights, scales and bias take."""
+        return self.rows.nbytes + self.scales.nbytes + self.bias.nbytes
+
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) bf16 -> (rows, out) bf16."""
         rows, scales = quantize(x)
@@ -54,6 +65,14 @@ class Fp8Linear:
             out_dtype=x.dtype,
             use_fast_accum=False,
         )
+
+    def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:
+        """(rows, in) -> GELU of (rows, out)."""
+        return F.gelu(self.apply(x), approximate=approximate)
+
+    def apply_add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """(rows, in), (rows, out) -> residual + (rows, out)."""
+        return residual + self.apply(x)
 
 
 def quantize(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,22 +89,29 @@ def to_fp8(weights: DecoderWeights) -> DecoderWeights:
     """The same weights with every linear layer in fp8; they can no longer be trained or saved.
 
     Raises:
-        InvalidInput: sizes that the GPU's instructions do not take.
+        InvalidInput: sizes that the GPU's instructions do not take, or weights packed before.
     """
     return replace(weights, layers=tuple(_layer(layer) for layer in weights.layers))
 
 
 def _layer(layer: LayerWeights) -> LayerWeights:
-    changed: dict[str, Any] = {}
-    for name in LINEAR:
-        linear: Affine = getattr(layer, name)
-        if any(size % MULTIPLE for size in linear.weight.shape):
-            raise InvalidInput(
-                f"dtype 'fp8': a linear layer of shape {tuple(linear.weight.shape)}; sizes must be "
-                f"multiples of {MULTIPLE}: use bfloat16"
-            )
-        changed[name] = Fp8Linear.of(linear)
-    return replace(layer, **changed)
+    return replace(
+        layer,
+        qkv=_rounded(layer.qkv),
+        attention_out=_rounded(layer.attention_out),
+        mlp_up=_rounded(layer.mlp_up),
+        mlp_down=_rounded(layer.mlp_down),
+    )
+
+
+def _rounded(layer: Linear) -> Fp8Linear:
+    shape = tuple(plain(layer).weight.shape)
+    if any(size % MULTIPLE for size in shape):
+        raise InvalidInput(
+            f"dtype 'fp8': a linear layer of shape {shape}; sizes must be multiples of {MULTIPLE}: "
+            "use bfloat16"
+        )
+    return Fp8Linear.of(plain(layer))
 
 
 def check_fp8(device: torch.device) -> None:

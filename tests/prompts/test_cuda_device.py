@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prompts.backbone import Backbone, label_log_probs
-from prompts.cuda.fp8 import OLDEST_CAPABILITY
+from prompts.cuda.fp8 import E4M3, OLDEST_CAPABILITY
 from prompts.full_size import full_size_config, random_backbone, random_model
 from tests import models
 from tests.models import ARCHITECTURES
@@ -30,11 +30,9 @@ def batch(hidden: int, texts: int = 9) -> tuple[list[list[int]], list[list[torch
     return ids, [[prompts[(t + s) % 3] for s in range((t + 1) % 4)] for t in range(texts)]
 
 
-def on_gpu(model: object, dtype: torch.dtype, *, fp8: bool = False) -> Backbone:
+def on_gpu(model: object, dtype: torch.dtype) -> Backbone:
     gpu = torch.device("cuda")
-    return Backbone.from_transformers(
-        model, None, model_id="tiny", device=gpu, dtype=dtype, fp8=fp8
-    )
+    return Backbone.from_transformers(model, None, model_id="tiny", device=gpu, dtype=dtype)
 
 
 @contextmanager
@@ -150,7 +148,7 @@ def test_fp8_stays_near_bf16(architecture: str) -> None:
         pytest.skip("this GPU has no fp8")
     sizes = SIZES[architecture] | ({"ffn_dim": 256} if architecture == "xglm" else {})
     model = models.random_model(architecture, 2, **sizes)
-    half, rounded = on_gpu(model, torch.bfloat16), on_gpu(model, torch.bfloat16, fp8=True)
+    half, rounded = on_gpu(model, torch.bfloat16), on_gpu(model, E4M3)
     rounded.warm_up(1024)
     assert rounded.graphed.rungs
     ids, prompts = batch(half.hidden_size)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from prompts.backbone import Backbone, label_log_probs
-from prompts.cuda.fp8 import LARGEST, Fp8Linear, check_fp8, quantize, to_fp8
-from prompts.decoder import Affine
+from prompts.cuda.fp8 import E4M3, LARGEST, Fp8Linear, check_fp8, quantize, to_fp8
 from prompts.errors import InvalidInput
+from prompts.linear import Affine
 from prompts.loading import choose_dtype
 from tests.models import ARCHITECTURES, random_model
 from tests.prompts.cuda_cases import ready
@@ -62,15 +62,19 @@ def test_a_model_in_fp8_stays_near_float32(architecture: str) -> None:
     heads = {} if architecture == "bloom" else {"attention_heads": 4}
     model = random_model(architecture, 2, **changes[architecture], **heads)
     whole = Backbone.from_transformers(model, None, model_id="fp32")
-    half = Backbone.from_transformers(model, None, model_id="half", dtype=torch.bfloat16)
+    rounded = Backbone.from_transformers(model, None, model_id="fp8", dtype=E4M3)
+    assert (rounded.dtype, rounded.precision) == (torch.bfloat16, E4M3)
     texts, prompts = _batch(64)
     expected = label_log_probs(whole.read_suffixed(texts, prompts), whole.label_rows([5, 7, 9]))
-    states = ready(to_fp8(half.weights), 128).read(texts, prompts)
-    assert states is not None
-    found = label_log_probs(states, half.label_rows([5, 7, 9]))
-    # Three layers of weights that are large on purpose: logits have a spread of about 10.
-    spread = float((states.float() @ half.weights.head.float().T).std())
-    assert float((found - expected).abs().mean()) < 0.3 * spread
+    graphed = ready(rounded.weights, 128).read(texts, prompts)
+    assert graphed is not None
+    for states in (graphed, rounded.read_suffixed(texts, prompts)):
+        found = label_log_probs(states, rounded.label_rows([5, 7, 9]))
+        # Up to three layers of weights that are large on purpose.
+        spread = float((states.float() @ rounded.weights.head.float().T).std())
+        assert float((found - expected).abs().mean()) < 0.3 * spread
+    with pytest.raises(InvalidInput, match="load the model again"):
+        rounded.trainable_copy()
 
 
 def _batch(hidden: int) -> tuple[Sequence[Sequence[int]], Sequence[Sequence[Tensor]]]:
@@ -94,4 +98,4 @@ def test_without_the_hardware_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InvalidInput, match=r"capability 8\.0, fp8 needs 8\.9"):
         check_fp8(torch.device("cuda"))
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
-    assert choose_dtype("fp8", torch.device("cuda")) == torch.bfloat16
+    assert choose_dtype("fp8", torch.device("cuda")) == E4M3

@@ -185,6 +185,8 @@ def test_tables_on_the_host_give_what_tables_on_the_device_give(architecture: st
     ):
         found = label_log_probs(states, case.rows)
         torch.testing.assert_close(found, case.expected(), atol=TOLERANCE, rtol=0)
+    found = label_log_probs(case.backbone.read_prefixed(case.texts, case.prompts), case.rows)
+    torch.testing.assert_close(found, case.expected("prefix"), atol=TOLERANCE, rtol=0)
 
 
 def test_without_a_gpu_it_says_so_once_and_stays_out_of_the_way(

@@ -1,0 +1,98 @@
+"""The forward pass of serving on a processor: each row passes every weight once, nothing is kept.
+
+It differs from `prompts.decoder.decode`, which training and evaluation use, in its layout (whole
+sequences, attended to in place) and in that linear layers may be packed or quantized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from prompts.cpu.attention import SequenceAttention
+from prompts.cpu.sequences import Layout
+from prompts.cuda.uploads import on_device
+from prompts.decoder import DecoderWeights, LayerWeights, embed_tokens, enter, normalize
+
+Texts = Sequence[Sequence[int]]
+Prompts = Sequence[Sequence[Tensor]]
+
+
+def read_suffixed(weights: DecoderWeights, texts: Texts, prompts: Prompts) -> Tensor:
+    """State at the last token of each prompt behind each text: (pairs, hidden), text by text."""
+    lengths = [[prompt.shape[0] for prompt in own] for own in prompts]
+    layout = Layout.of([len(text) for text in texts], lengths)
+    embedded = _embed(weights, [texts[text] for text, _ in layout.order])
+    rows = _rows_of(weights, prompts)
+    parts: list[Tensor] = []
+    for vectors, (text, slots) in zip(embedded, layout.order, strict=True):
+        parts += [vectors, *(rows[id(prompts[text][slot])] for slot in slots)]
+    return _read(weights, torch.cat(parts), layout)
+
+
+def read_prefixed(weights: DecoderWeights, texts: Texts, prompts: Prompts) -> Tensor:
+    """State at the last token of each text behind each of its prompts, in the same order."""
+    pairs = [(text, prompt) for text, own in zip(texts, prompts, strict=True) for prompt in own]
+    layout = Layout.of([prompt.shape[0] for _, prompt in pairs], [[len(text)] for text, _ in pairs])
+    embedded = _embed(weights, [pairs[pair][0] for pair, _ in layout.order])
+    rows = _rows_of(weights, prompts)
+    parts: list[Tensor] = []
+    for vectors, (pair, _) in zip(embedded, layout.order, strict=True):
+        parts += [rows[id(pairs[pair][1])], vectors]
+    return _read(weights, torch.cat(parts), layout)
+
+
+def _embed(weights: DecoderWeights, texts: Texts) -> Sequence[Tensor]:
+    """Of each text (tokens, hidden), looked up together."""
+    ids = on_device([token for text in texts for token in text], weights.embedding.device)
+    vectors: Sequence[Tensor] = embed_tokens(weights, ids).split([len(text) for text in texts])
+    return vectors
+
+
+def _rows_of(weights: DecoderWeights, prompts: Prompts) -> dict[int, Tensor]:
+    """By identity: a prompt that follows many texts is moved and cast once."""
+    device, dtype = weights.device, weights.embedding.dtype
+    every = {id(prompt): prompt for own in prompts for prompt in own}
+    return {key: prompt.to(device, dtype) for key, prompt in every.items()}
+
+
+def _read(weights: DecoderWeights, vectors: Tensor, layout: Layout) -> Tensor:
+    """(rows, hidden) in the layout's order -> final states: (pairs, hidden), text by text."""
+    device = vectors.device
+    x = enter(weights, vectors, layout.position_ids().to(device))
+    attention = SequenceAttention(layout, weights.heads, weights.slopes)
+    for layer in weights.layers[:-1]:
+        x = _layer(weights, layer, x, attention)
+    x = _layer(weights, weights.layers[-1], x, attention, on_device(layout.ends(), device))
+    states = normalize(x, weights.final_norm, weights.norm_eps)
+    return states.index_select(0, on_device(layout.reads, device))
+
+
+def _layer(
+    weights: DecoderWeights,
+    layer: LayerWeights,
+    x: Tensor,
+    attention: SequenceAttention,
+    ends: Tensor | None = None,
+) -> Tensor:
+    """One layer; of the last one only the rows that are read go past the keys and values."""
+    h = normalize(x, layer.attention_norm, weights.norm_eps)
+    qkv = layer.qkv.apply(h)
+    residual = h if weights.residual_after_norm else x
+    if ends is None:
+        mixed = attention.every_row(qkv)
+    else:
+        mixed, residual = attention.ends(qkv), residual.index_select(0, ends)
+    x = layer.attention_out.apply_add(mixed, residual)
+    rows = layer.mlp_up.rows_at_once
+    if x.shape[0] <= rows:
+        return _mlp(weights, layer, x)
+    return torch.cat([_mlp(weights, layer, part) for part in x.split(rows)])
+
+
+def _mlp(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
+    h = normalize(x, layer.mlp_norm, weights.norm_eps)
+    up = layer.mlp_up.apply_gelu(h, weights.gelu)
+    return layer.mlp_down.apply_add(up, h if weights.residual_after_norm else x)
