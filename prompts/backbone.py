@@ -261,6 +261,12 @@ class Backbone:
             return read
         if self.device.type == "cpu":
             return forward.read_suffixed(self.weights, texts, prompts)
+        return self._read_in_buckets(texts, prompts)
+
+    def _read_in_buckets(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """`read_suffixed` kernel by kernel, on a GPU without graphs or for gradients."""
         text_rows, text_layout = self._text_rows(texts)
         layout = self._prompt_layout([bucket.texts for bucket in text_layout.buckets], prompts)
         rows = self._prompt_rows(text_layout.lengths, prompts, layout)

@@ -1,4 +1,4 @@
-"""The GPU's forward pass, run on the CPU, against transformers and the bucketed forward pass."""
+"""The GPU's forward pass, run on the CPU, against transformers and the other forward passes."""
 
 import logging
 import random
@@ -42,10 +42,13 @@ def read(decoder: GraphedDecoder, case: Case, prompts: Sequence[Sequence[Tensor]
     return states
 
 
-def test_it_equals_transformers_and_the_bucketed_pass(case: Case) -> None:
+def test_it_equals_transformers_and_the_other_passes(case: Case) -> None:
     found = read(ready(case.backbone.weights, TOP), case, case.prompts)
-    expected = case.backbone.read_suffixed(case.texts, case.prompts)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for expected in (
+        case.backbone.read_suffixed(case.texts, case.prompts),
+        case.backbone._read_in_buckets(case.texts, case.prompts),
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     scores = label_log_probs(found, case.rows)
     torch.testing.assert_close(scores, case.expected(), atol=TOLERANCE, rtol=0)
 
@@ -84,7 +87,7 @@ def test_a_batch_over_the_top_rung_is_cut(architecture: str) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_what_no_rung_holds_is_left_to_the_bucketed_pass() -> None:
+def test_what_no_rung_holds_is_left_to_the_other_passes() -> None:
     case = random_case("bloom", 1, [56], [[8, 8]])
     small = ready(case.backbone.weights, 64)
     cold = GraphedDecoder(case.backbone.weights)
@@ -181,6 +184,7 @@ def test_tables_on_the_host_give_what_tables_on_the_device_give(architecture: st
     for states in (
         read(ready(case.backbone.weights, 256), case, case.prompts),
         case.backbone.read_suffixed(case.texts, case.prompts),
+        case.backbone._read_in_buckets(case.texts, case.prompts),
         case.backbone.read(case.backbone.encode(case.texts), case.prompts),
     ):
         found = label_log_probs(states, case.rows)
