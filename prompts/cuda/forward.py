@@ -65,8 +65,10 @@ def compiled_layers() -> Layers:
     """The same through torch.compile: norms, biases, GELU and residuals fused around the products.
 
     The first shape is compiled as it is, the second for any number of rows, which serves all
-    others: torch's own rule for shapes that change. Sizes of the weights are fixed.
+    others: torch's own rule for shapes that change. Sizes of the weights are fixed, which is why
+    what was compiled before is forgotten: next to another model's, they would count as changing.
     """
+    torch.compiler.reset()
     return Layers(
         torch.compile(inner_layer, fullgraph=True), torch.compile(last_layer, fullgraph=True)
     )

@@ -13,7 +13,10 @@ from tests import models
 from tests.models import ARCHITECTURES
 from tests.prompts.cuda_cases import needs_gpu
 
-pytestmark = pytest.mark.skipif(needs_gpu[0], reason=needs_gpu[1])
+pytestmark = [
+    pytest.mark.skipif(needs_gpu[0], reason=needs_gpu[1]),
+    pytest.mark.filterwarnings("default"),  # torch's compiler warns of torch's own deprecations
+]
 
 LABELS = [5, 7, 9]
 SIZES = {

@@ -1,7 +1,9 @@
 """The GPU's forward pass, run on the CPU, against transformers and the other forward passes."""
 
 import logging
+import os
 import random
+import shutil
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from prompts.backbone import Backbone, label_log_probs
 from prompts.cuda.capture import GraphCapture, Run
-from prompts.cuda.forward import LAYERS, Layers, inner_layer, last_layer
+from prompts.cuda.forward import LAYERS, Layers, compiled_layers, inner_layer, last_layer
 from prompts.cuda.graphed import GraphedDecoder
 from prompts.decoder import DecoderWeights, look_up
 from tests.models import ARCHITECTURES, Case, random_case, random_model
@@ -250,3 +252,20 @@ def test_what_a_gpu_must_have(
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
     monkeypatch.setattr("prompts.cuda.capture.find_spec", lambda name: triton or None)
     assert GraphCapture().missing(weights) == reason
+
+
+@pytest.mark.filterwarnings("default")  # torch's compiler warns of torch's own deprecations
+@pytest.mark.skipif("ISOGLOSS_COMPILE" not in os.environ, reason="a minute: ISOGLOSS_COMPILE=1")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++: torch compiles C++ here")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_compiled_for_the_processor_it_gives_the_same(architecture: str) -> None:
+    """The kernel that torch makes of what rows see skips blocks; the uncompiled one does not."""
+    case = random_case(architecture, 3, [40, 3, 17, 56, 9], [[4], [1, 6], [2, 3, 8], [], [5]])
+    decoder = GraphedDecoder(case.backbone.weights, compiled_layers, Traced())
+    decoder.warm_up(256)
+    assert len(decoder.rungs) == 3
+    with torch.no_grad():
+        states = decoder.read(case.texts, case.prompts)
+    assert states is not None
+    scores = label_log_probs(states, case.rows)
+    torch.testing.assert_close(scores, case.expected(), atol=TOLERANCE, rtol=0)
