@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from typing import Any
 
 from serving.answers import result_of
-from serving.batcher import Batcher, BatchStats
+from serving.batcher import Batcher, BatchStats, Row
 from serving.caller import NOBODY_ELSE, Caller
 from serving.config import ServingSettings
+from serving.costs import CostTable
 from serving.gate import Gate
 from serving.limits import check_texts
 from serving.live import LiveBank
 from serving.logs import fields
 from serving.metrics import ServingMetrics
 from serving.planning import Job, Planner, RequestPlan
+from serving.pricing import Pricing, find_costs
 from serving.queueing import BatchQueue
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.scoring import (
@@ -33,6 +36,8 @@ from serving.scoring import (
 
 logger = logging.getLogger(__name__)
 
+_PLANNED_HERE_CHARS = 1000
+"""A lone request of no more is planned where it stands: quicker than a thread and back."""
 _WARM_UP_TEXT = "The first sentence takes longest, so it had better be ours."
 
 
@@ -56,12 +61,18 @@ class Classifier:
             planner.plan,
             BatchQueue(settings.budget_chars, 0.0),
             name="isogloss-planning",
+            flow_of=lambda job: job.request.prompt or "",
             observe=partial(self._observe, "plan"),
+        )
+        self._pricing = Pricing.of(settings)
+        self._queue: BatchQueue[Row[Reading, Probabilities]] = BatchQueue(
+            self._pricing.budget, settings.deadline_s
         )
         self._scoring: Batcher[Reading, Probabilities] = Batcher(
             partial(score_readings, backbone),
-            BatchQueue(settings.budget_tokens, settings.deadline_s),
+            self._queue,
             name="isogloss-scoring",
+            flow_of=lambda reading: self._pricing.flow(reading),
             observe=self._observe_scoring,
             free_memory=partial(free_memory, backbone.device),
         )
@@ -84,12 +95,20 @@ class Classifier:
         job = Job(request, texts, self.bank.current)
         async with self.gate.enter(texts, caller) as place:
             with self._scoring.expect():
-                size = sum(map(len, texts))
-                (planned,) = await self._planning.submit([(job, size)], caller.client)
-            readings = [(plan.reading, plan.reading.tokens) for plan in planned.plans]
-            self.gate.settle(caller, place, sum(tokens for _, tokens in readings))
-            scores = await self._scoring.submit(readings, caller.client)
+                planned = await self._plan(job, caller)
+            readings = [plan.reading for plan in planned.plans]
+            self.gate.settle(caller, place, sum(reading.tokens for reading in readings))
+            priced = [(reading, self._pricing.price(reading)) for reading in readings]
+            scores = await self._scoring.submit(priced, caller.client)
         return self._answer(job, planned, scores)
+
+    async def _plan(self, job: Job, caller: Caller) -> RequestPlan:
+        """Plan a request beside others', or on the spot where it is short and nobody else is in."""
+        size = sum(map(len, job.texts))
+        if self.gate.requests == 1 and size <= _PLANNED_HERE_CHARS:
+            return self._planning.run_here(job, size)
+        (planned,) = await self._planning.submit([(job, size)], caller.client)
+        return planned
 
     async def drain(self, timeout_s: float) -> bool:
         """Let nobody in any more, and wait until all who are in have their answers.
@@ -100,13 +119,28 @@ class Classifier:
         return await self.gate.drain(timeout_s)
 
     def warm_up(self) -> None:
-        """Run the model once under each prompt, so that the first request is no slower than others.
+        """Run the model once under each prompt, so that the first request is no slower than others,
+        and find out how large its batches had better be.
 
         To be called before there are requests.
         """
+        self._scoring.call(self._run_once)
+        if self._settings.budget_tokens is None and self._settings.calibration_s > 0:
+            limit_s = self._settings.calibration_s
+            self._price_by(
+                self._scoring.call(partial(find_costs, self.backbone, self.bank.current, limit_s))
+            )
+
+    def _run_once(self) -> None:
         (words,) = self.backbone.tokenizer.encode([_WARM_UP_TEXT], self.backbone.max_text_tokens)
         prompts = self.bank.current.served.values()
         score_readings(self.backbone, [Reading(words.ids, (Part(prompt),)) for prompt in prompts])
+
+    def _price_by(self, table: CostTable | None) -> None:
+        """Price texts by a cost table from now on; nothing may wait."""
+        self._pricing = Pricing.of(self._settings, table)
+        self._queue.resize(self._pricing.budget, self._pricing.patience_s)
+        logger.info("a batch may cost %d by %s", self._pricing.budget, table or "tokens")
 
     async def describe(self) -> ModelAnswer:
         """Tell what the model is."""
@@ -121,7 +155,7 @@ class Classifier:
             max_text_tokens=backbone.max_text_tokens,
             max_prompt_length=backbone.max_prompt_length,
             device=str(backbone.device),
-            dtype=str(backbone.dtype).removeprefix("torch."),
+            dtype=str(backbone.precision).removeprefix("torch."),
         )
 
     def close(self) -> None:
@@ -154,15 +188,20 @@ class Classifier:
             if len(plan.shares) > 1:
                 self.metrics.mixed_texts.labels(planned.task).inc()
 
-    def _observe(self, stage: str, batch: BatchStats) -> None:
+    def _observe(self, stage: str, batch: BatchStats[Any]) -> None:
         self.metrics.stage_seconds.labels(stage).observe(batch.running_s)
-        failed = batch.failed_runs - batch.out_of_memory
-        self.metrics.failed_runs.labels(stage, "error").inc(failed)
-        self.metrics.failed_runs.labels(stage, "memory").inc(batch.out_of_memory)
+        if batch.failed_runs:
+            failed = batch.failed_runs - batch.out_of_memory
+            self.metrics.failed_runs.labels(stage, "error").inc(failed)
+            self.metrics.failed_runs.labels(stage, "memory").inc(batch.out_of_memory)
 
-    def _observe_scoring(self, batch: BatchStats) -> None:
+    def _observe_scoring(self, batch: BatchStats[Reading]) -> None:
         self._observe("score", batch)
+        tokens = sum(reading.tokens for reading in batch.work)
         self.metrics.queue_seconds.observe(batch.queued_s)
-        self.metrics.batch_tokens.observe(batch.cost)
+        self.metrics.batch_tokens.observe(tokens)
         self.metrics.batch_texts.observe(batch.rows)
-        self.gate.observe_speed(batch.cost, batch.running_s)
+        self.gate.observe_speed(tokens, batch.running_s)
+        predicted_s = self._pricing.predicted_s(batch.work)
+        if predicted_s and not batch.failed_runs:
+            self.metrics.batch_cost_ratio.observe(batch.running_s / predicted_s)

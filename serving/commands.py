@@ -27,8 +27,11 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
 ]
 Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
+    Literal["auto", "float32", "bfloat16", "float16", "int8"],
+    typer.Option(
+        help="Precision of the frozen model; auto: bfloat16 on GPUs and on processors that are "
+        "faster in it, else float32; int8: weights and activations, on processors."
+    ),
 ]
 MixtureThreshold = Annotated[
     float | None,
@@ -70,6 +73,10 @@ def serve(
         bool | None,
         typer.Option(help="Take requests in through HAProxy. (default: where it is installed)"),
     ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of one batch. (default: auto, measured on this machine)"),
+    ] = None,
     detector: DetectorName = "isogloss",
     mixture_threshold: MixtureThreshold = None,
 ) -> None:
@@ -78,6 +85,7 @@ def serve(
 
     given: dict[str, Any] = {"host": host, "port": port, "replicas": replicas, "threads": threads}
     given |= {"device": device, "dtype": dtype, "detector": detector}
+    given |= {"budget_tokens": budget_tokens}
     settings = _settings(model or None, store, mixture_threshold, **given)
     raise typer.Exit(run(settings, lambda line: typer.echo(line, err=True), haproxy=haproxy))
 

@@ -25,7 +25,8 @@ class ServingSettings(BaseModel):
     store: Path | None = None
     """Folder of the prompt store; None is the user's own, seeded with the shipped prompts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    """Of the linear layers; auto is bfloat16 on GPUs and processors that gain from it."""
     detector: str = "isogloss"
     mixture_threshold: float = Field(default=0.9, ge=0, le=1)
     """The posterior that one prompt's languages must hold for it to answer a text alone; below,
@@ -39,10 +40,16 @@ class ServingSettings(BaseModel):
     threads: int | None = Field(default=None, ge=1)
     """Threads of one replica's matrix products on CPU; None is every core, shared evenly."""
 
-    budget_tokens: int = Field(default=4096, ge=1)
-    """Tokens (text and prompt) of one batch; a longer text makes a batch of its own."""
+    budget_tokens: int | None = Field(default=None, ge=1)
+    """Tokens (text and prompt) of one batch; a longer text makes a batch of its own. None is auto:
+    the smallest batch that this machine runs at full speed, measured when a replica starts."""
+    batch_goal_s: float = Field(default=2.0, gt=0)
+    """How long one measured batch may take: whoever comes waits for the one under way."""
+    calibration_s: float = Field(default=2.0, ge=0)
+    """How long the first start may measure what batches cost; later ones remember. 0: never, and a
+    batch has 4096 tokens."""
     deadline_s: float = Field(default=0.003, ge=0)
-    """How long a batch may wait for texts that are known to be on their way."""
+    """How long a batch may wait, at most, for texts that are known to be on their way."""
     max_queue_tokens: int = Field(default=65_536, ge=1)
     """Tokens of all requests that are let in at a time; others are refused with 429."""
     max_queue_items: int = Field(default=4096, ge=1)

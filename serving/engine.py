@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from prompts.store import PromptStore, open_store
 from serving.classifier import Classifier
@@ -29,7 +30,7 @@ def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    return Backbone.load(model, device=settings.device, dtype=settings.dtype)
+    return Backbone.load_for_serving(model, device=settings.device, dtype=settings.dtype)
 
 
 def load_detector(name: str) -> Detector:
@@ -57,6 +58,10 @@ def build_classifier(
 ) -> Classifier:
     """Load everything one model needs to answer.
 
+    It is loaded in a thread that ends with it. OpenMP's helpers of a thread stay as long as it
+    does, and with those of the thread that scores there would be more of them than cores: then
+    every operation of a small batch waits for helpers to be woken (see `Batcher.call`).
+
     Args:
         settings: of the whole server.
         model: which of its models; the default one if None.
@@ -66,9 +71,14 @@ def build_classifier(
     Raises:
         IsoglossError: the model, the detector or the store cannot be loaded; the message says why.
     """
-    store = open_prompts(settings)  # first: a wrong path should not cost a model's loading
-    metrics = ServingMetrics()
-    frozen = backbone(model or settings.default_model, settings)
-    bank = LiveBank(store, frozen, metrics)
-    planner = Planner(frozen, detector(settings.detector), settings.mixture_threshold)
-    return Classifier(frozen, planner, bank, settings, metrics)
+
+    def build() -> Classifier:
+        store = open_prompts(settings)  # first: a wrong path should not cost a model's loading
+        metrics = ServingMetrics()
+        frozen = backbone(model or settings.default_model, settings)
+        bank = LiveBank(store, frozen, metrics)
+        planner = Planner(frozen, detector(settings.detector), settings.mixture_threshold)
+        return Classifier(frozen, planner, bank, settings, metrics)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="isogloss-loading") as loading:
+        return loading.submit(build).result()

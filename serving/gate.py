@@ -47,6 +47,11 @@ class Gate:
         """Whether nobody is let in any more."""
         return self._admission.stopping
 
+    @property
+    def requests(self) -> int:
+        """How many are in."""
+        return self._admission.requests
+
     @asynccontextmanager
     async def enter(self, texts: Sequence[str], caller: Caller) -> AsyncIterator[Place]:
         """Hold room for a request while open, and no longer than its time.

@@ -16,6 +16,7 @@ from prometheus_client.samples import Sample
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_RATIOS = (0.25, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2, 4)
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -122,6 +123,12 @@ class ServingMetrics:
         )
         self.batch_texts = Histogram(
             "isogloss_batch_texts", "Texts of each batch.", buckets=_TEXTS, registry=self.registry
+        )
+        self.batch_cost_ratio = Histogram(
+            "isogloss_batch_cost_ratio",
+            "Seconds of each batch over those predicted from the machine's cost table.",
+            buckets=_RATIOS,
+            registry=self.registry,
         )
         self.failed_runs = Counter(
             "isogloss_failed_runs",

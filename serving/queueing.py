@@ -1,19 +1,27 @@
 """What goes into the next batch, and when: pure, with the clock handed in.
 
-Items of all requests, languages and prompts wait, each client's in a line of its own. Batches are
-filled by deficit round robin (Shreedhar and Varghese, 1995): lines take turns, and each turn earns
-a line the same credit, so that one client's thousands of texts hold another's single text up by a
-turn and not by thousands. A batch is cut as soon as it is full, nothing more is on its way, or its
-oldest item has waited the deadline, whichever is first: a lone caller never waits for company that
-is not coming.
+Items of all requests, languages and prompts wait, each client's apart, and within a client each
+flow's (a prompt's, a long text's) in a line of its own. Batches are filled by deficit round robin
+(Shreedhar and Varghese, 1995) on two levels: clients take turns, and each client's flows take turns
+in what is its. A turn earns the same credit whoever has it, so that one client's thousands of texts
+hold another's single text up by a turn and not by thousands, and a flood under one prompt holds up
+the same client's other prompts no longer.
+
+Items are not sorted by length to fill batches: the engine packs texts without padding, and batches
+of like lengths ran no faster than mixed ones (measured: 195 ms for four sorted batches of 16 texts
+of 10 to 320 tokens, 187 ms for the same texts as they came; pocket-bloom, 2 cores). Long texts
+matter by the time they take only: that is their cost, and one that exceeds the budget runs alone.
+
+A batch is cut as soon as it is full, nothing more is on its way, or its oldest item has waited as
+long as it pays, whichever is first: a lone caller never waits for company that is not coming.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 _TURNS_OF_A_BATCH = 64
@@ -28,6 +36,10 @@ class Waits(Protocol):
         """Its share of the budget, in the queue's unit."""
 
     @property
+    def flow(self) -> str:
+        """Which of its client's lines it waits in."""
+
+    @property
     def abandoned(self) -> bool:
         """Whether its caller has left."""
 
@@ -35,58 +47,174 @@ class Waits(Protocol):
 Item = TypeVar("Item", bound=Waits)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Entry(Generic[Item]):
     """One waiting item and when it arrived, in seconds of the caller's clock."""
 
     item: Item
     arrived_s: float
+    gone: bool = False
+    """Whether it waits no longer: it was taken, or nobody waited for it."""
 
 
 @dataclass
-class Line(Generic[Item]):
-    """What one client has waiting, and how much of it may still be taken this turn."""
+class Held:
+    """What waits in all lines together."""
 
-    client: str
-    credit: int
-    entries: deque[Entry[Item]] = field(default_factory=deque)
+    items: int = 0
+    cost: int = 0
+
+    def change(self, sign: int, cost: int) -> None:
+        """Count an item in (1) or out (-1)."""
+        self.items += sign
+        self.cost += sign * cost
+
+
+class Line(Generic[Item]):
+    """What one flow of a client has waiting, and how much of it may still be taken this turn."""
+
+    def __init__(self, credit: int, held: Held) -> None:
+        self.credit = credit
+        self.entries: deque[Entry[Item]] = deque()
+        self._held = held
 
     @property
-    def lacks(self) -> int:
-        """The credit that its next item wants beyond what it has."""
-        return self.entries[0].item.cost - self.credit
+    def empty(self) -> bool:
+        """Whether nothing is left."""
+        return not self.entries
+
+    def first(self) -> Entry[Item] | None:
+        """Its next item; those that nobody waits for are dropped on the way, at no cost to it."""
+        while self.entries and self.entries[0].item.abandoned:
+            self.pop()
+        return self.entries[0] if self.entries else None
+
+    def pop(self) -> Entry[Item]:
+        """Take the next item out."""
+        entry = self.entries.popleft()
+        entry.gone = True
+        self._held.change(-1, entry.item.cost)
+        return entry
+
+
+class Ring(Generic[Item]):
+    """Members that take turns: a client's lines, or all clients' rings."""
+
+    def __init__(self, turn: int, credit: int = 0) -> None:
+        self.credit = credit
+        self._turn = turn
+        self._members: deque[tuple[str, Line[Item] | Ring[Item]]] = deque()  # the first's turn
+        self._by_name: dict[str, Line[Item] | Ring[Item]] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody takes part."""
+        return not self._members
+
+    def member(
+        self, name: str, new: Callable[[], Line[Item] | Ring[Item]]
+    ) -> Line[Item] | Ring[Item]:
+        """Find a member; a new one has its turn after all others."""
+        if name not in self._by_name:
+            self._by_name[name] = new()
+            self._members.append((name, self._by_name[name]))
+        return self._by_name[name]
+
+    def first(self) -> Entry[Item] | None:
+        """The item whose turn it is: its member's credit suffices. Asking again changes nothing."""
+        passed = 0  # turns in a row that took nothing
+        while self._members:
+            member = self._members[0][1]
+            entry = member.first()
+            if entry is None:
+                self._close()
+            elif entry.item.cost <= member.credit:
+                return entry
+            else:
+                self._pass_on(passed)
+                passed += 1
+        return None
+
+    def pop(self) -> Entry[Item]:
+        """Take out what `first` found, at its member's expense."""
+        member = self._members[0][1]
+        entry = member.pop()
+        member.credit -= entry.item.cost
+        if member.empty:
+            self._close()
+        return entry
+
+    def _pass_on(self, passed: int) -> None:
+        """End a turn. Where all members lack credit, all earn as many turns as one needs."""
+        if passed and passed % len(self._members) == 0:
+            lacks = [
+                entry.item.cost - each.credit
+                for _, each in self._members
+                if (entry := each.first()) is not None
+            ]
+            turns = max(1, math.ceil(min(lacks) / self._turn))
+            for _, each in self._members:
+                each.credit += (turns - 1) * self._turn
+        self._members[0][1].credit += self._turn
+        self._members.rotate(-1)
+
+    def _close(self) -> None:
+        """Forget the first member, which is empty, and its credit: nobody saves turns up."""
+        del self._by_name[self._members.popleft()[0]]
 
 
 class BatchQueue(Generic[Item]):
-    """Takes turns between clients; first come, first served within one.
+    """Takes turns between clients, and between a client's flows; first come, first served in one.
 
     What may wait at all is not its business: `serving.admission` decides before work is queued.
 
     Args:
         budget: what one batch may cost.
         deadline_s: how long a batch may wait for items that are known to come.
+        patience_s: how long it pays to wait, by what waits (cost, items) and by how many items are
+            known to come; the deadline bounds it. Without it, the deadline is always waited for.
     """
 
-    def __init__(self, budget: int, deadline_s: float) -> None:
-        self.budget = budget
-        self._full_budget = budget
+    def __init__(
+        self,
+        budget: int,
+        deadline_s: float,
+        patience_s: Callable[[int, int, int], float] | None = None,
+    ) -> None:
         self._deadline_s = deadline_s
-        self._lines: deque[Line[Item]] = deque()  # the first one's turn it is
-        self._by_client: dict[str, Line[Item]] = {}
-        self.cost = 0
+        self._patience_s = patience_s
+        self._held = Held()
+        self._arrivals: deque[Entry[Item]] = deque()
+        self.resize(budget)
 
     def __len__(self) -> int:
-        return sum(len(line.entries) for line in self._lines)
+        return self._held.items
+
+    @property
+    def cost(self) -> int:
+        """Of all that waits."""
+        return self._held.cost
+
+    def resize(
+        self, budget: int, patience_s: Callable[[int, int, int], float] | None = None
+    ) -> None:
+        """Set the budget anew, for items priced anew: to be called while nothing waits."""
+        self.budget = self._full_budget = budget
+        self._patience_s = patience_s or self._patience_s
+        self._turn = max(1, budget // _TURNS_OF_A_BATCH)
+        self._clients: Ring[Item] = Ring(self._turn)
 
     def add(self, items: Sequence[Item], now_s: float, client: str = "") -> None:
-        """Append to a client's line; a new line has its turn after all others."""
-        if not items:
-            return
-        if client not in self._by_client:
-            self._by_client[client] = Line(client, self._turn)
-            self._lines.append(self._by_client[client])
-        self._by_client[client].entries.extend(Entry(item, now_s) for item in items)
-        self.cost += sum(item.cost for item in items)
+        """Append to a client's lines; a new client or flow has its turn after all others."""
+        for item in items:
+            ring = self._clients.member(client, lambda: Ring(self._turn, self._turn))
+            assert isinstance(ring, Ring)
+            line = ring.member(item.flow, lambda: Line(self._turn, self._held))
+            assert isinstance(line, Line)
+            entry = Entry(item, now_s)
+            line.entries.append(entry)
+            self._arrivals.append(entry)
+            self._held.change(1, item.cost)
 
     def due_s(self, coming: int) -> float | None:
         """When the next batch is to be cut; None while nothing waits.
@@ -94,11 +222,17 @@ class BatchQueue(Generic[Item]):
         Args:
             coming: requests known to be on their way.
         """
-        if not self._lines:
+        while self._arrivals and self._arrivals[0].gone:
+            self._arrivals.popleft()
+        if not self._arrivals:
             return None
+        oldest_s = self._arrivals[0].arrived_s
         if coming == 0 or self.cost >= self.budget:
-            return self._lines[0].entries[0].arrived_s  # now: whichever arrived, did so before
-        return min(line.entries[0].arrived_s for line in self._lines) + self._deadline_s
+            return oldest_s  # now: it has arrived
+        if self._patience_s is None:
+            return oldest_s + self._deadline_s
+        pays_s = self._patience_s(self.cost, len(self), coming)
+        return oldest_s + min(self._deadline_s, pays_s)
 
     def take(self) -> list[Entry[Item]]:
         """Remove and return the next batch: within the budget, but never empty-handed.
@@ -107,20 +241,11 @@ class BatchQueue(Generic[Item]):
         """
         batch: list[Entry[Item]] = []
         room = self.budget
-        passed = 0  # turns in a row that took nothing
-        while self._lines:
-            line = self._lines[0]
-            if not self._drop_abandoned(line):
-                continue
-            if line.lacks > 0:
-                self._pass_on(line, passed)
-                passed += 1
-                continue
-            if batch and line.entries[0].item.cost > room:
+        while (entry := self._clients.first()) is not None:
+            if batch and entry.item.cost > room:
                 break
-            batch.append(self._pop(line))
-            room -= batch[-1].item.cost
-            passed = 0
+            batch.append(self._clients.pop())
+            room -= entry.item.cost
         return batch
 
     def shrink(self, cost: int) -> None:
@@ -130,38 +255,3 @@ class BatchQueue(Generic[Item]):
     def recover(self) -> None:
         """Let batches grow again, by a little, up to what they were meant to be."""
         self.budget = min(self._full_budget, self.budget + max(1, self.budget // 64))
-
-    @property
-    def _turn(self) -> int:
-        return max(1, self._full_budget // _TURNS_OF_A_BATCH)
-
-    def _pass_on(self, line: Line[Item], passed: int) -> None:
-        """End a line's turn. Where all lines lack credit, all earn as many turns as one needs."""
-        turns = 1
-        if passed and passed % len(self._lines) == 0:
-            lacks = [each.lacks for each in self._lines if each.entries]
-            turns = max(1, math.ceil(min(lacks) / self._turn))
-            for each in self._lines:
-                each.credit += (turns - 1) * self._turn
-        line.credit += self._turn
-        self._lines.rotate(-1)
-
-    def _pop(self, line: Line[Item]) -> Entry[Item]:
-        entry = line.entries.popleft()
-        self.cost -= entry.item.cost
-        line.credit -= entry.item.cost
-        if not line.entries:
-            self._close()
-        return entry
-
-    def _drop_abandoned(self, line: Line[Item]) -> bool:
-        """Whether anything is left in the line without what nobody waits for."""
-        while line.entries and line.entries[0].item.abandoned:
-            self.cost -= line.entries.popleft().item.cost
-        if not line.entries:
-            self._close()
-        return bool(line.entries)
-
-    def _close(self) -> None:
-        """Forget the first line, which is empty, and its credit: nobody saves turns up."""
-        del self._by_client[self._lines.popleft().client]

@@ -38,6 +38,10 @@ class ServingBackbone(HostsPrompts, Protocol):
         """Which of the two."""
 
     @property
+    def precision(self) -> torch.dtype:
+        """Of its linear layers."""
+
+    @property
     def max_text_tokens(self) -> int:
         """Longer texts are cut here."""
 

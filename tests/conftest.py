@@ -1,6 +1,7 @@
 """What every test shares: the data beside the project where it is there, and quiet libraries."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test process per core, see pyproject.toml
+
+# What batches cost is measured anew by each run, and nowhere the user's own is kept.
+os.environ["ISOGLOSS_CACHE"] = tempfile.mkdtemp(prefix="isogloss-cache-")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

@@ -62,6 +62,7 @@ class FakeBackbone:
     architecture: Literal["bloom"] = "bloom"
     device = torch.device("cpu")
     dtype = torch.float32
+    precision = torch.float32
 
     def __init__(self, model_id: str = MODEL) -> None:
         self.model_id = model_id
@@ -198,8 +199,9 @@ def fake_store(folder: Path) -> PromptStore:
 
 
 def fake_settings(store: Path, **changes: object) -> ServingSettings:
-    """Settings of a server that runs FakeBackbone on a store."""
-    return ServingSettings.model_validate({"models": (MODEL,), "store": store, **changes})
+    """Settings of a server that runs FakeBackbone on a store; its speed is not measured."""
+    given = {"models": (MODEL,), "store": store, "budget_tokens": 4096, **changes}
+    return ServingSettings.model_validate(given)
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ ONLY_IN = {
         "training/study/",
         "training/detection/",
         "training/selection/gains_figure.py",
+        "deploy/bench/engine_plots.py",
     ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),

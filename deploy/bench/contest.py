@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from prompts.errors import InvalidInput, IsoglossError
@@ -39,4 +40,31 @@ def refuse_below_one(**numbers: int) -> None:
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, lowest and highest, to four digits."""
     found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {name: float(f"{value:.4g}") for name, value in found.items()}
+    return _rounded(found)
+
+
+def latencies(seconds: Sequence[float]) -> dict[str, float]:
+    """p50, p95, p99, lowest and highest, to four digits: of few values the p99 is the highest."""
+    ends = np.quantile(seconds, (0.5, 0.95, 0.99), method="inverted_cdf")
+    found = dict(zip(("p50", "p95", "p99"), map(float, ends), strict=True))
+    return _rounded({**found, "min": min(seconds), "max": max(seconds)})
+
+
+def paired(ratios: Sequence[float]) -> dict[str, float]:
+    """The spread of ratios between neighbours in time, with the median's 95 % interval.
+
+    By bootstrap (percentiles) over the rounds: of few rounds it is no wider than they are.
+    """
+    from scipy.stats import bootstrap
+
+    low = high = ratios[0]
+    if len(ratios) > 1:
+        interval = bootstrap(
+            (np.array(ratios),), np.median, method="percentile", n_resamples=2000, rng=0
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return {**spread(ratios), **_rounded({"low": low, "high": high}), "rounds": len(ratios)}
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in values.items()}

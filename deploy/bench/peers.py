@@ -1,14 +1,14 @@
 """Who is measured: our forward pass, and the two ways in which teams do without it.
 
-Each contender goes from token ids and prompts to label log-probabilities, (texts, labels), on the
-same tensors of one model. The peers are written as well as their libraries allow: no cache, only
-the last position's logits, and of the head only what the library does not insist on.
+Each contender goes from token ids and prompts to label log-probabilities, a row for each prompt of
+each text, on the same tensors of one model. The peers are written as well as their libraries allow:
+no cache, only the last position's logits, and of the head only what the library does not insist on.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -21,34 +21,40 @@ from prompts.errors import Unavailable
 
 
 class Contender(Protocol):
-    """One way to score a batch of texts, each under its own prompt."""
+    """One way to score a batch of texts, each under its own prompts."""
 
     name: str
 
     def score(self, batch: Batch) -> Tensor:
-        """Label log-probabilities: (texts, labels)."""
+        """Label log-probabilities: (prompts of the batch, labels)."""
         ...
 
 
 class Isogloss:
     """Ours: one packed batch of all texts and prompts, in either of the two positions."""
 
-    name = "isogloss"
-
-    def __init__(self, backbone: Backbone, work: Workload) -> None:
+    def __init__(self, backbone: Backbone, work: Workload, name: str = "isogloss") -> None:
+        self.name = name
         self._backbone = backbone
         self._prompts = [p.to(backbone.device, backbone.dtype) for p in work.prompts]
         self._rows = backbone.label_rows(work.label_ids)
 
     def score(self, batch: Batch) -> Tensor:
         """Prompts after the texts, as the paper has them."""
-        own = [[self._prompts[place]] for place in batch.prompts]
-        return label_log_probs(self._backbone.read_suffixed(batch.texts, own), self._rows)
+        states = self._backbone.read_suffixed(batch.texts, self._of_texts(batch))
+        return label_log_probs(states, self._rows)
 
     def score_prefixed(self, batch: Batch) -> Tensor:
         """Prompts before the texts: what PEFT's answers are checked against."""
-        own = [[self._prompts[place]] for place in batch.prompts]
-        return label_log_probs(self._backbone.read_prefixed(batch.texts, own), self._rows)
+        states = self._backbone.read_prefixed(batch.texts, self._of_texts(batch))
+        return label_log_probs(states, self._rows)
+
+    def _of_texts(self, batch: Batch) -> list[list[Tensor]]:
+        places, count = batch.prompts, batch.prompts_per_text
+        return [
+            [self._prompts[place] for place in places[begin : begin + count]]
+            for begin in range(0, len(places), count)
+        ]
 
 
 class Transformers:
@@ -56,7 +62,8 @@ class Transformers:
 
     With the padding on the left all prompts end in the last column: the model is asked for the
     logits of that position alone (`logits_to_keep=1`). XGLM is told the positions, for it counts
-    padding. A batch of equal lengths goes without a mask.
+    padding. A batch of equal lengths goes without a mask. A text under several prompts is a row of
+    each.
     """
 
     name = "transformers"
@@ -69,7 +76,8 @@ class Transformers:
 
     def score(self, batch: Batch) -> Tensor:
         """Prompts after the texts."""
-        told = appended(self._model, batch.texts, self._prompts[list(batch.prompts)])
+        texts = [text for text in batch.texts for _ in range(batch.prompts_per_text)]
+        told = appended(self._model, texts, self._prompts[list(batch.prompts)])
         said = self._model(**told, use_cache=False, logits_to_keep=1)
         chosen: Tensor = said.logits[:, -1, self._labels].float().log_softmax(dim=-1)
         return chosen
@@ -78,10 +86,12 @@ class Transformers:
 class Peft:
     """PEFT's prompt tuning: prompts before the texts, one forward for each prompt of the batch.
 
-    PEFT can neither mix prompts in a batch nor leave out rows of the head, so each group computes
-    all of the vocabulary's logits, at the last position alone. Texts are padded on the left; but
-    PEFT drops `position_ids`, without which XGLM would misplace texts behind padding, so for XGLM
-    they are padded on the right and the logits are taken where texts end.
+    PEFT can neither mix prompts in a batch nor leave out rows of the head. Called as its
+    documentation does, each group computes all of the vocabulary's logits at every position; who
+    knows that the wrapped model takes `logits_to_keep` computes them at the last position alone
+    (`last_logits`). Texts are padded on the left; but PEFT drops `position_ids`, without which XGLM
+    would misplace texts behind padding, so for XGLM they are padded on the right and the logits are
+    taken where texts end.
     """
 
     name = "peft"
@@ -107,23 +117,34 @@ class Peft:
         _set_prompts(self._model, work.prompts)
 
     def score(self, batch: Batch) -> Tensor:
-        """Prompts before the texts."""
+        """Prompts before the texts, as PEFT is documented."""
+        return self._score(batch, self._of_all_positions)
+
+    def score_last(self, batch: Batch) -> Tensor:
+        """The same, without the logits that nobody reads."""
+        return self._score(batch, self._of_last_positions)
+
+    def _score(self, batch: Batch, logits_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         scores = torch.empty(len(batch.texts), len(self._labels), device=self._device)
+        side: Literal["left", "right"] = "right" if self._on_the_right else "left"
         for prompt in sorted(set(batch.prompts)):
             rows = [i for i, own in enumerate(batch.prompts) if own == prompt]
             self._model.set_adapter(str(prompt))
-            scores[rows] = self._score_group([batch.texts[i] for i in rows])
+            logits = logits_of(*padded([batch.texts[i] for i in rows], self._device, side))
+            scores[rows] = logits[:, self._labels].float().log_softmax(dim=-1)
         return scores
 
-    def _score_group(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        ids, mask = padded(texts, self._device, "right" if self._on_the_right else "left")
-        if self._on_the_right:
-            logits = self._logits_where_texts_end(ids, mask)
-        else:
-            logits = self._forward(ids, mask, logits_to_keep=1)[:, 0]
-        return logits[:, self._labels].float().log_softmax(dim=-1)
+    def _of_all_positions(self, ids: Tensor, mask: Tensor) -> Tensor:
+        logits = self._forward(ids, mask, logits_to_keep=0)  # 0: all of them
+        if not self._on_the_right:
+            return logits[:, -1]
+        prompt_length = self._model.active_peft_config.num_virtual_tokens
+        ends = mask.sum(dim=1) - 1 + prompt_length
+        return logits[torch.arange(len(ids), device=self._device), ends]
 
-    def _logits_where_texts_end(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _of_last_positions(self, ids: Tensor, mask: Tensor) -> Tensor:
+        if not self._on_the_right:
+            return self._forward(ids, mask, logits_to_keep=1)[:, 0]
         columns, column = (mask.sum(dim=1) - 1).unique(return_inverse=True)
         prompt_length = self._model.active_peft_config.num_virtual_tokens
         logits = self._forward(ids, mask, logits_to_keep=columns + prompt_length)
@@ -138,6 +159,15 @@ class Peft:
         )
         logits: Tensor = answer.logits
         return logits
+
+
+class PeftLastLogits:
+    """PEFT's model, called without the logits that nobody reads."""
+
+    name = "peft_last_logits"
+
+    def __init__(self, peft: Peft) -> None:
+        self.score = peft.score_last
 
 
 def _set_prompts(tuned: Any, prompts: Sequence[Tensor]) -> None:

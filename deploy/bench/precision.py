@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch
 from deploy.bench.contest import Say
 from deploy.bench.machine import hardware, versions
 from prompts.backbone import Backbone
+from prompts.errors import InvalidInput
 from serving.config import ServingSettings
 from serving.engine import build_classifier
 from serving.schemas import ClassifyRequest, Result
@@ -52,6 +53,18 @@ class PrecisionSettings:
             "sentences": self.sentences,
             "compared_with": EXACT,
         }
+
+
+def parse_precisions(names: Sequence[str]) -> tuple[Precision, ...]:
+    """Precisions by name, each once.
+
+    Raises:
+        InvalidInput: another name.
+    """
+    known = {each: each for each in get_args(Precision) if each != EXACT}
+    if wrong := [name for name in names if name not in known]:
+        raise InvalidInput(f"--dtype {wrong[0]!r}: name one of {', '.join(known)}")
+    return tuple(dict.fromkeys(known[name] for name in names))
 
 
 def bench_precision(settings: PrecisionSettings, say: Say = lambda line: None) -> dict[str, Any]:

@@ -23,43 +23,6 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def engine_tables(report: Mapping[str, Any]) -> list[Table]:
-    """One table for each model of `bench engine`."""
-    models = dict.fromkeys(result["model"] for result in report["results"])
-    return [_engine_table(model, report) for model in models]
-
-
-def _engine_table(model: str, report: Mapping[str, Any]) -> Table:
-    settings, machine = report["settings"], report["hardware"]
-    table = Table(
-        title=f"{model}, {settings['dtype']}, {settings['prompts']} prompts of "
-        f"{settings['prompt_length']} tokens\n{machine['name']}, {machine['threads']} threads",
-        caption="median (lowest to highest) over the rounds; a ratio above 1: isogloss is faster",
-    )
-    for heading in ("batch", "contender"):
-        table.add_column(heading)
-    for heading in ("texts/s", "tokens/s", "isogloss is", "memory above weights"):
-        table.add_column(heading, justify="right")
-    for result in report["results"]:
-        if result["model"] == model:
-            _add_size(table, result)
-    return table
-
-
-def _add_size(table: Table, result: Mapping[str, Any]) -> None:
-    for place, (name, own) in enumerate(result["contenders"].items()):
-        ratio = result["ratios"].get(name)
-        table.add_row(
-            f"{result['batch_size']}" if place == 0 else "",
-            name,
-            _spread(own["texts_per_s"], ".2f"),
-            _spread(own["tokens_per_s"], ".0f"),
-            f"{_spread(ratio, '.2f')} x" if ratio else "",
-            _mebibytes(own["peak_memory_bytes"]),
-        )
-    table.add_section()
-
-
 def train_tables(report: Mapping[str, Any]) -> list[Table]:
     """One table for each model of `bench train`."""
     return [_train_table(result, report) for result in report["results"]]
@@ -87,13 +50,13 @@ def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
         table.add_row(
             f"isogloss, {name.replace('_', ' of ')}" if ratio else name.replace("_", " "),
             f"{own['prompts']}",
-            _spread(own["seconds_per_prompt"], ".4g"),
-            f"{_spread(ratio, '.2f')} x" if ratio else "",
+            spread_text(own["seconds_per_prompt"], ".4g"),
+            f"{spread_text(ratio, '.2f')} x" if ratio else "",
             f"{result['ratios_by_peer'][name]['transformers_by_hand']['median']:.2f} x"
             if ratio
             else "",
             *(f"{own[part]['median']:.3g}" for part in ("once_s", "step_s", "validation_s")),
-            _mebibytes(own["peak_memory_bytes"]),
+            mebibytes(own["peak_memory_bytes"]),
         )
     return table
 
@@ -120,6 +83,29 @@ def mixture_tables(report: Mapping[str, Any]) -> list[Table]:
     return [table]
 
 
+def precision_tables(report: Mapping[str, Any]) -> list[Table]:
+    """The table of `bench precision`."""
+    settings = report["settings"]
+    table = Table(
+        title=f"Labels and scores against {settings['compared_with']}, {settings['data']} test, "
+        f"{settings['languages']} languages",
+        caption="surest change: the highest score that a label had in float32 and lost",
+    )
+    for heading in ("model", "precision"):
+        table.add_column(heading)
+    for heading in ("accuracy", "same labels", "worst language", "scores moved", "surest change"):
+        table.add_column(heading, justify="right")
+    for own in report["results"]:
+        ((code, share),) = own["worst_language"].items()
+        moved = own["score_moved"]
+        table.add_row(
+            *(own["model"], own["precision"], f"{own['accuracy']:.2%}", f"{own['agreement']:.2%}"),
+            *(f"{share:.1%} {code}", f"{moved['mean']:.4f} (p99 {moved['p99']:.3f})"),
+            f"{own['surest_change']:.3f}",
+        )
+    return [table]
+
+
 def _way(name: str, own: Mapping[str, Any]) -> list[str]:
     titles = {"off": "one", "oracle": "one, language told"}
     cells = [titles.get(name, f"mixed below {name}")]
@@ -134,10 +120,12 @@ def _way(name: str, own: Mapping[str, Any]) -> list[str]:
     return [*cells, f"{own['prompts_per_text']:.2f}", f"{own['mixed']:.1%}", on_mixed]
 
 
-def _spread(values: Mapping[str, float], form: str) -> str:
+def spread_text(values: Mapping[str, float], form: str) -> str:
+    """Median, and lowest to highest."""
     low, high = (format(values[end], form) for end in ("min", "max"))
     return f"{format(values['median'], form)} ({low} to {high})"
 
 
-def _mebibytes(count: int | None) -> str:
+def mebibytes(count: int | None) -> str:
+    """Memory, where it could be measured."""
     return "not measured" if count is None else f"{count / _MIB:.0f} MiB"

@@ -6,7 +6,7 @@ Lengths are real, tokens are random: no sentence of the data set is needed or ke
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -29,10 +29,16 @@ PROMPT_STD = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts as token ids, and the place of each text's prompt in `Workload.prompts`."""
+    """Texts as token ids, and the places of their prompts in `Workload.prompts`."""
 
     texts: tuple[tuple[int, ...], ...]
-    prompts: tuple[int, ...]
+    prompts: tuple[int, ...]  # text by text, `prompts_per_text` of each
+    prompts_per_text: int = 1
+
+    def first(self, texts: int) -> Batch:
+        """Its first texts with their prompts."""
+        own = self.prompts[: texts * self.prompts_per_text]
+        return replace(self, texts=self.texts[:texts], prompts=own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,25 @@ class Workload:
             place += size
 
     def tokens(self, batch: Batch) -> int:
-        """Tokens a model must read for a batch: texts and prompts."""
-        return sum(map(len, batch.texts)) + len(batch.texts) * self.prompt_length
+        """Tokens a model must read for a batch: each text once, and each of its prompts."""
+        return sum(map(len, batch.texts)) + len(batch.prompts) * self.prompt_length
+
+    def resident(self, prompts: int) -> Workload:
+        """The same texts with only the first prompts in memory."""
+        return replace(self, prompts=self.prompts[:prompts])
+
+    def drawn(self, texts: int, seed: int) -> Batch:
+        """The first texts, each under a prompt drawn from all; with few prompts, in turn."""
+        random = torch.Generator().manual_seed(seed)
+        order: list[int] = torch.randperm(len(self.prompts), generator=random).tolist()
+        return Batch(self.texts[:texts], tuple(order[i % len(order)] for i in range(texts)))
+
+    def fanned(self, texts: int, prompts_per_text: int) -> Batch:
+        """The first texts, each under several prompts, which differ from text to text."""
+        places = [
+            (i + j) % len(self.prompts) for i in range(texts) for j in range(prompts_per_text)
+        ]
+        return Batch(self.texts[:texts], tuple(places), prompts_per_text)
 
 
 def sib_lengths(count: int) -> list[int]:
@@ -89,11 +112,15 @@ def workload(
     seed: int,
     pool: int = POOL,
     labels: int = 7,
+    lengths: Sequence[int] = (),
 ) -> Workload:
-    """Random texts of SIB-200's lengths in random order, random prompts, random label tokens."""
+    """Random texts in random order, random prompts, random label tokens.
+
+    Texts have SIB-200's lengths, `pool` of them, unless other `lengths` are given.
+    """
     random = torch.Generator().manual_seed(seed)
-    lengths = sib_lengths(pool)
-    order: Sequence[int] = torch.randperm(pool, generator=random).tolist()
+    lengths = lengths or sib_lengths(pool)
+    order: Sequence[int] = torch.randperm(len(lengths), generator=random).tolist()
     ids = [
         torch.randint(FIRST_ID, vocab_size, (lengths[i],), generator=random).tolist() for i in order
     ]

@@ -72,9 +72,12 @@ class Int8Affine:
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out), float32."""
-        if x.shape[0] <= _BLOCK_ROWS:
-            return self._run(x)
-        return torch.cat([self._run(rows) for rows in x.split(_BLOCK_ROWS)])
+        _refuse_gradients(x)
+        y = x.new_empty(x.shape[0], len(self.bias), dtype=torch.float32)
+        for rows, own in zip(x.split(_BLOCK_ROWS), y.split(_BLOCK_ROWS), strict=True):
+            products, step = self._products(rows)
+            torch.add(products.mul_(step), self.bias, out=own)
+        return y
 
     def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:
         """(rows, in) -> GELU of (rows, out), float32."""
@@ -84,15 +87,13 @@ class Int8Affine:
         """(rows, in), (rows, out) -> residual + (rows, out), in the residual's precision."""
         return residual + self.apply(x)
 
-    def _run(self, x: Tensor) -> Tensor:
-        _refuse_gradients(x)
+    def _products(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows, in) -> (rows, out) in steps of each row, and what such a step is worth."""
         if self.after_gelu:
             high, low, step = _two_bytes(x)
-            y = self._multiply(high).add_(self._multiply(low), alpha=1 / _BYTE)
-        else:
-            rounded, step = _one_byte(x)
-            y = self._multiply(rounded)
-        return y.mul_(step).add_(self.bias)
+            return self._multiply(high).add_(self._multiply(low), alpha=1 / _BYTE), step
+        rounded, step = _one_byte(x)
+        return self._multiply(rounded), step
 
     def _multiply(self, rows: Tensor) -> Tensor:
         """(rows, in) of bytes -> (rows, out), float32, in steps of each row."""

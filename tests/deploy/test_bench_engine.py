@@ -11,17 +11,31 @@ from typer.testing import CliRunner
 
 from deploy.bench import commands, contest
 from deploy.bench.contest import ContendersDisagree
-from deploy.bench.engine import EngineSettings, bench_engine
-from deploy.bench.peers import Isogloss, Peft, Transformers, padded
-from deploy.bench.report import engine_tables
-from deploy.bench.texts import SIB_LENGTHS, Batch, Workload, sib_lengths, workload
+from deploy.bench.engine import bench_engine
+from deploy.bench.engine_markdown import markdown_table
+from deploy.bench.engine_plots import save_engine_plots
+from deploy.bench.engine_settings import CURVES, QUICK, EngineSettings
+from deploy.bench.engine_tables import engine_tables
+from deploy.bench.peers import Isogloss, Peft, PeftLastLogits, Transformers
+from deploy.bench.texts import Batch, workload
 from prompts.backbone import Backbone, label_log_probs
 from prompts.errors import InvalidInput, NotFound
 from prompts.full_size import FULL_SIZE, full_size_config, random_backbone
 from tests.deploy.small_models import tiny_model
 
 SETTINGS = EngineSettings(
-    models=("bloom-560m", "xglm-564M"), batch_sizes=(1, 5), prompts=3, repeats=2, seconds=0
+    models=("bloom-560m", "xglm-564M"),
+    dtypes=(torch.float32, torch.int8),
+    batch_sizes=(1, 5),
+    prompts=3,
+    residents=(1, 20),
+    resident_batch=4,
+    prompts_per_text=(1, 8),
+    fanned_texts=2,
+    text_lengths=(16, 32),
+    length_tokens=64,
+    rounds=2,
+    seconds=0,
 )
 
 
@@ -35,32 +49,94 @@ def test_the_report_has_the_contracts_shape(report: dict[str, Any]) -> None:
     assert report["bench"] == "engine"
     assert set(report["ratios"]) == {"bloom-560m", "xglm-564M"}
     for ratios in report["ratios"].values():
-        assert set(ratios) == {"fp32_vs_transformers", "fp32_vs_peft"}
-    sizes = [(r["model"], r["batch_size"]) for r in report["results"]]
-    assert sizes == [(model, size) for model in SETTINGS.models for size in (1, 5)]
+        assert set(ratios) == {
+            *("fp32_vs_transformers", "fp32_vs_peft", "fp32_share_of_rate"),
+            *("int8_vs_transformers", "int8_vs_peft", "int8_share_of_rate"),
+            *("fp32_vs_peft_last_logits", "int8_vs_peft_last_logits"),
+            *("prompts_20_vs_1", "mixed_vs_single", "prompts_per_text_8_vs_1"),
+        }
     assert json.loads(json.dumps(report)) == report
 
 
-def test_ratios_are_those_of_the_largest_batch(report: dict[str, Any]) -> None:
-    largest = [r for r in report["results"] if r["batch_size"] == 5]
-    for result in largest:
-        headline = report["ratios"][result["model"]]
-        assert headline["fp32_vs_transformers"] == result["ratios"]["transformers"]["median"]
-        assert headline["fp32_vs_peft"] == result["ratios"]["peft"]["median"]
+def test_every_curve_is_measured_at_its_places(report: dict[str, Any]) -> None:
+    places = {
+        "batch_size": [1, 5],
+        "resident_prompts": [1, 3, 20],  # 3: the mixed batch
+        "prompts_per_text": [1, 8],
+        "text_length": [16, 32],
+    }
+    found = [(r["model"], r["curve"], r["x"]) for r in report["results"]]
+    assert found == [
+        (m, curve, x) for m in SETTINGS.models for curve in CURVES for x in places[curve]
+    ]
+    texts = {(r["curve"], r["x"]): r["texts"] for r in report["results"]}
+    assert (texts["batch_size", 5], texts["text_length", 16], texts["text_length", 32]) == (5, 4, 2)
+
+
+def test_contenders_meet_where_they_should(report: dict[str, Any]) -> None:
+    ours = {"isogloss_fp32", "isogloss_int8"}
+    peers = {
+        "batch_size": {"transformers", "peft", "peft_last_logits"},
+        "resident_prompts": set(),
+        "prompts_per_text": {"transformers"},
+        "text_length": {"transformers"},
+    }
+    for result in report["results"]:
+        assert set(result["contenders"]) == ours | peers[result["curve"]]
+        for own in result["contenders"].values():
+            assert own["share_of_rate"]["median"] > 0, "every contender meets the machine's rate"
+            assert own["rounds"] >= 1
+
+
+def test_ratios_are_those_of_the_headlines_batch(report: dict[str, Any]) -> None:
+    for result in report["results"]:
+        ratios = report["ratios"][result["model"]]
+        own = result["ratios"]["isogloss_fp32"]
+        if (result["curve"], result["x"]) == ("batch_size", 5):
+            assert ratios["fp32_vs_transformers"] == own["vs_transformers"]["median"]
+            assert ratios["fp32_vs_peft"] == own["vs_peft"]["median"]
+        if (result["curve"], result["x"]) == ("resident_prompts", 20):
+            assert ratios["prompts_20_vs_1"] == result["costs"]["isogloss_fp32"]["median"]
+        if (result["curve"], result["x"]) == ("resident_prompts", 3):
+            assert ratios["mixed_vs_single"] == result["costs"]["isogloss_fp32"]["median"]
 
 
 def test_rates_follow_from_times(report: dict[str, Any]) -> None:
     for result in report["results"]:
         for own in result["contenders"].values():
             rate, seconds = own["texts_per_s"], own["seconds"]
-            assert rate["max"] * seconds["min"] == pytest.approx(result["batch_size"], rel=1e-2)
-            assert seconds["min"] <= seconds["median"] <= seconds["max"]
+            assert rate["max"] * seconds["min"] == pytest.approx(result["texts"], rel=1e-2)
+            assert seconds["min"] <= seconds["p50"] <= seconds["p95"] <= seconds["p99"]
+            assert seconds["p99"] == seconds["max"], "of so few rounds"
 
 
-def test_the_table_names_every_contender(report: dict[str, Any]) -> None:
+def test_agreement_says_how_far_int8_is_off(report: dict[str, Any]) -> None:
+    for result in report["results"]:
+        exact, rounded = (result["agreement"][f"isogloss_{short}"] for short in ("fp32", "int8"))
+        assert exact["largest_difference"] < 1e-4
+        assert exact["label_agreement"] == 1
+        assert 1e-4 < rounded["largest_difference"] < 1
+        asked = {"resident_prompts": 4}.get(result["curve"], result["texts"])
+        assert exact["answers"] == asked * result["prompts_per_text"]
+
+
+def test_tables_figures_and_markdown_are_made_of_the_report(
+    report: dict[str, Any], tmp_path: Path
+) -> None:
     tables = engine_tables(report)
-    assert [str(table.title).split(",")[0] for table in tables] == list(SETTINGS.models)
-    assert list(tables[0].columns[1].cells) == ["isogloss", "transformers", "peft"] * 2
+    assert len(tables) == 1 + 2 * len(CURVES)
+    assert next(iter(tables[0].columns[0].cells)) == "fp32 vs transformers"
+    out = tmp_path / "engine-here.json"
+    drawn = save_engine_plots(report, out)
+    names = ("batch", "residents", "prompts-per-text", "length")
+    assert drawn == [tmp_path / f"engine-here-{name}.svg" for name in names]
+    first = [path.read_bytes() for path in drawn]
+    assert [path.read_bytes() for path in save_engine_plots(report, out)] == first
+    assert all(b"</svg>" in data for data in first)
+    shown = markdown_table(report)
+    ratio = report["ratios"]["bloom-560m"]["fp32_vs_transformers"]
+    line = next(x for x in shown.splitlines() if "fp32, times faster than transformers" in x)
+    assert f"| {ratio:.2f} (" in line
 
 
 @pytest.mark.parametrize("name", ["bloom-560m", "xglm-564M"])
@@ -73,10 +149,12 @@ def test_every_contender_scores_ragged_mixed_batches_alike(name: str) -> None:
     with torch.inference_mode():
         ours = Isogloss(backbone, work)
         suffixed, prefixed = ours.score(batch), ours.score_prefixed(batch)
-        by_hand, peft = Transformers(model, work).score(batch), Peft(model, work).score(batch)
+        by_hand, wrapped = Transformers(model, work).score(batch), Peft(model, work)
+        every, last = wrapped.score(batch), PeftLastLogits(wrapped).score(batch)
     assert (suffixed - prefixed).abs().max() > 0.01  # else this could not tell the two apart
     torch.testing.assert_close(by_hand, suffixed, atol=1e-4, rtol=0)
-    torch.testing.assert_close(peft, prefixed, atol=1e-4, rtol=0)
+    for peft in (every, last):
+        torch.testing.assert_close(peft, prefixed, atol=1e-4, rtol=0)
 
 
 def test_nothing_is_reported_when_answers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,68 +164,59 @@ def test_nothing_is_reported_when_answers_differ(monkeypatch: pytest.MonkeyPatch
         return right(self, batch) + 2e-4
 
     monkeypatch.setattr(Transformers, "score", wrong)
-    with pytest.raises(ContendersDisagree, match=r"transformers: .* by 0\.0002, more"):
-        bench_engine(SETTINGS, make_model=tiny_model)
+    settings = EngineSettings(batch_sizes=(2,), curves=("batch_size",))
+    with pytest.raises(ContendersDisagree, match=r"isogloss_fp32: .* 0\.0002 away"):
+        bench_engine(settings, make_model=tiny_model)
 
 
-def test_lengths_stand_for_the_measured_ones() -> None:
-    lengths = sib_lengths(1000)
-    assert lengths == sorted(lengths)
-    assert SIB_LENGTHS[0] <= lengths[0] < SIB_LENGTHS[1]
-    assert SIB_LENGTHS[-2] < lengths[-1] <= SIB_LENGTHS[-1]
-    assert sum(lengths) / 1000 == pytest.approx(41.4, abs=1)
-    assert sib_lengths(1) == [39]
-
-
-def test_batches_go_round_the_pool_and_mix_prompts() -> None:
-    work: Workload = workload(
-        prompts=2, prompt_length=1, hidden_size=4, vocab_size=50, seed=0, pool=5
-    )
-    batches = work.batches(3)
-    first, second = next(batches), next(batches)
-    assert first.texts == work.texts[:3]
-    assert second.texts == (*work.texts[3:], work.texts[0])
-    assert (first.prompts, second.prompts) == ((0, 1, 0), (1, 0, 1))
-    assert work.tokens(first) == sum(map(len, first.texts)) + 3
-
-
-def test_padding_goes_to_the_chosen_side() -> None:
-    ids, mask = padded([[7, 8, 9], [5]], torch.device("cpu"), "left")
-    assert ids.tolist() == [[7, 8, 9], [0, 0, 5]]
-    assert mask.tolist() == [[1, 1, 1], [0, 0, 1]]
-    ids, mask = padded([[7, 8, 9], [5]], torch.device("cpu"), "right")
-    assert ids.tolist() == [[7, 8, 9], [5, 0, 0]]
-    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
-
-
-def test_command_prints_and_writes_one_object(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cpu = torch.device("cpu")
-    small = tiny_model("bloom-560m", 0, cpu, torch.float32)
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = tiny_model("bloom-560m", 0, torch.device("cpu"), torch.float32)
     monkeypatch.setattr(contest, "random_model", lambda *_, **__: small)
+
+
+SHORT_RUN = ["engine", "--quick", "--seconds", "0", "--batch-sizes", "2", "--device", "cpu"]
+SHORT_RUN += ["--residents", "1,4", "--dtype", "float32"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_command_prints_and_writes_one_object_and_its_figures(tmp_path: Path) -> None:
     out = tmp_path / "engine.json"
-    options = ["--model", "bloom-560m", "--batch-sizes", "2", "--repeats", "1", "--seconds", "0"]
-    result = CliRunner().invoke(
-        commands.app, ["engine", *options, "--device", "cpu", "--out", str(out), "--json"]
-    )
+    options = ["--curve", "batch-size", "--curve", "resident-prompts", "--out", str(out), "--json"]
+    result = CliRunner().invoke(commands.app, [*SHORT_RUN, *options])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == json.loads(out.read_text())
-    assert json.loads(result.stdout)["settings"]["models"] == ["bloom-560m"]
-    assert "round 1" in result.stderr
+    settings = json.loads(result.stdout)["settings"]
+    assert settings["models"] == list(QUICK["models"])
+    assert settings["curves"] == {"batch_size": [2], "resident_prompts": [1, 4, 8]}
+    assert "round 1, about" in result.stderr
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"engine.json", "engine-batch.svg", "engine-residents.svg"}
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Transformers, batch: Batch) -> Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Transformers, "score", interrupted)
+    options = ["--curve", "batch-size", "--out", str(tmp_path / "engine.json")]
+    result = CliRunner().invoke(commands.app, [*SHORT_RUN, *options])
+    assert result.exit_code != 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--batch-sizes", "1,x"], "--batch-sizes '1,x'"),
-        (["--batch-sizes", "0"], "--batch-sizes '0'"),
+        (["--residents", "0"], "--residents '0'"),
         (["--model", "gpt2"], "model 'gpt2'"),
         (["--out", "/no/such/folder/x.json"], "--out '/no/such/folder/x.json'"),
     ],
 )
 def test_mistakes_are_named_before_anything_slow(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(commands.app, ["engine", *options])
+    result = CliRunner().invoke(commands.app, ["engine", "--dtype", "float32", *options])
     assert result.exit_code == 2
     assert message in result.stderr
 
@@ -155,6 +224,8 @@ def test_mistakes_are_named_before_anything_slow(options: list[str], message: st
 def test_settings_refuse_nothing_to_do() -> None:
     with pytest.raises(InvalidInput, match="batch_sizes: must be at least 1"):
         EngineSettings(batch_sizes=())
+    with pytest.raises(InvalidInput, match="curves: name at least one"):
+        EngineSettings(curves=())
 
 
 def test_only_table_2_has_full_size_configurations() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bench.precision import PrecisionSettings, bench_precision
+from deploy.bench.precision import PrecisionSettings, bench_precision, parse_precisions
+from prompts.errors import InvalidInput
 
 SENTENCES = {
     "eng_Latn": [
@@ -21,7 +22,8 @@ SENTENCES = {
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ISOGLOSS_STORE", str(tmp_path / "store"))  # not the user's own
     for code, sentences in SENTENCES.items():
         (tmp_path / code).mkdir()
         rows = [f"{i}\t{label}\t{text}" for i, (text, label) in enumerate(sentences)]
@@ -45,3 +47,9 @@ def test_agreement_is_of_labels_and_scores_with_float32(data: Path) -> None:
     assert 0 < rounded["score_moved"]["mean"] < 0.1  # other numbers, near the exact ones
     assert rounded["agreement"] >= 5 / 6
     assert report["ratios"]["pocket-bloom"] == {"int8_agreement": rounded["agreement"]}
+
+
+def test_a_mistyped_precision_is_named() -> None:
+    assert parse_precisions(["int8", "bfloat16", "int8"]) == ("int8", "bfloat16")
+    with pytest.raises(InvalidInput, match="'int4': name one of bfloat16, float16, int8"):
+        parse_precisions(["int8", "int4"])

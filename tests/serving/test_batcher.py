@@ -19,6 +19,7 @@ class Waiting:
     name: str
     cost: int
     abandoned: bool = False
+    flow: str = ""
 
 
 def names(queue: BatchQueue[Waiting]) -> list[str]:
@@ -79,18 +80,26 @@ class Doubler:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
+        self._expected = (0, threading.Event())
+
+    def expect_batches(self, count: int) -> threading.Event:
+        """Set once so many batches have been run."""
+        self._expected = (count, threading.Event())
+        return self._expected[1]
 
     def __call__(self, rows: Sequence[int]) -> list[int | IsoglossError]:
         self.entered.set()
         assert self.gate.wait(10)
         self.batches.append(list(rows))
+        if len(self.batches) == self._expected[0]:
+            self._expected[1].set()
         if self.failure is not None:
             raise self.failure
         return [InvalidInput(f"{row} is odd") if row % 2 else 2 * row for row in rows]
 
 
 def batcher(
-    double: Doubler, *, budget: int = 100, stats: list[BatchStats] | None = None
+    double: Doubler, *, budget: int = 100, stats: list[BatchStats[int]] | None = None
 ) -> Batcher[int, int]:
     return Batcher(
         double,
@@ -105,7 +114,7 @@ async def until_entered(double: Doubler) -> None:
 
 def test_concurrent_requests_share_a_batch_and_keep_their_order() -> None:
     async def scenario() -> None:
-        double, stats = Doubler(), list[BatchStats]()
+        double, stats = Doubler(), list[BatchStats[int]]()
         double.gate.clear()
         batches = batcher(double, stats=stats)
         first = asyncio.create_task(batches.submit([(2, 1)]))
@@ -229,5 +238,91 @@ def test_closing_tells_those_who_wait() -> None:
         double.gate.set()
         for refused in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(refused, Unavailable)
+
+    asyncio.run(scenario())
+
+
+def test_the_worker_goes_on_while_the_loop_is_busy_with_answers() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        double.gate.clear()
+        batches = batcher(double, budget=2)
+        first = asyncio.create_task(batches.submit([(2, 2)]))
+        await until_entered(double)
+        others = [asyncio.create_task(batches.submit([(n, 2)])) for n in (4, 6)]
+        await asyncio.sleep(0)
+        last = double.expect_batches(3)
+        double.gate.set()
+        assert last.wait(10)  # the loop does nothing meanwhile: nobody has been answered yet
+        assert not first.done()
+        assert await asyncio.gather(first, *others) == [[4], [8], [12]]
+        assert double.batches == [[2], [4], [6]]
+        batches.close()
+
+    asyncio.run(scenario())
+
+
+def test_flows_of_one_client_take_turns() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        double.gate.clear()
+        batches: Batcher[int, int] = Batcher(
+            double, BatchQueue(4, 0.0), flow_of=lambda number: "large" if number > 99 else "small"
+        )
+        first = asyncio.create_task(batches.submit([(2, 1)]))
+        await until_entered(double)
+        flood = asyncio.create_task(batches.submit([(100 + 2 * n, 1) for n in range(6)]))
+        await asyncio.sleep(0)
+        late = asyncio.create_task(batches.submit([(4, 1)]))
+        await asyncio.sleep(0)
+        double.gate.set()
+        await asyncio.gather(first, flood, late)
+        assert double.batches == [[2], [100, 4, 102, 104], [106, 108, 110]]
+        batches.close()
+
+    asyncio.run(scenario())
+
+
+def test_lone_work_may_be_run_on_the_spot() -> None:
+    stats: list[BatchStats[int]] = []
+    batches = batcher(Doubler(), stats=stats)
+    assert batches.run_here(4, 7) == 8
+    assert [(each.work, each.cost, each.queued_s) for each in stats] == [([4], 7, 0.0)]
+    with pytest.raises(InvalidInput, match="3 is odd"):
+        batches.run_here(3, 1)
+    failing = Doubler()
+    failing.failure = ValueError("out of luck")
+    with pytest.raises(BatchFailed, match="ValueError"):
+        batcher(failing).run_here(4, 1)
+
+
+def test_a_closed_batcher_says_so() -> None:
+    async def scenario() -> None:
+        batches = batcher(Doubler())
+        assert await batches.submit([(2, 1)]) == [4]
+        batches.close()
+        batches.close()
+        with pytest.raises(Unavailable):
+            await batches.submit([(2, 1)])
+
+    asyncio.run(scenario())
+
+
+def test_errands_run_in_the_thread_of_the_batches() -> None:
+    async def scenario() -> None:
+        threads: list[str] = []
+
+        def remember(rows: Sequence[int]) -> list[int | IsoglossError]:
+            threads.append(threading.current_thread().name)
+            return list(rows)
+
+        batches: Batcher[int, int] = Batcher(remember, BatchQueue(10, 0.0), name="batches")
+        assert batches.call(lambda: remember([7])) == [7]
+        assert await batches.submit([(2, 1)]) == [2]
+        assert threads == ["batches", "batches"]
+        with pytest.raises(ZeroDivisionError):
+            batches.call(lambda: 1 // 0)
+        assert await batches.submit([(3, 1)]) == [3]
+        batches.close()
 
     asyncio.run(scenario())

@@ -32,6 +32,7 @@ class Text:
     request: Request
     cost: int = TOKENS
     abandoned: bool = False
+    flow: str = ""
 
 
 @dataclass(eq=False)

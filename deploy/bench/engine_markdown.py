@@ -1,0 +1,134 @@
+"""The README's benchmark table, made from a committed result of `bench engine`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from prompts.errors import InvalidInput, NotFound
+from training.files import write_atomically
+
+_TITLES = {
+    "bloom-560m": "BLOOM-560M",
+    "bloom-1b1": "BLOOM-1B1",
+    "xglm-564M": "XGLM-564M",
+    "xglm-1.7B": "XGLM-1.7B",
+}
+_PEERS = {
+    "transformers": "transformers",
+    "peft": "PEFT",
+    "peft_last_logits": "PEFT, last logits only",
+}
+_END = "<!-- end -->"
+
+
+def read_report(file: Path) -> dict[str, Any]:
+    """A result of `bench engine`.
+
+    Raises:
+        InvalidInput: the file is not one.
+    """
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        if report["bench"] == "engine" and "curves" in report["settings"]:
+            return dict(report)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{file}: cannot be read as a result of bench engine") from error
+    raise InvalidInput(f"{file}: is no result of this version's bench engine; measure again")
+
+
+def markdown_table(report: Mapping[str, Any]) -> str:
+    """A row a measurement, a column a model; ratios with their lowest and highest round."""
+    models = report["ratios"]
+    heads = "".join(f" {_TITLES.get(model, model)} |" for model in models)
+    lines = [f"| {_where(report)} |{heads}", "|---|" + "---|" * len(models)]
+    rows: dict[str, dict[str, str]] = {}
+    for model in models:
+        for label, cell in _cells(report, model):
+            rows.setdefault(label, {})[model] = cell
+    for label, cells in rows.items():
+        lines.append(f"| {label} |" + "".join(f" {cells.get(model, '')} |" for model in models))
+    return "\n".join(lines)
+
+
+def insert_table(into: Path, file: Path, table: str) -> None:
+    """Replace the file's table in a Markdown file.
+
+    Raises:
+        NotFound: the Markdown file has no place for it.
+        InvalidInput: it cannot be written.
+    """
+    begin = marker(into, file)
+    text = into.read_text(encoding="utf-8") if into.is_file() else ""
+    place = re.compile(re.escape(begin) + r"\n.*?" + re.escape(_END), re.DOTALL)
+    if not place.search(text):
+        raise NotFound(f"{into}: has no lines {begin!r} and {_END!r}; put them where it belongs")
+    changed = place.sub(lambda _: f"{begin}\n{table}\n{_END}", text, count=1)
+    write_atomically(into, changed.encode())
+
+
+def marker(into: Path, file: Path) -> str:
+    """The line above a file's table."""
+    path = Path(os.path.relpath(file, into.parent)).as_posix()
+    return f"<!-- bench table {path} -->"
+
+
+def tables_in(text: str) -> dict[str, str]:
+    """Of a Markdown file: the path of each result and the table made of it."""
+    found = re.findall(r"<!-- bench table (\S+) -->\n(.*?)\n" + re.escape(_END), text, re.DOTALL)
+    return dict(found)
+
+
+def _where(report: Mapping[str, Any]) -> str:
+    settings = report["settings"]
+    return (
+        f"{report['hardware']['name']}; {settings['ratios_at_batch_size']} texts, "
+        f"{settings['prompts']} prompts"
+    )
+
+
+def _cells(report: Mapping[str, Any], model: str) -> Iterator[tuple[str, str]]:
+    """Labels and what is measured of one model."""
+    settings = report["settings"]
+    at = {(r["curve"], r["x"]): r for r in report["results"] if r["model"] == model}
+    if main := at.get(("batch_size", settings["ratios_at_batch_size"])):
+        yield from _headline(main)
+    first = f"isogloss_{settings['dtypes'][0]}"
+    for (curve, x), result in at.items():
+        if (label := _cost_label(curve, x, settings)) and first in result["costs"]:
+            yield label, _ratio(result["costs"][first])
+
+
+def _headline(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, own in main["contenders"].items():
+        if name not in main["ratios"]:
+            continue
+        precision = own["precision"]
+        for key, ratio in main["ratios"][name].items():
+            peer = key.removeprefix("vs_")
+            theirs = main["contenders"][peer]["precision"]
+            yield f"{precision}, times faster than {_PEERS[peer]} {theirs}", _ratio(ratio)
+        yield f"{precision}, texts a second", f"{own['texts_per_s']['median']:,.3g}"
+        if share := own["share_of_rate"]:
+            yield f"{precision}, share of the matrix-product rate", f"{share['median']:.0%}"
+
+
+def _cost_label(curve: str, x: int, settings: Mapping[str, Any]) -> str | None:
+    places = settings["curves"].get(curve, [])
+    if curve == "resident_prompts" and x == settings["prompts"]:
+        return f"time of a batch of {x} prompts mixed, of one with a single prompt"
+    if curve == "resident_prompts" and x == max(places):
+        return f"time with {x:,} prompts in memory, of that with {min(places)}"
+    if curve == "prompts_per_text" and x == (8 if 8 in places else max(places)):
+        return f"time with {x} prompts on each text, of that with {min(places)}"
+    return None
+
+
+def _ratio(ratio: Mapping[str, float]) -> str:
+    if ratio["rounds"] == 1:
+        return f"{ratio['median']:.2f} (one round)"
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"

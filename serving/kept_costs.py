@@ -1,0 +1,118 @@
+"""Cost tables of earlier starts, in the user's cache folder: a restart need not measure again.
+
+A table is found again under the digest of everything it depends on. A file that is damaged, or of
+another key, is no table: it is measured again and replaced. A folder that cannot be written costs
+every start its measuring, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import platform
+from pathlib import Path
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from prompts import durable
+from serving.costs import CostTable
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "ISOGLOSS_CACHE"
+_FORMAT = 1
+_MAX_BYTES = 1 << 16
+_PROCESSORS = Path("/proc/cpuinfo")
+
+
+class CostKey(BaseModel):
+    """What the seconds of a batch depend on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = _FORMAT
+    fingerprint: str
+    device: str
+    """The GPU's or the processor's name."""
+    dtype: str
+    threads: int
+    torch: str
+    isogloss: str
+
+    @property
+    def file_name(self) -> str:
+        """Where its table is."""
+        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return f"{digest[:32]}.json"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: CostKey
+    fixed_s: float = Field(ge=0, allow_inf_nan=False)
+    token_s: float = Field(ge=0, allow_inf_nan=False)
+    square_s: float = Field(ge=0, allow_inf_nan=False)
+    most_tokens: int | None = Field(ge=1)
+
+    @property
+    def table(self) -> CostTable:
+        return CostTable(self.fixed_s, self.token_s, self.square_s, self.most_tokens)
+
+
+def cost_folder() -> Path:
+    """The user's, or the one in $ISOGLOSS_CACHE."""
+    chosen = os.environ.get(CACHE_VARIABLE, "").strip()
+    return (Path(chosen) if chosen else platformdirs.user_cache_path("isogloss")) / "costs"
+
+
+def recall(folder: Path, key: CostKey) -> CostTable | None:
+    """The table that was kept for this key; None where there is none that can be used."""
+    path = folder / key.file_name
+    try:
+        found = _File.model_validate_json(durable.read_limited(path, _MAX_BYTES))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as problem:
+        logger.warning("the cost table %s is measured anew: %s", path, _first_line(problem))
+        return None
+    if found.key != key or not math.isfinite(found.fixed_s) or not _says_anything(found):
+        return None
+    return found.table
+
+
+def keep(folder: Path, key: CostKey, table: CostTable) -> None:
+    """Keep a table for the next start, where the folder can be written."""
+    file = _File(
+        key=key,
+        fixed_s=table.fixed_s,
+        token_s=table.token_s,
+        square_s=table.square_s,
+        most_tokens=table.most_tokens,
+    )
+    try:
+        durable.create_folder(folder)
+        durable.write_atomically(folder / key.file_name, file.model_dump_json(indent=1).encode())
+    except OSError as problem:
+        logger.warning("the cost table is not kept in %s: %s", folder, problem.strerror or problem)
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    if _PROCESSORS.is_file():
+        for line in _PROCESSORS.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _says_anything(file: _File) -> bool:
+    """Whether a text costs anything: else no batch would ever be full."""
+    return file.token_s > 0 or file.square_s > 0
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).partition("\n")[0]
