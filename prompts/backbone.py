@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,17 +22,22 @@ from torch import Tensor
 from prompts import bloom, xglm
 from prompts.cpu import forward
 from prompts.cpu.precision import choose_precision, pack
+from prompts.cuda.fp8 import E4M3, to_fp8
+from prompts.cuda.graphed import GraphedDecoder
+from prompts.cuda.uploads import on_device
 from prompts.decoder import (
     DecoderWeights,
     cast,
     decode,
     embed_tokens,
     enter,
+    look_up,
     map_tensors,
     tensors_of,
 )
 from prompts.errors import InvalidInput
-from prompts.fingerprint import fingerprint
+from prompts.fingerprint import constants, fingerprint
+from prompts.limits import PROMPT_SHARE, check_prompts, check_texts, max_positions
 from prompts.loading import Device, Dtype, choose_device, choose_dtype, load_checkpoint
 from prompts.packing import PromptLayout, TextLayout
 from prompts.text_kv import TextKV
@@ -41,12 +47,6 @@ __all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs"]
 
 Architecture = Literal["bloom", "xglm"]
 _CONVERTERS = {"bloom": bloom, "xglm": xglm}
-
-# The share of a model's positions that is kept free for prompts. Fixed, so that the same text is
-# cut at the same token whatever prompts are being served.
-PROMPT_SHARE = 8
-# BLOOM's ALiBi has no end; its models were trained on texts of this many tokens.
-BLOOM_POSITIONS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +71,13 @@ class Backbone:
         device: Device = "auto",
         dtype: Dtype = "auto",
         revision: str | None = None,
+        tables_on_device: bool = False,
     ) -> Self:
         """Load a hub id, a folder in the hub's layout, or a pocket model.
+
+        On a GPU the embedding table and the head, half of a small model, stay in host memory: of a
+        text's tokens and a verbalizer's labels only the rows travel, 2 KB a token against the 25
+        MFLOP a layer that follow. `tables_on_device` keeps them beside the layers.
 
         Raises:
             NotFound: no such model or unreadable files.
@@ -89,6 +94,7 @@ class Backbone:
             revision=checkpoint.revision,
             device=where,
             dtype=precision,
+            tables_on_device=tables_on_device,
         )
 
     @classmethod
@@ -116,29 +122,38 @@ class Backbone:
         revision: str | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        tables_on_device: bool = False,
     ) -> Self:
         """Take over the tensors of a `BloomForCausalLM` or `XGLMForCausalLM`.
 
         Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works. With
-        int8 they are packed `for_serving`.
+        int8 or fp8 they are packed `for_serving`.
         """
-        if dtype == torch.int8:
+        if dtype in (torch.int8, E4M3):
             whole = cls.from_transformers(
-                model, tokenizer, model_id=model_id, revision=revision, device=device
+                model,
+                tokenizer,
+                model_id=model_id,
+                revision=revision,
+                device=device,
+                dtype=torch.float32 if dtype == torch.int8 else torch.bfloat16,
+                tables_on_device=tables_on_device,
             )
-            return whole.for_serving(torch.int8)
+            return whole.for_serving(dtype)
         config = model.config
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
         if config.tie_word_embeddings:
             state.pop("lm_head.weight", None)
         weights = _CONVERTERS[config.model_type].from_checkpoint(state, config)
+        where = device or torch.device("cpu")
+        moved = cast(weights, where, dtype, where if tables_on_device else torch.device("cpu"))
         return cls(
             model_id=model_id,
             revision=revision,
             architecture=config.model_type,
-            fingerprint=fingerprint(state, _constants(config), tokenizer),
-            max_positions=_max_positions(config),
-            weights=cast(weights, device or torch.device("cpu"), dtype),
+            fingerprint=fingerprint(state, constants(config), tokenizer),
+            max_positions=max_positions(config),
+            weights=moved,
             config=config,
             optional_tokenizer=tokenizer,
             precision=dtype,
@@ -163,13 +178,18 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.weights.embedding.device
+        """Where the layers are, and prompts and states."""
+        return self.weights.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of prompts, embeddings and the residual stream."""
         return self.weights.embedding.dtype
+
+    @cached_property
+    def graphed(self) -> GraphedDecoder:
+        """CUDA graphs that `read_suffixed` runs through; none until `warm_up`."""
+        return GraphedDecoder(self.weights)
 
     @property
     def max_prompt_length(self) -> int:
@@ -181,13 +201,21 @@ class Backbone:
         """Tokens of the longest text; longer ones are to be cut."""
         return self.max_positions - self.max_prompt_length
 
+    def warm_up(self, max_rows: int) -> None:
+        """On a GPU, compile and capture `read_suffixed` for batches of up to `max_rows` tokens.
+
+        Prompts' tokens count too; larger batches are cut. Elsewhere there is nothing to do.
+        """
+        if self.device.type == "cuda":
+            self.graphed.warm_up(max_rows)
+
     def encode(self, texts: Sequence[Sequence[int]]) -> TextKV:
         """Keys and values of texts given as token ids.
 
         Raises:
             InvalidInput: an empty text, or one longer than `max_text_tokens`.
         """
-        self._check_texts(texts)
+        check_texts(texts, self.max_text_tokens)
         if not texts:
             return TextKV((), ())
         rows, layout = self._text_rows(texts)
@@ -209,10 +237,10 @@ class Backbone:
         Raises:
             InvalidInput: wrong shapes or counts, or a prompt longer than `max_prompt_length`.
         """
-        self._check_prompts(len(kv), prompts)
+        check_prompts(len(kv), prompts, self.hidden_size, self.max_prompt_length)
         layout = self._prompt_layout([bucket.texts for bucket in kv.buckets], prompts)
         if not layout.pairs:
-            return self.weights.embedding.new_empty(0, self.hidden_size)
+            return self._no_states()
         rows = self._prompt_rows(kv.lengths, prompts, layout)
         states, _ = decode(self.weights, None, (rows, layout), kv=kv)
         assert states is not None
@@ -225,12 +253,20 @@ class Backbone:
 
         Text and prompt tokens share every matrix product: the way to score texts once, in serving.
         """
-        self._check_texts(texts)
-        self._check_prompts(len(texts), prompts)
+        check_texts(texts, self.max_text_tokens)
+        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
         if not any(prompts):
-            return self.weights.embedding.new_empty(0, self.hidden_size)
+            return self._no_states()
+        if not torch.is_grad_enabled() and (read := self.graphed.read(texts, prompts)) is not None:
+            return read
         if self.device.type == "cpu":
             return forward.read_suffixed(self.weights, texts, prompts)
+        return self._read_in_buckets(texts, prompts)
+
+    def _read_in_buckets(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """`read_suffixed` kernel by kernel, on a GPU without graphs or for gradients."""
         text_rows, text_layout = self._text_rows(texts)
         layout = self._prompt_layout([bucket.texts for bucket in text_layout.buckets], prompts)
         rows = self._prompt_rows(text_layout.lengths, prompts, layout)
@@ -245,10 +281,10 @@ class Backbone:
 
         Arguments, result and errors are those of `read_suffixed`; nothing can be shared.
         """
-        self._check_texts(texts)
-        self._check_prompts(len(texts), prompts)
+        check_texts(texts, self.max_text_tokens)
+        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
         if not any(prompts):
-            return self.weights.embedding.new_empty(0, self.hidden_size)
+            return self._no_states()
         return forward.read_prefixed(self.weights, texts, prompts)
 
     def score(self, kv: TextKV, prompts: Sequence[Sequence[Tensor]], label_rows: Tensor) -> Tensor:
@@ -260,7 +296,7 @@ class Backbone:
 
     def label_rows(self, token_ids: Sequence[int]) -> Tensor:
         """The verbalizer's rows of the LM head: (labels, hidden)."""
-        return self.weights.head.index_select(0, self._ids(token_ids))
+        return look_up(self.weights.head, self._ids(token_ids), self.device)
 
     def embed(self, token_ids: Sequence[int]) -> Tensor:
         """Embeddings as the model receives them (XGLM: scaled): (tokens, hidden), float32."""
@@ -269,15 +305,17 @@ class Backbone:
     def for_serving(self, precision: torch.dtype | None = None) -> Self:
         """The same model with its linear layers packed for this processor: faster, inference only.
 
-        Embeddings, norms and the residual stream stay as they are. On a GPU nothing changes.
+        Embeddings, norms and the residual stream stay as they are. On a GPU only fp8 changes them.
 
         Args:
-            precision: of the linear layers: float32, bfloat16, float16 or int8; bfloat16 or
-                float32, whichever this processor is the faster in, if None.
+            precision: of the linear layers: float32, bfloat16, float16 or int8, on a GPU fp8;
+                bfloat16 or float32, whichever this processor is the faster in, if None.
 
         Raises:
             InvalidInput: int8 on a GPU, or a model that was packed before.
         """
+        if precision == E4M3:
+            return replace(self, weights=to_fp8(self.weights), precision=E4M3)
         if self.device.type != "cpu":
             if precision == torch.int8:
                 raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16")
@@ -292,7 +330,7 @@ class Backbone:
         the fingerprint of what it became.
         """
         weights = map_tensors(
-            cast(self.weights, self.device, torch.float32),
+            cast(self.weights, self.device, torch.float32, tables=self.device),
             lambda tensor: tensor.detach().clone().requires_grad_(True),
         )
         return replace(self, weights=weights), tensors_of(weights)
@@ -344,47 +382,13 @@ class Backbone:
         return prompt.to(self.device, self.dtype)
 
     def _ids(self, tokens: Sequence[int]) -> Tensor:
-        return torch.tensor(tokens, dtype=torch.long).to(self.device, non_blocking=True)
+        """Where the tables are, for that is where they are looked up."""
+        return on_device(tokens, self.weights.embedding.device)
 
-    def _check_texts(self, texts: Sequence[Sequence[int]]) -> None:
-        for index, text in enumerate(texts):
-            if not 0 < len(text) <= self.max_text_tokens:
-                raise InvalidInput(
-                    f"texts[{index}] has {len(text)} tokens; a text has 1 to "
-                    f"{self.max_text_tokens}: cut it first"
-                )
-
-    def _check_prompts(self, texts: int, prompts: Sequence[Sequence[Tensor]]) -> None:
-        if len(prompts) != texts:
-            raise InvalidInput(f"{texts} texts came with {len(prompts)} lists of prompts")
-        for prompt in {id(p): p for own in prompts for p in own}.values():
-            if prompt.dim() != 2 or prompt.shape[1] != self.hidden_size:
-                raise InvalidInput(
-                    f"a prompt of shape {tuple(prompt.shape)}: this model takes "
-                    f"(length, {self.hidden_size})"
-                )
-            if not 0 < prompt.shape[0] <= self.max_prompt_length:
-                raise InvalidInput(
-                    f"a prompt of length {prompt.shape[0]}: this model takes 1 to "
-                    f"{self.max_prompt_length}"
-                )
+    def _no_states(self) -> Tensor:
+        return torch.empty(0, self.hidden_size, dtype=self.dtype, device=self.device)
 
 
 def label_log_probs(states: Tensor, label_rows: Tensor) -> Tensor:
     """(pairs, hidden), (labels, hidden) -> (pairs, labels): log-softmax over labels, float32."""
     return (states.float() @ label_rows.float().T).log_softmax(dim=-1)
-
-
-def _max_positions(config: Any) -> int:
-    if config.model_type == "bloom":
-        return int(getattr(config, "seq_length", None) or BLOOM_POSITIONS)
-    return int(config.max_position_embeddings)
-
-
-def _constants(config: Any) -> dict[str, Any]:
-    """What the arithmetic depends on besides the tensors."""
-    names = {
-        "bloom": ("n_head", "layer_norm_epsilon", "apply_residual_connection_post_layernorm"),
-        "xglm": ("attention_heads", "scale_embedding", "activation_function", "pad_token_id"),
-    }[config.model_type]
-    return {"model_type": config.model_type} | {name: getattr(config, name) for name in names}

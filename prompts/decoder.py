@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prompts.attention import attend_text, causal_bias, prompt_bias, text_bias
+from prompts.cuda.uploads import host_buffer, on_device
 from prompts.errors import InvalidInput
 from prompts.linear import Affine, Gelu, Linear
 from prompts.packing import PromptLayout, TextLayout
@@ -36,7 +37,10 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class DecoderWeights:
-    """All tensors of a backbone and the constants of its arithmetic."""
+    """All tensors of a backbone and the constants of its arithmetic.
+
+    `embedding` and `head` may lie on the host while the layers are on a GPU.
+    """
 
     embedding: Tensor  # (vocabulary, hidden)
     head: Tensor  # (vocabulary, hidden); the same tensor as `embedding` where they are tied
@@ -56,10 +60,29 @@ class DecoderWeights:
         """Width of the residual stream."""
         return self.embedding.shape[1]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the layers are, and all activations."""
+        return self.final_norm.weight.device
+
 
 def embed_tokens(weights: DecoderWeights, token_ids: Tensor) -> Tensor:
-    """(tokens,) -> (tokens, hidden): where trained prompts live, before positions and norms."""
-    return F.embedding(token_ids, weights.embedding) * weights.embedding_scale
+    """(tokens,) -> (tokens, hidden): where trained prompts live, before positions and norms.
+
+    The ids must be where the embedding table is; the vectors are where the layers are.
+    """
+    return look_up(weights.embedding, token_ids, weights.device) * weights.embedding_scale
+
+
+def look_up(table: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Rows of a table on `device`: (rows,) on the table's -> (rows, hidden).
+
+    From a table on the host only these rows travel, and the host does not wait for them to arrive.
+    """
+    if table.device == device:
+        return F.embedding(rows, table)
+    host = host_buffer((len(rows), table.shape[1]), table.dtype, device)
+    return torch.index_select(table, 0, rows, out=host).to(device, non_blocking=True)
 
 
 def enter(weights: DecoderWeights, vectors: Tensor, positions: Tensor) -> Tensor:
@@ -173,7 +196,7 @@ class _Attention:
             if padding is None:
                 buckets.append(None)
                 continue
-            counts = torch.tensor(lengths, device=self.device)
+            counts = on_device(lengths, self.device)
             own = prompt_bias(slopes, padding.shape[2], self.device)
             buckets.append(PromptBucket(padding, text_bias(slopes, counts, width), own))
         return buckets
@@ -185,8 +208,8 @@ class _Attention:
     def final_rows(self, n_text: int) -> Tensor:
         """Rows of x whose final state is asked for."""
         if self.prompts is not None:
-            return torch.tensor(self.prompts.last_rows(), device=self.device) + n_text
-        return torch.tensor(self._text_layout().last_rows(), device=self.device)
+            return on_device(self.prompts.last_rows(), self.device) + n_text
+        return on_device(self._text_layout().last_rows(), self.device)
 
     def __call__(
         self, qkv: Tensor, layer: int, text_needed: bool
@@ -285,9 +308,22 @@ def plain(layer: Linear) -> Affine:
     return layer
 
 
-def cast(weights: DecoderWeights, device: torch.device, dtype: torch.dtype) -> DecoderWeights:
-    """Move to a device and precision. ALiBi's slopes stay float32: biases are exact until added."""
-    moved = map_tensors(weights, lambda tensor: tensor.to(device, dtype))
+def cast(
+    weights: DecoderWeights,
+    device: torch.device,
+    dtype: torch.dtype,
+    tables: torch.device | None = None,
+) -> DecoderWeights:
+    """Move to a device and precision, the embedding table and the head to another if given.
+
+    ALiBi's slopes stay float32: biases are exact until added.
+    """
+
+    def move(tensor: Tensor) -> Tensor:
+        is_table = tensor is weights.embedding or tensor is weights.head
+        return tensor.to((tables or device) if is_table else device, dtype)
+
+    moved = map_tensors(weights, move)
     sinusoids, slopes = weights.sinusoids, weights.slopes
     return replace(
         moved,

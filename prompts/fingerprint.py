@@ -50,3 +50,12 @@ def fingerprint(
 def _sum_of_bits(flat: Tensor) -> int:
     chunks = (flat[i : i + CHUNK].float().view(torch.int32) for i in range(0, len(flat), CHUNK))
     return sum(int(chunk.sum(dtype=torch.int64)) for chunk in chunks)
+
+
+def constants(config: Any) -> dict[str, Any]:
+    """What the arithmetic depends on besides the tensors."""
+    names = {
+        "bloom": ("n_head", "layer_norm_epsilon", "apply_residual_connection_post_layernorm"),
+        "xglm": ("attention_heads", "scale_embedding", "activation_function", "pad_token_id"),
+    }[config.model_type]
+    return {"model_type": config.model_type} | {name: getattr(config, name) for name in names}

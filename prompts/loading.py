@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import torch
 
+from prompts.cuda.fp8 import E4M3, check_fp8
 from prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
 from prompts.tokenizer import Tokenizer
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"]
 Device = Literal["auto", "cpu", "cuda"]
 
 POCKET = Path(__file__).parent / "pocket"
@@ -109,10 +110,13 @@ def choose_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     """`auto` is float32 on CPU and bfloat16 on GPUs that have it.
 
     Raises:
-        InvalidInput: int8 on a GPU.
+        InvalidInput: int8 on a GPU, or fp8 without a GPU that has it.
     """
     if dtype == "int8" and device.type != "cpu":
         raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16 or auto")
+    if dtype == "fp8":
+        check_fp8(device)
+        return E4M3
     if dtype != "auto":
         named: torch.dtype = getattr(torch, dtype)
         return named

@@ -15,6 +15,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from prompts.cuda.uploads import on_device
+
 # A bucket's shortest text is at least this share of its longest. Attention is a few per cent of the
 # work on short texts, so more, smaller buckets cost more in kernel calls than padding wastes.
 SHORTEST_IN_BUCKET = 0.6
@@ -108,8 +110,8 @@ def pad_ragged(
         start,
         start + total,
         shape,
-        torch.tensor(to_padded, device=device),
-        torch.tensor(to_packed, device=device),
+        on_device(to_padded, device),
+        on_device(to_packed, device),
     )
 
 
@@ -156,8 +158,7 @@ class TextLayout:
 
     def positions(self, device: torch.device) -> Tensor:
         """(tokens,) position of every packed token in its text."""
-        spans = [torch.arange(self.lengths[text]) for text in self.order]
-        return torch.cat(spans).to(device, non_blocking=True)
+        return on_device([p for text in self.order for p in range(self.lengths[text])], device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +200,14 @@ class PromptLayout:
 
     def positions(self, text_lengths: Sequence[int], device: torch.device) -> Tensor:
         """(prompt tokens,) position of every packed prompt token: the prompt follows its text."""
-        spans = [
-            torch.arange(text_lengths[text], text_lengths[text] + length)
-            for (text, _), length in zip(self.pairs, self.lengths, strict=True)
-        ]
-        return torch.cat(spans).to(device, non_blocking=True)
+        return on_device(
+            [
+                text_lengths[text] + place
+                for (text, _), length in zip(self.pairs, self.lengths, strict=True)
+                for place in range(length)
+            ],
+            device,
+        )
 
 
 def _last_rows(order: Sequence[int], lengths: Sequence[int]) -> list[int]:

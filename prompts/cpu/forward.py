@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prompts.cpu.attention import SequenceAttention
 from prompts.cpu.sequences import Layout
+from prompts.cuda.uploads import on_device
 from prompts.decoder import DecoderWeights, LayerWeights, embed_tokens, enter, normalize
 
 Texts = Sequence[Sequence[int]]
@@ -45,16 +46,16 @@ def read_prefixed(weights: DecoderWeights, texts: Texts, prompts: Prompts) -> Te
 
 def _embed(weights: DecoderWeights, texts: Texts) -> Sequence[Tensor]:
     """Of each text (tokens, hidden), looked up together."""
-    ids = torch.tensor([token for text in texts for token in text], device=weights.embedding.device)
+    ids = on_device([token for text in texts for token in text], weights.embedding.device)
     vectors: Sequence[Tensor] = embed_tokens(weights, ids).split([len(text) for text in texts])
     return vectors
 
 
 def _rows_of(weights: DecoderWeights, prompts: Prompts) -> dict[int, Tensor]:
     """By identity: a prompt that follows many texts is moved and cast once."""
-    like = weights.embedding
+    device, dtype = weights.device, weights.embedding.dtype
     every = {id(prompt): prompt for own in prompts for prompt in own}
-    return {key: prompt.to(like.device, like.dtype) for key, prompt in every.items()}
+    return {key: prompt.to(device, dtype) for key, prompt in every.items()}
 
 
 def _read(weights: DecoderWeights, vectors: Tensor, layout: Layout) -> Tensor:
@@ -64,9 +65,9 @@ def _read(weights: DecoderWeights, vectors: Tensor, layout: Layout) -> Tensor:
     attention = SequenceAttention(layout, weights.heads, weights.slopes)
     for layer in weights.layers[:-1]:
         x = _layer(weights, layer, x, attention)
-    x = _layer(weights, weights.layers[-1], x, attention, torch.tensor(layout.ends()).to(device))
+    x = _layer(weights, weights.layers[-1], x, attention, on_device(layout.ends(), device))
     states = normalize(x, weights.final_norm, weights.norm_eps)
-    return states.index_select(0, torch.tensor(layout.reads).to(device))
+    return states.index_select(0, on_device(layout.reads, device))
 
 
 def _layer(
