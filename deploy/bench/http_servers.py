@@ -134,6 +134,9 @@ def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
             os.kill(pid, signal.SIGKILL)
     process.kill()  # where there is no /proc
     process.wait()
+    ends_s = time.monotonic() + _STOP_TIMEOUT_S
+    while processes(mark) and time.monotonic() < ends_s:  # killed, but not yet gone
+        time.sleep(_POLL_S)
 
 
 def _end_of(log: Path) -> str:

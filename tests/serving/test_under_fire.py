@@ -122,6 +122,11 @@ def number(classifier: Classifier, name: str, **labels: str) -> float:
     return classifier.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
+def waiting(classifier: Classifier) -> int:
+    """Texts that are planned and wait for the model."""
+    return len(classifier._queue)
+
+
 def test_a_full_queue_refuses_one_client_and_takes_the_next(fire: Fire) -> None:
     async def scenario(classifier: Classifier) -> None:
         held = await fire.hold(classifier)
@@ -155,9 +160,9 @@ def test_a_modest_client_is_answered_before_a_greedy_ones_backlog(fire: Fire) ->
 
         held = await fire.hold(classifier)
         greedy = [asyncio.create_task(ask("greedy", A, 100)) for _ in range(4)]
-        await until(lambda: number(classifier, "isogloss_stage_seconds_count", stage="plan") > 1)
+        await until(lambda: waiting(classifier) == 400)
         modest = asyncio.create_task(ask("modest", B, 1))
-        await asyncio.sleep(0)
+        await until(lambda: waiting(classifier) == 401)
         fire.backbone.gate.set()
         await asyncio.gather(held, modest, *greedy)
         assert done.index("modest") <= 1
@@ -198,7 +203,7 @@ def test_a_caller_who_leaves_takes_their_work_along(fire: Fire) -> None:
     async def scenario(classifier: Classifier) -> None:
         held = await fire.hold(classifier)
         gone = asyncio.create_task(classifier.classify(ClassifyRequest(inputs=["gone"] * 5), B))
-        await until(lambda: number(classifier, "isogloss_stage_seconds_count", stage="plan") == 2)
+        await until(lambda: waiting(classifier) == 5)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
@@ -217,7 +222,7 @@ def test_a_poisoned_text_fails_alone(fire: Fire) -> None:
         good = [ClassifyRequest(inputs=[f"good {n}", "x"]) for n in range(8)]
         bad = ClassifyRequest(inputs=["fine", "Z"])
         asked = [asyncio.create_task(classifier.classify(each, A)) for each in (*good, bad)]
-        await until(lambda: number(classifier, "isogloss_stage_seconds_count", stage="plan") == 2)
+        await until(lambda: waiting(classifier) == 18)
         fire.backbone.gate.set()
         await held
         *answers, failed = await asyncio.gather(*asked, return_exceptions=True)
