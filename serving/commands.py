@@ -27,10 +27,10 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
 ]
 Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16", "int8"],
+    Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"],
     typer.Option(
         help="Precision of the frozen model; auto: bfloat16 on GPUs and on processors that are "
-        "faster in it, else float32; int8: weights and activations, on processors."
+        "faster in it, else float32; int8 (processors) and fp8 (GPUs): weights and activations."
     ),
 ]
 MixtureThreshold = Annotated[

@@ -18,6 +18,10 @@ LoadBackbone = Callable[[str, ServingSettings], ServingBackbone]
 LoadDetector = Callable[[str], Detector]
 
 
+# On a GPU: the largest batch whose kernels are captured; some 300 texts of usual length.
+_GRAPHED_TOKENS = 16_384
+
+
 def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
     """Load a frozen model, with the threads it may use.
 
@@ -30,7 +34,9 @@ def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    return Backbone.load_for_serving(model, device=settings.device, dtype=settings.dtype)
+    backbone = Backbone.load_for_serving(model, device=settings.device, dtype=settings.dtype)
+    backbone.warm_up(settings.budget_tokens or _GRAPHED_TOKENS)
+    return backbone
 
 
 def load_detector(name: str) -> Detector:

@@ -8,20 +8,22 @@ import torch
 
 from prompts.cpu.precision import choose_precision
 
-# Short names, as in `fp32_vs_transformers`. int8: weights and activations of the linear layers.
+# Short names, as in `fp32_vs_transformers`. int8, fp8: weights and activations of linear layers.
 SHORT: Mapping[torch.dtype, str] = {
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",
     torch.int8: "int8",
+    torch.float8_e4m3fn: "fp8",
 }
-# How far two label log-probabilities may be apart: rounding in another order of summation. Of int8
-# the bound only tells a mistake from rounding; how far apart they are is part of the report.
+# How far two label log-probabilities may be apart: rounding in another order of summation. Of
+# int8 and fp8 the bound only tells a mistake from rounding; how far apart they are is part of the report.
 TOLERANCES: Mapping[torch.dtype, float] = {
     torch.float32: 1e-4,
     torch.float16: 2e-2,
     torch.bfloat16: 1e-1,
     torch.int8: 1.0,
+    torch.float8_e4m3fn: 1.0,
 }
 _WIDTH = 1024  # of the models that are measured by default
 
@@ -42,6 +44,6 @@ def default_precisions(device: torch.device) -> tuple[torch.dtype, ...]:
 def base_precision(dtypes: tuple[torch.dtype, ...], device: torch.device) -> torch.dtype:
     """The peers' precision and that of the common weights: the first that transformers can run."""
     for dtype in dtypes:
-        if dtype != torch.int8:
+        if dtype.itemsize > 1:
             return dtype
     return torch.float32 if device.type == "cpu" else torch.bfloat16

@@ -17,6 +17,9 @@ from prompts.backbone import Backbone
 
 Kind = Literal["ours", "peer", "rate"]
 
+# On a GPU: the largest batch whose kernels are captured, as when it serves.
+_GRAPHED_TOKENS = 16_384
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Player:
@@ -136,5 +139,7 @@ class Players:
 def make_backbone(model: Any, name: str, dtype: torch.dtype, device: torch.device) -> Backbone:
     """Ours as it serves: on a CPU with linear layers packed in one precision, the rest float32."""
     if device.type != "cpu":
-        return Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)
+        there = Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)
+        there.warm_up(_GRAPHED_TOKENS)
+        return there
     return Backbone.from_transformers(model, None, model_id=name, device=device).for_serving(dtype)

@@ -1,6 +1,6 @@
 """How fast this machine multiplies a model's matrices, and how many products an answer needs.
 
-The rate is what `F.linear` (in int8 `torch._int_mm`) reaches over all linear layers of the model,
+The rate is what `F.linear` (int8 `torch._int_mm`, fp8 `torch._scaled_mm`) reaches over all linear layers of the model,
 each with weights of its own so that no cache holds more than in the model, with as many rows as the
 batch has tokens: no padding, no attention, norms or activations. A contender's share of the rate is
 (the operations that its answers need) / (its seconds) / rate: what it computes beyond need, such as
@@ -57,6 +57,7 @@ class MatrixProducts:
             raise ValueError(f"{len(weights)} linear layers are not {_PER_LAYER} for each layer")
         self._dtype = dtype
         self._weights = [self._cast(weight) for weight in weights]
+        self._one = torch.ones((), device=self._weights[0].device)  # fp8 wants a scale of each side
 
     def operations(self, rows: int) -> int:
         """Multiplications and additions of one `run`."""
@@ -74,6 +75,8 @@ class MatrixProducts:
             x = inputs[weight.shape[1]]
             if self._dtype == torch.int8:
                 torch._int_mm(x, weight.T)
+            elif self._dtype == torch.float8_e4m3fn:
+                torch._scaled_mm(x, weight.T, self._one, self._one, out_dtype=torch.bfloat16)
             else:
                 F.linear(x, weight)
 
