@@ -77,7 +77,7 @@ def engine(
     dtype: Annotated[
         list[Precision] | None,
         typer.Option(
-            help="Of ours, repeatable; the peers run in the first that is wider than a byte. (default: "
+            help="Of ours, repeatable; the peers run in the first wider than a byte. (default: "
             "float32, int8 and, where it is faster than float32, bfloat16; on GPUs bfloat16)"
         ),
     ] = None,

@@ -16,8 +16,8 @@ SHORT: Mapping[torch.dtype, str] = {
     torch.int8: "int8",
     torch.float8_e4m3fn: "fp8",
 }
-# How far two label log-probabilities may be apart: rounding in another order of summation. Of
-# int8 and fp8 the bound only tells a mistake from rounding; how far apart they are is part of the report.
+# How far two label log-probabilities may be apart: rounding in another order of summation. Of int8
+# and fp8 the bound only tells a mistake from rounding; how far they are apart is in the report.
 TOLERANCES: Mapping[torch.dtype, float] = {
     torch.float32: 1e-4,
     torch.float16: 2e-2,

@@ -1,10 +1,10 @@
 """How fast this machine multiplies a model's matrices, and how many products an answer needs.
 
-The rate is what `F.linear` (int8 `torch._int_mm`, fp8 `torch._scaled_mm`) reaches over all linear layers of the model,
-each with weights of its own so that no cache holds more than in the model, with as many rows as the
-batch has tokens: no padding, no attention, norms or activations. A contender's share of the rate is
-(the operations that its answers need) / (its seconds) / rate: what it computes beyond need, such as
-padding or logits that nobody reads, does not count for it.
+The rate is what `F.linear` (int8: `torch._int_mm`, fp8: `torch._scaled_mm`) reaches over all linear
+layers of the model, each with weights of its own so that no cache holds more than in the model,
+with as many rows as the batch has tokens: no padding, no attention, norms or activations. A
+contender's share of the rate is (the operations that its answers need) / (its seconds) / rate: what
+it computes beyond need, such as padding or logits that nobody reads, does not count for it.
 """
 
 from __future__ import annotations
