@@ -9,7 +9,6 @@ text's keys and values depend on the prompt, so `read_prefixed` never takes a `T
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +18,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from prompts import bloom, xglm
+from prompts import bloom, buckets, xglm
 from prompts.cpu import forward
 from prompts.cpu.precision import choose_precision, pack
 from prompts.cuda.fp8 import E4M3, to_fp8
@@ -30,7 +29,6 @@ from prompts.decoder import (
     cast,
     decode,
     embed_tokens,
-    enter,
     look_up,
     map_tensors,
     tensors_of,
@@ -39,7 +37,7 @@ from prompts.errors import InvalidInput
 from prompts.fingerprint import constants, fingerprint
 from prompts.limits import PROMPT_SHARE, check_prompts, check_texts, max_positions
 from prompts.loading import Device, Dtype, choose_device, choose_dtype, load_checkpoint
-from prompts.packing import PromptLayout, TextLayout
+from prompts.saving import save_checkpoint
 from prompts.text_kv import TextKV
 from prompts.tokenizer import Tokenizer
 
@@ -218,8 +216,7 @@ class Backbone:
         check_texts(texts, self.max_text_tokens)
         if not texts:
             return TextKV((), ())
-        rows, layout = self._text_rows(texts)
-        _, kv = decode(self.weights, (rows, layout), None, keep_kv=True)
+        _, kv = decode(self.weights, buckets.text_rows(self.weights, texts), None, keep_kv=True)
         assert kv is not None
         return kv
 
@@ -238,11 +235,10 @@ class Backbone:
             InvalidInput: wrong shapes or counts, or a prompt longer than `max_prompt_length`.
         """
         check_prompts(len(kv), prompts, self.hidden_size, self.max_prompt_length)
-        layout = self._prompt_layout([bucket.texts for bucket in kv.buckets], prompts)
-        if not layout.pairs:
+        if not any(prompts):
             return self._no_states()
-        rows = self._prompt_rows(kv.lengths, prompts, layout)
-        states, _ = decode(self.weights, None, (rows, layout), kv=kv)
+        behind = buckets.prompt_rows(self.weights, kv, prompts)
+        states, _ = decode(self.weights, None, behind, kv=kv)
         assert states is not None
         return states
 
@@ -261,18 +257,7 @@ class Backbone:
             return read
         if self.device.type == "cpu":
             return forward.read_suffixed(self.weights, texts, prompts)
-        return self._read_in_buckets(texts, prompts)
-
-    def _read_in_buckets(
-        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """`read_suffixed` kernel by kernel, on a GPU without graphs or for gradients."""
-        text_rows, text_layout = self._text_rows(texts)
-        layout = self._prompt_layout([bucket.texts for bucket in text_layout.buckets], prompts)
-        rows = self._prompt_rows(text_layout.lengths, prompts, layout)
-        states, _ = decode(self.weights, (text_rows, text_layout), (rows, layout))
-        assert states is not None
-        return states
+        return buckets.read_suffixed(self.weights, texts, prompts)
 
     def read_prefixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
@@ -337,49 +322,8 @@ class Backbone:
 
     def save_pretrained(self, folder: Path) -> None:
         """Write config.json, model.safetensors and the tokenizer in the hub's layout."""
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
         state = _CONVERTERS[self.architecture].to_checkpoint(self.weights)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        self.config.save_pretrained(folder)
-        config_file = folder / "config.json"
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        config["dtype"] = str(self.dtype).removeprefix("torch.")
-        config["architectures"] = [
-            {"bloom": "BloomForCausalLM", "xglm": "XGLMForCausalLM"}[self.architecture]
-        ]
-        config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        if self.optional_tokenizer is not None:
-            self.optional_tokenizer.wrapped.save_pretrained(folder)
-
-    def _text_rows(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, TextLayout]:
-        layout = TextLayout.of([len(text) for text in texts], self.device)
-        ids = self._ids([token for index in layout.order for token in texts[index]])
-        vectors = embed_tokens(self.weights, ids)
-        return enter(self.weights, vectors, layout.positions(self.device)), layout
-
-    def _prompt_layout(
-        self, buckets: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> PromptLayout:
-        lengths = [[prompt.shape[0] for prompt in own] for own in prompts]
-        return PromptLayout.of(buckets, lengths, self.device)
-
-    def _prompt_rows(
-        self,
-        text_lengths: Sequence[int],
-        prompts: Sequence[Sequence[Tensor]],
-        layout: PromptLayout,
-    ) -> Tensor:
-        chosen = [prompts[text][slot] for text, slot in layout.pairs]
-        # A prompt that follows many texts is moved and cast once.
-        rows = {key: self._as_rows(own) for key, own in {id(p): p for p in chosen}.items()}
-        vectors = torch.cat([rows[id(prompt)] for prompt in chosen])
-        return enter(self.weights, vectors, layout.positions(text_lengths, self.device))
-
-    def _as_rows(self, prompt: Tensor) -> Tensor:
-        return prompt.to(self.device, self.dtype)
+        save_checkpoint(folder, state, self.config, self.dtype, self.optional_tokenizer)
 
     def _ids(self, tokens: Sequence[int]) -> Tensor:
         """Where the tables are, for that is where they are looked up."""

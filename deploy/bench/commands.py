@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -91,6 +91,38 @@ def train(
 
 
 @app.command()
+def profile(
+    model: Annotated[str, typer.Option(help="A model of full size.")] = "bloom-560m",
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts of the batch.")] = 32,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16", "int8", "fp8"],
+        typer.Option(help="Precision of the linear layers."),
+    ] = "float32",
+    device: WhichDevice = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a forward pass spends its time."""
+    check_writable(out)
+
+    from deploy.bench.profiling import ProfileSettings, bench_profile
+    from deploy.bench.report import profile_tables, progress
+    from prompts.full_size import full_size_config
+    from prompts.loading import choose_dtype
+
+    full_size_config(model)
+    where, _ = choose_machine(device, "auto", threads)
+    settings = ProfileSettings(
+        model, choose_dtype(dtype, where), where, batch_size=batch_size, seed=seed
+    )
+    with progress() as say:
+        report = bench_profile(settings, say)
+    tell(report, profile_tables, out, as_json)
+
+
+@app.command()
 def precision(
     model: Annotated[
         list[str] | None,
@@ -99,8 +131,8 @@ def precision(
     dtype: Annotated[
         list[str] | None,
         typer.Option(
-            help="bfloat16, float16 or int8, compared with float32; repeatable. (default: bfloat16 "
-            "and int8)"
+            help="bfloat16, float16, int8 (processors) or fp8 (GPUs), compared with float32; "
+            "repeatable. (default: bfloat16 and int8)"
         ),
     ] = None,
     store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
@@ -113,6 +145,9 @@ def precision(
     sentences: Annotated[
         int | None, typer.Option(min=1, help="Of each language. (default: all of the test split)")
     ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option("--device", help="Where the model runs.")
+    ] = "cpu",
     threads: Threads = None,
     out: Out = None,
     as_json: AsJson = False,
@@ -125,15 +160,16 @@ def precision(
     from prompts.backbone import Backbone
     from training.evaluate import choose_languages
 
-    choose_machine("cpu", "float32", threads)
+    choose_machine(device, "float32", threads)
     models = tuple(model or ("pocket-bloom", "pocket-xglm"))
     settings = PrecisionSettings(
         models=models,
         data=data,
-        languages=choose_languages(Backbone.load(models[0]), data, languages),
+        languages=choose_languages(Backbone.load(models[0], device="cpu"), data, languages),
         precisions=parse_precisions(dtype or ("bfloat16", "int8")),
         store=store,
         sentences=sentences,
+        device=device,
     )
     with progress() as say:
         report = bench_precision(settings, say)

@@ -50,7 +50,7 @@ def engine_texts_per_s(
     """
     torch.set_num_threads(run.threads)
     where: Device = "cuda" if run.device.type == "cuda" else "cpu"
-    backbone = Backbone.load(contest.source, device=where, dtype=run.dtype)
+    backbone = Backbone.load_for_serving(contest.source, device=where, dtype=run.dtype)
     work = _workload(contest, backbone)
     engine = Isogloss(backbone, work)
     sizes = sorted({size for own in reached.values() for size in own})

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 
 from deploy.bench.contest import Say
 from deploy.bench.machine import hardware, versions
 from prompts.backbone import Backbone
 from prompts.errors import InvalidInput
+from prompts.loading import Device, choose_device
 from serving.config import ServingSettings
 from serving.engine import build_classifier
 from serving.schemas import ClassifyRequest, Result
 from training.data import Example, load_split
 
-Precision = Literal["float32", "bfloat16", "float16", "int8"]
+Precision = Literal["float32", "bfloat16", "float16", "int8", "fp8"]
 EXACT: Precision = "float32"
 
 
@@ -41,6 +41,7 @@ class PrecisionSettings:
     store: Path | None = None
     sentences: int | None = None
     """Of each language, the first of the test split; None: all."""
+    device: Device = "cpu"
 
     def shown(self) -> dict[str, Any]:
         """As JSON."""
@@ -88,7 +89,7 @@ def bench_precision(settings: PrecisionSettings, say: Say = lambda line: None) -
     ]
     return {
         "bench": "precision",
-        "hardware": hardware(torch.device("cpu")),
+        "hardware": hardware(choose_device(settings.device)),
         "versions": versions(),
         "settings": settings.shown(),
         "results": results,
@@ -134,7 +135,7 @@ def _classify(
     examples: Sequence[tuple[str, Example]],
 ) -> list[Result]:
     """Answer every text; their language is told, so that only the model's numbers differ."""
-    backbone = Backbone.load_for_serving(model, device="cpu", dtype=precision)
+    backbone = Backbone.load_for_serving(model, device=settings.device, dtype=precision)
     serving = ServingSettings(models=(model,), store=settings.store)
 
     async def ask() -> list[Result]:

@@ -106,6 +106,21 @@ def precision_tables(report: Mapping[str, Any]) -> list[Table]:
     return [table]
 
 
+def profile_tables(report: Mapping[str, Any]) -> list[Table]:
+    """The table of `bench profile`."""
+    settings = report["settings"]
+    (result,) = report["results"]
+    table = Table(
+        title=f"{settings['model']}, {settings['dtype']}, {settings['batch_size']} texts, "
+        f"{result['tokens']} tokens: {result['seconds']:.3f} s"
+    )
+    table.add_column("where")
+    table.add_column("share", justify="right")
+    for kind, share in result["shares"].items():
+        table.add_row(kind, f"{share:.1%}")
+    return [table]
+
+
 def _way(name: str, own: Mapping[str, Any]) -> list[str]:
     titles = {"off": "one", "oracle": "one, language told"}
     cells = [titles.get(name, f"mixed below {name}")]

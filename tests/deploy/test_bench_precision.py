@@ -51,5 +51,5 @@ def test_agreement_is_of_labels_and_scores_with_float32(data: Path) -> None:
 
 def test_a_mistyped_precision_is_named() -> None:
     assert parse_precisions(["int8", "bfloat16", "int8"]) == ("int8", "bfloat16")
-    with pytest.raises(InvalidInput, match="'int4': name one of bfloat16, float16, int8"):
+    with pytest.raises(InvalidInput, match="'int4': name one of bfloat16, float16, int8, fp8"):
         parse_precisions(["int8", "int4"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from prompts import buckets
 from prompts.backbone import Backbone, label_log_probs
 from prompts.cuda.capture import GraphCapture, Run
 from prompts.cuda.forward import LAYERS, Layers, compiled_layers, inner_layer, last_layer
@@ -48,7 +49,7 @@ def test_it_equals_transformers_and_the_other_passes(case: Case) -> None:
     found = read(ready(case.backbone.weights, TOP), case, case.prompts)
     for expected in (
         case.backbone.read_suffixed(case.texts, case.prompts),
-        case.backbone._read_in_buckets(case.texts, case.prompts),
+        buckets.read_suffixed(case.backbone.weights, case.texts, case.prompts),
     ):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     scores = label_log_probs(found, case.rows)
@@ -186,7 +187,7 @@ def test_tables_on_the_host_give_what_tables_on_the_device_give(architecture: st
     for states in (
         read(ready(case.backbone.weights, 256), case, case.prompts),
         case.backbone.read_suffixed(case.texts, case.prompts),
-        case.backbone._read_in_buckets(case.texts, case.prompts),
+        buckets.read_suffixed(case.backbone.weights, case.texts, case.prompts),
         case.backbone.read(case.backbone.encode(case.texts), case.prompts),
     ):
         found = label_log_probs(states, case.rows)
