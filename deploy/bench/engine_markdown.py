@@ -111,7 +111,7 @@ def _headline(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for key, ratio in main["ratios"][name].items():
             peer = key.removeprefix("vs_")
             theirs = main["contenders"][peer]["precision"]
-            yield f"{precision}, times faster than {_PEERS[peer]} {theirs}", _ratio(ratio)
+            yield f"{precision}, times faster than {_PEERS[peer]} ({theirs})", _ratio(ratio)
         yield f"{precision}, texts a second", f"{own['texts_per_s']['median']:,.3g}"
         if share := own["share_of_rate"]:
             yield f"{precision}, share of the matrix-product rate", f"{share['median']:.0%}"

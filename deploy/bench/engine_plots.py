@@ -28,7 +28,7 @@ _LOOKS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "isogloss_int8": ("#009E73", "^", "isogloss int8"),
         "transformers": ("#D55E00", "v", "transformers"),
         "peft": ("#CC79A7", "X", "PEFT"),
-        "peft_last_logits": ("#E69F00", "P", "PEFT, last logits only"),
+        "peft_last_logits": ("#E69F00", "P", "PEFT, last logits"),
     }
 )
 Values = tuple[float, float, float]  # middle, low, high
