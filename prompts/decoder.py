@@ -139,12 +139,13 @@ def decode(
             residual = residual.index_select(0, wanted)
             mixed = mixed.index_select(0, wanted - (n_text if not text_needed else 0))
         x = layer.attention_out.apply_add(mixed, residual)
-        x = _mlp(weights, layer, x)
+        x = mlp(weights, layer, x)
     states = normalize(x, weights.final_norm, weights.norm_eps) if wants_states else None
     return states, _collect(text, kept) if keep_kv else None
 
 
-def _mlp(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
+def mlp(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
+    """A layer's second half: (rows, hidden) -> same."""
     h = normalize(x, layer.mlp_norm, weights.norm_eps)
     up = layer.mlp_up.apply_gelu(h, weights.gelu)
     return layer.mlp_down.apply_add(up, h if weights.residual_after_norm else x)

@@ -19,7 +19,7 @@ LoadDetector = Callable[[str], Detector]
 
 
 # On a GPU: the largest batch whose kernels are captured; some 300 texts of usual length.
-_GRAPHED_TOKENS = 16_384
+GRAPHED_TOKENS = 16_384
 
 
 def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
@@ -35,7 +35,7 @@ def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     backbone = Backbone.load_for_serving(model, device=settings.device, dtype=settings.dtype)
-    backbone.warm_up(settings.budget_tokens or _GRAPHED_TOKENS)
+    backbone.warm_up(settings.budget_tokens or GRAPHED_TOKENS)
     return backbone
 
 

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import math
 import os
-import platform
 from pathlib import Path
 
 import platformdirs
@@ -25,7 +24,6 @@ logger = logging.getLogger(__name__)
 CACHE_VARIABLE = "ISOGLOSS_CACHE"
 _FORMAT = 1
 _MAX_BYTES = 1 << 16
-_PROCESSORS = Path("/proc/cpuinfo")
 
 
 class CostKey(BaseModel):
@@ -98,15 +96,6 @@ def keep(folder: Path, key: CostKey, table: CostTable) -> None:
         durable.write_atomically(folder / key.file_name, file.model_dump_json(indent=1).encode())
     except OSError as problem:
         logger.warning("the cost table is not kept in %s: %s", folder, problem.strerror or problem)
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    if _PROCESSORS.is_file():
-        for line in _PROCESSORS.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _says_anything(file: _File) -> bool:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import torch
 
+from prompts.processor import processor
 from serving.bank import PromptBank, ServedPrompt
 from serving.config import ServingSettings
 from serving.costs import LONG_PART, CostTable
-from serving.kept_costs import CostKey, cost_folder, keep, processor, recall
+from serving.kept_costs import CostKey, cost_folder, keep, recall
 from serving.measure_costs import measure_costs, seems_slow
 from serving.scoring import Part, Reading, ServingBackbone, score_readings
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
-from pathlib import Path
 
 import torch
 
-_PROCESSORS = Path("/proc/cpuinfo")
+from prompts.processor import processor
 
 
 def hardware(device: torch.device) -> str:
@@ -18,12 +16,3 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         said = f"{torch.cuda.get_device_name(device)}; {said}"
     return said
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    if _PROCESSORS.is_file():
-        for line in _PROCESSORS.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from deploy.bench.options import check_writable, parse_sizes
-from prompts.console import print_json, print_table
+from deploy.bench.options import (
+    AsJson,
+    Seed,
+    WhichDevice,
+    WhichDtype,
+    check_writable,
+    parse_sizes,
+    tell,
+)
 
 Models = Annotated[
     list[str] | None,
@@ -43,32 +49,24 @@ def http(
     ] = "wrk",
     prompts: Annotated[int, typer.Option(min=1, help="Different prompts, taking turns.")] = 8,
     prompt_length: Annotated[int, typer.Option(min=1, help="Tokens of a prompt.")] = 10,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option("--device", help="auto: CUDA where there is one."),
-    ] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option("--dtype", help="Precision; auto: float32 on CPU, bfloat16 on GPUs."),
-    ] = "auto",
+    device: WhichDevice = "auto",
+    dtype: WhichDtype = "auto",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of each server's matrix products. (default: all cores)"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, texts and prompts.")] = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="Write the JSON object here, and a plot beside it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Load whole servers over HTTP: ours, plain FastAPI, plain Ray Serve with @serve.batch.
 
     Full-size models have random weights: nothing is downloaded. Needs up to 8 GB of memory, 3 GB
     of disk, and wrk.
     """
-    levels = parse_sizes(
-        concurrency, "--concurrency"
-    )  # before anything slow: mistakes show at once
+    levels = parse_sizes(concurrency, "--concurrency")  # before anything slow
     check_writable(out)
 
     import torch
@@ -96,11 +94,6 @@ def http(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with progress() as say:
         report = bench_http(settings, say)
+    tell(report, http_tables, out, as_json)
     if out is not None:
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         draw(report, out.with_suffix(".svg"))
-    if as_json:
-        print_json(report)
-        return
-    for table in http_tables(report):
-        print_table(table)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from training.machine import processor
+from prompts.processor import processor
 
 Result = TypeVar("Result")
 

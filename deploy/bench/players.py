@@ -14,11 +14,9 @@ from deploy.bench.peers import Contender, Isogloss, Peft, PeftLastLogits, Transf
 from deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
 from deploy.bench.texts import Batch, Workload
 from prompts.backbone import Backbone
+from serving.engine import GRAPHED_TOKENS
 
 Kind = Literal["ours", "peer", "rate"]
-
-# On a GPU: the largest batch whose kernels are captured, as when it serves.
-_GRAPHED_TOKENS = 16_384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +138,6 @@ def make_backbone(model: Any, name: str, dtype: torch.dtype, device: torch.devic
     """Ours as it serves: on a CPU with linear layers packed in one precision, the rest float32."""
     if device.type != "cpu":
         there = Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)
-        there.warm_up(_GRAPHED_TOKENS)
+        there.warm_up(GRAPHED_TOKENS)
         return there
     return Backbone.from_transformers(model, None, model_id=name, device=device).for_serving(dtype)

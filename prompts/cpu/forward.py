@@ -14,7 +14,7 @@ from torch import Tensor
 from prompts.cpu.attention import SequenceAttention
 from prompts.cpu.sequences import Layout
 from prompts.cuda.uploads import on_device
-from prompts.decoder import DecoderWeights, LayerWeights, embed_tokens, enter, normalize
+from prompts.decoder import DecoderWeights, LayerWeights, embed_tokens, enter, mlp, normalize
 
 Texts = Sequence[Sequence[int]]
 Prompts = Sequence[Sequence[Tensor]]
@@ -88,11 +88,5 @@ def _layer(
     x = layer.attention_out.apply_add(mixed, residual)
     rows = layer.mlp_up.rows_at_once
     if x.shape[0] <= rows:
-        return _mlp(weights, layer, x)
-    return torch.cat([_mlp(weights, layer, part) for part in x.split(rows)])
-
-
-def _mlp(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
-    h = normalize(x, layer.mlp_norm, weights.norm_eps)
-    up = layer.mlp_up.apply_gelu(h, weights.gelu)
-    return layer.mlp_down.apply_add(up, h if weights.residual_after_norm else x)
+        return mlp(weights, layer, x)
+    return torch.cat([mlp(weights, layer, part) for part in x.split(rows)])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from prompts.cuda.attention import Sight, attend
-from prompts.decoder import DecoderWeights, LayerWeights, enter, normalize
+from prompts.decoder import DecoderWeights, LayerWeights, enter, mlp, normalize
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,4 @@ def _mix(
 def _finish(
     weights: DecoderWeights, layer: LayerWeights, mixed: Tensor, residual: Tensor
 ) -> Tensor:
-    x = layer.attention_out.apply_add(mixed, residual)
-    normed = normalize(x, layer.mlp_norm, weights.norm_eps)
-    up = layer.mlp_up.apply_gelu(normed, weights.gelu)
-    return layer.mlp_down.apply_add(up, normed if weights.residual_after_norm else x)
+    return mlp(weights, layer, layer.attention_out.apply_add(mixed, residual))
