@@ -24,8 +24,7 @@ from prompts.places import LocalPlace, address_of, place_of
 from prompts.remote import RemoteFolder, RemotePlace
 from prompts.store import PromptStore, open_store
 from prompts.verifying import verify
-from tests.prompts import s3_server, samples
-from tests.prompts.test_store_crash import run_processes
+from tests.prompts import samples
 
 ONE, TWO = samples.prompt(1), samples.prompt(2)
 ADDRESS = "memory://team/prompts"
@@ -359,72 +358,6 @@ def test_without_a_network_the_error_says_where(
     monkeypatch.setattr(MemoryFileSystem, "cat_file", unreachable)
     with pytest.raises(StoreError, match=rf"{ADDRESS}/generations.*NoRoute: no route.*network"):
         store.latest(known=5)
-
-
-# A real server
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pytest.importorskip("s3fs", reason="needs pip install -e '.[dev]'")
-    pytest.importorskip("moto", reason="needs pip install -e '.[dev]'")
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "log") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{s3_server.BUCKET}"
-
-
-@pytest.mark.timeout(300)
-def test_a_store_on_s3(bucket: str, calls: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    store = PromptStore.open(f"{bucket}/team", create=True)
-    with caplog.at_level(logging.WARNING, logger="prompts"):
-        store.publish({"p": ONE}, [samples.table("p")])
-    assert caplog.text == ""  # the server does refuse to overwrite
-    state = store.publish({"p": TWO})
-    other = PromptStore.open(Path(f"{bucket}/team"))
-    assert other.state() == state
-    assert other.read(ONE.digest).digest == ONE.digest
-    other.latest(known=2)
-    calls.clear()
-    assert other.latest(known=2) == 2
-    assert len(calls) == 1
-    other.publish({"extra": samples.prompt(3)})
-    assert other.delete("extra").generation == 4
-    assert free_deleted(other) == (samples.prompt(3).digest,)
-    assert collect(other, keep=1, now_s=time.time() + 7200).generations == (1, 2, 3)
-    assert verify(store).whole
-    assert store.latest(known=2) == 4
-
-
-def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
-    store = PromptStore.open(f"{bucket}-not/team", create=True)
-    with pytest.raises(StoreError, match=r"s3://prompts-not/team.*bucket.*credentials"):
-        store.publish({"p": ONE})
-
-
-@pytest.mark.timeout(300)
-def test_publishers_of_a_store_on_s3_each_land_exactly_once(bucket: str, tmp_path: Path) -> None:
-    assert run_processes("race", tmp_path, f"{bucket}/race", "2") == 9
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(900)
-def test_many_publishers_of_a_store_on_s3_each_land_exactly_once(
-    bucket: str, tmp_path: Path
-) -> None:
-    given = (f"{bucket}/long-race", "15")
-    assert run_processes("race", tmp_path, *given, timeout_s=800) == 61
 
 
 def test_a_remote_place_has_an_address() -> None:
