@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Store = Annotated[
-    Path | None, typer.Option(help="Prompt store; by default $ISOGLOSS_STORE or your own.")
+    Path | None,
+    typer.Option(
+        help="Folder or address of a prompt store; by default $ISOGLOSS_STORE or your own."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Note = Annotated[str, typer.Option(help="Why; kept with the generation.")]

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from prompts.care_commands import delete, gc, verify
 from prompts.command_options import AsJson, Note, Reference, Routes, Store
 from prompts.console import ReportingGroup, print_json, print_table
 from prompts.errors import InvalidInput
@@ -18,7 +19,7 @@ from prompts.peft_commands import export_peft, import_peft
 app = typer.Typer(
     cls=ReportingGroup,
     no_args_is_help=True,
-    help="Look into a prompt store and change it: list, show, publish, roll back, PEFT in and out.",
+    help="Look into a prompt store and change it: list, show, publish, roll back, verify, PEFT.",
 )
 
 
@@ -104,10 +105,13 @@ def rollback(
     state = opened.rollback(to, note)
     if as_json:
         answer = {"generation": state.generation, "restores": state.restores}
-        print_json({"store": str(opened.root), **answer})
+        print_json({"store": opened.location, **answer})
     else:
         print(f"generation {state.generation} restores the content of {state.restores}")
 
 
+app.command()(verify)
+app.command()(gc)
+app.command()(delete)
 app.command("import-peft")(import_peft)
 app.command("export-peft")(export_peft)

@@ -80,6 +80,13 @@ def create_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file for good; no error if it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    sync_folder(path.parent)
+
+
 def read_limited(path: Path, max_bytes: int) -> bytes:
     """Read a regular file after checking its size.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
+from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from prompts import durable
 from prompts.errors import NotFound, StoreError
+from prompts.places import Folder
 from prompts.store_faults import explained
 from prompts.store_state import FORMAT_VERSION, StoreState
 from prompts.tensor_file import describe
@@ -19,31 +18,49 @@ _FILE = re.compile(r"[0-9]{8}\.json")
 
 
 class Generations:
-    """Manifests in a folder, numbered from 1 without a gap; the highest is the current state."""
+    """Manifests in a folder, numbered without a gap; the highest is the current state.
 
-    def __init__(self, folder: Path, temporary: Path) -> None:
+    They count from 1; collection removes the oldest.
+    """
+
+    def __init__(self, folder: Folder, store: str) -> None:
         self._folder = folder
-        self._temporary = temporary
+        self._store = store
 
     def latest(self, known: int = 0) -> int:
         """Return the newest generation's number, 0 where there is none.
 
-        With `known`, a generation seen before, this costs two look-ups by name.
+        With `known`, a generation seen before, this costs two look-ups by name (far away: one).
 
         Raises:
             StoreError: the folder cannot be read, or `known` is no longer in it.
         """
-        with explained("read", self._folder):
-            if known == 0:
-                return self._highest()
-            if not self._has(known):
-                raise StoreError(
-                    f"prompt store {self._folder.parent} has lost generation {known}: it was "
-                    "replaced or damaged; restore it, or restart what reads it"
-                )
-            while self._has(known + 1):
-                known += 1
-            return known
+        with explained("read", self._folder.location):
+            newest = known
+            while known and self._has(newest + 1):
+                newest += 1
+            if newest > known or (known and self._has(known)):
+                return newest
+            return self._newer(known)
+
+    def numbers(self) -> list[int]:
+        """Return every generation's number, oldest first.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        with explained("read", self._folder.location):
+            return sorted(_numbers(self._folder.names()))
+
+    def written_s(self) -> dict[int, float]:
+        """When each generation was written, as in `time.time()`.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        with explained("read", self._folder.location):
+            found = self._folder.written_s()
+        return {int(name[:8]): s for name, s in found.items() if _FILE.fullmatch(name)}
 
     def read(self, generation: int) -> StoreState:
         """Return one generation; 0 is the empty store.
@@ -54,16 +71,24 @@ class Generations:
         """
         if generation == 0:
             return StoreState(generation=0)
-        path = self._path(generation)
-        with explained("read", path):
+        return _parse(generation, self.location_of(generation), self.read_bytes(generation))
+
+    def read_bytes(self, generation: int) -> bytes:
+        """Return a manifest's bytes, whatever they are.
+
+        Raises:
+            NotFound: there is no such generation.
+            StoreError: it cannot be read.
+        """
+        with explained("read", self.location_of(generation)):
             try:
-                data = durable.read_limited(path, _MAX_MANIFEST_BYTES)
+                return self._folder.read(_name(generation), _MAX_MANIFEST_BYTES)
             except FileNotFoundError:
+                kept = _numbers(self._folder.names()) or [0]
                 raise NotFound(
-                    f"prompt store {self._folder.parent} has no generation {generation}; the "
-                    f"newest is {self._highest()}"
+                    f"prompt store {self._store} has no generation {generation}; the newest is "
+                    f"{max(kept)}, the oldest that was kept {min(kept)}"
                 ) from None
-        return _parse(generation, path, data)
 
     def append(self, state: StoreState) -> bool:
         """Publish a generation; False if another writer published this number first.
@@ -71,11 +96,10 @@ class Generations:
         Raises:
             StoreError: it could not be written, or (the message says so) not be confirmed.
         """
-        path = self._path(state.generation)
-        data = state.model_dump_json(indent=1).encode()
+        path = self.location_of(state.generation)
         with explained("publish", path):
             try:
-                return durable.write_exclusively(path, data, self._temporary)
+                return self._folder.create(_name(state.generation), state.to_json())
             except OSError as error:
                 if not self._has(state.generation):
                     raise
@@ -90,32 +114,68 @@ class Generations:
         Raises:
             StoreError: it could not be confirmed.
         """
-        path = self._path(generation)
-        with explained("confirm", path):
-            durable.sync_existing(path)
+        with explained("confirm", self.location_of(generation)):
+            self._folder.confirm(_name(generation))
+
+    def replace(self, state: StoreState) -> None:
+        """Put a manifest in place of a damaged one.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        with explained("repair", self.location_of(state.generation)):
+            self._folder.write(_name(state.generation), state.to_json())
+
+    def remove(self, generation: int) -> None:
+        """Remove a generation, the oldest.
+
+        Raises:
+            StoreError: it could not be removed.
+        """
+        with explained("remove", self.location_of(generation)):
+            self._folder.remove(_name(generation))
+
+    def location_of(self, generation: int) -> str:
+        """Path or address of a manifest, for people."""
+        return f"{self._folder.location}/{_name(generation)}"
+
+    def _newer(self, known: int) -> int:
+        """Return the newest number where `known` is not there: it was collected, or is lost."""
+        try:
+            highest = self._highest()
+        except FileNotFoundError:
+            if not known:
+                raise
+            highest = 0
+        if highest < known:
+            raise StoreError(
+                f"prompt store {self._store} has lost generation {known}: it was replaced or "
+                "damaged; restore it, or restart what reads it"
+            )
+        return highest
 
     def _highest(self) -> int:
-        names = os.listdir(self._folder)
-        return max((int(name[:8]) for name in names if _FILE.fullmatch(name)), default=0)
+        return max(_numbers(self._folder.names()), default=0)
 
     def _has(self, generation: int) -> bool:
-        try:
-            os.stat(self._path(generation))
-        except FileNotFoundError:
-            return False
-        return True
-
-    def _path(self, generation: int) -> Path:
-        return self._folder / f"{generation:08d}.json"
+        return self._folder.has(_name(generation))
 
 
-def _parse(generation: int, path: Path, data: bytes) -> StoreState:
+def _name(generation: int) -> str:
+    return f"{generation:08d}.json"
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return [int(name[:8]) for name in names if _FILE.fullmatch(name)]
+
+
+def _parse(generation: int, path: str, data: bytes) -> StoreState:
     remedy = f"restore the file; without it the store is at generation {generation - 1}"
     try:
         state = StoreState.model_validate_json(data)
     except ValidationError as error:
         if any(problem["loc"] == ("format_version",) for problem in error.errors()):
-            remedy = f"this release reads format version {FORMAT_VERSION}: upgrade isogloss"
+            remedy = f"this release reads format versions up to {FORMAT_VERSION}: upgrade isogloss"
         raise StoreError(f"manifest {path} is refused: {describe(error)}; {remedy}") from error
     if state.generation != generation:
         raise StoreError(

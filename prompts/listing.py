@@ -22,6 +22,7 @@ def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, 
     """
     name, number, digest = state.resolve(reference)
     entry = state.prompts[name]
+    published = next(own for own in entry.versions if own.version == number)
     found: dict[str, Any] = {"length": None, "hidden_size": None, "card": None, "problem": None}
     try:
         prompt = store.read(digest)
@@ -33,7 +34,7 @@ def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, 
         "name": name,
         "version": number,
         "digest": digest,
-        "published_at": entry.versions[number - 1].published_at.isoformat(),
+        "published_at": published.published_at.isoformat(),
         "current": entry.current,
         "versions": [version.version for version in entry.versions],
         "routes": routes_to(state, digest),
@@ -82,13 +83,13 @@ def _lineages() -> dict[str, tuple[str, ...]]:
 def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
     """Return the current version of every prompt, and the route tables."""
     return {
-        "store": str(store.root),
+        "store": store.location,
         "generation": state.generation,
         "prompts": [
             details(store, state, reference)
             for name, entry in sorted(state.prompts.items())
             # A name that a rollback left without a current version is shown by its newest.
-            for reference in [name if entry.current else f"{name}@{len(entry.versions)}"]
+            for reference in [name if entry.current else f"{name}@{entry.newest}"]
         ],
         "routes": [table.model_dump(mode="json") for table in state.routes],
     }
@@ -97,7 +98,7 @@ def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
 def history(store: PromptStore) -> dict[str, Any]:
     """Return every generation, newest first: when, why, and what was current."""
     return {
-        "store": str(store.root),
+        "store": store.location,
         "generations": [
             {
                 "generation": state.generation,
@@ -115,7 +116,7 @@ def changed(store: PromptStore, before: int, state: StoreState, names: list[str]
     """Return what a publish did: the generation, and each name's version and digest."""
     resolved = [state.resolve(name) for name in names]
     return {
-        "store": str(store.root),
+        "store": store.location,
         "generation": state.generation,
         "changed": state.generation != before,
         "prompts": [

@@ -19,7 +19,10 @@ from prompts import durable
 from prompts.errors import StoreError
 
 OWN_FOLDERS = ("objects", "tmp", "generations")
-"""All that a store's folder holds."""
+"""What a store's folder holds."""
+
+KNOWN_FOLDERS = frozenset({*OWN_FOLDERS, "quarantine"})
+"""And what it may hold: damaged files are moved aside."""
 
 _CARRIED = ("objects", "generations")
 
@@ -54,7 +57,7 @@ def check_free(root: Path) -> None:
     Raises:
         StoreError: there are some.
     """
-    foreign = sorted(set(os.listdir(root)) - set(OWN_FOLDERS)) if root.is_dir() else []
+    foreign = sorted(set(os.listdir(root)) - KNOWN_FOLDERS) if root.is_dir() else []
     if foreign:
         raise StoreError(
             f"{root} is not a prompt store: it holds {foreign[0]!r}; give an empty or new folder "

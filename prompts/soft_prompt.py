@@ -183,7 +183,7 @@ def _check_tensors(tensors: Mapping[str, TensorSpec]) -> None:
     for name, spec in tensors.items():
         if name != "prompt" and name not in STATE_SHAPES:
             raise InvalidPrompt(
-                f"the prompt file holds an unknown tensor {name!r}; allowed are 'prompt' and "
+                f"the prompt file holds an unknown tensor {name[:80]!r}; allowed are 'prompt' and "
                 f"{', '.join(STATE_SHAPES)}"
             )
         if spec.dtype != "F32":

@@ -3,31 +3,31 @@
     STORE/objects/<sha256>.safetensors   prompt files, named by their content, never changed
     STORE/generations/00000007.json      the whole state of generation 7, never changed
     STORE/tmp/                           files being written
+    STORE/quarantine/                    damaged files that `verify --repair` moved aside
 
 A change is published by the appearance of the next generation's file, which a hard link makes both
 exclusive and atomic: of several writers one wins, the others see the new state and try again on top
 of it. There is no lock, so nothing is left locked by a crash; readers never wait and never see half
 a change; and because generations are contiguous, a reader that knows n only asks whether n+1 is
-there.
+there. STORE may be an address such as s3://bucket/prefix: `prompts.remote` says what is different.
+Old generations, and files that no generation needs, go away by `prompts.collecting` alone.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from prompts import durable
 from prompts.errors import InvalidInput, IsoglossError, NotFound, StoreError
 from prompts.generations import Generations
+from prompts.object_cache import default_cache
 from prompts.objects import Objects
+from prompts.places import LocalPlace, address_of, place_of
 from prompts.routes import RouteTable
 from prompts.seed import (
-    OWN_FOLDERS,
-    check_free,
     default_store_path,
     is_store,
     release,
@@ -56,37 +56,45 @@ Routes = Sequence[RouteTable] | Callable[[StoreState], Sequence[RouteTable]]
 
 logger = logging.getLogger(__name__)
 
-_LEFTOVER_AGE_S = 3600.0
-
 
 class PromptStore:
-    """A store on disk. Holds no state but its path: any number may be open on one folder."""
+    """A store. Holds no state but its place: any number may be open on one folder or address."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._temporary = root / "tmp"
-        self._objects = Objects(root / "objects", self._temporary)
-        self._generations = Generations(root / "generations", self._temporary)
+    def __init__(self, root: Path | str) -> None:
+        self.place = place_of(root)
+        self.location = self.place.location
+        cache = None if isinstance(self.place, LocalPlace) else default_cache()
+        self.objects = Objects(self.place.folder("objects"), cache)
+        self.generations = Generations(self.place.folder("generations"), self.location)
+
+    @property
+    def root(self) -> Path:
+        """The folder.
+
+        Raises:
+            StoreError: the store is not a local folder.
+        """
+        if isinstance(self.place, LocalPlace):
+            return self.place.root
+        raise StoreError(f"prompt store {self.location} is not a local folder; give one as --store")
 
     @classmethod
     def open(cls, path: Path | str, *, create: bool = False) -> Self:
-        """Open a store; with `create`, make an empty one if there is none.
+        """Open a store at a path or an address; with `create`, make an empty one if there is none.
 
         Raises:
             StoreError: there is no store at `path`, or none can be made there.
         """
-        store = cls(Path(path))
-        with explained("open", store.root):
-            if is_store(store.root):
+        store = cls(path)
+        with explained("open", store.location):
+            if store.place.exists():
                 return store
             if not create:
                 raise StoreError(
-                    f"no prompt store at {store.root}; give another --store, or make one with "
-                    f"`isogloss prompts publish FILE --store {store.root}`"
+                    f"no prompt store at {store.location}; give another --store, or make one with "
+                    f"`isogloss prompts publish FILE --store {store.location}`"
                 )
-            check_free(store.root)
-            for name in OWN_FOLDERS:
-                durable.create_folder(store.root / name)
+            store.place.make()
         return store
 
     def latest(self, known: int = 0) -> int:
@@ -97,7 +105,7 @@ class PromptStore:
         Raises:
             StoreError: the store cannot be read, or `known` is no longer in it.
         """
-        return self._generations.latest(known)
+        return self.generations.latest(known)
 
     def state(self, generation: int | None = None) -> StoreState:
         """Return what the store holds, now or at an earlier generation; 0 is the empty store.
@@ -106,15 +114,15 @@ class PromptStore:
             NotFound: there is no such generation.
             StoreError: its manifest cannot be read.
         """
-        return self._generations.read(self.latest() if generation is None else generation)
+        return self.generations.read(self.latest() if generation is None else generation)
 
     def history(self) -> Iterator[StoreState]:
-        """Yield every generation, newest first.
+        """Yield every generation that was kept, newest first.
 
         Raises:
             StoreError: a manifest cannot be read.
         """
-        for generation in range(self.latest(), 0, -1):
+        for generation in reversed(self.generations.numbers()):
             yield self.state(generation)
 
     def publish(
@@ -153,7 +161,8 @@ class PromptStore:
         published since stay addressable as `name@version`.
 
         Raises:
-            NotFound: there is no such generation, or nothing before the newest.
+            NotFound: there is no such generation, nothing before the newest, or a prompt it routes
+                to was deleted since.
             StoreError: the store cannot be read or written.
         """
 
@@ -161,12 +170,24 @@ class PromptStore:
             generation = (state.restores or state.generation) - 1 if to is None else to
             if generation < 1:
                 raise NotFound(
-                    f"prompt store {self.root}: nothing was published before generation "
+                    f"prompt store {self.location}: nothing was published before generation "
                     f"{state.restores or state.generation}; generations count from 1"
                 )
             return state.rolled_back(self.state(generation), note, datetime.now(UTC))
 
         return self._commit(change, {})
+
+    def delete(self, name: str, note: str = "") -> StoreState:
+        """Publish a new generation without a prompt, in any version.
+
+        Its file stays until `prompts.collecting.free_deleted`, for readers may not be that far.
+
+        Raises:
+            NotFound: there is no such prompt.
+            InvalidInput: the name is malformed, or a route chooses the prompt.
+            StoreError: the store cannot be read or written.
+        """
+        return self._commit(lambda state: state.without(name, note, datetime.now(UTC)), {})
 
     def add_shipped(self, shipped: PromptStore, note: str) -> StoreState:
         """Publish the route tables that this store lacks, and their prompts, in one generation.
@@ -201,7 +222,7 @@ class PromptStore:
             InvalidInput: `digest` is malformed.
             StoreError: the object is missing, unreadable or damaged.
         """
-        return self._objects.read(digest)
+        return self.objects.read(digest)
 
     def read(self, digest: str) -> SoftPrompt:
         """Return a prompt, its bytes verified against the digest.
@@ -221,30 +242,43 @@ class PromptStore:
         following = change(state)  # refused changes are refused before anything is written
         self._write_objects(prompts)
         while not following.same_content(state):
-            if self._generations.append(following):
+            if self.generations.append(following):
+                self._confirm_objects(following, prompts)
                 return following
             state = self.state(self.latest(known=following.generation))
             following = change(state)
         if state.generation:
-            self._generations.confirm(state.generation)
+            self.generations.confirm(state.generation)
         return state
 
     def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
-        with explained("write", self.root):
-            for name in OWN_FOLDERS:  # a copied store may lack the empty ones
-                durable.create_folder(self.root / name)
-        durable.clean(self._temporary, _LEFTOVER_AGE_S, time.time())
+        with explained("write", self.location):
+            self.place.prepare()
         for digest, prompt in prompts.items():
-            self._objects.write(digest, prompt.to_bytes())
+            self.objects.write(digest, prompt.to_bytes())
+
+    def _confirm_objects(self, state: StoreState, prompts: Mapping[str, SoftPrompt]) -> None:
+        """Collection may have taken what nothing referred to yet: from now on, something does."""
+        try:
+            for digest, prompt in prompts.items():
+                self.objects.restore(digest, prompt.to_bytes())
+        except StoreError as error:
+            raise StoreError(
+                f"prompt store: generation {state.generation} is published, but {error}; publish "
+                "it again"
+            ) from error
 
 
-def open_store(path: Path | None = None, *, create: bool = False) -> PromptStore:
+def open_store(path: Path | str | None = None, *, create: bool = False) -> PromptStore:
     """Open the store a person named, or the default store where they named none.
+
+    An address in $ISOGLOSS_STORE is opened as it is: only a folder begins with what ships.
 
     Raises:
         StoreError: it cannot be opened.
     """
-    return open_default() if path is None else PromptStore.open(path, create=create)
+    named = path or address_of(default_store_path())
+    return open_default() if named is None else PromptStore.open(named, create=create)
 
 
 def open_default(path: Path | None = None, shipped: Path | None = None) -> PromptStore:

@@ -11,18 +11,20 @@ from prompts.errors import StoreError
 
 
 @contextlib.contextmanager
-def explained(doing: str, path: Path, remedy: str | None = None) -> Iterator[None]:
+def explained(doing: str, path: Path | str, remedy: str | None = None) -> Iterator[None]:
     """Turn an OSError into a StoreError that names the path, the reason and the remedy."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(
-            f"prompt store: cannot {doing} {path}: {reason}; {remedy or _remedy(error)}"
+            f"prompt store: cannot {doing} {path}: {reason}; {remedy or _remedy(error, str(path))}"
         ) from error
 
 
-def _remedy(error: OSError) -> str:
+def _remedy(error: OSError, path: str) -> str:
+    if "://" in path:
+        return "check the address, the network and this user's credentials for it"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "free some space on its disk"

@@ -11,11 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from prompts.errors import InvalidInput, InvalidPrompt, NotFound
+from prompts.errors import InvalidInput, NotFound
 from prompts.routes import RouteTable, check_name, parse_reference
 from prompts.soft_prompt import SoftPrompt
+from prompts.table_checks import check_table
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of manifests: 2 where prompts were deleted, which releases of format 1 cannot know of; else 1."""
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -35,6 +37,7 @@ class PromptVersion(BaseModel):
 class PromptEntry(BaseModel):
     """All versions of a name, first to last, and the one that the bare name means.
 
+    They count from 1, or from what comes after the last one deleted under this name.
     `current` is None after a rollback to before the first version: the versions stay addressable as
     `name@version`, the bare name means nothing.
     """
@@ -47,15 +50,21 @@ class PromptEntry(BaseModel):
     @model_validator(mode="after")
     def _versions_count_up(self) -> PromptEntry:
         numbers = [version.version for version in self.versions]
-        if numbers != list(range(1, len(numbers) + 1)):
-            raise ValueError(f"versions are numbered {numbers}, not 1 to {len(numbers)}")
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            raise ValueError(f"versions are numbered {numbers}, not one after the other")
         if self.current is not None and self.current not in numbers:
             raise ValueError(f"current is version {self.current}, there are {numbers}")
         return self
 
     def version(self, number: int) -> PromptVersion | None:
         """Return one version, or None where there is none of this number."""
-        return self.versions[number - 1] if 1 <= number <= len(self.versions) else None
+        place = number - self.versions[0].version
+        return self.versions[place] if 0 <= place < len(self.versions) else None
+
+    @property
+    def newest(self) -> int:
+        """The highest version's number."""
+        return self.versions[-1].version
 
     def with_digest(self, digest: str, now: datetime) -> PromptEntry:
         """Return the entry with this content as its current version.
@@ -66,19 +75,29 @@ class PromptEntry(BaseModel):
         for known in self.versions:
             if known.digest == digest:
                 return PromptEntry(versions=self.versions, current=known.version)
-        added = PromptVersion(version=len(self.versions) + 1, digest=digest, published_at=now)
+        added = PromptVersion(version=self.newest + 1, digest=digest, published_at=now)
         return PromptEntry(versions=(*self.versions, added), current=added.version)
+
+
+class Deleted(BaseModel):
+    """What is left of a deleted prompt: numbers not to be used again, files that may be missing."""
+
+    model_config = _FROZEN
+
+    newest: int = Field(ge=1)
+    digests: tuple[Digest, ...]
 
 
 class StoreState(BaseModel):
     """One generation of a store: the whole of its state, and how it came to be.
 
-    `parent` is the generation before it; `restores` the one whose content a rollback brought back.
+    `parent` is the generation before it; `restores` the one whose content a rollback brought back;
+    `deleted` holds what names lost, also of names that were published anew.
     """
 
     model_config = _FROZEN
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 1
     generation: int = Field(ge=0)
     parent: int | None = None
     restores: int | None = None
@@ -86,6 +105,22 @@ class StoreState(BaseModel):
     published_at: AwareDatetime | None = None  # None: generation 0, the empty store
     prompts: Mapping[str, PromptEntry] = Field(default_factory=dict)
     routes: tuple[RouteTable, ...] = ()
+    deleted: Mapping[str, Deleted] = Field(default_factory=dict)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Every prompt file that a name and version of this state stand for."""
+        return frozenset(v.digest for entry in self.prompts.values() for v in entry.versions)
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Files of deleted prompts that nothing in this state stands for: they may be removed."""
+        return frozenset(d for one in self.deleted.values() for d in one.digests) - self.digests
+
+    def to_json(self) -> bytes:
+        """Return the manifest."""
+        hidden = None if self.deleted else {"deleted"}  # releases of format 1 read it then
+        return self.model_dump_json(indent=1, exclude=hidden).encode()
 
     def resolve(self, reference: str) -> tuple[str, int, str]:
         """Return name, version and digest of "name" or "name@version".
@@ -95,18 +130,13 @@ class StoreState(BaseModel):
             NotFound: there is no such prompt or version.
         """
         name, number = parse_reference(reference)
-        entry = self.prompts.get(name)
-        if entry is None:
-            raise NotFound(
-                f"no prompt {name!r} in generation {self.generation} of the store; there are: "
-                f"{', '.join(sorted(self.prompts)) or 'none'}"
-            )
+        entry = self.prompts[self._known(name)]
         number = entry.current if number is None else number
         found = entry.version(number) if number is not None else None
         if found is None:
             raise NotFound(
                 f"prompt {reference!r} has no such version in generation {self.generation}; "
-                f"{name}@1 to {name}@{len(entry.versions)} exist"
+                f"{name}@{entry.versions[0].version} to {name}@{entry.newest} exist"
             )
         return name, found.version, found.digest
 
@@ -138,22 +168,15 @@ class StoreState(BaseModel):
         """
         entries = dict(self.prompts)
         for name, digest in digests.items():
-            entries[check_name(name)] = _entry(self.prompts.get(name), digest, now)
+            entries[check_name(name)] = self._entry(name, digest, now)
         changed = {name for name, entry in entries.items() if entry != self.prompts.get(name)}
         kept = [table.forgetting(table.answered_by(changed)) for table in self.routes]
         routes = _merged(kept, tables)
-        following = StoreState(
-            generation=self.generation + 1,
-            parent=self.generation,
-            note=note,
-            published_at=now,
-            prompts=entries,
-            routes=routes,
-        )
+        following = self._followed_by(entries, routes, note, now)
         new = {table.key for table in tables}
         for table in routes:
             if table.key in new or _names(table) & set(digests):
-                _check_table(table, following, prompt_of)
+                check_table(table, lambda own: following.resolve(own)[2], prompt_of)
         return following
 
     def rolled_back(self, target: StoreState, note: str, now: datetime) -> StoreState:
@@ -163,28 +186,92 @@ class StoreState(BaseModel):
         """
         earlier = target.prompts
         entries = {
-            name: PromptEntry(
-                versions=entry.versions,
-                current=earlier[name].current if name in earlier else None,
-            )
+            name: PromptEntry(versions=entry.versions, current=_current(entry, earlier.get(name)))
             for name, entry in self.prompts.items()
         }
-        return StoreState(
-            generation=self.generation + 1,
-            parent=self.generation,
-            restores=target.restores or target.generation,
-            note=note,
-            published_at=now,
-            prompts=entries,
-            routes=target.routes,
+        following = self._followed_by(entries, target.routes, note, now)
+        _check_nothing_deleted(target, following)
+        return following.model_copy(update={"restores": target.restores or target.generation})
+
+    def without(self, name: str, note: str, now: datetime) -> StoreState:
+        """Return the next generation, without any version of a name.
+
+        Its numbers are never used again: published anew, the name counts on from there.
+
+        Raises:
+            NotFound: there is no such name.
+            InvalidInput: a route chooses it.
+        """
+        entry = self.prompts[self._known(name)]
+        for table in self.routes:
+            chosen = {r for r in table.references if parse_reference(r)[0] == name}
+            if clades := table.answered_by(chosen):
+                raise InvalidInput(
+                    f"prompt {name!r} answers for {', '.join(clades)} ({table.model.id}, task "
+                    f"{table.task!r}): route them to another prompt first"
+                )
+        before = self.deleted.get(name)
+        digests = [version.digest for version in entry.versions]
+        lost = Deleted(
+            newest=entry.newest,
+            digests=tuple(dict.fromkeys([*(before.digests if before else ()), *digests])),
+        )
+        left = {other: own for other, own in self.prompts.items() if other != name}
+        following = self._followed_by(left, self.routes, note, now)
+        return following.model_copy(
+            update={"format_version": FORMAT_VERSION, "deleted": {**self.deleted, name: lost}}
         )
 
+    def _followed_by(
+        self,
+        prompts: Mapping[str, PromptEntry],
+        routes: tuple[RouteTable, ...],
+        note: str,
+        now: datetime,
+    ) -> StoreState:
+        return StoreState(
+            format_version=self.format_version,
+            generation=self.generation + 1,
+            parent=self.generation,
+            note=note,
+            published_at=now,
+            prompts=prompts,
+            routes=routes,
+            deleted=self.deleted,
+        )
 
-def _entry(known: PromptEntry | None, digest: str, now: datetime) -> PromptEntry:
-    if known is not None:
-        return known.with_digest(digest, now)
-    first = PromptVersion(version=1, digest=digest, published_at=now)
-    return PromptEntry(versions=(first,), current=1)
+    def _known(self, name: str) -> str:
+        if check_name(name) not in self.prompts:
+            raise NotFound(
+                f"no prompt {name!r} in generation {self.generation} of the store; there are: "
+                f"{', '.join(sorted(self.prompts)) or 'none'}"
+            )
+        return name
+
+    def _entry(self, name: str, digest: str, now: datetime) -> PromptEntry:
+        if known := self.prompts.get(name):
+            return known.with_digest(digest, now)
+        number = self.deleted[name].newest + 1 if name in self.deleted else 1
+        first = PromptVersion(version=number, digest=digest, published_at=now)
+        return PromptEntry(versions=(first,), current=number)
+
+
+def _current(entry: PromptEntry, earlier: PromptEntry | None) -> int | None:
+    """Return the version that was current, where it was not deleted since."""
+    number = earlier.current if earlier else None
+    return number if number is not None and entry.version(number) else None
+
+
+def _check_nothing_deleted(target: StoreState, following: StoreState) -> None:
+    for table in target.routes:
+        for reference in table.references:
+            try:
+                following.resolve(reference)
+            except NotFound as error:
+                raise NotFound(
+                    f"generation {target.generation} routes to {reference!r}, which was deleted "
+                    "since; publish it again, or roll back to another generation with --to"
+                ) from error
 
 
 def _merged(old: Iterable[RouteTable], new: Sequence[RouteTable]) -> tuple[RouteTable, ...]:
@@ -198,57 +285,3 @@ def _merged(old: Iterable[RouteTable], new: Sequence[RouteTable]) -> tuple[Route
 
 def _names(table: RouteTable) -> set[str]:
     return {parse_reference(reference)[0] for reference in table.references}
-
-
-def _check_table(
-    table: RouteTable, state: StoreState, prompt_of: Callable[[str], SoftPrompt]
-) -> None:
-    """Require that a table's prompts exist, are for its model and task, and share their labels."""
-    first: tuple[str, SoftPrompt] | None = None
-    for reference in table.references:
-        try:
-            digest = state.resolve(reference)[2]
-        except NotFound as error:
-            raise InvalidPrompt(
-                f"the routes of {table.model.id}, task {table.task!r}, choose {reference!r}: "
-                f"{error}"
-            ) from error
-        prompt = prompt_of(digest)
-        _check_member(table, reference, prompt)
-        if first is None:
-            first = reference, prompt
-        _check_alike(reference, prompt, *first)
-
-
-def _check_member(table: RouteTable, reference: str, prompt: SoftPrompt) -> None:
-    card = prompt.card
-    if card.model.fingerprint != table.model.fingerprint:
-        raise InvalidPrompt(
-            f"prompt {reference!r} is for {card.model.id} ({card.model.fingerprint}), but the "
-            f"route table that chooses it is for {table.model.id} ({table.model.fingerprint}); "
-            "publish it under a name of its own"
-        )
-    if card.task != table.task:
-        raise InvalidPrompt(
-            f"prompt {reference!r} is for task {card.task!r}, but the route table that chooses it "
-            f"is for task {table.task!r}; publish it under a name of its own"
-        )
-
-
-def _check_alike(
-    reference: str, prompt: SoftPrompt, first_reference: str, first: SoftPrompt
-) -> None:
-    """One request's labels cannot depend on its language: a table's prompts agree on them."""
-    labels, expected = (
-        [(label.label, label.token_id) for label in p.card.labels] for p in (prompt, first)
-    )
-    if labels != expected:
-        raise InvalidPrompt(
-            f"prompt {reference!r} has labels (and token ids) {labels}, but {first_reference!r} in "
-            f"the same route table has {expected}; train both with the same labels and words"
-        )
-    if prompt.hidden_size != first.hidden_size:
-        raise InvalidPrompt(
-            f"prompt {reference!r} has hidden size {prompt.hidden_size}, but {first_reference!r} "
-            f"in the same route table has {first.hidden_size}"
-        )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from prompts.verifying import Report
 
 _NESTED = ("model", "labels", "training")
 _SHOWN_CHANGES = 5
@@ -43,6 +46,21 @@ def details(prompt: Mapping[str, Any]) -> Group:
         if value is not None:
             table.add_row(escape(key), escape(str(value)))
     return Group(_title(f"{prompt['name']}@{prompt['version']}"), table)
+
+
+def verified(location: str, report: Report) -> Group:
+    """What a verification found, a row per problem."""
+    title = (
+        f"{location}, generation {report.newest}: {report.generations} generations and "
+        f"{report.objects} prompt files checked, {report.unreferenced} that nothing refers to"
+    )
+    table = _table(["problem", "what", "needed by", "quarantined", "repaired", "reason"])
+    for one in report.problems:
+        cells = [one.kind, one.what, ", ".join(one.needed_by), one.quarantined, one.repaired]
+        table.add_row(*(escape(cell or "") for cell in [*cells, one.reason]))
+    if not report.problems:
+        return Group(_title(title), Text("nothing is wrong"))
+    return Group(_title(title), table)
 
 
 def _temperatures(routes: Sequence[Mapping[str, Any]]) -> str | None:

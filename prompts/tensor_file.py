@@ -36,7 +36,7 @@ class TensorSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dtype: str
+    dtype: str = Field(max_length=16)  # refusals quote it
     shape: tuple[_Count, ...] = Field(max_length=4)
     data_offsets: tuple[_Count, _Count]
 
@@ -104,7 +104,9 @@ def read_tensors(data: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError) as error:
-        raise InvalidPrompt(f"the prompt file is not a safetensors file: {error}") from error
+        raise InvalidPrompt(
+            f"the prompt file is not a safetensors file: {str(error)[:200]}"
+        ) from error
 
 
 def describe(error: ValidationError) -> str:
@@ -113,7 +115,7 @@ def describe(error: ValidationError) -> str:
     field = ".".join(str(part) for part in first["loc"]) or "document"
     value = repr(first["input"])
     shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"{field}: {first['msg']}, got {shown}"
+    return f"{field[:80]}: {first['msg'][:200]}, got {shown}"
 
 
 def _header_bytes(data: bytes) -> bytes:
@@ -143,8 +145,8 @@ def _check_ranges(header: Header, present_bytes: int) -> None:
         declared = _declared_bytes(name, spec)
         if (begin, end) != (position, position + declared):
             raise InvalidPrompt(
-                f"tensor {name!r}: shape {list(spec.shape)} of {spec.dtype} at byte {position} "
-                f"does not match its declared byte range [{begin}, {end}]"
+                f"tensor {name[:80]!r}: shape {list(spec.shape)} of {spec.dtype} at byte "
+                f"{position} does not match its declared byte range [{begin}, {end}]"
             )
         position = end
     if position != present_bytes:
@@ -158,6 +160,6 @@ def _check_ranges(header: Header, present_bytes: int) -> None:
 def _declared_bytes(name: str, spec: TensorSpec) -> int:
     if spec.dtype not in _BYTES_PER_NUMBER:
         raise InvalidPrompt(
-            f"tensor {name!r} has dtype {spec.dtype}; known are {', '.join(_BYTES_PER_NUMBER)}"
+            f"tensor {name[:80]!r} has dtype {spec.dtype}; known are {', '.join(_BYTES_PER_NUMBER)}"
         )
     return math.prod(spec.shape) * _BYTES_PER_NUMBER[spec.dtype]

@@ -175,7 +175,7 @@ class Service:
     def _details(self, state: StoreState, reference: str) -> PromptDetails:
         name, number, digest = state.resolve(reference)
         entry = state.prompts[name]
-        version = entry.versions[number - 1]
+        version = next(own for own in entry.versions if own.version == number)
         prompt, problem = self._read(digest)
         return PromptDetails(
             name=name,

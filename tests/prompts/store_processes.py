@@ -1,6 +1,7 @@
 """Processes that fight over one prompt store; run by test_store_crash.py and test_upgrade.py.
 
     python -m tests.prompts.store_processes kill|race FOLDER
+    python -m tests.prompts.store_processes race FOLDER ADDRESS PUBLISHES
     python -m tests.prompts.store_processes start STORE SHIPPED
 
 They are forked from this small process, which has no threads, after its imports.
@@ -65,20 +66,20 @@ def kill_at_every_call(folder: Path) -> int:
     raise AssertionError("publish never came to its end")
 
 
-def write(root: Path, writer: int) -> None:
+def write(root: Path | str, writer: int, publishes: int) -> None:
     """Publish distinct prompts under a name of one's own and under one that all share."""
     store = PromptStore.open(root)
-    for number in range(PUBLISHES):
+    for number in range(publishes):
         prompt = samples.prompt(1000 * writer + number)
         store.publish({f"writer-{writer}": prompt, "shared": prompt})
 
 
-def watch(root: Path) -> None:
+def watch(root: Path | str, written: Path) -> None:
     """Read every state as it appears; every prompt of every state must be whole."""
     store, seen, checked = PromptStore.open(root), 0, set[str]()
     finished = False
     while not finished:
-        finished = (root.parent / "written").exists()  # asked first: nothing comes after it
+        finished = written.exists()  # asked first: nothing comes after it
         newest = store.latest(known=seen)
         assert newest >= seen, "a generation went away"
         for generation in range(seen + 1, newest + 1):
@@ -90,23 +91,25 @@ def watch(root: Path) -> None:
         seen = newest
 
 
-def race(folder: Path) -> int:
+def race(folder: Path, address: str = "", publishes: int = PUBLISHES) -> int:
     """Several writers and two readers at once; return the number of generations."""
-    root = folder / "store"
-    PromptStore.open(root, create=True)
-    readers = [fork(functools.partial(watch, root)) for _ in range(2)]
-    writers = [fork(functools.partial(write, root, number)) for number in range(1, WRITERS + 1)]
+    root, end = address or folder / "store", folder / "written"
+    PromptStore.open(root, create=True).publish({"first": samples.prompt(0)})
+    readers = [fork(functools.partial(watch, root, end)) for _ in range(2)]
+    numbers = range(1, WRITERS + 1)
+    writers = [fork(functools.partial(write, root, number, publishes)) for number in numbers]
     written = [os.waitpid(writer, 0)[1] for writer in writers]
-    (folder / "written").touch()
+    end.touch()
     read = [os.waitpid(reader, 0)[1] for reader in readers]
     assert not any(written), "a writer failed"
     assert not any(read), "a reader failed"
-    state = PromptStore.open(root).state()
+    store = PromptStore.open(root)
+    state = store.state()
     for name, entry in state.prompts.items():
-        expected = WRITERS * PUBLISHES if name == "shared" else PUBLISHES
+        expected = {"shared": WRITERS * publishes, "first": 1}.get(name, publishes)
         assert len({version.digest for version in entry.versions}) == expected, name
         assert len(entry.versions) == expected, f"{name}: a publish landed twice"
-    assert list((root / "tmp").iterdir()) == []
+    assert not [name for name in store.place.folder("tmp").names() if name.startswith(".tmp-")]
     return state.generation
 
 
@@ -130,5 +133,8 @@ if __name__ == "__main__":
     what, *folders = sys.argv[1:]
     if what == "start":
         print(start(Path(folders[0]), Path(folders[1])))
+    elif what == "kill":
+        print(kill_at_every_call(Path(folders[0])))
     else:
-        print({"kill": kill_at_every_call, "race": race}[what](Path(folders[0])))
+        address, publishes = folders[1:] or ("", PUBLISHES)
+        print(race(Path(folders[0]), address, int(publishes)))

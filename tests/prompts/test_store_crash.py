@@ -146,14 +146,14 @@ def test_a_failure_while_seeding_leaves_no_store(
     assert [entry.name for entry in path.parent.iterdir()] == ["store"]
 
 
-def run_processes(what: str, folder: Path) -> int:
+def run_processes(what: str, folder: Path, *more: str, timeout_s: float = 120) -> int:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.prompts.store_processes", what, str(folder)],
+        [sys.executable, "-m", "tests.prompts.store_processes", what, str(folder), *more],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -165,4 +165,4 @@ def test_sigkill_at_every_system_call_leaves_the_old_state_or_the_new(tmp_path: 
 
 
 def test_concurrent_publishers_each_land_exactly_once(tmp_path: Path) -> None:
-    assert run_processes("race", tmp_path) == WRITERS * PUBLISHES
+    assert run_processes("race", tmp_path) == WRITERS * PUBLISHES + 1
