@@ -15,6 +15,7 @@ from prompts.errors import InvalidInput, NotFound
 from prompts.routes import RouteTable, check_name, parse_reference
 from prompts.soft_prompt import SoftPrompt
 from prompts.table_checks import check_table
+from prompts.trials import Trial
 
 FORMAT_VERSION = 2
 """Of manifests: 2 where prompts were deleted, which releases of format 1 cannot know of; else 1."""
@@ -106,6 +107,7 @@ class StoreState(BaseModel):
     prompts: Mapping[str, PromptEntry] = Field(default_factory=dict)
     routes: tuple[RouteTable, ...] = ()
     deleted: Mapping[str, Deleted] = Field(default_factory=dict)
+    trials: tuple[Trial, ...] = ()
 
     @property
     def digests(self) -> frozenset[str]:
@@ -119,8 +121,9 @@ class StoreState(BaseModel):
 
     def to_json(self) -> bytes:
         """Return the manifest."""
-        hidden = None if self.deleted else {"deleted"}  # releases of format 1 read it then
-        return self.model_dump_json(indent=1, exclude=hidden).encode()
+        # Without them, earlier releases can read it.
+        unused = {field for field in ("deleted", "trials") if not getattr(self, field)}
+        return self.model_dump_json(indent=1, exclude=unused).encode()
 
     def resolve(self, reference: str) -> tuple[str, int, str]:
         """Return name, version and digest of "name" or "name@version".
@@ -145,8 +148,12 @@ class StoreState(BaseModel):
         return next((table for table in self.routes if table.key == (fingerprint, task)), None)
 
     def same_content(self, other: StoreState) -> bool:
-        """Tell whether prompts and routes are equal."""
-        return self.prompts == other.prompts and self.routes == other.routes
+        """Tell whether prompts, routes and trials are equal."""
+        return (self.prompts, self.routes, self.trials) == (
+            other.prompts,
+            other.routes,
+            other.trials,
+        )
 
     def published(
         self,
