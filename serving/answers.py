@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.bank import ServedPrompt
 from serving.mixture import Share
 from serving.planning import Plan
+from serving.residents import ServedPrompt
 from serving.schemas import ClassifyRequest, LabelScore, MixturePart, PromptAnswer, Result
-from serving.scoring import Probabilities
+from serving.scoring import Scores
+from serving.trials import answering
 
 SCORE_DIGITS = 6
 """Beyond these a score depends on how a batch happened to be put together."""
 
 
-def result_of(plan: Plan, probabilities: Probabilities, request: ClassifyRequest) -> Result:
-    """Answer one text."""
+def result_of(plan: Plan, found: Scores, request: ClassifyRequest) -> Result:
+    """Answer one text.
+
+    Raises:
+        Unscorable: the model's numbers overflow under the prompt that should answer.
+    """
+    chosen = answering(plan.reading, plan.placement, found)
     ranked = sorted(
-        zip(plan.reading.prompt.resident.labels, probabilities, strict=True),
+        zip(chosen.prompt.resident.labels, chosen.probabilities, strict=True),
         key=lambda scored: -scored[1],
     )
     scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in ranked]
@@ -28,8 +34,9 @@ def result_of(plan: Plan, probabilities: Probabilities, request: ClassifyRequest
         scores=scores[: request.top_k],
         language=plan.language,
         route=plan.route,
-        prompt=_prompt_answer(plan.reading.prompt),
+        prompt=_prompt_answer(chosen.prompt),
         mixture=_mixture(plan.shares),
+        trial=chosen.trial,
         tokens=len(plan.reading.ids),
         truncated=plan.truncated,
     )

@@ -1,103 +1,31 @@
 """The prompts one model serves, as one immutable snapshot that is swapped whole.
 
 A `PromptBank` holds one generation of the store: every current prompt of this backbone, and every
-version its routes name, on the device and in the backbone's dtype. A new bank is built aside from
-a new generation, taking over what has not changed, and replaces the old one by one assignment. A
-request keeps the bank it began with; its rows hold the prompts themselves, so a batch may mix
-generations and still answer each row with the prompt it names. Older versions, asked for by
+version its routes and trials name, on the device and in the backbone's dtype. A new bank is built
+aside from a new generation, taking over what has not changed, and replaces the old one by one
+assignment. A request keeps the bank it began with; its rows hold the prompts themselves, so a batch
+may mix generations and still answer each row with the prompt it names. Older versions, asked for by
 `name@version`, are read when first asked for, and the last few are kept.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass, field
 
 from prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
 from prompts.routes import Route, RouteTable
-from prompts.soft_prompt import PromptCard, RunsPrompts
-from prompts.store import PromptStore, StoreState
+from prompts.store import StoreState
+from prompts.trials import Trial
+from serving.candidates import Problems, Trials, candidates
+from serving.residents import PromptReader, ResidentPrompt, Residents, ServedPrompt
 
 logger = logging.getLogger(__name__)
-
-OLDER_VERSIONS_KEPT = 64
-
-
-class HostsPrompts(RunsPrompts, Protocol):
-    """What a bank needs of a frozen model."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where prompts must be."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision prompts must have."""
-
-    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
-        """The verbalizer's rows of the LM head: (labels, hidden)."""
 
 
 class BankRefused(StoreError):
     """A generation would break a route this model serves; the one before stays."""
-
-
-@dataclass(frozen=True, eq=False)
-class ResidentPrompt:
-    """What one digest stands for, ready to run."""
-
-    card: PromptCard
-    vectors: Tensor  # (length, hidden) on the backbone's device, in its dtype
-    label_rows: Tensor  # (labels, hidden), shared by prompts with the same verbalizer
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class ServedPrompt:
-    """One version of a named prompt: what an answer is attributed to."""
-
-    name: str
-    version: int
-    digest: str
-    resident: ResidentPrompt
-
-
-Residents = Mapping[str, ResidentPrompt | InvalidPrompt]
-"""By digest; a prompt that does not fit this backbone is kept as the reason why."""
-
-
-class PromptReader:
-    """Takes prompts out of the store and onto one backbone's device."""
-
-    def __init__(self, store: PromptStore, backbone: HostsPrompts) -> None:
-        self.backbone = backbone
-        self._store = store
-        self._label_rows = functools.lru_cache(backbone.label_rows)
-        self.recall = functools.lru_cache(OLDER_VERSIONS_KEPT)(self.read)
-        """`read` that remembers the last few: for versions that no bank holds."""
-
-    def read(self, digest: str) -> ResidentPrompt:
-        """Read one prompt.
-
-        Raises:
-            InvalidPrompt: it does not fit this backbone, now or ever.
-            StoreError: it cannot be read now.
-        """
-        prompt = self._store.read(digest)
-        prompt.check_fits(self.backbone)
-        labels = prompt.card.labels
-        return ResidentPrompt(
-            card=prompt.card,
-            vectors=prompt.vectors.to(self.backbone.device, self.backbone.dtype),
-            label_rows=self._label_rows(tuple(label.token_id for label in labels)),
-            labels=tuple(label.label for label in labels),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +35,20 @@ class PromptBank:
     state: StoreState
     routes: Mapping[str, RouteTable]  # by task
     residents: Residents
-    served: Mapping[str, ServedPrompt]  # by reference: current names and what routes name
+    served: Mapping[str, ServedPrompt]  # by reference: current names, what routes and trials name
     reader: PromptReader
+    trials: Trials = field(default_factory=dict)
+    trial_problems: Problems = field(default_factory=dict)
 
     @property
     def generation(self) -> int:
         """The generation of the store this is."""
         return self.state.generation
+
+    @property
+    def own_trials(self) -> list[Trial]:
+        """This model's, also those that cannot run."""
+        return _own_trials(self.state, self.reader)
 
     def find(self, reference: str) -> ServedPrompt:
         """Look up `name` or `name@version`; may read an older version from the store.
@@ -162,7 +97,8 @@ def build_bank(
 ) -> PromptBank:
     """Load one generation aside, taking over every prompt that `previous` already holds.
 
-    A prompt that no route of this model names may be of another model, or damaged: it is left out.
+    A prompt that no route of this model names may be of another model, or damaged: it is left out,
+    and so is the trial whose candidate it is.
 
     Raises:
         BankRefused: a route of this model names a prompt that is missing or does not fit.
@@ -170,11 +106,14 @@ def build_bank(
     """
     fingerprint = reader.backbone.fingerprint
     routes = {table.task: table for table in state.routes if table.model.fingerprint == fingerprint}
+    trials = _own_trials(state, reader)
     routed = {reference for table in routes.values() for reference in table.references}
+    tried = {trial.candidate for trial in trials}
     current = {name for name, entry in state.prompts.items() if entry.current is not None}
     residents: dict[str, ResidentPrompt | InvalidPrompt] = {}
     served: dict[str, ServedPrompt] = {}
-    for reference in sorted(current | routed):
+    left_out: dict[str, str] = {}
+    for reference in sorted(current | routed | tried):
         try:
             name, version, digest = state.resolve(reference)
             if digest not in residents:
@@ -187,11 +126,19 @@ def build_bank(
                     f"generation {state.generation} is refused: its routes name {reference!r}: "
                     f"{problem}"
                 ) from problem
+            left_out[reference] = str(problem)
         except StoreError as problem:
             if reference in routed:
                 raise
+            left_out[reference] = str(problem)
             logger.warning("prompt %s is left out: %s", reference, problem)
-    return PromptBank(state, routes, residents, served, reader)
+    running, problems = candidates(trials, routes, served, left_out)
+    return PromptBank(state, routes, residents, served, reader, running, problems)
+
+
+def _own_trials(state: StoreState, reader: PromptReader) -> list[Trial]:
+    own = reader.backbone.fingerprint
+    return [trial for trial in state.trials if trial.fingerprint == own]
 
 
 def _read(

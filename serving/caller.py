@@ -20,6 +20,8 @@ from prompts.errors import InvalidInput, Unavailable
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
 REQUEST_ID_HEADER = "x-request-id"
+ROUTING_KEY_HEADER = "x-routing-key"
+ROUTING_KEY_PATTERN = "[!-~]([ -~]{0,126}[!-~])?"
 _LONGEST_TIMEOUT_MS = 3_600_000
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SALT = os.urandom(16)
@@ -46,6 +48,8 @@ class Caller:
     timeout_s: float | None = None
     """How much longer the caller waits for an answer; None: for ever."""
     request_id: str = ""
+    routing_key: str = ""
+    """Whose texts stay on one side of a trial; empty: each text goes by its own words."""
 
     def after(self, spent_s: float) -> Caller:
         """Return the same caller, who has waited for a while."""
@@ -76,13 +80,14 @@ def caller_of(
         forwarded_hops: trusted proxies that add to `x-forwarded-for`.
 
     Raises:
-        InvalidInput: the time is no number of milliseconds.
+        InvalidInput: the time is no number of milliseconds, or the routing key is no key.
     """
     given = headers.get(TIMEOUT_HEADER)
     return Caller(
         client=_client(headers, peer, forwarded_hops),
         timeout_s=timeout_s if given is None else _timeout_s(given),
         request_id=request_id,
+        routing_key=_routing_key(headers.get(ROUTING_KEY_HEADER)),
     )
 
 
@@ -112,3 +117,14 @@ def _timeout_s(given: str) -> float:
             f"{_LONGEST_TIMEOUT_MS}, or leave the header out"
         )
     return min(int(text), _LONGEST_TIMEOUT_MS) / 1000
+
+
+def _routing_key(given: str | None) -> str:
+    if given is None:
+        return ""
+    if not re.fullmatch(ROUTING_KEY_PATTERN, given):
+        raise InvalidInput(
+            f"{ROUTING_KEY_HEADER}: {given[:60]!r} is no key; send 1 to 128 printable ASCII "
+            "characters, such as a user's or a session's id, or leave the header out"
+        )
+    return given

@@ -8,9 +8,12 @@ front of both stands the admission: whoever is let in gets an answer, unless the
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from serving import trials
 from serving.answers import result_of
 from serving.batcher import Batcher, BatchStats, Row
 from serving.caller import NOBODY_ELSE, Caller
@@ -24,13 +27,14 @@ from serving.metrics import ServingMetrics
 from serving.planning import Job, Planner, RequestPlan
 from serving.pricing import Pricing, find_costs
 from serving.queueing import BatchQueue
-from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
+from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer, Result
 from serving.scoring import (
     Part,
-    Probabilities,
     Reading,
+    Scores,
     ServingBackbone,
     free_memory,
+    score_batch,
     score_readings,
 )
 
@@ -65,11 +69,11 @@ class Classifier:
             observe=partial(self._observe, "plan"),
         )
         self._pricing = Pricing.of(settings)
-        self._queue: BatchQueue[Row[Reading, Probabilities]] = BatchQueue(
+        self._queue: BatchQueue[Row[Reading, Scores]] = BatchQueue(
             self._pricing.budget, settings.deadline_s
         )
-        self._scoring: Batcher[Reading, Probabilities] = Batcher(
-            partial(score_readings, backbone),
+        self._scoring: Batcher[Reading, Scores] = Batcher(
+            partial(score_batch, backbone),
             self._queue,
             name="isogloss-scoring",
             flow_of=lambda reading: self._pricing.flow(reading),
@@ -92,15 +96,19 @@ class Classifier:
         texts = check_texts(request.texts, self._settings)
         if self._settings.log_texts:
             logger.info("texts of a request", extra=fields(texts=list(texts)))
-        job = Job(request, texts, self.bank.current)
+        job = Job(request, texts, self.bank.current, caller.routing_key)
         async with self.gate.enter(texts, caller) as place:
+            admitted_s = time.perf_counter()
             with self._scoring.expect():
                 planned = await self._plan(job, caller)
             readings = [plan.reading for plan in planned.plans]
             self.gate.settle(caller, place, sum(reading.tokens for reading in readings))
             priced = [(reading, self._pricing.price(reading)) for reading in readings]
             scores = await self._scoring.submit(priced, caller.client)
-        return self._answer(job, planned, scores)
+        response = self._answer(job, planned, scores)
+        if job.bank.trials:
+            self._count_trials(planned, scores, time.perf_counter() - admitted_s)
+        return response
 
     async def _plan(self, job: Job, caller: Caller) -> RequestPlan:
         """Plan a request beside others', or on the spot where it is short and nobody else is in."""
@@ -163,30 +171,34 @@ class Classifier:
         self._planning.close()
         self._scoring.close()
 
-    def _answer(
-        self, job: Job, planned: RequestPlan, scores: list[Probabilities]
-    ) -> ClassifyResponse:
-        self._count(planned)
+    def _answer(self, job: Job, planned: RequestPlan, scores: Sequence[Scores]) -> ClassifyResponse:
+        results = [
+            result_of(*each, job.request) for each in zip(planned.plans, scores, strict=True)
+        ]
+        self._count(planned, results)
         return ClassifyResponse(
             model=self.backbone.model_id,
             task=planned.task,
             generation=job.bank.generation,
-            results=[
-                result_of(*each, job.request) for each in zip(planned.plans, scores, strict=True)
-            ],
+            results=results,
         )
 
-    def _count(self, planned: RequestPlan) -> None:
-        for plan in planned.plans:
+    def _count(self, planned: RequestPlan, results: Sequence[Result]) -> None:
+        for plan, result in zip(planned.plans, results, strict=True):
             clade = plan.route.clade or ""
             self.metrics.texts.labels(planned.task, clade, plan.route.reason).inc()
             self.metrics.language_texts.labels(plan.language.code).inc()
             if plan.language.detected:
                 self.metrics.detection_confidence.observe(plan.language.confidence)
-            for share in plan.shares:
-                self.metrics.prompt_texts.labels(share.prompt.name).inc()
-            if len(plan.shares) > 1:
+            for answered in result.mixture or (result,):
+                self.metrics.prompt_texts.labels(answered.prompt.name).inc()
+            if result.mixture:
                 self.metrics.mixed_texts.labels(planned.task).inc()
+
+    def _count_trials(self, planned: RequestPlan, scores: Sequence[Scores], seconds: float) -> None:
+        for plan, found in zip(planned.plans, scores, strict=True):
+            if plan.placement is not None:
+                trials.count(self.metrics.trials, plan.reading, plan.placement, found, seconds)
 
     def _observe(self, stage: str, batch: BatchStats[Any]) -> None:
         self.metrics.stage_seconds.labels(stage).observe(batch.running_s)

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from prompts.errors import StoreError
 from prompts.store import PromptStore
-from serving.bank import BankRefused, HostsPrompts, PromptBank, PromptReader, build_bank
+from serving.bank import BankRefused, PromptBank, build_bank
+from serving.candidates import key_of
 from serving.metrics import ServingMetrics
+from serving.residents import HostsPrompts, PromptReader
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ class LiveBank:
 
     def __init__(self, store: PromptStore, backbone: HostsPrompts, metrics: ServingMetrics) -> None:
         """Load the newest generation; raises StoreError where that is impossible."""
-        self._store = store
+        self.store = store
         self._reader = PromptReader(store, backbone)
         self._metrics = metrics
         self._lock = threading.Lock()
@@ -63,13 +65,13 @@ class LiveBank:
         return self.current.generation
 
     def _swap(self) -> bool:
-        latest = self._store.latest(self._seen)
+        latest = self.store.latest(self._seen)
         if latest == self._seen:
             if self.current.generation == latest:
                 self._problem = None
             return False
         started_s = time.perf_counter()
-        state = self._store.state(latest)
+        state = self.store.state(latest)
         try:
             aside = build_bank(state, self._reader, self.current)
         except BankRefused:
@@ -91,6 +93,11 @@ class LiveBank:
     def _show(self, bank: PromptBank) -> None:
         self._metrics.generation.set(bank.generation)
         self._metrics.prompts.set(len(bank.served))
+        for reference, problem in bank.trial_problems.items():
+            logger.warning("the trial of %s does not run on all its clades: %s", reference, problem)
+        self._metrics.trials.keep(
+            {key_of(each): bank.trial_problems.get(each.candidate) for each in bank.own_trials}
+        )
 
 
 class Watch:

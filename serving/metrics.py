@@ -13,6 +13,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
+from serving.trial_tally import TrialTallies
+
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -71,6 +73,7 @@ class ServingMetrics:
         self._add_queue()
         self._add_batches()
         self._add_store()
+        self._add_trials()
 
     def _add_queue(self) -> None:
         self.queue_texts = Gauge(
@@ -159,6 +162,15 @@ class ServingMetrics:
         self.store_problem = Gauge(
             "isogloss_store_problem",
             "1 while the store's newest generation cannot be read or served, else 0.",
+            registry=self.registry,
+        )
+
+    def _add_trials(self) -> None:
+        self.trials = TrialTallies(self.registry)
+        self.trials_ended = Counter(
+            "isogloss_trial_ended",
+            "Trials that this replica saw break a limit (agreement, score, latency), and ended.",
+            ["limit"],
             registry=self.registry,
         )
 

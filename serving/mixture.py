@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from prompts.languages import Language
 from prompts.languages import language as language_of
-from serving.bank import PromptBank, ServedPrompt
+from serving.bank import PromptBank
 from serving.detection import Detection
+from serving.residents import ServedPrompt
 from serving.schemas import RouteAnswer
 
 LEAST_WEIGHT = 0.05
@@ -52,7 +53,7 @@ def shares(bank: PromptBank, task: str, detection: Detection, threshold: float) 
     total = sum(share.weight for share in ranked)
     if ranked[0].weight >= threshold * total:
         return [replace(ranked[0], weight=1.0)]
-    mixed = [s for s in ranked if _mixes(s.prompt, ranked[0].prompt)] or ranked[:1]
+    mixed = [s for s in ranked if s.prompt.reads_along(ranked[0].prompt)] or ranked[:1]
     kept = [share for share in mixed if share.weight >= LEAST_WEIGHT * total]
     total = sum(share.weight for share in kept)
     return [replace(share, weight=share.weight / total) for share in kept]
@@ -86,10 +87,3 @@ def _by_prompt(bank: PromptBank, task: str, detection: Detection) -> list[Share]
         known = found.get(own.prompt.digest, replace(own, weight=0.0))
         found[own.prompt.digest] = replace(known, weight=known.weight + posterior)
     return sorted(found.values(), key=lambda share: -share.weight)
-
-
-def _mixes(prompt: ServedPrompt, heaviest: ServedPrompt) -> bool:
-    """Whether both can be read in one pass and answer with the same labels, in any order."""
-    one, other = prompt.resident, heaviest.resident
-    follow = one.card.position == other.card.position == "suffix"
-    return follow and set(one.labels) == set(other.labels)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from prompts.errors import InvalidInput, IsoglossError
 from prompts.languages import language as language_of
 from prompts.tokenizer import TokenizedText
-from serving.bank import PromptBank, ServedPrompt
+from serving.bank import PromptBank
 from serving.config import DEFAULT_TASK
 from serving.detect import Detection, Detector
 from serving.mixture import Share, overridden, shares
+from serving.residents import ServedPrompt
 from serving.schemas import ClassifyRequest, LanguageAnswer, RouteAnswer
 from serving.scoring import Part, Reading, ServingBackbone
+from serving.trials import Placement, place
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,8 @@ class Job:
     request: ClassifyRequest
     texts: Sequence[str]
     bank: PromptBank
+    routing_key: str = ""
+    """What trials go by; empty: each text's own words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,8 @@ class Plan:
     shares: Sequence[Share]
     language: LanguageAnswer
     truncated: bool
+    placement: Placement | None = None
+    """Where its route is on trial."""
 
     @property
     def route(self) -> RouteAnswer:
@@ -104,11 +110,14 @@ def _plan(
             chosen = [overridden(job.bank, task, detection, override)]
         else:
             chosen = shares(job.bank, task, detection, mixture_threshold)
-        plans.append(_plan_text(text, chosen, detected=detections is not None))
+        placement = place(job.bank, task, chosen, job.routing_key or job.texts[index])
+        plans.append(_plan_text(text, chosen, placement, detected=detections is not None))
     return RequestPlan(task, plans)
 
 
-def _plan_text(text: TokenizedText, chosen: Sequence[Share], *, detected: bool) -> Plan:
+def _plan_text(
+    text: TokenizedText, chosen: Sequence[Share], placement: Placement | None, *, detected: bool
+) -> Plan:
     """Read the text under each share's prompt; the heaviest says what language and route it was."""
     heaviest = chosen[0]
     language = LanguageAnswer(
@@ -118,7 +127,8 @@ def _plan_text(text: TokenizedText, chosen: Sequence[Share], *, detected: bool) 
         detected=detected,
     )
     parts = tuple(Part(share.prompt, share.temperature, share.weight) for share in chosen)
-    return Plan(Reading(text.ids, parts), chosen, language, text.truncated)
+    reading = Reading(text.ids, parts, placement.part if placement else None)
+    return Plan(reading, chosen, language, text.truncated, placement)
 
 
 def _override(job: Job) -> ServedPrompt | None:

@@ -18,11 +18,12 @@ from pathlib import Path
 import torch
 
 from prompts.processor import processor
-from serving.bank import PromptBank, ServedPrompt
+from serving.bank import PromptBank
 from serving.config import ServingSettings
 from serving.costs import LONG_PART, CostTable
 from serving.kept_costs import CostKey, cost_folder, keep, recall
 from serving.measure_costs import measure_costs, seems_slow
+from serving.residents import ServedPrompt
 from serving.scoring import Part, Reading, ServingBackbone, score_readings
 
 logger = logging.getLogger(__name__)

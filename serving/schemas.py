@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 from prompts.languages import Language
 from prompts.routes import RouteTable
 from prompts.soft_prompt import PromptCard
+from prompts.trials import TrialKind
 
 _EXAMPLE_REQUESTS: list[JsonDict] = [
     {"inputs": "Le match s'est terminé sur un score nul.", "top_k": 3},
@@ -92,6 +93,14 @@ class MixturePart(BaseModel):
     weight: float = Field(description="Its share of the scores; the shares sum to 1.")
 
 
+class TrialAnswer(BaseModel):
+    """The trial that an input was part of, and which of its two prompts answered."""
+
+    name: str
+    kind: TrialKind
+    side: Literal["candidate", "routed"]
+
+
 class Result(BaseModel):
     """The answer to one input."""
 
@@ -109,6 +118,11 @@ class Result(BaseModel):
         description="Where the language is uncertain: every prompt whose scores were mixed, the "
         "heaviest first. `language`, `route` and `prompt` are then those of the heaviest. Null: "
         "`prompt` answered alone.",
+    )
+    trial: TrialAnswer | None = Field(
+        default=None,
+        description="Where the input was part of a trial: both the routed prompt and a candidate "
+        "scored it, and `side` says which of them is `prompt`. Null: only `prompt` did.",
     )
     tokens: int
     truncated: bool

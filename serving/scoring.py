@@ -1,13 +1,15 @@
 """Label probabilities of a mixed batch: any texts, any prompts, any tasks, one forward pass.
 
 A text read under several prompts is encoded once; what its prompts say is mixed by their weights.
+A candidate on trial is one more prompt of a text's reading, which is kept out of the mixture.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -16,7 +18,10 @@ from torch import Tensor
 from prompts.backbone import label_log_probs
 from prompts.errors import IsoglossError
 from prompts.tokenizer import TokenizedText
-from serving.bank import HostsPrompts, ServedPrompt
+from serving.isolation import is_out_of_memory
+from serving.residents import HostsPrompts, ServedPrompt
+
+logger = logging.getLogger(__name__)
 
 
 class EncodesTexts(Protocol):
@@ -71,10 +76,15 @@ class Part:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reading:
-    """One text to be read under one prompt, or several of one position, the heaviest first."""
+    """One text to be read under one prompt, or several of one position, the heaviest first.
+
+    `candidate` is scored beside them, on the same keys and values, and counts for nothing in what
+    they say together.
+    """
 
     ids: tuple[int, ...]
     parts: tuple[Part, ...]
+    candidate: Part | None = None
 
     @property
     def prompt(self) -> ServedPrompt:
@@ -82,9 +92,14 @@ class Reading:
         return self.parts[0].prompt
 
     @property
+    def read_under(self) -> tuple[Part, ...]:
+        """All that the text is read under."""
+        return self.parts if self.candidate is None else (*self.parts, self.candidate)
+
+    @property
     def tokens(self) -> int:
         """Positions of the model that it takes."""
-        return len(self.ids) + sum(p.prompt.resident.vectors.shape[0] for p in self.parts)
+        return len(self.ids) + sum(p.prompt.resident.vectors.shape[0] for p in self.read_under)
 
     @property
     def position(self) -> str:
@@ -100,14 +115,44 @@ Probabilities = list[float]
 """One for each label."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Scores:
+    """What was found for one reading."""
+
+    routed: Probabilities | Unscorable
+    """Of its parts, in the order of the heaviest one's labels; Unscorable only beside a candidate
+    that is not."""
+    candidate: Probabilities | None = None
+    """In the order of its own labels; None where there is none or it failed."""
+
+
+def score_batch(
+    backbone: ServingBackbone, readings: Sequence[Reading]
+) -> list[Scores | Unscorable]:
+    """`score_readings`, and once more without the candidates where it fails with them.
+
+    So nothing that a candidate does to the model costs a text its answer. Where memory is short a
+    smaller batch is tried first, with them.
+    """
+    try:
+        return score_readings(backbone, readings)
+    except Exception as error:
+        no_candidates = all(each.candidate is None for each in readings)
+        if no_candidates or (is_out_of_memory(error) and len(readings) > 1):
+            raise
+        spared = [replace(each, candidate=None) for each in readings]
+        logger.warning("a batch failed with candidates on trial; trying without", exc_info=error)
+        return score_readings(backbone, spared)
+
+
 def score_readings(
     backbone: ServingBackbone, readings: Sequence[Reading]
-) -> list[Probabilities | Unscorable]:
+) -> list[Scores | Unscorable]:
     """Probabilities of each reading's labels, in the order of its heaviest prompt's.
 
     A row that overflows fails alone: its neighbours are answered.
     """
-    scores: dict[int, Probabilities | Unscorable] = {}
+    scores: dict[int, Scores | Unscorable] = {}
     with torch.inference_mode():
         for position, read in (
             ("suffix", backbone.read_suffixed),
@@ -118,7 +163,7 @@ def score_readings(
                 chosen = [readings[i] for i in rows]
                 states = read(  # (pairs, hidden)
                     [reading.ids for reading in chosen],
-                    [[p.prompt.resident.vectors for p in reading.parts] for reading in chosen],
+                    [[p.prompt.resident.vectors for p in own.read_under] for own in chosen],
                 )
                 scores.update(zip(rows, _answers(states, chosen), strict=True))
     return [scores[i] for i in range(len(readings))]
@@ -133,17 +178,26 @@ def free_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _answers(states: Tensor, readings: Sequence[Reading]) -> Iterator[Probabilities | Unscorable]:
-    """(pairs, hidden), reading by reading -> the probabilities of each reading."""
-    found = iter(_probabilities(states, [part for own in readings for part in own.parts]))
+def _answers(states: Tensor, readings: Sequence[Reading]) -> Iterator[Scores | Unscorable]:
+    """(pairs, hidden), reading by reading -> the scores of each reading."""
+    found = iter(_probabilities(states, [part for own in readings for part in own.read_under]))
     for reading in readings:
-        yield _mix(reading, [next(found) for _ in reading.parts])
+        routed = _mix(reading, [next(found) for _ in reading.parts])
+        candidate = None if reading.candidate is None else _finite(next(found))
+        if isinstance(routed, Unscorable) and candidate is None:
+            yield routed
+        else:
+            yield Scores(routed, candidate)
+
+
+def _finite(values: Probabilities) -> Probabilities | None:
+    return values if all(map(math.isfinite, values)) else None
 
 
 def _mix(reading: Reading, found: Sequence[Probabilities]) -> Probabilities | Unscorable:
     """Weigh what each part says, label by label, in the order of the heaviest one's labels."""
     for part, values in zip(reading.parts, found, strict=True):
-        if not all(map(math.isfinite, values)):
+        if _finite(values) is None:
             return _overflow(part.prompt)
     if len(found) == 1:
         return found[0]

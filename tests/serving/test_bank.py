@@ -8,9 +8,10 @@ import pytest
 
 from prompts.errors import InvalidInput, NotFound, StoreError
 from prompts.store import PromptStore
-from serving.bank import BankRefused, PromptBank, PromptReader, ResidentPrompt, build_bank
+from serving.bank import BankRefused, PromptBank, build_bank
 from serving.live import LiveBank
 from serving.metrics import ServingMetrics
+from serving.residents import PromptReader, ResidentPrompt
 from tests.fakes import FakeBackbone, fake_store, route_table, soft_prompt
 
 LANGUAGE = ("Indo-European", "Italic", "Romance", "Oil")

@@ -13,9 +13,9 @@ import torch
 from prompts.backbone import Backbone, label_log_probs
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
-from serving.bank import ResidentPrompt, ServedPrompt
 from serving.engine import build_classifier
-from serving.scoring import Part, Reading, Unscorable, score_readings
+from serving.residents import ResidentPrompt, ServedPrompt
+from serving.scoring import Part, Reading, Scores, Unscorable, score_readings
 from tests.fakes import (
     FakeBackbone,
     FakeDetector,
@@ -218,6 +218,14 @@ def test_a_prompt_before_the_text_is_not_mixed(server: Server) -> None:
     )
 
 
+def routed(
+    model: FakeBackbone | Backbone, readings: Sequence[Reading]
+) -> list[list[float] | Unscorable]:
+    """What the parts of each reading say together."""
+    found = score_readings(model, readings)
+    return [each.routed if isinstance(each, Scores) else each for each in found]
+
+
 def served(own: SoftPrompt, model: FakeBackbone | Backbone) -> ServedPrompt:
     tokens = [label.token_id for label in own.card.labels]
     names = tuple(label.label for label in own.card.labels)
@@ -229,7 +237,7 @@ def test_labels_are_mixed_by_name_whatever_their_order() -> None:
     model = FakeBackbone()
     one, other = soft_prompt(2.0, labels=("a", "b", "c")), soft_prompt(3.0, labels=("c", "a", "b"))
     parts = (Part(served(one, model), 1.0, 0.75), Part(served(other, model), 1.0, 0.25))
-    (found,) = score_readings(model, [Reading((1,) * 7, parts)])
+    (found,) = routed(model, [Reading((1,) * 7, parts)])
     by_hand = mixed((0.75, expected_scores("x" * 7, one)), (0.25, expected_scores("x" * 7, other)))
     assert isinstance(found, list)
     assert dict(zip("abc", found, strict=True)) == by_hand
@@ -239,7 +247,7 @@ def test_a_part_that_overflows_fails_its_text_alone() -> None:
     model = FakeBackbone()
     good, wild = served(soft_prompt(2.0), model), served(soft_prompt(3e38, length=1), model)
     both = Reading((1,) * 7, (Part(good, weight=0.6), Part(wild, weight=0.4)))
-    failed, alone = score_readings(model, [both, Reading((1,) * 7, (Part(good),))])
+    failed, alone = routed(model, [both, Reading((1,) * 7, (Part(good),))])
     assert isinstance(failed, Unscorable)
     assert isinstance(alone, list)
 
@@ -254,7 +262,7 @@ def test_a_mixture_is_the_mix_of_the_two_answers(architecture: str) -> None:
         for own, temperature, weight in zip(prompts, (1.0, 2.5), (0.7, 0.3), strict=True)
     )
     neighbour = Reading(texts[1], weighed[:1])
-    found = score_readings(model, [Reading(text, weighed) for text in texts] + [neighbour])
+    found = routed(model, [Reading(text, weighed) for text in texts] + [neighbour])
     for text, own in zip(texts, found, strict=False):
         one, other = (single(model, text, each) for each in prompts)
         by_hand = 0.7 * one.exp() + 0.3 * (other / 2.5).softmax(-1)
