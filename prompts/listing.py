@@ -56,7 +56,7 @@ def routes_to(state: StoreState, digest: str) -> list[dict[str, Any]]:
             "temperatures": _temperatures(table, clade),
         }
         for table in state.routes
-        for clade, reference in {UNIVERSAL: table.universal, **table.clades}.items()
+        for clade, reference in table.by_clade.items()
         if state.resolve(reference)[2] == digest
     ]
 

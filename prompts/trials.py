@@ -7,12 +7,12 @@ candidate. Either way both are scored on the same text, so that what they say ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from prompts.routes import Clade, Reference
+from prompts.routes import Clade, Reference, RouteTable
 
 TrialKind = Literal["canary", "shadow"]
 
@@ -54,6 +54,11 @@ class Trial(BaseModel):
     limits: TrialLimits | None = None
     started_at: AwareDatetime
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Fingerprint and task: those of its route table."""
+        return self.fingerprint, self.task
+
     def takes(self, key: str) -> bool:
         """Whether texts of this key belong to the share: the same on every replica, for ever.
 
@@ -66,6 +71,24 @@ class Trial(BaseModel):
 def trial_of(trials: Iterable[Trial], fingerprint: str, task: str, clade: str) -> Trial | None:
     """The trial that concerns a route; there is at most one."""
     for trial in trials:
-        if (trial.fingerprint, trial.task) == (fingerprint, task) and clade in trial.clades:
+        if trial.key == (fingerprint, task) and clade in trial.clades:
             return trial
     return None
+
+
+def still_on_trial(
+    trials: Iterable[Trial], tables: Iterable[RouteTable], digest_of: Callable[[str], str]
+) -> tuple[Trial, ...]:
+    """Return what is left of trials once these are the routes; `digest_of` resolves a reference.
+
+    A clade leaves a trial when it has no route any more, or the candidate is what answers it: there
+    is nothing to compare then. A trial ends with its last clade.
+    """
+    routes = {table.key: table.by_clade for table in tables}
+    left = []
+    for trial in trials:
+        own, candidate = routes.get(trial.key, {}), digest_of(trial.candidate)
+        clades = tuple(c for c in trial.clades if c in own and digest_of(own[c]) != candidate)
+        if clades:
+            left.append(trial.model_copy(update={"clades": clades}))
+    return tuple(left)
