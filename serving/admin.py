@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from serving.config import ADMIN_TOKEN_VARIABLE
 from serving.replicas import lagging
 from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
+from serving.trial_query import TrialQuery
 
 _LOOK_INTERVAL_S = 0.01
 _NOTE = "published over HTTP"
@@ -63,6 +65,63 @@ class Admin:
         models = (await self._service.models()).models
         return await asyncio.to_thread(self._publish_prompt, name, data, models)
 
+    async def begin_trial(self, name: str, data: bytes, wanted: TrialQuery) -> SwapAnswer:
+        """Put a prompt file on trial, as a version of a name.
+
+        Raises:
+            InvalidInput: the name is malformed, or the trial is of no route, or of one that has
+                another.
+            InvalidPrompt: the file is broken, or fits no model that is served here.
+            StoreError: the store cannot be written.
+            Unavailable: begun, but a replica does not serve it in time.
+        """
+        check_name(name)
+        models = (await self._service.models()).models
+        return await asyncio.to_thread(self._begin_trial, name, data, wanted, models)
+
+    async def promote(self, name: str, request_id: str) -> SwapAnswer:
+        """End a trial: its candidate answers from now on. Asked again, it is done once.
+
+        Raises:
+            NotFound: the name is not on trial.
+            StoreError: the store cannot be written.
+            Unavailable: promoted, but a replica does not serve it in time.
+        """
+        note = f"promoted over HTTP ({request_id})"
+        return await asyncio.to_thread(self._once, note, partial(self._store.promote, name))
+
+    async def end_trial(self, name: str, request_id: str) -> SwapAnswer:
+        """End a trial without its candidate. Asked again, it is done once.
+
+        Raises:
+            NotFound: the name is not on trial.
+            StoreError: the store cannot be written.
+            Unavailable: ended, but a replica does not know in time.
+        """
+        note = f"trial ended over HTTP ({request_id})"
+        return await asyncio.to_thread(self._once, note, partial(self._store.end_trial, name))
+
+    def _begin_trial(
+        self, name: str, data: bytes, wanted: TrialQuery, models: Sequence[ModelAnswer]
+    ) -> SwapAnswer:
+        assert wanted.kind is not None
+        state = self._store.begin_trial(
+            name,
+            _fitting(data, models),
+            kind=wanted.kind,
+            share=wanted.part,
+            clades=wanted.route,
+            limits=wanted.limits,
+            note=f"{wanted.kind} begun over HTTP",
+        )
+        (reference,) = (trial.candidate for trial in state.trials if trial.name == name)
+        return self._settle(state).model_copy(update={"prompt": _answer(state, reference)})
+
+    def _once(self, note: str, change: Callable[[str], StoreState]) -> SwapAnswer:
+        """Make a change, unless it is what the store has seen last."""
+        newest = self._store.state()
+        return self._settle(newest if newest.note == note else change(note))
+
     async def publish_routes(self, tables: Sequence[RouteTable]) -> SwapAnswer:
         """Publish route tables; each replaces that of its model and task.
 
@@ -93,13 +152,8 @@ class Admin:
         )
 
     def _publish_prompt(self, name: str, data: bytes, models: Sequence[ModelAnswer]) -> SwapAnswer:
-        prompt = SoftPrompt.from_bytes(data)
-        own = [model for model in models if model.fingerprint == prompt.card.model.fingerprint]
-        prompt.check_fits((own or models)[0])
-        state = self._store.publish({name: prompt}, (), _NOTE)
-        _, version, digest = state.resolve(name)
-        answer = PromptAnswer(name=name, version=version, digest=digest)
-        return self._settle(state).model_copy(update={"prompt": answer})
+        state = self._store.publish({name: _fitting(data, models)}, (), _NOTE)
+        return self._settle(state).model_copy(update={"prompt": _answer(state, name)})
 
     def _settle(self, state: StoreState) -> SwapAnswer:
         """Wait until every replica serves this generation, or a newer one."""
@@ -114,3 +168,16 @@ class Admin:
                 )
             time.sleep(_LOOK_INTERVAL_S)
         return SwapAnswer(generation=state.generation)
+
+
+def _fitting(data: bytes, models: Sequence[ModelAnswer]) -> SoftPrompt:
+    """Read a prompt file; raises InvalidPrompt where it fits none of the models."""
+    prompt = SoftPrompt.from_bytes(data)
+    own = [model for model in models if model.fingerprint == prompt.card.model.fingerprint]
+    prompt.check_fits((own or models)[0])
+    return prompt
+
+
+def _answer(state: StoreState, reference: str) -> PromptAnswer:
+    name, version, digest = state.resolve(reference)
+    return PromptAnswer(name=name, version=version, digest=digest)

@@ -34,6 +34,7 @@ from serving.logs import configure_logging, work_on
 from serving.replicas import LocalBoard, Lookout, ReplicaReport
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
+from serving.trial_watch import TRIAL_INTERVAL_S, TrialWatch
 
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
 
@@ -95,6 +96,8 @@ class ModelReplica:
         )
         self._lookout.look()
         self._watch = Watch(self._lookout.look, settings.poll_interval_s)
+        trials = TrialWatch(self._classifier.bank, self._classifier.metrics, self._lookout.board)
+        self._trial_watch = Watch(trials.look, TRIAL_INTERVAL_S)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -112,7 +115,8 @@ class ModelReplica:
 
     def __del__(self) -> None:
         """Stop and leave the board; Ray calls this before it takes a replica down."""
-        if hasattr(self, "_watch"):
+        if hasattr(self, "_trial_watch"):
+            self._trial_watch.close()
             self._watch.close()
             self._classifier.close()
             self._lookout.board.leave(self._lookout.replica)

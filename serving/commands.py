@@ -11,6 +11,7 @@ import typer
 
 from serving.command_texts import AsJson, Texts, print_table, read_texts, shorten
 from serving.detect_command import DetectorName, detect
+from serving.trials_command import trials
 
 if TYPE_CHECKING:
     from serving.config import ServingSettings
@@ -46,7 +47,7 @@ MixtureThreshold = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to the command line."""
-    for command in (serve, classify, detect):
+    for command in (serve, classify, detect, trials):
         app.command()(command)
 
 

@@ -14,7 +14,14 @@ from pydantic.json_schema import models_json_schema
 
 from prompts.languages import languages
 from serving.admin import Admin
-from serving.caller import REQUEST_ID_HEADER, TIMEOUT_HEADER, Caller, caller_of
+from serving.caller import (
+    REQUEST_ID_HEADER,
+    ROUTING_KEY_HEADER,
+    ROUTING_KEY_PATTERN,
+    TIMEOUT_HEADER,
+    Caller,
+    caller_of,
+)
 from serving.config import ServingSettings
 from serving.edge import Edge, add_error_handlers, read_body, unless_left
 from serving.logs import current_request_id
@@ -25,6 +32,7 @@ from serving.schemas import (
     ErrorBody,
     LanguagesAnswer,
     ModelsAnswer,
+    PromoteRequest,
     PromptDetails,
     PromptsAnswer,
     ReadyAnswer,
@@ -34,12 +42,19 @@ from serving.schemas import (
     SwapAnswer,
 )
 from serving.service import Service
+from serving.trial_http import add_trials
+from serving.trial_query import parse_trial, query_parameters
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request cannot be answered; `error` says why."},
     "5XX": {"model": ErrorBody, "description": "The server cannot answer; `error` says why."},
 }
-_BODIES: tuple[type[BaseModel], ...] = (ClassifyRequest, RoutesRequest, RollbackRequest)
+_BODIES: tuple[type[BaseModel], ...] = (
+    ClassifyRequest,
+    RoutesRequest,
+    RollbackRequest,
+    PromoteRequest,
+)
 _REFERENCES = "#/components/schemas/{model}"
 
 _CLASSIFY_HEADERS: list[dict[str, Any]] = [
@@ -56,6 +71,13 @@ _CLASSIFY_HEADERS: list[dict[str, Any]] = [
         "description": "What the logs call the request, and the answer bears: 1 to 64 of A-Z a-z "
         "0-9 . _ : -, else the server makes one up.",
         "schema": {"type": "string"},
+    },
+    {
+        "name": ROUTING_KEY_HEADER,
+        "in": "header",
+        "description": "Whose request it is, such as a user's or a session's id: its texts stay on "
+        "one side of a trial. Left out: each text goes by its own words.",
+        "schema": {"type": "string", "pattern": f"^{ROUTING_KEY_PATTERN}$"},
     },
 ]
 
@@ -82,6 +104,7 @@ def build_api(service: Service, admin: Admin) -> FastAPI:
     _add_files(api, service)
     _add_health(api, service)
     _add_admin(api, service, admin)
+    add_trials(api, service, admin)
     _document_bodies(api)
     return api
 
@@ -179,13 +202,16 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     @api.put(
         "/v1/prompts/{name}",
         response_model=SwapAnswer,
-        openapi_extra=_secured({"content": {"application/octet-stream": {"schema": _FILE}}}),
-        summary="Publish a prompt file under a name",
+        openapi_extra=_secured({"content": {"application/octet-stream": {"schema": _FILE}}})
+        | {"parameters": query_parameters()},
+        summary="Publish a prompt file under a name, or put it on trial there",
     )
     async def put_prompt(name: str, request: Request) -> Response:
         authorized(request)
-        settings = service.settings
+        settings, trial = service.settings, parse_trial(request.query_params.multi_items())
         data = await read_body(request, settings.max_prompt_bytes, settings.body_timeout_s)
+        if trial.kind is not None:
+            return _json(await admin.begin_trial(name, data, trial))
         return _json(await admin.publish_prompt(name, data))
 
     @api.put(
@@ -203,12 +229,15 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
         "/v1/rollback",
         response_model=SwapAnswer,
         openapi_extra=_secured(_json_body(RollbackRequest)["requestBody"]),
-        summary="Bring an earlier generation's content back",
+        summary="Bring an earlier generation's content back, or end a trial",
     )
     async def rollback(request: Request) -> Response:
         authorized(request)
         body = await body_of(request, service)
-        return _json(await admin.rollback(parse(RollbackRequest, body or b"{}").to))
+        wanted = parse(RollbackRequest, body or b"{}")
+        if wanted.trial is not None:
+            return _json(await admin.end_trial(wanted.trial, current_request_id()))
+        return _json(await admin.rollback(wanted.to))
 
 
 _FILE = {"type": "string", "format": "binary"}

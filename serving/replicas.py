@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import Metric
 
+from serving.trial_tally import TrialTally
+
 if TYPE_CHECKING:
     from serving.live import LiveBank
     from serving.metrics import ServingMetrics
@@ -33,6 +35,7 @@ class ReplicaReport:
     problem: str | None
     """Why it does not serve the store's newest generation, where it cannot."""
     metrics: Sequence[Metric] = ()
+    trials: Sequence[TrialTally] = ()
 
 
 class Board(Protocol):
@@ -118,4 +121,5 @@ class Lookout:
             generation=self._live.generation,
             problem=self._live.problem,
             metrics=self._metrics.snapshot(),
+            trials=self._metrics.trials.snapshot(),
         )

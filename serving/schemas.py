@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from prompts.languages import Language
@@ -252,11 +252,31 @@ class RoutesRequest(BaseModel):
 
 
 class RollbackRequest(BaseModel):
-    """The generation whose content should come back; null is the one before the current."""
+    """The generation whose content should come back, or the trial to end without its candidate.
+
+    Neither: the generation before the current.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     to: Annotated[int, Field(ge=1)] | None = None
+    trial: str | None = Field(
+        default=None, description="A trial's prompt name; only the trial ends. Not with `to`."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.to is not None and self.trial is not None:
+            raise ValueError("`to` and `trial` exclude each other; send one of them")
+        return self
+
+
+class PromoteRequest(BaseModel):
+    """The trial whose candidate should answer from now on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trial: str = Field(description="A trial's prompt name.")
 
 
 class SwapAnswer(BaseModel):

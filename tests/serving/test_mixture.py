@@ -15,7 +15,7 @@ from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from serving.engine import build_classifier
 from serving.residents import ResidentPrompt, ServedPrompt
-from serving.scoring import Part, Reading, Scores, Unscorable, score_readings
+from serving.scoring import Part, Reading, Unscorable, score_readings
 from tests.fakes import (
     FakeBackbone,
     FakeDetector,
@@ -223,7 +223,7 @@ def routed(
 ) -> list[list[float] | Unscorable]:
     """What the parts of each reading say together."""
     found = score_readings(model, readings)
-    return [each.routed if isinstance(each, Scores) else each for each in found]
+    return [each if isinstance(each, Unscorable) else each.routed for each in found]
 
 
 def served(own: SoftPrompt, model: FakeBackbone | Backbone) -> ServedPrompt:
