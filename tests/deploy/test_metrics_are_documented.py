@@ -26,7 +26,8 @@ def served() -> dict[str, tuple[str, set[str]]]:
     for each in vars(metrics).values():
         for family in each.describe() if hasattr(each, "describe") else ():
             name = family.name + ("_total" if family.type == "counter" else "")
-            found[name] = (family.type, set(each._labelnames))
+            labels = getattr(family, "_labelnames", None) or each._labelnames
+            found[name] = (family.type, set(labels))
     return found
 
 
@@ -51,6 +52,8 @@ def test_names_and_labels_have_not_changed() -> None:
         "isogloss_refused_total": {"reason"},
         "isogloss_left_total": {"reason"},
         "isogloss_store_problem": set(),
+        "isogloss_trial_texts_total": {"candidate", "kind", "clade"},
+        "isogloss_trial_seconds": {"candidate", "kind", "clade", "side"},
     }
     found = served()
     assert {name: found[name][1] for name in kept} == kept
