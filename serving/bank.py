@@ -50,6 +50,13 @@ class PromptBank:
         """This model's, also those that cannot run."""
         return _own_trials(self.state, self.reader)
 
+    @property
+    def answering(self) -> list[ServedPrompt]:
+        """The prompts that answer without being on trial."""
+        routed = {reference for table in self.routes.values() for reference in table.references}
+        tried = {trial.candidate for trial in self.own_trials} - routed
+        return [prompt for reference, prompt in self.served.items() if reference not in tried]
+
     def find(self, reference: str) -> ServedPrompt:
         """Look up `name` or `name@version`; may read an older version from the store.
 

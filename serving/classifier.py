@@ -141,8 +141,11 @@ class Classifier:
 
     def _run_once(self) -> None:
         (words,) = self.backbone.tokenizer.encode([_WARM_UP_TEXT], self.backbone.max_text_tokens)
-        prompts = self.bank.current.served.values()
-        score_readings(self.backbone, [Reading(words.ids, (Part(prompt),)) for prompt in prompts])
+        bank = self.bank.current
+        alone = [Reading(words.ids, (Part(prompt),)) for prompt in bank.answering]
+        score_readings(self.backbone, alone)
+        for rehearsal in trials.rehearsals(bank, words.ids):
+            score_batch(self.backbone, [rehearsal])
 
     def _price_by(self, table: CostTable | None) -> None:
         """Price texts by a cost table from now on; nothing may wait."""

@@ -84,7 +84,7 @@ def find_costs(
 
     None where the store has no prompt to measure with.
     """
-    prompts = [each for each in bank.served.values() if _follows(each)]
+    prompts = [each for each in bank.answering if _follows(each)]
     if not prompts:
         return None
     folder, key = folder or cost_folder(), cost_key(backbone)

@@ -58,6 +58,15 @@ def place(bank: PromptBank, task: str, shares: Sequence[Share], key: str) -> Pla
     return Placement(on_trial, clade, on_trial.trial.takes(key))
 
 
+def rehearsals(bank: PromptBank, ids: tuple[int, ...]) -> list[Reading]:
+    """One text to be read under each candidate, beside a prompt that it can be read with."""
+    candidates = {each.trial.candidate: each.candidate for each in bank.trials.values()}
+    return [
+        Reading(ids, (Part(next(filter(own.reads_along, bank.answering))),), Part(own))
+        for own in candidates.values()
+    ]
+
+
 def answering(reading: Reading, placement: Placement | None, scores: Scores) -> Answering:
     """Choose who answers: of a canary the candidate, unless it failed.
 

@@ -166,6 +166,40 @@ def test_200_swaps_under_16_requests_in_flight(server: Running, client: httpx.Cl
     assert len(replicas_that_answered(client)) == 2
 
 
+def test_a_trial_is_one_for_all_replicas_and_ends_by_itself(
+    server: Running, client: httpx.Client
+) -> None:
+    published = client.put("/v1/prompts/romance", content=TWO[0].to_bytes(), headers=ADMIN)
+    assert published.status_code == 200, published.text
+    begin = "/v1/prompts/romance?shadow=true"
+    worse = soft_prompt(-9.0).to_bytes()
+    begun = client.put(begin, content=worse, headers=ADMIN)
+    assert begun.status_code == 200, begun.text
+
+    def call(number: int) -> str:
+        with httpx.Client(base_url=server.url, timeout=30) as own:  # a connection, a replica
+            answer = own.post("/v1/classify", json={"inputs": TEXTS})
+        assert answer.status_code == 200, answer.text
+        assert {each["trial"]["side"] for each in answer.json()["results"]} == {"routed"}
+        return assert_attributed(answer.json(), TEXTS)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(call, range(40))) == {TWO[0].digest}
+    time.sleep(REPORT_INTERVAL_S * 1.5)
+    (trial,) = client.get("/v1/trials").json()["trials"]
+    (report,) = trial["clades"]
+    assert (report["texts"], report["agreement"]) == (40 * len(TEXTS), 0.0)
+    limited = client.put(f"{begin}&min_agreement=0.5", content=worse, headers=ADMIN)
+    assert limited.status_code == 200, limited.text
+    give_up_s = time.monotonic() + 10
+    while client.get("/v1/trials").json()["trials"]:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.1)
+    state = server.store.state()
+    assert state.note.startswith("ended by itself: agreement 0 < 0.5 on Romance after 280 texts")
+    assert state.generation == limited.json()["generation"] + 1, "two replicas, one end"
+
+
 def replicas_that_answered(client: httpx.Client) -> set[str]:
     """Replicas of the first model that classified texts, by their own count."""
     time.sleep(REPORT_INTERVAL_S * 1.5)  # the other replica's numbers are as old as its report

@@ -192,7 +192,9 @@ def test_an_overflowing_candidate_leaves_the_answer_to_the_routed_prompt(
 class Broken(FakeBackbone):
     """Fails on every batch that holds the candidate."""
 
-    error: Exception = RuntimeError("no kernel for this prompt")
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
     def read_suffixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
@@ -208,14 +210,26 @@ class Broken(FakeBackbone):
 def test_a_candidate_that_breaks_the_model_costs_no_answer(
     tmp_path: Path, kind: str, error: Exception
 ) -> None:
-    server = Server(tmp_path, Broken())
+    server = Server(tmp_path, Broken(error))
     server.try_out(kind=kind)
-    Broken.error = error
     texts = [*TEXTS[:30], "swh_Latn: a neighbour"]
     *romance, neighbour = server.ask(texts)
     for text, result in zip(texts, romance, strict=False):
         assert_scored_by(result, text, ROUTED)
     assert_scored_by(neighbour, texts[-1], soft_prompt(3.0))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no kernel"), MemoryError()])
+def test_a_broken_candidate_keeps_no_replica_from_starting(
+    tmp_path: Path, error: Exception
+) -> None:
+    server = Server(tmp_path, Broken(error))
+    server.try_out()
+    server.store.begin_trial("congo", soft_prompt(7.0), kind="shadow", share=1.0)
+    classifier = server.start()
+    classifier.warm_up()
+    classifier.close()
+    assert sorted(server.backbone.pairs) == [[1], [1, 1, 1], [2], [2]]
 
 
 def test_where_the_routed_prompt_fails_a_canary_answers_and_a_shadow_cannot(
