@@ -110,7 +110,9 @@ def _plan(
             chosen = [overridden(job.bank, task, detection, override)]
         else:
             chosen = shares(job.bank, task, detection, mixture_threshold)
-        placement = place(job.bank, task, chosen, job.routing_key or job.texts[index])
+        placement = None
+        if job.bank.trials:
+            placement = place(job.bank, task, chosen, job.routing_key or job.texts[index])
         plans.append(_plan_text(text, chosen, placement, detected=detections is not None))
     return RequestPlan(task, plans)
 

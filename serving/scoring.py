@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -115,8 +115,7 @@ Probabilities = list[float]
 """One for each label."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Scores:
+class Scores(NamedTuple):
     """What was found for one reading."""
 
     routed: Probabilities | Unscorable
@@ -183,21 +182,23 @@ def _answers(states: Tensor, readings: Sequence[Reading]) -> Iterator[Scores | U
     found = iter(_probabilities(states, [part for own in readings for part in own.read_under]))
     for reading in readings:
         routed = _mix(reading, [next(found) for _ in reading.parts])
-        candidate = None if reading.candidate is None else _finite(next(found))
-        if isinstance(routed, Unscorable) and candidate is None:
+        candidate = None if reading.candidate is None else next(found)
+        if candidate is not None and not _finite(candidate):
+            candidate = None
+        if candidate is None and isinstance(routed, Unscorable):
             yield routed
         else:
             yield Scores(routed, candidate)
 
 
-def _finite(values: Probabilities) -> Probabilities | None:
-    return values if all(map(math.isfinite, values)) else None
+def _finite(values: Probabilities) -> bool:
+    return all(map(math.isfinite, values))
 
 
 def _mix(reading: Reading, found: Sequence[Probabilities]) -> Probabilities | Unscorable:
     """Weigh what each part says, label by label, in the order of the heaviest one's labels."""
     for part, values in zip(reading.parts, found, strict=True):
-        if _finite(values) is None:
+        if not _finite(values):
             return _overflow(part.prompt)
     if len(found) == 1:
         return found[0]

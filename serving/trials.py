@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from prompts.routes import UNIVERSAL
 from serving.bank import PromptBank
@@ -38,8 +39,7 @@ class Placement:
         return Part(self.on_trial.candidate, CANDIDATE_TEMPERATURE) if self.taken else None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Answering:
+class Answering(NamedTuple):
     """The prompt that answers a text, and what it says; `trial` is null off trial."""
 
     prompt: ServedPrompt
@@ -49,7 +49,7 @@ class Answering:
 
 def place(bank: PromptBank, task: str, shares: Sequence[Share], key: str) -> Placement | None:
     """Find out whether a text's route is on trial, and whether the text is too."""
-    if not bank.trials or len(shares) > 1 or shares[0].route.reason == "override":
+    if len(shares) > 1 or shares[0].route.reason == "override":
         return None
     clade = shares[0].route.clade or UNIVERSAL
     on_trial = bank.trials.get((task, clade))
