@@ -42,6 +42,7 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
         (b'{"inputs": "a", "topk": 3}', "topk", "the fields are inputs, model, task"),
         (b'{"inputs": "a", "top_k": 0}', "top_k", "not 0"),
         (b'{"inputs": "a", "top_k": "many"}', "top_k", "not 'many'"),
+        (b'{"inputs": "a", "top_k": true}', "top_k", "not True"),
         (b'{"inputs": "a", "language": 3}', "language", "fra_Latn"),
         (b'{"inputs": "a", "abstain": 1.5}', "abstain", "not 1.5; it is a score from 0 to 1"),
         (b'{"inputs": "a", "abstain": -0.1}', "abstain", "not -0.1"),
@@ -73,3 +74,7 @@ def test_a_rollback_counts_from_one() -> None:
     assert parse(RollbackRequest, b"{}").to is None
     with pytest.raises(InvalidInput, match=r"^to: "):
         parse(RollbackRequest, b'{"to": 0}')
+    with pytest.raises(InvalidInput, match=r"^to: "):
+        parse(RollbackRequest, b'{"to": true}')
+    with pytest.raises(InvalidInput, match="exclude each other"):
+        parse(RollbackRequest, b'{"to": 1, "trial": "romance"}')
