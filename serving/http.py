@@ -214,6 +214,16 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
             return _json(await admin.begin_trial(name, data, trial))
         return _json(await admin.publish_prompt(name, data))
 
+    @api.delete(
+        "/v1/prompts/{name}",
+        response_model=SwapAnswer,
+        openapi_extra={"security": [{"adminToken": []}]},
+        summary="Delete a prompt that no route chooses, in all versions",
+    )
+    async def delete_prompt(name: str, request: Request) -> Response:
+        authorized(request)
+        return _json(await admin.delete_prompt(name))
+
     @api.put(
         "/v1/routes",
         response_model=SwapAnswer,
@@ -234,10 +244,10 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     async def rollback(request: Request) -> Response:
         authorized(request)
         body = await body_of(request, service)
-        wanted = parse(RollbackRequest, body or b"{}")
+        wanted, request_id = parse(RollbackRequest, body or b"{}"), current_request_id()
         if wanted.trial is not None:
-            return _json(await admin.end_trial(wanted.trial, current_request_id()))
-        return _json(await admin.rollback(wanted.to))
+            return _json(await admin.end_trial(wanted.trial, request_id))
+        return _json(await admin.rollback(wanted.to, request_id))
 
 
 _FILE = {"type": "string", "format": "binary"}
