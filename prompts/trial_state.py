@@ -77,10 +77,12 @@ def begun(
     )
     others = tuple(own for own in state.trials if own.name != name)
     _check_free(trial, others)
-    following = state.followed_by(note, now, prompts={**state.prompts, name: entry})
+    following = state.followed_by(
+        note, now, prompts={**state.prompts, name: entry}, trials=(*others, trial)
+    )
     _check_not_answering(trial, table, following.digest_of)
     check_candidate(table, trial, following.digest_of, prompt_of)
-    return following.with_trials((*others, trial))
+    return following
 
 
 def promoted(
@@ -164,17 +166,17 @@ def _table_for(state: StoreState, name: str, prompt: SoftPrompt) -> RouteTable:
 def _clades(table: RouteTable, name: str, clades: Sequence[str]) -> tuple[str, ...]:
     """Return the clades of a trial, in the table's order."""
     routes = table.by_clade
-    known = f"{table.model.id}, task {table.task!r}, routes {', '.join(routes)}"
+    known = f"{table.model.id}, task {table.task!r}, has routes for {', '.join(routes)}"
     for clade in clades:
         if clade not in routes:
             raise InvalidInput(
-                f"clade {clade!r} has no route of its own, so nothing can be on trial for it: "
-                f"{known}"
+                f"clade {clade!r} has no route of its own to try a prompt on; {known}: give one of "
+                "these"
             )
     named = clades or [c for c, own in routes.items() if parse_reference(own)[0] == name]
     if not named:
         raise InvalidInput(
-            f"no route takes {name!r} yet: give the clades of its trial with --route; {known}"
+            f"no route takes {name!r} yet: give --route for each clade of its trial; {known}"
         )
     return tuple(clade for clade in routes if clade in named)
 
