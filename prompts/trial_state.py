@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import get_args
 
 from prompts.errors import InvalidInput, NotFound
-from prompts.routes import RouteTable, check_name, parse_reference
+from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store_state import StoreState
 from prompts.table_checks import check_candidate
@@ -52,8 +52,9 @@ def begun(
     """Return the next generation, with a prompt as a version of a name, on trial, not current.
 
     Without clades it is on trial for those it is on trial for already, else for those whose route
-    names it. A name has one trial: the same content again changes what is given (and keeps clades,
-    limits and `started_at` where nothing is), other content takes its place.
+    takes the bare name: the ones that a publish of it would change. A name has one trial: the same
+    content again changes what is given (and keeps clades, limits and `started_at` where nothing
+    is), other content takes its place.
 
     Raises:
         InvalidInput: the name is malformed; there is no route table for the prompt's model and
@@ -92,10 +93,9 @@ def promoted(
     note: str,
     now: datetime,
 ) -> StoreState:
-    """Return the next generation, in which a candidate answers for its clades and is on trial no
-    longer.
+    """Return the next generation, in which a candidate answers for its clades, its trial over.
 
-    The candidate becomes what the bare name means, and its clades take the bare name. Only where a
+    It becomes what the bare name means, and its clades take the bare name. Only where a
     route outside the trial takes the bare name, that keeps its meaning, for nobody has tried the
     candidate there, and the clades take `name@version`. What was measured with the prompts that
     answered before is forgotten.
@@ -173,7 +173,7 @@ def _clades(table: RouteTable, name: str, clades: Sequence[str]) -> tuple[str, .
                 f"clade {clade!r} has no route of its own to try a prompt on; {known}: give one of "
                 "these"
             )
-    named = clades or [c for c, own in routes.items() if parse_reference(own)[0] == name]
+    named = clades or table.answered_by({name})
     if not named:
         raise InvalidInput(
             f"no route takes {name!r} yet: give --route for each clade of its trial; {known}"

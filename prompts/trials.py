@@ -64,7 +64,8 @@ class Trial(BaseModel):
 
         Keys spread evenly. Enlarging the share of a trial keeps whom it already had.
         """
-        digest = hashlib.sha256(f"{self.candidate}\n{key}".encode()).digest()
+        given = f"{self.candidate}\n{key}".encode(errors="surrogatepass")  # any str is a key
+        digest = hashlib.sha256(given).digest()
         return int.from_bytes(digest[:8]) < self.share * _POSITIONS
 
 
