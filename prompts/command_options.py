@@ -39,18 +39,20 @@ Share = Annotated[
 ]
 MinAgreement = Annotated[
     str | None,
-    typer.Option(metavar="SHARE", help="Servers end the trial where fewer texts get one label."),
+    typer.Option(
+        metavar="SHARE", help="Servers end the trial if the prompts agree on fewer labels."
+    ),
 ]
 MaxScoreDrop = Annotated[
     str | None,
-    typer.Option(metavar="SHARE", help="... where the best score lies further below, on average."),
+    typer.Option(metavar="SHARE", help="... if its best scores lie further below, on average."),
 ]
 MaxLatencyRatio = Annotated[
     float | None,
-    typer.Option(metavar="RATIO", help="... where texts on trial take this much longer."),
+    typer.Option(metavar="RATIO", help="... if its texts take more than this times as long."),
 ]
 MinTexts = Annotated[
     int | None,
-    typer.Option(min=1, help="... once this many texts of a clade were compared (200)."),
+    typer.Option(min=1, help="... but after this many texts of a clade (200)."),
 ]
 Reference = Annotated[str, typer.Argument(help="`name` or `name@version`.")]

@@ -156,6 +156,8 @@ def rollback(
     if as_json:
         answer = {"generation": state.generation, "restores": state.restores}
         print_json({"store": opened.location, **answer})
+    elif state.restores is None:
+        print(f"nothing changed: generation {state.generation} has that content")
     else:
         print(f"generation {state.generation} restores the content of {state.restores}")
 

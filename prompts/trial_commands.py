@@ -99,7 +99,7 @@ def plan_of(
     if canary is not None:
         part = parse_share("--canary", canary)
         return TrialPlan("canary", part, tuple(clades), limits_of(limits))
-    part = parse_share("--share", share or "100%")
+    part = parse_share("--share", "100%" if share is None else share)
     return TrialPlan("shadow", part, tuple(clades), limits_of(limits))
 
 

@@ -95,9 +95,9 @@ def promoted(
 ) -> StoreState:
     """Return the next generation, in which a candidate answers for its clades, its trial over.
 
-    It becomes what the bare name means, and its clades take the bare name. Only where a
-    route outside the trial takes the bare name, that keeps its meaning, for nobody has tried the
-    candidate there, and the clades take `name@version`. What was measured with the prompts that
+    It becomes what the bare name means, and its clades take the bare name. Only where a route
+    outside the trial takes that too, it keeps its meaning, for nobody has tried the candidate
+    there, and the trial's clades take `name@version`. What was measured with the prompts that
     answered before is forgotten.
 
     Raises:
