@@ -33,7 +33,7 @@ from prompts.trial_commands import end_trial, plan_of, promote, trials
 app = typer.Typer(
     cls=ReportingGroup,
     no_args_is_help=True,
-    help="Look into a prompt store and change it: list, show, publish, roll back, verify, PEFT.",
+    help="Look into a prompt store and change it: list, publish, try, roll back, verify, PEFT.",
 )
 
 

@@ -171,7 +171,7 @@ def _clades(table: RouteTable, name: str, clades: Sequence[str]) -> tuple[str, .
         if clade not in routes:
             raise InvalidInput(
                 f"clade {clade!r} has no route of its own to try a prompt on; {known}: give one of "
-                "these"
+                "these, or first route it to the prompt that answers it now"
             )
     named = clades or table.answered_by({name})
     if not named:
