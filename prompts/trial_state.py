@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import get_args
 
 from prompts.errors import InvalidInput, NotFound
-from prompts.routes import RouteTable, check_name, parse_reference
+from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store_state import StoreState
 from prompts.table_checks import check_candidate
@@ -52,8 +52,9 @@ def begun(
     """Return the next generation, with a prompt as a version of a name, on trial, not current.
 
     Without clades it is on trial for those it is on trial for already, else for those whose route
-    names it. A name has one trial: the same content again changes what is given (and keeps clades,
-    limits and `started_at` where nothing is), other content takes its place.
+    takes the bare name: the ones that a publish of it would change. A name has one trial: the same
+    content again changes what is given (and keeps clades, limits and `started_at` where nothing
+    is), other content takes its place.
 
     Raises:
         InvalidInput: the name is malformed; there is no route table for the prompt's model and
@@ -77,10 +78,12 @@ def begun(
     )
     others = tuple(own for own in state.trials if own.name != name)
     _check_free(trial, others)
-    following = state.followed_by(note, now, prompts={**state.prompts, name: entry})
+    following = state.followed_by(
+        note, now, prompts={**state.prompts, name: entry}, trials=(*others, trial)
+    )
     _check_not_answering(trial, table, following.digest_of)
     check_candidate(table, trial, following.digest_of, prompt_of)
-    return following.with_trials((*others, trial))
+    return following
 
 
 def promoted(
@@ -90,12 +93,11 @@ def promoted(
     note: str,
     now: datetime,
 ) -> StoreState:
-    """Return the next generation, in which a candidate answers for its clades and is on trial no
-    longer.
+    """Return the next generation, in which a candidate answers for its clades, its trial over.
 
-    The candidate becomes what the bare name means, and its clades take the bare name. Only where a
-    route outside the trial takes the bare name, that keeps its meaning, for nobody has tried the
-    candidate there, and the clades take `name@version`. What was measured with the prompts that
+    It becomes what the bare name means, and its clades take the bare name. Only where a route
+    outside the trial takes that too, it keeps its meaning, for nobody has tried the candidate
+    there, and the trial's clades take `name@version`. What was measured with the prompts that
     answered before is forgotten.
 
     Raises:
@@ -164,17 +166,17 @@ def _table_for(state: StoreState, name: str, prompt: SoftPrompt) -> RouteTable:
 def _clades(table: RouteTable, name: str, clades: Sequence[str]) -> tuple[str, ...]:
     """Return the clades of a trial, in the table's order."""
     routes = table.by_clade
-    known = f"{table.model.id}, task {table.task!r}, routes {', '.join(routes)}"
+    known = f"{table.model.id}, task {table.task!r}, has routes for {', '.join(routes)}"
     for clade in clades:
         if clade not in routes:
             raise InvalidInput(
-                f"clade {clade!r} has no route of its own, so nothing can be on trial for it: "
-                f"{known}"
+                f"clade {clade!r} has no route of its own to try a prompt on; {known}: give one of "
+                "these, or first route it to the prompt that answers it now"
             )
-    named = clades or [c for c, own in routes.items() if parse_reference(own)[0] == name]
+    named = clades or table.answered_by({name})
     if not named:
         raise InvalidInput(
-            f"no route takes {name!r} yet: give the clades of its trial with --route; {known}"
+            f"no route takes {name!r} yet: give --route for each clade of its trial; {known}"
         )
     return tuple(clade for clade in routes if clade in named)
 

@@ -29,7 +29,7 @@ class TrialLimits(BaseModel):
     """Least share of texts on which both prompts give the same label."""
     max_score_drop: float | None = Field(default=None, gt=0, le=1)
     """Most that the candidate's best score may lie below the routed prompt's, on average."""
-    max_latency_ratio: float | None = Field(default=None, gt=0)
+    max_latency_ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Most that mean latency in the trial may be, over that of the same clade outside it."""
     min_texts: int = Field(default=200, ge=1)
     """Texts of a clade to be compared before anything is decided on it."""
@@ -64,7 +64,8 @@ class Trial(BaseModel):
 
         Keys spread evenly. Enlarging the share of a trial keeps whom it already had.
         """
-        digest = hashlib.sha256(f"{self.candidate}\n{key}".encode()).digest()
+        given = f"{self.candidate}\n{key}".encode(errors="surrogatepass")  # any str is a key
+        digest = hashlib.sha256(given).digest()
         return int.from_bytes(digest[:8]) < self.share * _POSITIONS
 
 
