@@ -132,6 +132,12 @@ def check_routes(to: Endpoint) -> str:
     return "; ".join(f"{t['task']}: {len(t['clades'])} clades and a universal" for t in tables)
 
 
+def check_trials(to: Endpoint) -> str:
+    """Candidates on trial are listed, each with what was found."""
+    trials = to.get("/v1/trials")["trials"]
+    return ", ".join(each["trial"]["candidate"] for each in trials) or "nothing on trial"
+
+
 def check_languages(to: Endpoint) -> str:
     """Languages are listed, those of our texts among them."""
     codes = {row["code"] for row in to.get("/v1/languages")["languages"]}
@@ -222,6 +228,7 @@ CHECKS: Mapping[str, Callable[[Endpoint], str]] = {
     "models": check_models,
     "prompts": check_prompts,
     "routes": check_routes,
+    "trials": check_trials,
     "languages": check_languages,
     "one text": check_one_text,
     "list of texts": check_list,

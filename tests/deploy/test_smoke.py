@@ -124,6 +124,7 @@ class Rewritten:
         ("/v1/classify", b'"validation"', b'"valuation_"', "errors"),
         ("/metrics", b"isogloss_", b"isogl0ss_", "metrics"),
         ("/v1/routes", b'"routes"', b'"rootes"', "routes"),
+        ("/v1/trials", b'"trials"', b'"trails"', "trials"),
         ("/openapi.json", b"/v1/classify", b"/v1/classif_", "openapi"),
     ],
 )
