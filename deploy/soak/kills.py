@@ -21,9 +21,11 @@ from deploy.soak.server import Server, ServerSettings, serving
 from deploy.soak.stage import Stage, prepare
 from deploy.soak.swaps import Say
 from deploy.soak.tally import Tally
+from prompts.errors import Unavailable
 
 _LOOK_S = 0.25
 _PROBE_S = 5.0
+_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +107,19 @@ async def _run(settings: KillSettings, server: Server, stage: Stage, say: Say) -
         stage.judge.complaint,
     )
     say(f"{load.per_s:.0f} requests/s for {settings.seconds:.0f} s ...")
-    async with asyncio.TaskGroup() as group:
-        group.create_task(load.for_seconds(settings.seconds))
-        kills = group.create_task(_kill(settings, server, say))
+    generation = max((await server.generations()).values())
+    async with load.running():
+        kills = await _kill(settings, server, say)
     return {
         "model": server.settings.model,
         "sustainable_requests_per_s": round(sustainable, 1),
         "requests_per_s": round(load.per_s, 1),
         "tolerance": round(stage.judge.tolerance, 5),
+        "generation": generation,
         "load": tally.shown(server.events),
-        "kills": [kill.shown() for kill in kills.result()],
-        "waited": sum(kill.waited_s > _LOOK_S for kill in kills.result()),
+        "by_second_since_kill": tally.since_event_ms(server.events),
+        "kills": [kill.shown() for kill in kills],
+        "waited": sum(kill.waited_s > _LOOK_S for kill in kills),
         "failed": tally.failed,
     }
 
@@ -125,10 +129,8 @@ async def _kill(settings: KillSettings, server: Server, say: Say) -> list[Kill]:
     began_s = time.perf_counter()
     kills: list[Kill] = []
     known: frozenset[str] = frozenset(await server.generations())
-    # The last kill leaves time for its replica to come back under the same load.
-    last_s = settings.seconds - settings.every_s
     due_s = settings.every_s
-    while due_s <= last_s:
+    while due_s <= settings.seconds:
         await asyncio.sleep(max(0.0, began_s + due_s - time.perf_counter()))
         pids = server.replica_pids()
         if len(pids) < server.settings.replicas:
@@ -138,20 +140,26 @@ async def _kill(settings: KillSettings, server: Server, say: Say) -> list[Kill]:
         kill = Kill(pids[0], server.kill(pids[0]), killed_s - due_s, known)
         kills.append(kill)
         say(f"killed {kill.pid} at {killed_s:.0f} s ...")
-        known |= await _replaced(kill, server, until_s=began_s + settings.seconds)
-        if kill.answering_s is None:
-            break
+        known |= await _replaced(kill, server)
         due_s = killed_s + settings.every_s
     return kills
 
 
-async def _replaced(kill: Kill, server: Server, until_s: float) -> frozenset[str]:
-    """Watch a killed replica's place until the newcomer answers, or the time is over."""
+async def _replaced(kill: Kill, server: Server) -> frozenset[str]:
+    """Watch a killed replica's place until the newcomer answers; returns what reported.
+
+    Raises:
+        Unavailable: none does within two minutes.
+    """
     killed_s, before = time.perf_counter(), set(server.replica_pids())
     reporting: set[str] = set()
-    while time.perf_counter() < until_s and kill.answering_s is None:
+    while kill.answering_s is None:
         await asyncio.sleep(_LOOK_S)
         since_s = time.perf_counter() - killed_s
+        if since_s > _PATIENCE_S:
+            raise Unavailable(
+                f"no replica serves in place of {kill.pid}, {_PATIENCE_S:g} s after it was killed"
+            )
         if kill.process_s is None and set(server.replica_pids()) - before - {kill.pid}:
             kill.process_s = since_s
         if kill.process_s is None:

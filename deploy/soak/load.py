@@ -106,20 +106,33 @@ class OpenLoop:
     tally: Tally
     check: Check = accept
 
-    async def for_seconds(self, seconds: float) -> None:
-        """Load for a while, then wait for every answer."""
-        turns, began_s = itertools.cycle(self.questions), time.perf_counter()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load while open; every request that was sent is answered when it closes."""
+        stop = asyncio.Event()
         idle: list[Connection] = []
         async with asyncio.TaskGroup() as under_way:
-            for n in range(int(seconds * self.per_s)):
-                due_s = began_s + n / self.per_s
-                # Sleeping for no time at all still lets answers be read.
-                await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-                self.tally.late_s.append(max(0.0, time.perf_counter() - due_s))
-                connection = idle.pop() if idle else Connection(self.url)
-                under_way.create_task(self._one(connection, next(turns), idle))
+            under_way.create_task(self._send(under_way, idle, stop))
+            try:
+                yield
+            finally:
+                stop.set()
         for connection in idle:
             connection.close()
+
+    async def _send(
+        self, under_way: asyncio.TaskGroup, idle: list[Connection], stop: asyncio.Event
+    ) -> None:
+        turns, began_s = itertools.cycle(self.questions), time.perf_counter()
+        for n in itertools.count():
+            due_s = began_s + n / self.per_s
+            # Sleeping for no time at all still lets answers be read.
+            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+            if stop.is_set():
+                return
+            self.tally.late_s.append(max(0.0, time.perf_counter() - due_s))
+            connection = idle.pop() if idle else Connection(self.url)
+            under_way.create_task(self._one(connection, next(turns), idle))
 
     async def _one(
         self, connection: Connection, question: Question, idle: list[Connection]

@@ -83,12 +83,10 @@ async def _run(settings: MemorySettings, server: Server, stage: Stage, say: Say)
     sustainable = await loop.for_seconds(_PROBE_S)
     tally, publisher = Tally(began_s=server.began_s), Publisher(server, stage)
     load = OpenLoop(server.url, questions, settings.share * sustainable, tally, check)
-    samples: list[Sample] = []
     say(f"{load.per_s:.0f} requests/s for {settings.minutes:g} minutes ...")
     try:
-        async with publisher.every(settings.swap_every_s), asyncio.TaskGroup() as group:
-            under_load = group.create_task(load.for_seconds(60 * settings.minutes))
-            await _watch(settings, server, under_load, samples, say)
+        async with load.running(), publisher.every(settings.swap_every_s):
+            samples = await _watch(settings, server, say)
     finally:
         publisher.close()
     series = [{"at_s": round(s.at_s, 1), **s.resident} for s in samples]
@@ -104,22 +102,17 @@ async def _run(settings: MemorySettings, server: Server, stage: Stage, say: Say)
     }
 
 
-async def _watch(
-    settings: MemorySettings,
-    server: Server,
-    under_load: asyncio.Task[None],
-    samples: list[Sample],
-    say: Say,
-) -> None:
-    """Sample until the load has ended."""
-    began_s = time.perf_counter()
-    while not under_load.done():
+async def _watch(settings: MemorySettings, server: Server, say: Say) -> list[Sample]:
+    """Sample for as long as the run takes."""
+    began_s, samples = time.perf_counter(), list[Sample]()
+    while not samples or samples[-1].at_s < 60 * settings.minutes:
         memory = await asyncio.to_thread(server.memory)  # walks /proc
         resident = {f"{role} {pid}": held for pid, (role, _, held) in memory.items()}
         samples.append(Sample(time.perf_counter() - began_s, resident))
         replicas_mib = samples[-1].by_role.get("replica", 0) / _MIB
         say(f"{samples[-1].at_s / 60:.1f} minutes: replicas hold {replicas_mib:.1f} MiB ...")
-        await asyncio.wait({under_load}, timeout=settings.sample_every_s)
+        await asyncio.sleep(settings.sample_every_s)
+    return samples
 
 
 def growth(samples: Sequence[Sample], settle_s: float) -> dict[str, Any]:

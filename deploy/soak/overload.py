@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import statistics
 import tempfile
 import time
@@ -92,13 +93,12 @@ async def _run(
     say(f"{load.per_s:.0f} requests/s, {settings.times:g} times that, {settings.seconds:.0f} s ...")
     pids = server.replica_pids()
     began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(pids)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(load.for_seconds(settings.seconds))
+    async with asyncio.TaskGroup() as group, load.running():
         await asyncio.sleep(settings.seconds)
         spent_s = time.perf_counter() - began_s
         client_s, server_s = time.process_time() - client_s, cpu_seconds(pids) - server_s
-        normal_ms = unloaded.latency_ms()["p50"]
-        after = group.create_task(_after(settings, server, questions, normal_ms))
+        # Requests that the storm left behind are still being answered.
+        after = group.create_task(_after(settings, server, questions, unloaded))
     return {
         "model": server.settings.model,
         "deadline_ms": settings.deadline_ms,
@@ -121,10 +121,11 @@ async def _run(
 
 
 async def _after(
-    settings: OverloadSettings, server: Server, questions: Sequence[Question], normal_ms: float
+    settings: OverloadSettings, server: Server, questions: Sequence[Question], unloaded: Tally
 ) -> dict[str, Any]:
     """One client from the moment the storm stops: how long until it is answered as before."""
     tally = Tally(frozenset({200, _REFUSED}), server.began_s)
+    normal_ms = unloaded.latency_ms()["p50"]
     connection, began_s = Connection(server.url), time.perf_counter()
     probes: list[tuple[float, float]] = []  # when asked, milliseconds
     recovered_s = None
@@ -132,8 +133,9 @@ async def _after(
         for each in itertools.cycle(questions):
             at_s = time.perf_counter() - began_s
             reply = await ask(connection, each, tally)
-            if reply is not None and reply.status == 200:
-                probes.append((at_s, 1000 * (time.perf_counter() - began_s - at_s)))
+            took_ms = 1000 * (time.perf_counter() - began_s - at_s)
+            answered = reply is not None and reply.status == 200
+            probes.append((at_s, took_ms if answered else math.inf))
             recovered_s = recovery(probes, settings.recovered * normal_ms)
             if recovered_s is not None or at_s > _RECOVERY_PATIENCE_S:
                 break
@@ -142,7 +144,7 @@ async def _after(
     return {
         "recovered_after_s": None if recovered_s is None else round(recovered_s, 3),
         "unloaded_p50_ms": normal_ms,
-        "first_answer_ms": round(probes[0][1], 1) if probes else None,
+        "first_answer_ms": next((round(ms, 1) for _, ms in probes if ms < math.inf), None),
         "answers": tally.shown()["answers"],
         "failed": tally.failed,
     }
@@ -152,7 +154,8 @@ def recovery(probes: Sequence[tuple[float, float]], at_most_ms: float) -> float 
     """When the first was asked of ten answers in a row whose median is as it should be.
 
     Args:
-        probes: when each was asked in seconds, and how many milliseconds it took.
+        probes: when each was asked in seconds, and how many milliseconds it took; infinitely
+            many where it was refused.
         at_most_ms: what the median may be.
 
     >>> recovery([(0.0, 90.0)] + [(float(n), 5.0) for n in range(1, 11)], 6.0)

@@ -72,8 +72,8 @@ async def _run(settings: SwapSettings, server: Server, stage: Stage, say: Say) -
     with_swaps, without = (_Phases(Tally(began_s=server.began_s)) for _ in range(2))
     publisher = Publisher(server, stage)
     try:
-        per_round = max(1, settings.swaps // settings.rounds)
         for number in range(settings.rounds):
+            per_round = share_of(settings.swaps, settings.rounds, number)
             say(f"round {number + 1} of {settings.rounds}: {per_round} swaps ...")
             seconds = with_swaps.seconds
             await _phase(settings, server, stage, with_swaps, publisher.swaps(per_round))
@@ -83,6 +83,15 @@ async def _run(settings: SwapSettings, server: Server, stage: Stage, say: Say) -
     finally:
         publisher.close()
     return _shown(server, stage, publisher, with_swaps, without)
+
+
+def share_of(swaps: int, rounds: int, number: int) -> int:
+    """Swaps of one round, so that all rounds together have all of them.
+
+    >>> [share_of(10, 4, number) for number in range(4)]
+    [2, 3, 2, 3]
+    """
+    return swaps * (number + 1) // rounds - swaps * number // rounds
 
 
 async def _phase(

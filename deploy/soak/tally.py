@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import time
 from array import array
@@ -67,7 +68,9 @@ class Tally:
     sent: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     took_s: dict[int, array[float]] = field(default_factory=dict)
-    """By status, in the order in which answers came."""
+    """By status, in the order in which answers came,"""
+    came_s: dict[int, array[float]] = field(default_factory=dict)
+    """and when each of those came."""
     failures: list[Failure] = field(default_factory=list)
     late_s: array[float] = field(default_factory=lambda: array("d"))
     """How much later than due requests of an open loop were sent."""
@@ -75,9 +78,10 @@ class Tally:
     def note(self, status: int, took_s: float, said: str = "") -> None:
         """Account for one request that was sent."""
         self.statuses[status] += 1
+        at_s = time.perf_counter() - self.began_s
         self.took_s.setdefault(status, array("d")).append(took_s)
+        self.came_s.setdefault(status, array("d")).append(at_s)
         if status not in self.expected and len(self.failures) < _KEPT_FAILURES:
-            at_s = time.perf_counter() - self.began_s
             self.failures.append(Failure(at_s, took_s, status, said[:_SHOWN_CHARACTERS]))
 
     @property
@@ -100,14 +104,23 @@ class Tally:
             for name, percent in (("p50", 50), ("p95", 95), ("p99", 99), ("max", 100))
         }
 
-    def merge(self, other: Tally) -> None:
-        """Add another phase's requests to this one's."""
-        self.sent += other.sent
-        self.statuses += other.statuses
-        for status, took_s in other.took_s.items():
-            self.took_s.setdefault(status, array("d")).extend(took_s)
-        self.failures += other.failures
-        self.late_s.extend(other.late_s)
+    def since_event_ms(self, events: Sequence[tuple[float, str]]) -> list[dict[str, float]]:
+        """Latencies of 200s by whole seconds from the last event before they were asked."""
+        times = [at_s for at_s, _ in events]
+        by_second: dict[int, list[float]] = {}
+        for came_s, took_s in zip(self.came_s.get(200, ()), self.took_s.get(200, ()), strict=True):
+            place = bisect.bisect(times, came_s - took_s) - 1
+            if place >= 0:
+                by_second.setdefault(int(came_s - took_s - times[place]), []).append(took_s)
+        return [
+            {
+                "second": second,
+                "requests": len(took),
+                "p50_ms": round(1000 * percentile(sorted(took), 50), 1),
+                "max_ms": round(1000 * max(took), 1),
+            }
+            for second, took in sorted(by_second.items())
+        ]
 
     def shown(self, events: Sequence[tuple[float, str]] = ()) -> dict[str, Any]:
         """As JSON."""
