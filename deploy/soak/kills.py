@@ -140,18 +140,18 @@ async def _kill(settings: KillSettings, server: Server, say: Say) -> list[Kill]:
         kill = Kill(pids[0], server.kill(pids[0]), killed_s - due_s, known)
         kills.append(kill)
         say(f"killed {kill.pid} at {killed_s:.0f} s ...")
-        known |= await _replaced(kill, server)
+        known |= await _replaced(kill, frozenset(pids), server)
         due_s = killed_s + settings.every_s
     return kills
 
 
-async def _replaced(kill: Kill, server: Server) -> frozenset[str]:
+async def _replaced(kill: Kill, before: frozenset[int], server: Server) -> frozenset[str]:
     """Watch a killed replica's place until the newcomer answers; returns what reported.
 
     Raises:
         Unavailable: none does within two minutes.
     """
-    killed_s, before = time.perf_counter(), set(server.replica_pids())
+    killed_s = time.perf_counter()
     reporting: set[str] = set()
     while kill.answering_s is None:
         await asyncio.sleep(_LOOK_S)
@@ -160,7 +160,7 @@ async def _replaced(kill: Kill, server: Server) -> frozenset[str]:
             raise Unavailable(
                 f"no replica serves in place of {kill.pid}, {_PATIENCE_S:g} s after it was killed"
             )
-        if kill.process_s is None and set(server.replica_pids()) - before - {kill.pid}:
+        if kill.process_s is None and set(server.replica_pids()) - before:
             kill.process_s = since_s
         if kill.process_s is None:
             continue
