@@ -35,6 +35,7 @@ ONLY_IN = {
         "training/selection/gains_figure.py",
         "deploy/bench/engine_plots.py",
         "deploy/bench/http_report.py",
+        "deploy/soak/memory_figure.py",
     ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),
