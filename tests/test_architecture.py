@@ -15,7 +15,13 @@ ALLOWED = {
 }
 # Libraries that only some files may touch, so that the rest stays quick to import and to test.
 ONLY_IN = {
-    "ray": ("serving/app.py", "serving/launch.py", "training/work/ray_jobs.py", "deploy/bench/"),
+    "ray": (
+        "serving/app.py",
+        "serving/launch.py",
+        "serving/remote.py",
+        "training/work/ray_jobs.py",
+        "deploy/bench/",
+    ),
     "transformers": (
         "prompts/loading.py",
         "prompts/full_size.py",
