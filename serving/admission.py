@@ -18,6 +18,9 @@ from prompts.errors import Overloaded, Unavailable
 
 SHARE = 4
 """A client may hold this many times what is left free: alone 4/5 of the room, two of them 4/9."""
+EXPECTED_SHARE = 0.5
+"""Of its time that a request may be expected to take. Who comes next, and how much of the processor
+is left to the model then, is not known; and work that ends too late is work for nothing."""
 LONGEST_RETRY_S = 60
 _WEIGHT_KEPT = 0.9
 
@@ -148,7 +151,7 @@ class Admission:
             if getattr(load, unit) and missing > 0:
                 raise self._full(unit, client, missing)
         wait_s = self.wait_s(client, load.tokens)
-        if timeout_s is not None and wait_s is not None and wait_s > timeout_s:
+        if timeout_s is not None and wait_s is not None and wait_s > EXPECTED_SHARE * timeout_s:
             raise self._too_slow(wait_s, timeout_s)
 
     def _full(self, unit: str, client: str, missing: int) -> QueueFull:
@@ -164,9 +167,10 @@ class Admission:
     def _too_slow(self, wait_s: float, timeout_s: float) -> QueueFull:
         rate = self.tokens_per_s.value or 1.0
         return QueueFull(
-            f"the queue is too long: an answer would take about {wait_s:.1f} s and this request "
-            f"has {timeout_s:.1f} s (x-request-timeout-ms); try again later, or allow more time",
-            self._retry_after_s((wait_s - timeout_s) * rate),
+            f"the queue is too long: an answer would take about {wait_s:.1f} s, too near to the "
+            f"{timeout_s:.1f} s that this request has (x-request-timeout-ms); try again later, or "
+            "allow more time",
+            self._retry_after_s((wait_s - EXPECTED_SHARE * timeout_s) * rate),
             "deadline",
         )
 

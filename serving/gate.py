@@ -41,6 +41,7 @@ class Gate:
         self._clock = clock
         self._tokens_per_character = Ratio(_TOKENS_PER_CHARACTER)
         self._empty = asyncio.Event()
+        self._busy_since_s = clock()
 
     @property
     def stopping(self) -> bool:
@@ -62,6 +63,8 @@ class Gate:
         """
         load, started_s = self._guess(texts), self._clock()
         try:
+            if not self._admission.requests:
+                self._busy_since_s = started_s
             with self._admission.admit(caller.client, load, caller.timeout_s) as place:
                 self._show()
                 async with asyncio.timeout(caller.timeout_s):
@@ -87,8 +90,14 @@ class Gate:
         self._show()
 
     def observe_speed(self, tokens: int, seconds: float) -> None:
-        """Learn from a batch how fast the model works."""
-        self._admission.tokens_per_s.observe(tokens, seconds)
+        """Learn from a batch that is done how fast work is done while there is any.
+
+        What passes between batches counts: detection and tokens, and the time that other processes
+        take of the processor.
+        """
+        now_s = self._clock()
+        busy_s, self._busy_since_s = now_s - self._busy_since_s, now_s
+        self._admission.tokens_per_s.observe(tokens, max(seconds, busy_s))
         self._metrics.tokens_per_second.set(self._admission.tokens_per_s.value or 0.0)
 
     async def drain(self, timeout_s: float) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from typing import Protocol
 
 from prompts.errors import IsoglossError, NotFound, Unavailable
 from prompts.listing import routes_to
-from prompts.soft_prompt import SoftPrompt
+from prompts.soft_prompt import PromptCard
 from prompts.store import PromptStore, StoreState
 from serving.admission import Stopping
 from serving.caller import NOBODY_ELSE, Caller
@@ -29,6 +30,9 @@ from serving.schemas import (
     ReplicaAnswer,
     RoutesAnswer,
 )
+
+DESCRIPTIONS_KEPT = 1024
+"""Prompts whose cards are remembered: every publish brings a new one, and a server lives long."""
 
 
 class ServedModel(Protocol):
@@ -64,7 +68,7 @@ class Service:
         self.live: LiveBank = classifier.bank
         self._models: dict[str, ServedModel] = {settings.default_model: classifier, **others}
         self._descriptions: dict[str, ModelAnswer] = {}
-        self._prompts: dict[str, SoftPrompt] = {}
+        self._describe = functools.lru_cache(DESCRIPTIONS_KEPT)(self._read_description)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -166,7 +170,7 @@ class Service:
 
     def forget_prompts(self) -> None:
         """Let go of what was read of prompt files, for some were deleted."""
-        self._prompts.clear()
+        self._describe.cache_clear()
 
     def _list_prompts(self, state: StoreState, served: set[str]) -> PromptsAnswer:
         current = [name for name, entry in state.prompts.items() if entry.current is not None]
@@ -180,24 +184,24 @@ class Service:
         name, number, digest = state.resolve(reference)
         entry = state.prompts[name]
         version = next(own for own in entry.versions if own.version == number)
-        prompt, problem = self._read(digest)
+        length, card, problem = None, None, None
+        try:
+            length, card = self._describe(digest)
+        except IsoglossError as unreadable:
+            problem = str(unreadable)
         return PromptDetails(
             name=name,
             version=number,
             digest=digest,
             published_at=version.published_at,
             versions=[each.version for each in entry.versions],
-            length=prompt.length if prompt else None,
+            length=length,
             routes=[PromptRoute(**route) for route in routes_to(state, digest)],
-            card=prompt.card if prompt else None,
+            card=card,
             problem=problem,
         )
 
-    def _read(self, digest: str) -> tuple[SoftPrompt | None, str | None]:
-        """Read a prompt, or the reason why it cannot be read; what was read is kept."""
-        if digest not in self._prompts:
-            try:
-                self._prompts[digest] = self.store.read(digest)
-            except IsoglossError as problem:
-                return None, str(problem)
-        return self._prompts[digest], None
+    def _read_description(self, digest: str) -> tuple[int, PromptCard]:
+        """Read a prompt's length and card; raises IsoglossError where it cannot be read."""
+        prompt = self.store.read(digest)
+        return prompt.length, prompt.card

@@ -48,7 +48,7 @@ def swaps(
 def kills(
     seconds: Annotated[float, typer.Option(min=1, help="Of load.")] = 120.0,
     every_s: Annotated[float, typer.Option(min=0.1, help="Between kills.")] = 10.0,
-    share: Annotated[float, typer.Option(min=0.01, help="Of the rate that can be borne.")] = 0.3,
+    share: Annotated[float, typer.Option(min=0.01, help="Of the rate that can be borne.")] = 0.2,
     model: Model = "pocket-bloom",
     dtype: Dtype = "auto",
     replicas: Replicas = 2,

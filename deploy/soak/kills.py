@@ -18,7 +18,7 @@ from typing import Any
 from deploy.soak.load import ClosedLoop, OpenLoop
 from deploy.soak.publisher import calibrate
 from deploy.soak.server import Server, ServerSettings, serving
-from deploy.soak.stage import Stage, prepare
+from deploy.soak.stage import Stage, prepare, question
 from deploy.soak.swaps import Say
 from deploy.soak.tally import Tally
 from prompts.errors import Unavailable
@@ -26,6 +26,8 @@ from prompts.errors import Unavailable
 _LOOK_S = 0.25
 _PROBE_S = 5.0
 _PATIENCE_S = 120.0
+_TIMEOUT_MS = "20000"
+"""Of each request: so that a server that cannot keep up fails the run instead of prolonging it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class KillSettings:
     server: ServerSettings = field(default_factory=ServerSettings)
     seconds: float = 120.0
     every_s: float = 10.0
-    share: float = 0.3
+    share: float = 0.2
     """Of the rate that all replicas together can bear: one alone must bear it, while the other's
     replacement loads on the same processors."""
     clients: int = 16
@@ -101,7 +103,7 @@ async def _run(settings: KillSettings, server: Server, stage: Stage, say: Say) -
     tally = Tally(began_s=server.began_s)
     load = OpenLoop(
         server.url,
-        stage.questions(),
+        [question(each.texts, x_request_timeout_ms=_TIMEOUT_MS) for each in stage.questions()],
         settings.share * sustainable,
         tally,
         stage.judge.complaint,

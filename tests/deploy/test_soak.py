@@ -264,7 +264,7 @@ def test_recovery_is_ten_answers_as_before() -> None:
     assert recovery([*slow, *refused, *fast[:4]], 30.0) is None
     found = recovery([*slow, *refused, *fast], 30.0)
     assert found is not None
-    assert 0.9 <= found <= 1.2
+    assert found == 1.5
 
 
 def sample(at_s: float, **resident: int) -> Sample:

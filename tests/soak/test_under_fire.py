@@ -22,7 +22,7 @@ from deploy.soak.report import soak_report, tell
 from deploy.soak.swaps import SwapSettings, run_swaps
 
 SHARE = float(os.environ.get("ISOGLOSS_SOAK_SHARE", "1"))
-OVERLOAD_REFUSAL_MS = 50.0
+REFUSAL_MS = 50.0
 
 pytestmark = [
     pytest.mark.ray,
@@ -75,10 +75,10 @@ def test_four_times_the_load_for_a_minute(keep: Keep) -> None:
     keep("overload", settings, result)
     storm = result["storm"]
     assert result["failed"] == 0
-    assert set(storm["answers"]) == {"200", "429"}
-    assert storm["latency_ms"]["p99"] < 2 * settings.deadline_ms
-    assert storm["refused_ms"]["p99"] < OVERLOAD_REFUSAL_MS
-    assert storm["answered_per_s"] > 0.7 * result["sustainable"]["requests_per_s"]
+    assert storm["let_in_ms"]["p99"] < 2 * settings.deadline_ms
+    assert storm["late_share"] < 0.02
+    assert storm["refused_ms"]["p99"] < REFUSAL_MS
+    assert storm["answered_per_s"] > 0.6 * result["sustainable"]["requests_per_s"]
     assert result["recovery"]["recovered_after_s"] < 2 * settings.deadline_ms / 1000
 
 
