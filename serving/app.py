@@ -34,6 +34,7 @@ from serving.logs import configure_logging, work_on
 from serving.replicas import LocalBoard, Lookout, ReplicaReport
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
+from serving.tracing import start_tracing, stop_tracing
 
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
 
@@ -84,6 +85,7 @@ class ModelReplica:
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
         configure_logging(settings.log_format, log_texts=settings.log_texts)
         context = serve.get_replica_context()
+        start_tracing(settings.traces, context.replica_id.unique_id)
         self._classifier = build(settings, model)
         self._classifier.warm_up()
         self._lookout = Lookout(
@@ -116,6 +118,7 @@ class ModelReplica:
             self._watch.close()
             self._classifier.close()
             self._lookout.board.leave(self._lookout.replica)
+            stop_tracing()
 
 
 class IngressReplica(ModelReplica):

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from prompts.errors import InvalidInput, Unavailable
+from serving.tracing import current_traceparent
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
 REQUEST_ID_HEADER = "x-request-id"
@@ -46,6 +47,8 @@ class Caller:
     timeout_s: float | None = None
     """How much longer the caller waits for an answer; None: for ever."""
     request_id: str = ""
+    traceparent: str = ""
+    """The span that the request's work belongs under, where it is traced."""
 
     def after(self, spent_s: float) -> Caller:
         """Return the same caller, who has waited for a while."""
@@ -83,6 +86,7 @@ def caller_of(
         client=_client(headers, peer, forwarded_hops),
         timeout_s=timeout_s if given is None else _timeout_s(given),
         request_id=request_id,
+        traceparent=current_traceparent(),
     )
 
 

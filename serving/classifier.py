@@ -33,6 +33,7 @@ from serving.scoring import (
     free_memory,
     score_readings,
 )
+from serving.tracing import stage_span
 
 logger = logging.getLogger(__name__)
 
@@ -94,12 +95,13 @@ class Classifier:
             logger.info("texts of a request", extra=fields(texts=list(texts)))
         job = Job(request, texts, self.bank.current)
         async with self.gate.enter(texts, caller) as place:
-            with self._scoring.expect():
+            with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=len(texts)):
                 planned = await self._plan(job, caller)
             readings = [plan.reading for plan in planned.plans]
             self.gate.settle(caller, place, sum(reading.tokens for reading in readings))
             priced = [(reading, self._pricing.price(reading)) for reading in readings]
-            scores = await self._scoring.submit(priced, caller.client)
+            with stage_span("score", caller.traceparent, texts=len(priced)):
+                scores = await self._scoring.submit(priced, caller.client)
         return self._answer(job, planned, scores)
 
     async def _plan(self, job: Job, caller: Caller) -> RequestPlan:

@@ -28,6 +28,7 @@ from serving.admission import QueueFull
 from serving.caller import REQUEST_ID_HEADER, request_id_of
 from serving.logs import Logged, current_request_id, fields, work_on
 from serving.metrics import ServingMetrics
+from serving.tracing import note_status, request_span
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +146,14 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers)
+        work_on(request_id)
+        with request_span(scope["method"], headers, request_id):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
-        work_on(request_id_of(Headers(scope=scope)))
         answered = False
 
         async def watch(message: Message) -> None:
@@ -168,8 +175,10 @@ class Edge:
             await response(scope, receive, watch)
 
     def _note(self, scope: Scope, status: int, spent_s: float) -> None:
-        route = getattr(scope.get("route"), "path", _UNROUTED)
+        known = getattr(scope.get("route"), "path", None)
+        route = known or _UNROUTED
         error_type = scope.get(_ERROR_TYPE, "")
+        note_status(known, status, error_type)
         self._metrics.requests.labels(route, str(status), error_type).inc()
         self._metrics.request_seconds.labels(route, f"{status // 100}xx").observe(spent_s)
         if self._logged == "all" or (self._logged == "failed" and status >= 500):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -34,6 +35,7 @@ from serving.schemas import (
     SwapAnswer,
 )
 from serving.service import Service
+from serving.tracing import note_answer
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request cannot be answered; `error` says why."},
@@ -41,6 +43,16 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 _BODIES: tuple[type[BaseModel], ...] = (ClassifyRequest, RoutesRequest, RollbackRequest)
 _REFERENCES = "#/components/schemas/{model}"
+
+# FastAPI's own would record paths and errors' messages, which may quote a request, for whatever
+# provider the process has; what we trace is in `serving.tracing`.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 _CLASSIFY_HEADERS: list[dict[str, Any]] = [
     {
@@ -74,6 +86,7 @@ def build_api(service: Service, admin: Admin) -> FastAPI:
         version="1",
         responses=_ERRORS,
         lifespan=drained,
+        telemetry=_NO_TELEMETRY,
     )
     add_error_handlers(api)
     api.add_middleware(Edge, metrics=service.metrics, logged=service.settings.log_requests)
@@ -97,7 +110,9 @@ def _add_classify(api: FastAPI, service: Service) -> None:
         caller, started_s = _caller(request, service.settings), time.perf_counter()
         parsed = parse(ClassifyRequest, await body_of(request, service))
         caller = caller.after(time.perf_counter() - started_s)
-        return _json(await unless_left(request, service.classify(parsed, caller)))
+        answer = await unless_left(request, service.classify(parsed, caller))
+        note_answer(answer)
+        return _json(answer)
 
 
 async def body_of(request: Request, service: Service) -> bytes:
