@@ -37,6 +37,9 @@ Answer = TypeVar("Answer")
 _ERROR_TYPE = "isogloss.error_type"
 _UNROUTED = "(none)"
 _INTERNAL = "an unexpected error happened in the server; its log has the details; try again"
+_SHOWN_CHARS = 100
+MOST_HEADERS = 100
+MOST_HEAD_BYTES = 32 << 10
 _CALLER_LEFT = 499
 """As nginx counts it; nobody is there to read it."""
 
@@ -121,7 +124,7 @@ def add_error_handlers(api: FastAPI) -> None:
     async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
             return _refusal(request, 404, _no_route(request), NotFound.error_type)
-        sentence = f"{request.method} {request.url.path}: {error.detail.lower()}; see /docs"
+        sentence = f"{_asked(request)}: {error.detail.lower()}; see /docs"
         kind = InvalidInput.error_type
         return _refusal(request, error.status_code, sentence, kind, error.headers)
 
@@ -165,6 +168,10 @@ class Edge:
             await send(message)
 
         try:
+            if (problem := _too_large_head(scope)) is not None:
+                refusal = _refusal(Request(scope), problem.status, str(problem), problem.error_type)
+                await refusal(scope, receive, watch)
+                return
             await self._app(scope, receive, watch)
         except Exception:
             logger.exception("a request failed")
@@ -202,7 +209,27 @@ def _refusal(
 
 
 def _no_route(request: Request) -> str:
-    return f"there is no {request.method} {request.url.path}; GET /docs lists what there is"
+    return f"there is no {_asked(request)}; GET /docs lists what there is"
+
+
+def _asked(request: Request) -> str:
+    """Method and path, as much of them as anybody needs to see what was wrong."""
+    asked = f"{request.method} {request.url.path}"
+    return asked if len(asked) <= _SHOWN_CHARS else f"{asked[:_SHOWN_CHARS]}..."
+
+
+def _too_large_head(scope: Scope) -> TooLarge | None:
+    """What is wrong with a request's head; HAProxy refuses such before, other servers may not."""
+    headers = scope["headers"]
+    if len(headers) > MOST_HEADERS:
+        return TooLarge(f"head: {len(headers)} headers are too many; send at most {MOST_HEADERS}")
+    size = len(scope["path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in headers)
+    if size > MOST_HEAD_BYTES:
+        return TooLarge(
+            f"head: path and headers of {size} bytes are too much; send at most {MOST_HEAD_BYTES}"
+        )
+    return None
 
 
 def _too_large(size: str, limit: int) -> TooLarge:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from prompts.errors import Unavailable
 from serving.config import ServingSettings
 from serving.engine import open_prompts
+from serving.front import client_limits
 from serving.ports import check_port, free_port
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
         quiet
         | patient
         | direct
+        | client_limits()
         | {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),

@@ -242,7 +242,7 @@ class RollbackRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    to: Annotated[int, Field(ge=1)] | None = None
+    to: Annotated[int, Field(ge=1, le=999_999_999)] | None = None
 
 
 class SwapAnswer(BaseModel):
