@@ -44,6 +44,17 @@ _CALLER_LEFT = 499
 """As nginx counts it; nobody is there to read it."""
 
 
+def joined(headers: Headers) -> dict[str, str]:
+    """Headers by lower-case name; values of one name, in their order, as one list (RFC 9110, 5.3).
+
+    A proxy may add its `x-forwarded-for` as a line of its own, below the one a client made up.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
 async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
     """Return the request's body.
 

@@ -17,7 +17,7 @@ from prompts.languages import languages
 from serving.admin import Admin
 from serving.caller import REQUEST_ID_HEADER, TIMEOUT_HEADER, Caller, caller_of
 from serving.config import ServingSettings
-from serving.edge import Edge, add_error_handlers, read_body, unless_left
+from serving.edge import Edge, add_error_handlers, joined, read_body, unless_left
 from serving.logs import current_request_id
 from serving.parsing import parse
 from serving.schemas import (
@@ -123,7 +123,7 @@ async def body_of(request: Request, service: Service) -> bytes:
 
 def _caller(request: Request, settings: ServingSettings) -> Caller:
     return caller_of(
-        request.headers,
+        joined(request.headers),
         request.client.host if request.client else "",
         request_id=current_request_id(),
         timeout_s=settings.request_timeout_s,
