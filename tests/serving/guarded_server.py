@@ -11,7 +11,7 @@ from tests.fakes import MODEL, fake_classifier, fake_settings
 
 def main(store: str, other: str) -> int:
     settings = fake_settings(
-        Path(store), models=(MODEL, other), replicas=1, port=0, body_timeout_s=2, log_requests="all"
+        Path(store), models=(MODEL, other), replicas=1, port=0, body_timeout_s=3, log_requests="all"
     )
     return run(settings, lambda line: print(line, file=sys.stderr), build=fake_classifier)
 
