@@ -11,15 +11,29 @@ from typing import Annotated
 import typer
 
 from prompts.care_commands import delete, gc, verify
-from prompts.command_options import AsJson, Note, Reference, Routes, Store
+from prompts.command_options import (
+    AsJson,
+    Canary,
+    MaxLatencyRatio,
+    MaxScoreDrop,
+    MinAgreement,
+    MinTexts,
+    Note,
+    Reference,
+    Routes,
+    Shadow,
+    Share,
+    Store,
+)
 from prompts.console import ReportingGroup, print_json, print_table
 from prompts.errors import InvalidInput
 from prompts.peft_commands import export_peft, import_peft
+from prompts.trial_commands import end_trial, plan_of, promote, trials
 
 app = typer.Typer(
     cls=ReportingGroup,
     no_args_is_help=True,
-    help="Look into a prompt store and change it: list, show, publish, roll back, verify, PEFT.",
+    help="Look into a prompt store and change it: list, publish, try, roll back, verify, PEFT.",
 )
 
 
@@ -67,22 +81,47 @@ def publish(
         str | None, typer.Option(help="Name of a single file's prompt; by default the file's.")
     ] = None,
     route: Routes = None,
+    canary: Canary = None,
+    shadow: Shadow = False,
+    share: Share = None,
+    min_agreement: MinAgreement = None,
+    max_score_drop: MaxScoreDrop = None,
+    max_latency_ratio: MaxLatencyRatio = None,
+    min_texts: MinTexts = None,
     note: Note = "",
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish prompt files as one new generation: all of them or none."""
+    """Publish prompt files as one new generation: all of them or none.
+
+    With --canary or --shadow a prompt is only put on trial: see `promote`, `rollback --trial` and
+    `trials`.
+    """
     from prompts import publishing, tables
     from prompts.soft_prompt import SoftPrompt
     from prompts.store import open_store
 
-    if len(files) > 1 and (name or route):
-        raise InvalidInput("--name and --route are for a single file: publish the files one by one")
+    limits = {
+        "min_agreement": min_agreement,
+        "max_score_drop": max_score_drop,
+        "max_latency_ratio": max_latency_ratio,
+        "min_texts": min_texts,
+    }
+    plan = plan_of(canary, shadow, share, route or [], limits)
+    if len(files) > 1 and (name or route or plan):
+        raise InvalidInput(
+            "--name, --route, --canary and --shadow are for a single file: publish the files one "
+            "by one"
+        )
     names = [name or publishing.name_from(file) for file in files]
     if len(set(names)) < len(names):
         raise InvalidInput(f"two files would be published as one name, of {sorted(names)}")
     prompts = {name: SoftPrompt.load(file) for name, file in zip(names, files, strict=True)}
-    answer = publishing.publish(open_store(store, create=True), prompts, route or [], note)
+    if plan:
+        ((own, prompt),) = prompts.items()
+        answer = publishing.begin_trial(open_store(store), own, prompt, plan, note)
+    else:
+        answer = publishing.publish(open_store(store, create=True), prompts, route or [], note)
     if as_json:
         print_json(answer)
         return
@@ -94,22 +133,37 @@ def rollback(
     to: Annotated[
         int | None, typer.Option(min=1, help="Generation; by default the content before this one.")
     ] = None,
+    trial: Annotated[
+        str | None, typer.Option(metavar="NAME", help="End this name's trial, and no more.")
+    ] = None,
     note: Note = "",
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back an earlier generation's prompts and routes, as a new generation."""
+    """Bring back an earlier generation's prompts and routes, as a new generation.
+
+    Every trial ends. With --trial, one ends and all else stays.
+    """
     from prompts.store import open_store
 
+    if trial is not None:
+        if to is not None:
+            raise InvalidInput(f"--to {to} and --trial {trial}: give one of them")
+        end_trial(trial, note, store, as_json)
+        return
     opened = open_store(store)
     state = opened.rollback(to, note)
     if as_json:
         answer = {"generation": state.generation, "restores": state.restores}
         print_json({"store": opened.location, **answer})
+    elif state.restores is None:
+        print(f"nothing changed: generation {state.generation} has that content")
     else:
         print(f"generation {state.generation} restores the content of {state.restores}")
 
 
+app.command()(promote)
+app.command()(trials)
 app.command()(verify)
 app.command()(gc)
 app.command()(delete)

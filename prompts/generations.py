@@ -12,6 +12,7 @@ from prompts.places import Folder
 from prompts.store_faults import explained
 from prompts.store_state import FORMAT_VERSION, StoreState
 from prompts.tensor_file import describe
+from prompts.trials import still_on_trial
 
 _MAX_MANIFEST_BYTES = 64 * 2**20
 _FILE = re.compile(r"[0-9]{8}\.json")
@@ -181,4 +182,17 @@ def _parse(generation: int, path: str, data: bytes) -> StoreState:
         raise StoreError(
             f"manifest {path} is refused: it says generation {state.generation}; {remedy}"
         )
+    if problem := _trial_problem(state):
+        raise StoreError(f"manifest {path} is refused: {problem}; {remedy}")
     return state
+
+
+def _trial_problem(state: StoreState) -> str | None:
+    """Say which trial has no candidate in the state, or no route that it could be tried on."""
+    for trial in state.trials:
+        try:
+            if still_on_trial([trial], state.routes, state.digest_of) != (trial,):
+                return f"{trial.candidate!r} is on trial where it has no route to be tried on"
+        except NotFound as error:
+            return f"{trial.candidate!r} is on trial, but {error}"
+    return None

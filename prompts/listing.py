@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from prompts.errors import IsoglossError
 from prompts.languages import languages
 from prompts.routes import UNIVERSAL, RouteTable
 from prompts.store import PromptStore, StoreState
+from prompts.trials import Trial
 
 
 def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, Any]:
-    """Return one prompt's name, version, card and routes.
+    """Return one prompt's name, version, card, routes, and what its name has on trial, or null.
 
     A prompt whose file cannot be read has `card` null, and `problem` says why.
 
@@ -38,6 +40,7 @@ def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, 
         "current": entry.current,
         "versions": [version.version for version in entry.versions],
         "routes": routes_to(state, digest),
+        "trial": next((_trial(state, own) for own in state.trials if own.name == name), None),
         **found,
     }
 
@@ -56,7 +59,7 @@ def routes_to(state: StoreState, digest: str) -> list[dict[str, Any]]:
             "temperatures": _temperatures(table, clade),
         }
         for table in state.routes
-        for clade, reference in {UNIVERSAL: table.universal, **table.clades}.items()
+        for clade, reference in table.by_clade.items()
         if state.resolve(reference)[2] == digest
     ]
 
@@ -81,7 +84,7 @@ def _lineages() -> dict[str, tuple[str, ...]]:
 
 
 def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
-    """Return the current version of every prompt, and the route tables."""
+    """Return the current version of every prompt, the route tables, and what is on trial."""
     return {
         "store": store.location,
         "generation": state.generation,
@@ -92,11 +95,36 @@ def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
             for reference in [name if entry.current else f"{name}@{entry.newest}"]
         ],
         "routes": [table.model_dump(mode="json") for table in state.routes],
+        "trials": [_trial(state, trial) for trial in state.trials],
     }
 
 
+def trials(store: PromptStore, state: StoreState) -> dict[str, Any]:
+    """Return what is on trial."""
+    running = [_trial(state, trial) for trial in state.trials]
+    return {"store": store.location, "generation": state.generation, "trials": running}
+
+
+def _trial(state: StoreState, trial: Trial) -> dict[str, Any]:
+    """Return a trial; `routed` says what is routed for each of its clades."""
+    table = next(table for table in state.routes if table.key == trial.key)
+    facts = trial.model_dump(mode="json", exclude={"fingerprint", "clades", "limits"})
+    return {
+        **facts,
+        "digest": state.digest_of(trial.candidate),
+        "model": table.model.id,
+        "routed": {clade: _versioned(state, table.by_clade[clade]) for clade in trial.clades},
+        "limits": trial.limits.model_dump() if trial.limits else None,
+    }
+
+
+def _versioned(state: StoreState, reference: str) -> str:
+    name, version, _ = state.resolve(reference)
+    return f"{name}@{version}"
+
+
 def history(store: PromptStore) -> dict[str, Any]:
-    """Return every generation, newest first: when, why, and what was current."""
+    """Return every generation, newest first: when, why, what was current and what on trial."""
     return {
         "store": store.location,
         "generations": [
@@ -106,15 +134,18 @@ def history(store: PromptStore) -> dict[str, Any]:
                 "note": state.note,
                 "restores": state.restores,
                 "current": {name: entry.current for name, entry in sorted(state.prompts.items())},
+                "trials": [_trial(state, trial) for trial in state.trials],
             }
             for state in store.history()
         ],
     }
 
 
-def changed(store: PromptStore, before: int, state: StoreState, names: list[str]) -> dict[str, Any]:
-    """Return what a publish did: the generation, and each name's version and digest."""
-    resolved = [state.resolve(name) for name in names]
+def changed(
+    store: PromptStore, before: int, state: StoreState, references: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a publish did: the generation, and each prompt's name, version and digest."""
+    resolved = [state.resolve(reference) for reference in references]
     return {
         "store": store.location,
         "generation": state.generation,

@@ -10,10 +10,11 @@ from typing import Any
 
 from prompts.errors import InvalidInput
 from prompts.languages import languages
-from prompts.listing import changed
+from prompts.listing import changed, trials
 from prompts.routes import RouteTable
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore, StoreState
+from prompts.trial_state import TrialPlan, trial_named
 
 
 def name_from(path: Path) -> str:
@@ -49,6 +50,29 @@ def publish(
     _check_clades(clades)
     before = store.latest()
     return changed(store, before, store.publish(prompts, routes, note), list(prompts))
+
+
+def begin_trial(
+    store: PromptStore, name: str, prompt: SoftPrompt, plan: TrialPlan, note: str
+) -> dict[str, Any]:
+    """Put a prompt on trial, and return what changed.
+
+    Raises:
+        InvalidInput, InvalidPrompt, StoreError: see `PromptStore.begin_trial`.
+    """
+    before = store.latest()
+    state = store.begin_trial(
+        name,
+        prompt,
+        kind=plan.kind,
+        share=plan.share,
+        clades=plan.clades,
+        limits=plan.limits,
+        note=note,
+    )
+    answer = changed(store, before, state, [trial_named(state, name).candidate])
+    running = trials(store, state)["trials"]
+    return {**answer, "trials": [trial for trial in running if trial["name"] == name]}
 
 
 def _check_clades(clades: Sequence[str]) -> None:

@@ -123,6 +123,11 @@ class RouteTable(BaseModel):
         return self.model.fingerprint, self.task
 
     @property
+    def by_clade(self) -> dict[str, str]:
+        """Every route: the prompt of each clade, and of "universal"."""
+        return {UNIVERSAL: self.universal, **self.clades}
+
+    @property
     def references(self) -> tuple[str, ...]:
         """Every prompt this table may choose, each once."""
         return tuple(dict.fromkeys([self.universal, *self.clades.values()]))
@@ -175,5 +180,4 @@ class RouteTable(BaseModel):
 
     def answered_by(self, references: Collection[str]) -> tuple[str, ...]:
         """Return the clades (and "universal") whose route names one of these references."""
-        routes = {UNIVERSAL: self.universal, **self.clades}
-        return tuple(clade for clade, reference in routes.items() if reference in references)
+        return tuple(clade for clade, own in self.by_clade.items() if own in references)

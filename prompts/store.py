@@ -16,16 +16,12 @@ Old generations, and files that no generation needs, go away by `prompts.collect
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 
-from prompts.errors import InvalidInput, IsoglossError, NotFound, StoreError
-from prompts.generations import Generations
-from prompts.object_cache import default_cache
-from prompts.objects import Objects
-from prompts.places import LocalPlace, address_of, place_of
+from prompts.errors import InvalidInput, IsoglossError, NotFound
+from prompts.places import address_of
 from prompts.routes import RouteTable
 from prompts.seed import (
     default_store_path,
@@ -37,13 +33,14 @@ from prompts.seed import (
 )
 from prompts.soft_prompt import SoftPrompt
 from prompts.store_faults import explained
-from prompts.store_state import PromptEntry, PromptVersion, StoreState
+from prompts.store_files import StoreFiles
+from prompts.store_state import StoreState
+from prompts.trial_state import TrialPlan, begun, ended, promoted
+from prompts.trials import TrialKind, TrialLimits
 from prompts.upgrade import missing_tables, with_shipped
 
 __all__ = [
-    "PromptEntry",
     "PromptStore",
-    "PromptVersion",
     "StoreState",
     "default_store_path",
     "is_store",
@@ -57,73 +54,8 @@ Routes = Sequence[RouteTable] | Callable[[StoreState], Sequence[RouteTable]]
 logger = logging.getLogger(__name__)
 
 
-class PromptStore:
-    """A store. Holds no state but its place: any number may be open on one folder or address."""
-
-    def __init__(self, root: Path | str) -> None:
-        self.place = place_of(root)
-        self.location = self.place.location
-        cache = None if isinstance(self.place, LocalPlace) else default_cache()
-        self.objects = Objects(self.place.folder("objects"), cache)
-        self.generations = Generations(self.place.folder("generations"), self.location)
-
-    @property
-    def root(self) -> Path:
-        """The folder.
-
-        Raises:
-            StoreError: the store is not a local folder.
-        """
-        if isinstance(self.place, LocalPlace):
-            return self.place.root
-        raise StoreError(f"prompt store {self.location} is not a local folder; give one as --store")
-
-    @classmethod
-    def open(cls, path: Path | str, *, create: bool = False) -> Self:
-        """Open a store at a path or an address; with `create`, make an empty one if there is none.
-
-        Raises:
-            StoreError: there is no store at `path`, or none can be made there.
-        """
-        store = cls(path)
-        with explained("open", store.location):
-            if store.place.exists():
-                return store
-            if not create:
-                raise StoreError(
-                    f"no prompt store at {store.location}; give another --store, or make one with "
-                    f"`isogloss prompts publish FILE --store {store.location}`"
-                )
-            store.place.make()
-        return store
-
-    def latest(self, known: int = 0) -> int:
-        """Return the newest generation's number; 0 for an empty store.
-
-        With `known`, a generation seen before, this costs two look-ups by name: poll it freely.
-
-        Raises:
-            StoreError: the store cannot be read, or `known` is no longer in it.
-        """
-        return self.generations.latest(known)
-
-    def state(self, generation: int | None = None) -> StoreState:
-        """Return what the store holds, now or at an earlier generation; 0 is the empty store.
-
-        Raises:
-            NotFound: there is no such generation.
-            StoreError: its manifest cannot be read.
-        """
-        return self.generations.read(self.latest() if generation is None else generation)
-
-    def history(self) -> Iterator[StoreState]:
-        """Yield every generation that was kept, newest first.
-
-        Raises:
-            StoreError: a manifest cannot be read.
-        """
-        for generation in reversed(self.generations.numbers()):
-            yield self.state(generation)
+class PromptStore(StoreFiles):
+    """A store, and every way to change it: each makes one new generation, or none."""
 
     def publish(
         self, prompts: Mapping[str, SoftPrompt], routes: Routes = (), note: str = ""
@@ -148,17 +80,16 @@ class PromptStore:
 
         def change(state: StoreState) -> StoreState:
             tables = routes(state) if callable(routes) else routes
-            return state.published(
-                digests, tables, lambda d: given.get(d) or self.read(d), note, datetime.now(UTC)
-            )
+            return state.published(digests, tables, self._reading(given), note, datetime.now(UTC))
 
-        return self._commit(change, given)
+        return self.commit(change, given)
 
     def rollback(self, to: int | None = None, note: str = "") -> StoreState:
         """Publish a new generation with the current versions and routes of an earlier one.
 
         Without `to`, the content before the newest: repeated rollbacks walk further back. Versions
-        published since stay addressable as `name@version`.
+        published since stay addressable as `name@version`. Every trial ends; generations in which
+        trials alone differed are passed over.
 
         Raises:
             NotFound: there is no such generation, nothing before the newest, or a prompt it routes
@@ -167,15 +98,73 @@ class PromptStore:
         """
 
         def change(state: StoreState) -> StoreState:
-            generation = (state.restores or state.generation) - 1 if to is None else to
-            if generation < 1:
-                raise NotFound(
-                    f"prompt store {self.location}: nothing was published before generation "
-                    f"{state.restores or state.generation}; generations count from 1"
-                )
-            return state.rolled_back(self.state(generation), note, datetime.now(UTC))
+            target = self._before(state) if to is None else self._published_at(state, to)
+            return state.rolled_back(target, note, datetime.now(UTC))
 
-        return self._commit(change, {})
+        return self.commit(change, {})
+
+    def begin_trial(
+        self,
+        name: str,
+        prompt: SoftPrompt,
+        *,
+        kind: TrialKind,
+        share: float,
+        clades: Sequence[str] = (),
+        limits: TrialLimits | None = None,
+        note: str = "",
+    ) -> StoreState:
+        """Publish a prompt as a version of a name, beside what answers, and put it on trial.
+
+        What the name means and what is routed stay. The clades must be routes of the table of the
+        prompt's model and task ("universal" is one); without any, they are those whose route takes
+        the name. Beginning again with the same prompt changes share, kind, clades and limits (the
+        latter two where they are given); another prompt takes its place.
+
+        Raises:
+            InvalidInput: the share or the name is malformed, there is no such route, or a clade has
+                another trial, or is answered by this very prompt.
+            InvalidPrompt: the prompt does not fit the route table, or does not follow the text.
+            StoreError: the store cannot be read or written.
+        """
+        plan = TrialPlan(kind, share, tuple(clades), limits)
+        given = {prompt.digest: prompt}
+
+        def change(state: StoreState) -> StoreState:
+            read, now = self._reading(given), datetime.now(UTC)
+            return begun(state, name, prompt, plan, read, note, now)
+
+        return self.commit(change, given)
+
+    def promote(self, name: str, note: str = "") -> StoreState:
+        """End a name's trial: its candidate answers for the trial's clades from now on.
+
+        It becomes what the bare name means, too, unless a route outside the trial takes that: then
+        the clades are routed to `name@version`. See `prompts.trial_state.promoted`.
+
+        Raises:
+            InvalidInput: the name is malformed.
+            NotFound: the name is not on trial.
+            StoreError: the store cannot be read or written.
+        """
+
+        def change(state: StoreState) -> StoreState:
+            return promoted(state, name, self.read, note, datetime.now(UTC))
+
+        return self.commit(change, {})
+
+    def end_trial(self, name: str, note: str = "", *, candidate: str | None = None) -> StoreState:
+        """End a name's trial; the candidate stays addressable as `name@version`.
+
+        With `candidate`, only a trial of that `name@version` ends; where there is none any more,
+        the newest state is returned, so that any number of servers may end it at once.
+
+        Raises:
+            InvalidInput: the name is malformed.
+            NotFound: no candidate is given, and the name is not on trial.
+            StoreError: the store cannot be read or written.
+        """
+        return self.commit(lambda state: ended(state, name, candidate, note, datetime.now(UTC)), {})
 
     def delete(self, name: str, note: str = "") -> StoreState:
         """Publish a new generation without a prompt, in any version.
@@ -187,7 +176,7 @@ class PromptStore:
             InvalidInput: the name is malformed, or a route chooses the prompt.
             StoreError: the store cannot be read or written.
         """
-        return self._commit(lambda state: state.without(name, note, datetime.now(UTC)), {})
+        return self.commit(lambda state: state.without(name, note, datetime.now(UTC)), {})
 
     def add_shipped(self, shipped: PromptStore, note: str) -> StoreState:
         """Publish the route tables that this store lacks, and their prompts, in one generation.
@@ -210,63 +199,31 @@ class PromptStore:
 
         def change(state: StoreState) -> StoreState:
             tables = missing_tables(state, offered)
-            read, now = lambda d: given.get(d) or self.read(d), datetime.now(UTC)
+            read, now = self._reading(given), datetime.now(UTC)
             return with_shipped(state, tables, prompts, read, note, now)
 
-        return self._commit(change, given)
+        return self.commit(change, given)
 
-    def read_bytes(self, digest: str) -> bytes:
-        """Return a prompt file, its bytes verified against the digest.
+    def _reading(self, given: Mapping[str, SoftPrompt]) -> Callable[[str], SoftPrompt]:
+        """How to read a prompt by its digest, where these may not be in the store yet."""
+        return lambda digest: given.get(digest) or self.read(digest)
 
-        Raises:
-            InvalidInput: `digest` is malformed.
-            StoreError: the object is missing, unreadable or damaged.
-        """
-        return self.objects.read(digest)
+    def _published_at(self, state: StoreState, generation: int) -> StoreState:
+        if generation < 1:
+            raise NotFound(
+                f"prompt store {self.location}: nothing was published before generation "
+                f"{state.restores or state.generation}; generations count from 1"
+            )
+        return self.state(generation)
 
-    def read(self, digest: str) -> SoftPrompt:
-        """Return a prompt, its bytes verified against the digest.
-
-        Raises:
-            InvalidInput: `digest` is malformed.
-            InvalidPrompt: this release cannot read the file.
-            StoreError: the object is missing, unreadable or damaged.
-        """
-        return SoftPrompt.from_bytes(self.read_bytes(digest))
-
-    def _commit(
-        self, change: Callable[[StoreState], StoreState], prompts: Mapping[str, SoftPrompt]
-    ) -> StoreState:
-        """Publish `change` of the newest state, however many others publish at the same time."""
-        state = self.state()
-        following = change(state)  # refused changes are refused before anything is written
-        self._write_objects(prompts)
-        while not following.same_content(state):
-            if self.generations.append(following):
-                self._confirm_objects(following, prompts)
-                return following
-            state = self.state(self.latest(known=following.generation))
-            following = change(state)
-        if state.generation:
-            self.generations.confirm(state.generation)
-        return state
-
-    def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
-        with explained("write", self.location):
-            self.place.prepare()
-        for digest, prompt in prompts.items():
-            self.objects.write(digest, prompt.to_bytes())
-
-    def _confirm_objects(self, state: StoreState, prompts: Mapping[str, SoftPrompt]) -> None:
-        """Collection may have taken what nothing referred to yet: from now on, something does."""
-        try:
-            for digest, prompt in prompts.items():
-                self.objects.restore(digest, prompt.to_bytes())
-        except StoreError as error:
-            raise StoreError(
-                f"prompt store: generation {state.generation} is published, but {error}; publish "
-                "it again"
-            ) from error
+    def _before(self, state: StoreState) -> StoreState:
+        """Return what answered before the newest change: trials that are over change nothing."""
+        generation = (state.restores or state.generation) - 1
+        target = self._published_at(state, generation)
+        while not state.trials and target.answering == state.answering:
+            generation -= 1
+            target = self._published_at(state, generation)
+        return target
 
 
 def open_store(path: Path | str | None = None, *, create: bool = False) -> PromptStore:

@@ -7,98 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from prompts.errors import InvalidInput, NotFound
+from prompts.prompt_entry import Deleted, PromptEntry, PromptVersion
 from prompts.routes import RouteTable, check_name, parse_reference
 from prompts.soft_prompt import SoftPrompt
-from prompts.table_checks import check_table
-from prompts.trials import Trial
+from prompts.table_checks import check_table, check_trials
+from prompts.trials import Trial, still_on_trial
 
-FORMAT_VERSION = 2
-"""Of manifests: 2 where prompts were deleted, which releases of format 1 cannot know of; else 1."""
-
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+FORMAT_VERSION = 3
+"""The newest of manifests. Each has the least that can say what it holds, for earlier releases:
+3 where something is on trial, 2 where prompts were deleted, else 1."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-
-
-class PromptVersion(BaseModel):
-    """One immutable version of a named prompt."""
-
-    model_config = _FROZEN
-
-    version: int = Field(ge=1)
-    digest: Digest
-    published_at: AwareDatetime
-
-
-class PromptEntry(BaseModel):
-    """All versions of a name, first to last, and the one that the bare name means.
-
-    They count from 1, or from what comes after the last one deleted under this name.
-    `current` is None after a rollback to before the first version: the versions stay addressable as
-    `name@version`, the bare name means nothing.
-    """
-
-    model_config = _FROZEN
-
-    versions: tuple[PromptVersion, ...] = Field(min_length=1)
-    current: int | None
-
-    @model_validator(mode="after")
-    def _versions_count_up(self) -> PromptEntry:
-        numbers = [version.version for version in self.versions]
-        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            raise ValueError(f"versions are numbered {numbers}, not one after the other")
-        if self.current is not None and self.current not in numbers:
-            raise ValueError(f"current is version {self.current}, there are {numbers}")
-        return self
-
-    def version(self, number: int) -> PromptVersion | None:
-        """Return one version, or None where there is none of this number."""
-        place = number - self.versions[0].version
-        return self.versions[place] if 0 <= place < len(self.versions) else None
-
-    @property
-    def newest(self) -> int:
-        """The highest version's number."""
-        return self.versions[-1].version
-
-    def with_digest(self, digest: str, now: datetime) -> PromptEntry:
-        """Return the entry with this content as its current version.
-
-        Content that the name had before becomes current again under its old number: a version is
-        its content, so swapping back and forth makes no new versions.
-        """
-        for known in self.versions:
-            if known.digest == digest:
-                return PromptEntry(versions=self.versions, current=known.version)
-        added = PromptVersion(version=self.newest + 1, digest=digest, published_at=now)
-        return PromptEntry(versions=(*self.versions, added), current=added.version)
-
-
-class Deleted(BaseModel):
-    """What is left of a deleted prompt: numbers not to be used again, files that may be missing."""
-
-    model_config = _FROZEN
-
-    newest: int = Field(ge=1)
-    digests: tuple[Digest, ...]
 
 
 class StoreState(BaseModel):
     """One generation of a store: the whole of its state, and how it came to be.
 
     `parent` is the generation before it; `restores` the one whose content a rollback brought back;
-    `deleted` holds what names lost, also of names that were published anew.
+    `deleted` holds what names lost, also of names that were published anew; `trials` are in the
+    order of their names.
     """
 
     model_config = _FROZEN
 
-    format_version: Literal[1, 2] = 1
+    format_version: Literal[1, 2, 3] = 1
     generation: int = Field(ge=0)
     parent: int | None = None
     restores: int | None = None
@@ -118,6 +55,12 @@ class StoreState(BaseModel):
     def dropped(self) -> frozenset[str]:
         """Files of deleted prompts that nothing in this state stands for: they may be removed."""
         return frozenset(d for one in self.deleted.values() for d in one.digests) - self.digests
+
+    @property
+    def answering(self) -> tuple[Mapping[str, int], tuple[RouteTable, ...]]:
+        """What bare names mean, and the routes: what answers, trials aside."""
+        current = {name: own.current for name, own in self.prompts.items() if own.current}
+        return current, self.routes
 
     def to_json(self) -> bytes:
         """Return the manifest."""
@@ -166,37 +109,44 @@ class StoreState(BaseModel):
         """Return the next generation, with these names' digests and these route tables.
 
         A table replaces that of the same model and task. Where a table stays but a name in it gets
-        another prompt, what was measured with the old one is forgotten. `prompt_of` reads a prompt
-        by its digest.
+        another prompt, what was measured with the old one is forgotten. Trials go on, but for
+        clades that lose their route or are answered by the candidate now. `prompt_of` reads a
+        prompt by its digest.
 
         Raises:
             InvalidInput: a name is malformed, or two tables are for the same model and task.
-            InvalidPrompt: a route chooses a prompt that does not exist or does not fit its table.
+            InvalidPrompt: a route chooses a prompt that does not exist or does not fit its table,
+                or what is on trial would fit it no longer.
         """
         entries = dict(self.prompts)
         for name, digest in digests.items():
-            entries[check_name(name)] = self._entry(name, digest, now)
+            entries[name] = self.holding(name, digest, now).with_digest(digest, now)
         changed = {name for name, entry in entries.items() if entry != self.prompts.get(name)}
         kept = [table.forgetting(table.answered_by(changed)) for table in self.routes]
         routes = _merged(kept, tables)
-        following = self._followed_by(entries, routes, note, now)
+        following = self.followed_by(note, now, prompts=entries, routes=routes)
         new = {table.key for table in tables}
-        for table in routes:
-            if table.key in new or _names(table) & set(digests):
-                check_table(table, lambda own: following.resolve(own)[2], prompt_of)
-        return following
+        touched = [t for t in routes if t.key in new or _names(t) & set(digests)]
+        for table in touched:
+            check_table(table, following.digest_of, prompt_of)
+        trials = still_on_trial(self.trials, routes, following.digest_of)
+        for table in touched:
+            check_trials(table, trials, following.digest_of, prompt_of)
+        return following.with_trials(trials)
 
     def rolled_back(self, target: StoreState, note: str, now: datetime) -> StoreState:
         """Return the next generation, with the current versions and routes of an earlier one.
 
-        Versions published since stay addressable, and their numbers are never used again.
+        Versions published since stay addressable, and their numbers are never used again. Every
+        trial ends, and none of that generation begins again: who rolls back wants what answered
+        then, for every text, and what was on trial then was measured beside other traffic.
         """
         earlier = target.prompts
         entries = {
             name: PromptEntry(versions=entry.versions, current=_current(entry, earlier.get(name)))
             for name, entry in self.prompts.items()
         }
-        following = self._followed_by(entries, target.routes, note, now)
+        following = self.followed_by(note, now, prompts=entries, routes=target.routes, trials=())
         _check_nothing_deleted(target, following)
         return following.model_copy(update={"restores": target.restores or target.generation})
 
@@ -207,9 +157,14 @@ class StoreState(BaseModel):
 
         Raises:
             NotFound: there is no such name.
-            InvalidInput: a route chooses it.
+            InvalidInput: a route chooses it, or it is on trial.
         """
         entry = self.prompts[self._known(name)]
+        if any(trial.name == name for trial in self.trials):
+            raise InvalidInput(
+                f"prompt {name!r} is on trial: end it with `isogloss prompts rollback --trial "
+                f"{name}` first"
+            )
         for table in self.routes:
             chosen = {r for r in table.references if parse_reference(r)[0] == name}
             if clades := table.answered_by(chosen):
@@ -224,28 +179,53 @@ class StoreState(BaseModel):
             digests=tuple(dict.fromkeys([*(before.digests if before else ()), *digests])),
         )
         left = {other: own for other, own in self.prompts.items() if other != name}
-        following = self._followed_by(left, self.routes, note, now)
-        return following.model_copy(
-            update={"format_version": FORMAT_VERSION, "deleted": {**self.deleted, name: lost}}
-        )
+        return self.followed_by(note, now, prompts=left, deleted={**self.deleted, name: lost})
 
-    def _followed_by(
+    def followed_by(
         self,
-        prompts: Mapping[str, PromptEntry],
-        routes: tuple[RouteTable, ...],
         note: str,
         now: datetime,
+        *,
+        prompts: Mapping[str, PromptEntry] | None = None,
+        routes: tuple[RouteTable, ...] | None = None,
+        deleted: Mapping[str, Deleted] | None = None,
+        trials: tuple[Trial, ...] | None = None,
     ) -> StoreState:
-        return StoreState(
-            format_version=self.format_version,
+        """Return the next generation; what is not given stays as it is."""
+        following = StoreState(
             generation=self.generation + 1,
             parent=self.generation,
             note=note,
             published_at=now,
-            prompts=prompts,
-            routes=routes,
-            deleted=self.deleted,
+            prompts=self.prompts if prompts is None else prompts,
+            routes=self.routes if routes is None else routes,
+            deleted=self.deleted if deleted is None else deleted,
         )
+        return following.with_trials(self.trials if trials is None else trials)
+
+    def with_trials(self, trials: tuple[Trial, ...]) -> StoreState:
+        """Return the same generation with these on trial."""
+        number = FORMAT_VERSION if trials else 2 if self.deleted else 1
+        ordered = tuple(sorted(trials, key=lambda trial: trial.name))
+        return self.model_copy(update={"format_version": number, "trials": ordered})
+
+    def digest_of(self, reference: str) -> str:
+        """Return the digest of "name" or "name@version"; raises what `resolve` does."""
+        return self.resolve(reference)[2]
+
+    def holding(self, name: str, digest: str, now: datetime) -> PromptEntry:
+        """Return a name's entry with this content among its versions; what is current stays.
+
+        A new name means nothing yet: `current` is None.
+
+        Raises:
+            InvalidInput: the name is malformed.
+        """
+        if known := self.prompts.get(check_name(name)):
+            return known.holding(digest, now)
+        number = self.deleted[name].newest + 1 if name in self.deleted else 1
+        first = PromptVersion(version=number, digest=digest, published_at=now)
+        return PromptEntry(versions=(first,), current=None)
 
     def _known(self, name: str) -> str:
         if check_name(name) not in self.prompts:
@@ -254,13 +234,6 @@ class StoreState(BaseModel):
                 f"{', '.join(sorted(self.prompts)) or 'none'}"
             )
         return name
-
-    def _entry(self, name: str, digest: str, now: datetime) -> PromptEntry:
-        if known := self.prompts.get(name):
-            return known.with_digest(digest, now)
-        number = self.deleted[name].newest + 1 if name in self.deleted else 1
-        first = PromptVersion(version=number, digest=digest, published_at=now)
-        return PromptEntry(versions=(first,), current=number)
 
 
 def _current(entry: PromptEntry, earlier: PromptEntry | None) -> int | None:

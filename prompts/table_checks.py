@@ -1,12 +1,13 @@
-"""What a route table asks of its prompts before it is published."""
+"""What a route table asks of its prompts, and of those on trial, before it is published."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prompts.errors import InvalidPrompt, NotFound
 from prompts.routes import RouteTable
 from prompts.soft_prompt import SoftPrompt
+from prompts.trials import Trial
 
 
 def check_table(
@@ -35,6 +36,54 @@ def check_table(
         if first is None:
             first = reference, prompt
         _check_alike(reference, prompt, *first)
+
+
+def check_candidate(
+    table: RouteTable,
+    trial: Trial,
+    digest_of: Callable[[str], str],
+    prompt_of: Callable[[str], SoftPrompt],
+) -> None:
+    """Require that a candidate could be routed where it is on trial, and reads the text before it.
+
+    Raises:
+        InvalidPrompt: it could not; the message says why.
+    """
+    candidate = prompt_of(digest_of(trial.candidate))
+    _check_member(table, trial.candidate, candidate)
+    first = prompt_of(digest_of(table.universal))
+    _check_alike(trial.candidate, candidate, table.universal, first)
+    routed = {table.by_clade[clade] for clade in trial.clades}
+    for reference in (trial.candidate, *sorted(routed)):
+        if prompt_of(digest_of(reference)).card.position != "suffix":
+            raise InvalidPrompt(
+                f"prompt {reference!r} stands before the text (prefix) and takes a pass of its "
+                f"own: the trial of {trial.candidate!r} needs two prompts that follow the text, to "
+                "score both on one pass; publish it with --route instead"
+            )
+
+
+def check_trials(
+    table: RouteTable,
+    trials: Iterable[Trial],
+    digest_of: Callable[[str], str],
+    prompt_of: Callable[[str], SoftPrompt],
+) -> None:
+    """Require that the candidates on trial for this table still fit it.
+
+    Raises:
+        InvalidPrompt: one does not; the message says why.
+    """
+    for trial in trials:
+        if trial.key != table.key:
+            continue
+        try:
+            check_candidate(table, trial, digest_of, prompt_of)
+        except InvalidPrompt as error:
+            raise InvalidPrompt(
+                f"{trial.candidate!r} is on trial for {', '.join(trial.clades)}, but {error}; or "
+                f"end the trial first: isogloss prompts rollback --trial {trial.name}"
+            ) from error
 
 
 def _check_member(table: RouteTable, reference: str, prompt: SoftPrompt) -> None:

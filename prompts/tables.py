@@ -26,14 +26,47 @@ def prompts(answer: Mapping[str, Any]) -> Group:
     table = _table([*columns, "digest"])
     for prompt in answer["prompts"]:
         table.add_row(*map(escape, [prompt["name"], _version(prompt), *_facts(prompt)]))
+    running = [Text(f"on trial: {_trial(trial)}") for trial in answer["trials"]]
+    return Group(_title(title), table, *running)
+
+
+def trials(answer: Mapping[str, Any]) -> Group:
+    """One row per trial."""
+    title = f"{answer['store']}, generation {answer['generation']}"
+    if not answer["trials"]:
+        return Group(_title(title), Text("nothing is on trial"))
+    columns = ["candidate", "kind", "share", "model", "task", "beside", "ends by itself", "since"]
+    table = _table(columns)
+    for trial in answer["trials"]:
+        beside = ", ".join(f"{own} ({clade})" for clade, own in trial["routed"].items())
+        cells = [trial["candidate"], trial["kind"], _percent(trial["share"]), trial["model"]]
+        cells += [trial["task"], beside, _limits(trial["limits"]), trial["started_at"]]
+        table.add_row(*map(escape, cells))
     return Group(_title(title), table)
+
+
+def _trial(trial: Mapping[str, Any]) -> str:
+    clades = ", ".join(trial["routed"])
+    return f"{trial['candidate']}, {trial['kind']}, {_percent(trial['share'])} of {clades}"
+
+
+def _limits(limits: Mapping[str, Any] | None) -> str:
+    named = {key: value for key, value in (limits or {}).items() if value is not None}
+    texts = named.pop("min_texts", None)
+    rules = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in named.items())
+    return f"{rules}, after {texts} texts" if rules else "never"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"
 
 
 def details(prompt: Mapping[str, Any]) -> Group:
     """One prompt, a row per fact."""
     table = _table(["", ""], header=False)
     card = prompt["card"] or {}
-    facts = {key: value for key, value in prompt.items() if key not in ("card", "routes")}
+    facts = {key: own for key, own in prompt.items() if key not in ("card", "routes", "trial")}
+    facts["trial"] = _trial(prompt["trial"]) if prompt["trial"] else None
     facts["routes"] = ", ".join(route["clade"] for route in prompt["routes"]) or "none"
     facts["temperatures"] = _temperatures(prompt["routes"])
     facts.update({key: value for key, value in card.items() if key not in _NESTED})
@@ -73,7 +106,7 @@ def _temperatures(routes: Sequence[Mapping[str, Any]]) -> str | None:
 
 def generations(answer: Mapping[str, Any]) -> Group:
     """One row per generation, newest first, with the prompts that changed since the one before."""
-    table = _table(["generation", "published", "note", "restores", "prompts changed"])
+    table = _table(["generation", "published", "note", "restores", "prompts changed", "on trial"])
     newest_first = answer["generations"]
     for place, one in enumerate(newest_first):
         before = newest_first[place + 1]["current"] if place + 1 < len(newest_first) else {}
@@ -83,6 +116,7 @@ def generations(answer: Mapping[str, Any]) -> Group:
             escape(one["note"]),
             str(one["restores"] or ""),
             escape(_changes(one["current"], before)),
+            escape("; ".join(map(_trial, one["trials"]))),
         )
     return Group(_title(answer["store"]), table)
 
@@ -101,7 +135,8 @@ def published(answer: Mapping[str, Any]) -> Group:
     table = _table(["name", "version", "digest"])
     for prompt in answer["prompts"]:
         table.add_row(prompt["name"], str(prompt["version"]), prompt["digest"])
-    return Group(_title(title), table)
+    running = [Text(f"on trial: {_trial(trial)}") for trial in answer.get("trials", ())]
+    return Group(_title(title), table, *running)
 
 
 def _short(value: Any) -> Any:

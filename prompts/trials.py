@@ -7,12 +7,12 @@ candidate. Either way both are scored on the same text, so that what they say ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from prompts.routes import Clade, Reference
+from prompts.routes import Clade, Reference, RouteTable
 
 TrialKind = Literal["canary", "shadow"]
 
@@ -29,7 +29,7 @@ class TrialLimits(BaseModel):
     """Least share of texts on which both prompts give the same label."""
     max_score_drop: float | None = Field(default=None, gt=0, le=1)
     """Most that the candidate's best score may lie below the routed prompt's, on average."""
-    max_latency_ratio: float | None = Field(default=None, gt=0)
+    max_latency_ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Most that mean latency in the trial may be, over that of the same clade outside it."""
     min_texts: int = Field(default=200, ge=1)
     """Texts of a clade to be compared before anything is decided on it."""
@@ -54,18 +54,42 @@ class Trial(BaseModel):
     limits: TrialLimits | None = None
     started_at: AwareDatetime
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Fingerprint and task: those of its route table."""
+        return self.fingerprint, self.task
+
     def takes(self, key: str) -> bool:
         """Whether texts of this key belong to the share: the same on every replica, for ever.
 
         Keys spread evenly. Enlarging the share of a trial keeps whom it already had.
         """
-        digest = hashlib.sha256(f"{self.candidate}\n{key}".encode()).digest()
+        given = f"{self.candidate}\n{key}".encode(errors="surrogatepass")  # any str is a key
+        digest = hashlib.sha256(given).digest()
         return int.from_bytes(digest[:8]) < self.share * _POSITIONS
 
 
 def trial_of(trials: Iterable[Trial], fingerprint: str, task: str, clade: str) -> Trial | None:
     """The trial that concerns a route; there is at most one."""
     for trial in trials:
-        if (trial.fingerprint, trial.task) == (fingerprint, task) and clade in trial.clades:
+        if trial.key == (fingerprint, task) and clade in trial.clades:
             return trial
     return None
+
+
+def still_on_trial(
+    trials: Iterable[Trial], tables: Iterable[RouteTable], digest_of: Callable[[str], str]
+) -> tuple[Trial, ...]:
+    """Return what is left of trials once these are the routes; `digest_of` resolves a reference.
+
+    A clade leaves a trial when it has no route any more, or the candidate is what answers it: there
+    is nothing to compare then. A trial ends with its last clade.
+    """
+    routes = {table.key: table.by_clade for table in tables}
+    left = []
+    for trial in trials:
+        own, candidate = routes.get(trial.key, {}), digest_of(trial.candidate)
+        clades = tuple(c for c in trial.clades if c in own and digest_of(own[c]) != candidate)
+        if clades:
+            left.append(trial.model_copy(update={"clades": clades}))
+    return tuple(left)

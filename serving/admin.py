@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import SecretStr
 
+from prompts import collecting
 from prompts.errors import InvalidPrompt, Unauthorized, Unavailable
 from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
@@ -80,17 +81,41 @@ class Admin:
                 )
         return await asyncio.to_thread(lambda: self._settle(self._store.publish({}, tables, _NOTE)))
 
-    async def rollback(self, to: int | None) -> SwapAnswer:
+    async def rollback(self, to: int | None, request_id: str) -> SwapAnswer:
         """Bring an earlier generation's content back, as a new generation.
+
+        Asked again under the same request id, as is done where the replica that was asked first
+        died, it is done once.
 
         Raises:
             NotFound: there is no such generation.
             StoreError: the store cannot be written.
             Unavailable: published, but a replica does not serve it in time.
         """
-        return await asyncio.to_thread(
-            lambda: self._settle(self._store.rollback(to, "rolled back over HTTP"))
-        )
+        return await asyncio.to_thread(self._rollback, to, f"rolled back over HTTP ({request_id})")
+
+    async def delete_prompt(self, name: str) -> SwapAnswer:
+        """Delete a prompt in all versions: its files, and what replicas hold of them.
+
+        Raises:
+            NotFound: there is no such prompt.
+            InvalidInput: the name is malformed, or a route chooses the prompt.
+            StoreError: the store cannot be written.
+            Unavailable: deleted, but a replica does not know in time; its files stay until the
+                store is collected.
+        """
+        return await asyncio.to_thread(self._delete_prompt, name)
+
+    def _rollback(self, to: int | None, note: str) -> SwapAnswer:
+        newest = self._store.state()
+        done = newest.restores is not None and newest.note == note
+        return self._settle(newest if done else self._store.rollback(to, note))
+
+    def _delete_prompt(self, name: str) -> SwapAnswer:
+        answer = self._settle(self._store.delete(name, "deleted over HTTP"))
+        collecting.free_deleted(self._store)
+        self._service.forget_prompts()
+        return answer
 
     def _publish_prompt(self, name: str, data: bytes, models: Sequence[ModelAnswer]) -> SwapAnswer:
         prompt = SoftPrompt.from_bytes(data)
@@ -106,11 +131,18 @@ class Admin:
         lookout, timeout_s = self._service.lookout, self._service.settings.swap_timeout_s
         lookout.look()
         give_up_s = time.monotonic() + timeout_s
-        while behind := lagging(lookout.board.reports(), state.generation):
+        while behind := self._behind(state.generation):
             if time.monotonic() > give_up_s:
                 raise Unavailable(
                     f"generation {state.generation} is published, but after {timeout_s:g} s "
-                    f"{'; '.join(behind)}; look at its log, or roll back"
+                    f"{'; '.join(behind)}; the others serve it; look at its log, or roll back"
                 )
             time.sleep(_LOOK_INTERVAL_S)
         return SwapAnswer(generation=state.generation)
+
+    def _behind(self, generation: int) -> list[str]:
+        """Who does not serve a generation yet, as far as the board tells."""
+        try:
+            return lagging(self._service.lookout.board.reports(), generation)
+        except Unavailable as silent:
+            return [str(silent)]

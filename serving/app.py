@@ -1,4 +1,4 @@
-"""The Ray Serve application: the only file that knows Ray's serving interface.
+"""The Ray Serve application: with `serving.remote` all that knows Ray's serving interface.
 
 One deployment holds the HTTP routes and the default model in the same process, for every hop
 between processes costs milliseconds. Further models are deployments of their own, reached through
@@ -8,7 +8,6 @@ imports; `serving.launch` runs it on one machine.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,12 +16,10 @@ from typing import Any
 import ray
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from prompts.errors import IsoglossError, Unavailable
+from prompts.errors import IsoglossError
 from serving.admin import Admin
 from serving.caller import NOBODY_ELSE, Caller
 from serving.classifier import Classifier
@@ -31,16 +28,16 @@ from serving.engine import build_classifier, open_prompts
 from serving.http import build_api
 from serving.live import Watch
 from serving.logs import configure_logging, work_on
-from serving.replicas import LocalBoard, Lookout, ReplicaReport
+from serving.remote import ActorBoard, RemoteModel
+from serving.replicas import REPORT_INTERVAL_S, Lookout
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
 from serving.tracing import start_tracing, stop_tracing
 
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
 
-NAMESPACE = "isogloss"
 _MAX_ONGOING_REQUESTS = 10_000  # above our own limits: ours refuse in JSON, Ray's in plain text
-_BOARD_TIMEOUT_S = 5.0
+_HEALTH_CHECK_PERIOD_S = 1.0  # how long a dead replica may go unnoticed by those who replace it
 
 
 def application(settings: ServingSettings | Mapping[str, Any]) -> serve.Application:
@@ -67,6 +64,7 @@ def build_application(settings: ServingSettings, build: BuildClassifier) -> serv
         },
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         graceful_shutdown_timeout_s=10,
+        health_check_period_s=_HEALTH_CHECK_PERIOD_S,
         logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
     )
     others = {
@@ -95,8 +93,11 @@ class ModelReplica:
             metrics=self._classifier.metrics,
             board=ActorBoard(context.app_name),
         )
-        self._lookout.look()
-        self._watch = Watch(self._lookout.look, settings.poll_interval_s)
+        self._lookout.join()
+        self._watches = (
+            Watch(self._lookout.look, settings.look_interval_s),
+            Watch(self._lookout.beat, REPORT_INTERVAL_S / 2),
+        )
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -114,8 +115,9 @@ class ModelReplica:
 
     def __del__(self) -> None:
         """Stop and leave the board; Ray calls this before it takes a replica down."""
-        if hasattr(self, "_watch"):
-            self._watch.close()
+        if hasattr(self, "_watches"):
+            for watch in self._watches:
+                watch.close()
             self._classifier.close()
             self._lookout.board.leave(self._lookout.replica)
             stop_tracing()
@@ -132,7 +134,8 @@ class IngressReplica(ModelReplica):
     ) -> None:
         super().__init__(settings, settings.default_model, build)
         models: dict[str, ServedModel] = {
-            name: RemoteModel(name, handle) for name, handle in others.items()
+            name: RemoteModel(name, handle, self._classifier.metrics)
+            for name, handle in others.items()
         }
         store = open_prompts(settings)
         self._service = Service(self._classifier, models, store, self._lookout, settings)
@@ -140,88 +143,6 @@ class IngressReplica(ModelReplica):
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return what Ray Serve runs for HTTP."""
         return build_api(self._service, Admin(self._service, admin_token()))
-
-
-class RemoteModel:
-    """A model in other processes, asked through Ray."""
-
-    def __init__(self, name: str, handle: DeploymentHandle[Any]) -> None:
-        self._name = name
-        self._handle = handle
-
-    async def classify(
-        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
-    ) -> ClassifyResponse:
-        """Answer one request; raises IsoglossError."""
-        answer = await self._ask("classify", request, caller)
-        if isinstance(answer, IsoglossError):
-            raise answer
-        return answer  # type: ignore[no-any-return]
-
-    async def describe(self) -> ModelAnswer:
-        """Tell what the model is."""
-        return await self._ask("describe")  # type: ignore[no-any-return]
-
-    async def _ask(self, method: str, *arguments: object) -> Any:
-        try:
-            response = getattr(self._handle, method).remote(*arguments)
-            try:
-                return await response
-            except asyncio.CancelledError:  # its caller left: let the other process know
-                response.cancel()
-                raise
-        except (RayError, RayServeException) as error:
-            raise Unavailable(
-                f"model {self._name} does not answer ({type(error).__name__}); try again in a "
-                "moment, or look at its replica's log"
-            ) from error
-
-
-class ActorBoard:
-    """The board of one application, in a small actor that all its replicas share."""
-
-    def __init__(self, app_name: str) -> None:
-        self._options = {
-            "name": f"isogloss-board-{app_name}",
-            "namespace": NAMESPACE,
-            "get_if_exists": True,
-            "lifetime": "detached",
-            "num_cpus": 0,
-            "max_restarts": -1,
-        }
-        self._actor = self._find()
-
-    def report(self, report: ReplicaReport) -> None:
-        """Put a replica's newest report up."""
-        try:
-            self._call("report", report)
-        except RayError:  # it died with its node: the next one fills from everybody's reports
-            self._actor = self._find()
-            self._call("report", report)
-
-    def leave(self, replica: str) -> None:
-        """Take down a replica that stops; one that cannot say so is forgotten after a while."""
-        if ray.is_initialized():
-            self._actor.leave.remote(replica)
-
-    def reports(self) -> list[ReplicaReport]:
-        """The newest report of every replica that is alive.
-
-        Raises:
-            Unavailable: the board does not answer.
-        """
-        try:
-            return self._call("reports")  # type: ignore[no-any-return]
-        except RayError as error:
-            raise Unavailable(
-                f"the replicas' board does not answer ({type(error).__name__}); try again"
-            ) from error
-
-    def _find(self) -> Any:
-        return ray.remote(LocalBoard).options(**self._options).remote()
-
-    def _call(self, method: str, *arguments: object) -> Any:
-        return ray.get(getattr(self._actor, method).remote(*arguments), timeout=_BOARD_TIMEOUT_S)
 
 
 def _thread_variables() -> dict[str, str]:

@@ -222,10 +222,16 @@ class Batcher(Generic[Work, Done]):
         while self._wait():
             if self._errands:
                 self._errands.popleft()()
-            if batch := self._take():
-                started_s = self._clock()
-                outcome = self._run_rows([entry.item.work for entry in batch])
-                self._hand_out(batch, outcome, started_s, self._clock())
+            self._run_next()
+
+    def _run_next(self) -> None:
+        """Run a batch if one is due; nothing of it, such as its prompts, is kept afterwards."""
+        if batch := self._take():
+            started_s = self._clock()
+            outcome = self._run_rows([entry.item.work for entry in batch])
+            self._hand_out(batch, outcome, started_s, self._clock())
+            with self._changed:
+                self._running = ()
 
     def _wait(self) -> bool:
         """Until there is something to do; False once closed."""

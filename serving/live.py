@@ -14,6 +14,9 @@ from serving.metrics import ServingMetrics
 
 logger = logging.getLogger(__name__)
 
+_STORE_PATIENCE_S = 3.0
+"""A store that takes longer, a file system that hangs for one, is said to be a problem."""
+
 
 class LiveBank:
     """Holds the newest generation that could be loaded.
@@ -29,6 +32,7 @@ class LiveBank:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._problem: str | None = None
+        self._looking_since_s: float | None = None
         self._seen = store.latest()
         self.current = build_bank(store.state(self._seen), self._reader)
         self._show(self.current)
@@ -40,6 +44,7 @@ class LiveBank:
         tried again if the store could not be read, and passed over if it breaks a route.
         """
         with self._lock:
+            self._looking_since_s = time.monotonic()
             try:
                 changed = self._swap()
             except StoreError as problem:
@@ -49,12 +54,17 @@ class LiveBank:
                 name = type(error).__name__
                 self._keep(StoreError(f"the store cannot be read ({name}: {error}); look at it"))
                 return False
+            finally:
+                self._looking_since_s = None
             self._metrics.store_problem.set(self._problem is not None)
             return changed
 
     @property
     def problem(self) -> str | None:
-        """Why the newest generation is not in use; None while it is."""
+        """Why the newest generation is not in use; None while it is, as far as is known."""
+        since_s = self._looking_since_s
+        if since_s is not None and (waited_s := time.monotonic() - since_s) > _STORE_PATIENCE_S:
+            return f"the store has not answered for {waited_s:.0f} s; look at its disk or network"
         return self._problem
 
     @property
@@ -75,7 +85,9 @@ class LiveBank:
         except BankRefused:
             self._seen = latest  # only a newer generation can mend it
             raise
-        self._seen, self.current, self._problem = latest, aside, None
+        before, self._seen, self.current, self._problem = self.current, latest, aside, None
+        if state.dropped - before.state.dropped:
+            self._reader.recall.cache_clear()  # a deleted prompt stays on no device
         self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
         self._show(aside)
         return True

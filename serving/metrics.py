@@ -38,6 +38,12 @@ class ServingMetrics:
             buckets=(*_SECONDS, 20, 50, 100),
             registry=self.registry,
         )
+        self.asked_again = Counter(
+            "isogloss_asked_again",
+            "Requests for another model than the default one that were asked of a second replica, "
+            "for the first one died with them.",
+            registry=self.registry,
+        )
         self.texts = Counter(
             "isogloss_texts",
             "Texts classified, by task, clade of the route and why it was taken.",

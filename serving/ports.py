@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
+from collections.abc import Iterable
 
 from prompts.errors import Unavailable
 
@@ -59,6 +60,16 @@ def free_port(host: str = "0.0.0.0") -> int:
             return check_port(host, port)  # says what is wrong with the address
         return port
     raise Unavailable(f"host {host}: no free port from {_OUR_PORTS[0]} on; name one with --port")
+
+
+def are_free(ports: Iterable[int], host: str = "127.0.0.1") -> bool:
+    """Whether nobody listens on any of these ports."""
+    try:
+        for port in ports:
+            _try_port(host, port)
+    except OSError:
+        return False
+    return True
 
 
 def _try_port(host: str, port: int) -> None:

@@ -5,6 +5,7 @@ Imports nothing heavy: the process that holds the board needs no model.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -95,27 +96,47 @@ class Lookout:
         self.board = board
         self._live = live
         self._metrics = metrics
-        self._reported: tuple[int, str | None, float] | None = None
+        self._lock = threading.Lock()
+        self._reported: tuple[int, str | None] | None = None
+        self._reported_s = -math.inf
+
+    def join(self) -> None:
+        """Appear on the board, then catch up: to be called before there are requests.
+
+        In this order either a publisher finds the replica on the board and waits for it, or the
+        replica finds what was published.
+        """
+        self.beat()
+        self.look()
 
     def look(self) -> None:
         """Take the store's newest generation, and report it or, now and then, being alive."""
         self._live.refresh()
-        now_s = time.monotonic()
-        state = (self._live.generation, self._live.problem)
-        if (
-            self._reported is None
-            or self._reported[:2] != state
-            or now_s - self._reported[2] >= REPORT_INTERVAL_S
-        ):
-            self.board.report(self.report())
-            self._reported = (*state, now_s)
+        self.beat()
+
+    def beat(self) -> None:
+        """Report news, or being alive; on its own where the store may keep `look` waiting."""
+        with self._lock:
+            news = self._reported != self._state()
+            if news or time.monotonic() - self._reported_s >= REPORT_INTERVAL_S:
+                self._report()
 
     def report(self) -> ReplicaReport:
         """What this replica says about itself now."""
+        generation, problem = self._state()
         return ReplicaReport(
             replica=self.replica,
             model=self.model,
-            generation=self._live.generation,
-            problem=self._live.problem,
+            generation=generation,
+            problem=problem,
             metrics=self._metrics.snapshot(),
         )
+
+    def _state(self) -> tuple[int, str | None]:
+        return self._live.generation, self._live.problem
+
+    def _report(self) -> None:
+        report = self.report()
+        self.board.report(report)
+        self._reported = (report.generation, report.problem)
+        self._reported_s = time.monotonic()

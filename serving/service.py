@@ -164,6 +164,10 @@ class Service:
         own = self.lookout.report()
         return merge({**numbers, (own.model, own.replica): own.metrics})
 
+    def forget_prompts(self) -> None:
+        """Let go of what was read of prompt files, for some were deleted."""
+        self._prompts.clear()
+
     def _list_prompts(self, state: StoreState, served: set[str]) -> PromptsAnswer:
         current = [name for name, entry in state.prompts.items() if entry.current is not None]
         details = [self._details(state, name) for name in sorted(current)]

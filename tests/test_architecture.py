@@ -15,7 +15,13 @@ ALLOWED = {
 }
 # Libraries that only some files may touch, so that the rest stays quick to import and to test.
 ONLY_IN = {
-    "ray": ("serving/app.py", "serving/launch.py", "training/work/ray_jobs.py", "deploy/bench/"),
+    "ray": (
+        "serving/app.py",
+        "serving/launch.py",
+        "serving/remote.py",
+        "training/work/ray_jobs.py",
+        "deploy/bench/",
+    ),
     "transformers": (
         "prompts/loading.py",
         "prompts/full_size.py",
@@ -29,6 +35,7 @@ ONLY_IN = {
         "training/selection/gains_figure.py",
         "deploy/bench/engine_plots.py",
         "deploy/bench/http_report.py",
+        "deploy/soak/memory_figure.py",
     ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.bench import http_command
+from deploy.bench import http_command, swap_command
 from deploy.bench.engine_command import engine, table
 from deploy.bench.options import (
     AsJson,
@@ -46,6 +46,7 @@ def bench() -> None:
 app.command()(engine)
 app.command()(table)
 http_command.register(app)
+swap_command.register(app)
 
 
 @app.command()

@@ -51,12 +51,15 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(module: Sequence[str], scratch: Path) -> Iterator[Running]:
+def running(
+    module: Sequence[str], scratch: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     """A server while open, in processes of its own; nothing of it is left behind.
 
     Args:
         module: arguments of Python; "{port}" stands for the port to listen on.
         scratch: a folder for its log and Ray's files.
+        environment: variables it gets besides ours.
 
     Raises:
         Unavailable: it ended or did not answer `GET /health` in time; with the end of its log.
@@ -68,7 +71,7 @@ def running(module: Sequence[str], scratch: Path) -> Iterator[Running]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env=_environment(mark, scratch),
+            env=_environment(mark, scratch) | (environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -25,8 +25,9 @@ class SequenceAttention:
         self._bias = _biases(layout, slopes)
 
     def every_row(self, qkv: Tensor) -> Tensor:
-        """(rows, 3 x hidden) -> (rows, hidden)."""
+        """(rows, 3 x hidden) -> (rows, hidden); zeros for rows below the layout's."""
         mixed = qkv.new_empty(qkv.shape[0], qkv.shape[1] // 3)
+        mixed[self._groups[-1].rows.stop :] = 0
         for group in self._groups:
             q, k, v = self._split(qkv, group)
             out = mixed[group.rows].view(group.count, group.length, self._heads, -1)

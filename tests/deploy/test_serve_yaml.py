@@ -1,6 +1,7 @@
 """`serve.yaml` is what Ray Serve and our settings accept, and KubeRay's copy says the same."""
 
 import inspect
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from prompts.loading import POCKET
 from serving.config import ServingSettings
+from serving.front import haproxy_everywhere
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -122,3 +124,21 @@ def test_kuberay_runs_the_pinned_ray_on_one_shared_store(
         (mount,) = container["volumeMounts"]
         assert environment["ISOGLOSS_STORE"]["value"].startswith(mount["mountPath"] + "/")
         assert "secretKeyRef" in environment["ISOGLOSS_ADMIN_TOKEN"]["valueFrom"]
+
+
+def test_haproxy_is_told_the_same_on_every_kind_of_cluster(
+    kubernetes: dict[str, dict[str, Any]],
+) -> None:
+    wanted = haproxy_everywhere()
+    cluster = kubernetes["RayService"]["spec"]["rayClusterConfig"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
+        for container in group["template"]["spec"]["containers"]:
+            given = {each["name"]: each.get("value") for each in container["env"]}
+            assert given.items() >= wanted.items()
+    shell = "set -a; . deploy/haproxy.env; env -0"
+    told = subprocess.run(
+        ["sh", "-c", shell], cwd=DEPLOY.parent, env={}, capture_output=True, text=True, check=True
+    ).stdout
+    found = dict(line.split("=", 1) for line in told.split("\0") if line)
+    assert found.items() >= wanted.items()

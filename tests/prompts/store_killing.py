@@ -30,7 +30,7 @@ from tests.prompts.store_processes import fork, watch
 
 LATER_S = 7200.0
 NEW = samples.prompt(9)
-DAMAGED, SPARE = samples.prompt(1), samples.prompt(4)
+SPARE, CANDIDATE = samples.prompt(4), samples.prompt(8)
 
 
 def prepare(root: Path) -> None:
@@ -64,6 +64,24 @@ def delete(root: Path) -> None:
     free_deleted(store)
 
 
+def begin(root: Path) -> None:
+    store = PromptStore.open(root)
+    store.begin_trial("q", CANDIDATE, kind="canary", share=0.5, clades=["universal"])
+
+
+def promote(root: Path) -> None:
+    store = PromptStore.open(root)
+    try:
+        store.promote("q")
+    except NotFound:
+        assert not store.state().trials  # a killed process came that far
+    assert store.state().digest_of(store.state().routes[0].universal) == CANDIDATE.digest
+
+
+def end(root: Path) -> None:
+    assert not PromptStore.open(root).end_trial("q", candidate="q@2").trials
+
+
 def gc(root: Path) -> None:
     collect(PromptStore.open(root), keep=1, now_s=time.time() + LATER_S)
 
@@ -73,7 +91,7 @@ def repair(root: Path) -> None:
 
 
 ACTIONS: dict[str, Callable[[Path], None]] = {
-    own.__name__: own for own in (publish, again, rollback, delete, gc, repair)
+    own.__name__: own for own in (publish, again, rollback, delete, begin, promote, end, gc, repair)
 }
 
 
@@ -102,8 +120,8 @@ def every(folder: Path, stride: int) -> int:
             for at in range(1, 1000, stride):
                 root = folder / f"{name}-{after}-{at}"
                 prepare(root)
-                if name == "repair":
-                    spoil(root)
+                if name in BEFORE:
+                    BEFORE[name](root)
                 if not killed(action, root, at, after):
                     break
                 kills += 1
@@ -122,6 +140,10 @@ def spoil(root: Path) -> None:
     (root / "generations" / "00000003.json").write_bytes(b"rot")
 
 
+BEFORE = {"repair": spoil, "promote": begin, "end": begin}
+"""What happens to the store before the action."""
+
+
 def check_whole(root: Path, *, spoiled: bool) -> None:
     """What a reader sees is one whole generation; a spoiled store at least is no worse."""
     store = PromptStore.open(root)
@@ -133,6 +155,9 @@ def check_whole(root: Path, *, spoiled: bool) -> None:
     for digest in state.digests:
         store.read(digest)
     assert (state.routes[0].clades == {"Romance": "p"}) == ("r" in state.prompts)
+    promoted = state.digest_of(state.routes[0].universal) == CANDIDATE.digest
+    assert not (promoted and state.trials)
+    assert not state.trials or state.digest_of("q@2") == CANDIDATE.digest
 
 
 def check_clean(root: Path) -> None:

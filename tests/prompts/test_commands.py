@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
@@ -14,48 +13,13 @@ import typer
 from typer.testing import CliRunner
 
 from prompts.backbone import Backbone
-from prompts.commands import app
 from prompts.console import ReportingGroup, exit_code
 from prompts.errors import InvalidPrompt, IsoglossError, NotFound, StoreError, TooLarge
 from prompts.publishing import name_from
 from prompts.routes import RouteTable
-from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from tests.prompts import samples
-
-
-@dataclass
-class Cli:
-    """Runs `isogloss prompts ... --store STORE`."""
-
-    folder: Path
-    store: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.store = self.folder / "store"
-
-    def run(self, *arguments: str | Path) -> Any:
-        given = [*map(str, arguments), "--store", str(self.store)]
-        return CliRunner().invoke(app, given)
-
-    def json(self, *arguments: str | Path) -> Any:
-        result = self.run(*arguments, "--json")
-        assert result.exit_code == 0, result.stderr
-        return json.loads(result.stdout)
-
-    def error(self, code: int, *arguments: str | Path) -> str:
-        result = self.run(*arguments)
-        assert result.exit_code == code, result.output
-        assert result.stdout == ""
-        message: str = result.stderr
-        assert message.startswith("error: ")
-        assert message.count("\n") == 1
-        return message
-
-    def file(self, name: str, prompt: SoftPrompt) -> Path:
-        path = self.folder / f"{name}.safetensors"
-        prompt.save(path)
-        return path
+from tests.prompts.cli import Cli
 
 
 @pytest.fixture
@@ -157,6 +121,7 @@ def test_what_is_not_there_is_named(cli: Cli) -> None:
     assert "p@2" in cli.error(2, "show", "p@2")
     assert "before generation 1" in cli.error(2, "rollback")
     assert "no generation 9" in cli.error(2, "rollback", "--to", "9")
+    assert "nothing changed" in cli.run("rollback", "--to", "1").stdout
 
 
 def test_a_damaged_prompt_is_listed_with_its_problem(cli: Cli) -> None:

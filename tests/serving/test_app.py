@@ -295,6 +295,7 @@ def test_admin_routes_need_the_token(
         latin = {key.encode(): value.encode("latin-1") for key, value in headers.items()}
         for method, path in (
             ("PUT", "/v1/prompts/romance"),
+            ("DELETE", "/v1/prompts/romance"),
             ("PUT", "/v1/routes"),
             ("POST", "/v1/rollback"),
         ):

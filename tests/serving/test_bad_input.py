@@ -94,7 +94,7 @@ def test_unknown_paths_and_methods(server: Server) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         assert_refused(await client.get("/v1/nowhere"), 404, "not_found")
         assert_refused(await client.get("/v1/classify"), 405, "validation")
-        assert_refused(await client.delete("/v1/prompts/romance"), 405, "validation")
+        assert_refused(await client.patch("/v1/prompts/romance"), 405, "validation")
 
     server(scenario)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -17,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from prompts.store import PromptStore
+from serving.front import haproxy_is_installed
 from serving.ports import check_port
-from serving.replicas import REPORT_INTERVAL_S
+from serving.replicas import REPORT_EXPIRES_S, REPORT_INTERVAL_S
 from tests.fakes import fake_store, route_table, soft_prompt
 from tests.serving.test_swap import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
 
@@ -185,6 +188,58 @@ def swap(client: httpx.Client, number: int) -> int:
     answer: dict[str, Any] = client.post("/v1/classify", json={"inputs": TEXTS[:1]}).json()
     assert answer["results"][0]["prompt"]["digest"] == prompt.digest
     return int(done.json()["generation"])
+
+
+def test_killed_replicas_take_no_request_with_them(server: Running, client: httpx.Client) -> None:
+    if not haproxy_is_installed():
+        pytest.skip("what asks again is HAProxy, which is not installed")
+    newest = server.store.latest()
+    finished = threading.Event()
+
+    def call(number: int) -> int:
+        asked = 0
+        with httpx.Client(base_url=server.url, timeout=60) as own:
+            while not finished.is_set():
+                model = OTHER if number % 2 else None
+                answer = own.post("/v1/classify", json={"inputs": TEXTS, "model": model})
+                assert answer.status_code == 200, answer.text
+                asked += 1
+        return asked
+
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        callers = [pool.submit(call, number) for number in range(IN_FLIGHT)]
+        try:
+            for deployment in ("isogloss", f"isogloss-{OTHER}"):
+                time.sleep(1)
+                victim = replicas_of(server, deployment)[0]
+                os.kill(victim.pid, signal.SIGKILL)
+                wait_for_two(server, deployment, victim.pid, client)
+        finally:
+            finished.set()
+        assert all(caller.result() > 10 for caller in callers)
+    ready = client.get("/ready").json()
+    assert {each["generation"] for each in ready["replicas"]} == {newest}
+
+
+def replicas_of(server: Running, deployment: str) -> list[psutil.Process]:
+    """The replicas of one deployment of this server, and of no other on this machine."""
+    found = []
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if " ".join(process.cmdline()).strip() == f"ray::ServeReplica:isogloss:{deployment}":
+                found.append(process)
+    return found
+
+
+def wait_for_two(server: Running, deployment: str, dead: int, client: httpx.Client) -> None:
+    """Until another replica is there instead of a dead one, and ready."""
+    give_up_s = time.monotonic() + 60
+    while True:
+        alive = {each.pid for each in replicas_of(server, deployment)} - {dead}
+        time.sleep(REPORT_EXPIRES_S / 4)
+        if len(alive) == 2 and len(client.get("/ready").json()["replicas"]) == 4:
+            return
+        assert time.monotonic() < give_up_s, "no new replica came"
 
 
 def test_a_second_server_on_the_port_is_refused_before_ray_starts(server: Running) -> None:

@@ -1,0 +1,1 @@
+"""Long runs against a whole server: a thousand swaps, killed replicas, overload, memory."""

@@ -1,0 +1,162 @@
+"""Half the load that can be borne, a swap every second: does the server's memory stay what it is?
+
+Growth is that of the mean resident memory: of the last minutes over that of the minutes after the
+first five, in which caches fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.soak.load import ClosedLoop, OpenLoop
+from deploy.soak.publisher import Publisher, calibrate
+from deploy.soak.server import Server, ServerSettings, serving
+from deploy.soak.stage import Stage, prepare
+from deploy.soak.swaps import Say
+from deploy.soak.tally import Tally
+
+_PROBE_S = 10.0
+_CLIENTS = 16
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """What is done."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    minutes: float = 30.0
+    settle_minutes: float = 5.0
+    """At the beginning, in which memory may grow."""
+    swap_every_s: float = 1.0
+    sample_every_s: float = 5.0
+    share: float = 0.5
+    """Of the rate that can be borne."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Resident bytes of the server's processes at a time."""
+
+    at_s: float
+    resident: dict[str, int]
+    """`role pid` -> bytes."""
+
+    @property
+    def by_role(self) -> dict[str, int]:
+        """Role -> bytes of all its processes."""
+        found: Counter[str] = Counter()
+        for name, held in self.resident.items():
+            found[name.split()[0]] += held
+        return dict(found)
+
+
+def run_memory(settings: MemorySettings, say: Say = lambda line: None) -> dict[str, Any]:
+    """Run it; what was seen, as JSON.
+
+    Raises:
+        IsoglossError: the server did not start, or the prompts cannot be told apart.
+    """
+    with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
+        say("computing what answers must be ...")
+        stage = prepare(settings.server.model, settings.server.dtype, Path(folder) / "store")
+        say(f"starting {settings.server.replicas} replicas ...")
+        with serving(settings.server, stage, Path(folder)) as server:
+            return asyncio.run(_run(settings, server, stage, say))
+
+
+async def _run(settings: MemorySettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
+    stage = await calibrate(server, stage)
+    questions, check = stage.questions(), stage.judge.complaint
+    probe = Tally(began_s=server.began_s)
+    loop = ClosedLoop(server.url, questions, _CLIENTS, probe, check)
+    sustainable = await loop.for_seconds(_PROBE_S)
+    tally, publisher = Tally(began_s=server.began_s), Publisher(server, stage)
+    load = OpenLoop(server.url, questions, settings.share * sustainable, tally, check)
+    say(f"{load.per_s:.0f} requests/s for {settings.minutes:g} minutes ...")
+    try:
+        async with load.running(), publisher.every(settings.swap_every_s):
+            samples = await _watch(settings, server, say)
+    finally:
+        publisher.close()
+    series = [{"at_s": round(s.at_s, 1), **s.resident} for s in samples]
+    return {
+        "model": server.settings.model,
+        "sustainable_requests_per_s": round(sustainable, 1),
+        "requests_per_s": round(load.per_s, 1),
+        "load": tally.shown(server.events),
+        "swaps": publisher.tally.shown(server.events) | {"done": publisher.tally.statuses[200]},
+        "growth": growth(samples, 60 * settings.settle_minutes),
+        "failed": tally.failed + publisher.tally.failed,
+        "series": series,
+    }
+
+
+async def _watch(settings: MemorySettings, server: Server, say: Say) -> list[Sample]:
+    """Sample for as long as the run takes."""
+    began_s, samples = time.perf_counter(), list[Sample]()
+    while not samples or samples[-1].at_s < 60 * settings.minutes:
+        memory = await asyncio.to_thread(server.memory)  # walks /proc
+        resident = {f"{role} {pid}": held for pid, (role, _, held) in memory.items()}
+        samples.append(Sample(time.perf_counter() - began_s, resident))
+        replicas_mib = samples[-1].by_role.get("replica", 0) / _MIB
+        say(f"{samples[-1].at_s / 60:.1f} minutes: replicas hold {replicas_mib:.1f} MiB ...")
+        await asyncio.sleep(settings.sample_every_s)
+    return samples
+
+
+def growth(samples: Sequence[Sample], settle_s: float) -> dict[str, Any]:
+    """How memory grew from the tenth of the time after settling to the last tenth.
+
+    Processes that are not there all the time since are left out, and counted.
+
+    Returns:
+        By process, by role and in all: MiB at first and at last, and the growth in per cent.
+    """
+    settled = [sample for sample in samples if sample.at_s >= settle_s] or list(samples)
+    tenth = max(1, len(settled) // 10)
+    first, last = settled[:tenth], settled[-tenth:]
+    always = set.intersection(*(set(sample.resident) for sample in settled))
+    seen = set.union(*(set(sample.resident) for sample in settled))
+    groups: dict[str, list[str]] = {name: [name] for name in sorted(always)}
+    for role in ("replica", "haproxy", "ray"):
+        groups[role] = [name for name in always if name.split()[0] == role]
+    groups["all"] = sorted(always)
+    found: dict[str, Any] = {
+        name: _grown(members, first, last) for name, members in groups.items() if members
+    }
+    return found | {"came_or_went": sorted(seen - always)}
+
+
+def _grown(
+    members: Sequence[str], first: Sequence[Sample], last: Sequence[Sample]
+) -> dict[str, float]:
+    before, after = (
+        statistics.fmean(sum(sample.resident[name] for name in members) for sample in part)
+        for part in (first, last)
+    )
+    return {
+        "first_mib": round(before / _MIB, 2),
+        "last_mib": round(after / _MIB, 2),
+        "percent": round(100 * (after / before - 1), 3),
+    }
+
+
+def series_csv(series: Sequence[dict[str, float]]) -> str:
+    """The samples as a table: a row each, a column for every process, bytes."""
+    columns = list(dict.fromkeys(name for row in series for name in row))
+    output = io.StringIO()
+    writer = csv.DictWriter(output, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(series)
+    return output.getvalue()

@@ -1,0 +1,168 @@
+"""Several times the load that can be borne: answers in time, or 429 at once.
+
+Requests hold several texts, so that few of them are too much for the server and the client that
+sends them costs next to nothing. Each names a deadline; clients tell themselves apart by a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.soak.load import ClosedLoop, OpenLoop, Question, ask
+from deploy.soak.publisher import calibrate
+from deploy.soak.server import Server, ServerSettings, cpu_seconds, serving
+from deploy.soak.stage import Stage, prepare, question
+from deploy.soak.swaps import Say
+from deploy.soak.tally import Tally
+from deploy.soak.wire import Connection
+
+_PROBES = 10  # whose median must be as before
+_RECOVERY_PATIENCE_S = 30.0
+_REFUSED, _LATE = 429, 503
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadSettings:
+    """What is done."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    times: float = 4.0
+    """The load, in sustainable loads."""
+    seconds: float = 60.0
+    deadline_ms: int = 1000
+    texts: int = 16
+    """Of one request."""
+    callers: int = 16
+    """Different keys."""
+    probe_s: float = 10.0
+    """How long each of the measurements before takes."""
+    recovered: float = 1.5
+    """The p50 after the storm, in p50s before it, from which on the server has recovered."""
+
+
+def run_overload(settings: OverloadSettings, say: Say = lambda line: None) -> dict[str, Any]:
+    """Run it; what was seen, as JSON.
+
+    Raises:
+        IsoglossError: the server did not start, or the prompts cannot be told apart.
+    """
+    with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
+        say("computing what answers must be ...")
+        stage = prepare(settings.server.model, settings.server.dtype, Path(folder) / "store")
+        say(f"starting {settings.server.replicas} replicas ...")
+        with serving(settings.server, stage, Path(folder)) as server:
+            return asyncio.run(_run(settings, server, stage, say))
+
+
+def asked(settings: OverloadSettings, stage: Stage) -> list[Question]:
+    """Every caller's requests, in turn; lengths are mixed alike in all."""
+    return [
+        question(
+            each.texts,
+            x_api_key=f"caller-{place % settings.callers}",
+            x_request_timeout_ms=str(settings.deadline_ms),
+        )
+        for place, each in enumerate(stage.questions(per_request=settings.texts) * settings.callers)
+    ]
+
+
+async def _run(
+    settings: OverloadSettings, server: Server, stage: Stage, say: Say
+) -> dict[str, Any]:
+    stage = await calibrate(server, stage)
+    questions, check = asked(settings, stage), stage.judge.complaint
+    say("one client alone ...")
+    unloaded = Tally(began_s=server.began_s)
+    await ClosedLoop(server.url, questions, 1, unloaded, check).for_seconds(settings.probe_s)
+    say("as much as can be borne ...")
+    borne = Tally(began_s=server.began_s)
+    full = ClosedLoop(server.url, questions, settings.callers // 2, borne, check)
+    sustainable = await full.for_seconds(settings.probe_s)
+
+    storm = Tally(frozenset({200, _REFUSED}), server.began_s)
+    load = OpenLoop(server.url, questions, settings.times * sustainable, storm, check)
+    say(f"{load.per_s:.0f} requests/s, {settings.times:g} times that, {settings.seconds:.0f} s ...")
+    pids = server.replica_pids()
+    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(pids)
+    async with asyncio.TaskGroup() as group, load.running():
+        await asyncio.sleep(settings.seconds)
+        spent_s = time.perf_counter() - began_s
+        client_s, server_s = time.process_time() - client_s, cpu_seconds(pids) - server_s
+        # Requests that the storm left behind are still being answered.
+        after = group.create_task(_after(settings, server, questions, unloaded))
+    return {
+        "model": server.settings.model,
+        "deadline_ms": settings.deadline_ms,
+        "texts_per_request": settings.texts,
+        "unloaded": unloaded.shown(),
+        "sustainable": borne.shown() | {"requests_per_s": round(sustainable, 1)},
+        "storm": storm.shown()
+        | {
+            "requests_per_s": round(load.per_s, 1),
+            "answered_per_s": round(storm.statuses[200] / spent_s, 1),
+            "refused_ms": storm.latency_ms(_REFUSED),
+            "late": storm.statuses[_LATE],
+            "late_ms": storm.latency_ms(_LATE),
+            "client_cpu_share": round(client_s / spent_s, 3),
+            "server_cpu_share": round(server_s / spent_s, 3),
+        },
+        "recovery": after.result(),
+        "failed": storm.failed + unloaded.failed + borne.failed,
+    }
+
+
+async def _after(
+    settings: OverloadSettings, server: Server, questions: Sequence[Question], unloaded: Tally
+) -> dict[str, Any]:
+    """One client from the moment the storm stops: how long until it is answered as before."""
+    tally = Tally(frozenset({200, _REFUSED}), server.began_s)
+    normal_ms = unloaded.latency_ms()["p50"]
+    connection, began_s = Connection(server.url), time.perf_counter()
+    probes: list[tuple[float, float]] = []  # when asked, milliseconds
+    recovered_s = None
+    try:
+        for each in itertools.cycle(questions):
+            at_s = time.perf_counter() - began_s
+            reply = await ask(connection, each, tally)
+            took_ms = 1000 * (time.perf_counter() - began_s - at_s)
+            answered = reply is not None and reply.status == 200
+            probes.append((at_s, took_ms if answered else math.inf))
+            recovered_s = recovery(probes, settings.recovered * normal_ms)
+            if recovered_s is not None or at_s > _RECOVERY_PATIENCE_S:
+                break
+    finally:
+        connection.close()
+    return {
+        "recovered_after_s": None if recovered_s is None else round(recovered_s, 3),
+        "unloaded_p50_ms": normal_ms,
+        "first_answer_ms": next((round(ms, 1) for _, ms in probes if ms < math.inf), None),
+        "answers": tally.shown()["answers"],
+        "failed": tally.failed,
+    }
+
+
+def recovery(probes: Sequence[tuple[float, float]], at_most_ms: float) -> float | None:
+    """When the first was asked of ten answers in a row whose median is as it should be.
+
+    Args:
+        probes: when each was asked in seconds, and how many milliseconds it took; infinitely
+            many where it was refused.
+        at_most_ms: what the median may be.
+
+    >>> recovery([(0.0, 90.0)] + [(float(n), 5.0) for n in range(1, 11)], 6.0)
+    0.0
+    """
+    for start in range(len(probes) - _PROBES + 1):
+        window = [took_ms for _, took_ms in probes[start : start + _PROBES]]
+        if statistics.median(window) <= at_most_ms:
+            return probes[start][0]
+    return None
