@@ -3,13 +3,14 @@
 # make test    the whole suite
 # make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
+# make audit   known vulnerabilities and licences of the dependencies
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: setup serve test soak check clean
+.PHONY: setup serve test soak check audit clean
 
 setup: $(READY)
 
@@ -42,6 +43,10 @@ check: setup
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+
+audit: setup
+	@echo "==> auditing the dependencies"
+	@$(BIN)/python -m deploy.audit
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

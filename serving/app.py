@@ -32,6 +32,7 @@ from serving.remote import ActorBoard, RemoteModel
 from serving.replicas import REPORT_INTERVAL_S, Lookout
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
+from serving.tracing import start_tracing, stop_tracing
 from serving.trial_watch import TRIAL_INTERVAL_S, TrialWatch
 
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
@@ -83,6 +84,7 @@ class ModelReplica:
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
         configure_logging(settings.log_format, log_texts=settings.log_texts)
         context = serve.get_replica_context()
+        start_tracing(settings.traces, context.replica_id.unique_id)
         self._classifier = build(settings, model)
         self._classifier.warm_up()
         self._lookout = Lookout(
@@ -121,6 +123,7 @@ class ModelReplica:
                 watch.close()
             self._classifier.close()
             self._lookout.board.leave(self._lookout.replica)
+            stop_tracing()
 
 
 class IngressReplica(ModelReplica):

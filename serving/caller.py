@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from prompts.errors import InvalidInput, Unavailable
+from serving.tracing import current_traceparent
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
 REQUEST_ID_HEADER = "x-request-id"
@@ -50,6 +51,8 @@ class Caller:
     request_id: str = ""
     routing_key: str = ""
     """Whose texts stay on one side of a trial; empty: each text goes by its own words."""
+    traceparent: str = ""
+    """The span that the request's work belongs under, where it is traced."""
 
     def after(self, spent_s: float) -> Caller:
         """Return the same caller, who has waited for a while."""
@@ -88,6 +91,7 @@ def caller_of(
         timeout_s=timeout_s if given is None else _timeout_s(given),
         request_id=request_id,
         routing_key=_routing_key(headers.get(ROUTING_KEY_HEADER)),
+        traceparent=current_traceparent(),
     )
 
 

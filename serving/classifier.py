@@ -37,6 +37,7 @@ from serving.scoring import (
     score_batch,
     score_readings,
 )
+from serving.tracing import stage_span
 
 logger = logging.getLogger(__name__)
 
@@ -99,12 +100,13 @@ class Classifier:
         job = Job(request, texts, self.bank.current, caller.routing_key)
         async with self.gate.enter(texts, caller) as place:
             admitted_s = time.perf_counter()
-            with self._scoring.expect():
+            with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=len(texts)):
                 planned = await self._plan(job, caller)
             readings = [plan.reading for plan in planned.plans]
             self.gate.settle(caller, place, sum(reading.tokens for reading in readings))
             priced = [(reading, self._pricing.price(reading)) for reading in readings]
-            scores = await self._scoring.submit(priced, caller.client)
+            with stage_span("score", caller.traceparent, texts=len(priced)):
+                scores = await self._scoring.submit(priced, caller.client)
         response = self._answer(job, planned, scores)
         if job.bank.trials:
             self._count_trials(planned, scores, time.perf_counter() - admitted_s)

@@ -78,6 +78,9 @@ class ServingSettings(BaseModel):
     """Which requests get a log line; failed are those answered with a status of 500 or more."""
     log_texts: bool = False
     """Whether texts, and error messages that may quote them, are logged."""
+    traces: bool | None = None
+    """Whether requests leave OpenTelemetry traces (extra `otel`); None is where
+    OTEL_EXPORTER_OTLP_ENDPOINT, or its TRACES variant, is set."""
 
     max_inputs: int = Field(default=256, ge=1)
     max_text_chars: int = Field(default=100_000, ge=1)

@@ -28,6 +28,7 @@ from serving.admission import QueueFull
 from serving.caller import REQUEST_ID_HEADER, request_id_of
 from serving.logs import Logged, current_request_id, fields, work_on
 from serving.metrics import ServingMetrics
+from serving.tracing import note_status, request_span
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +37,22 @@ Answer = TypeVar("Answer")
 _ERROR_TYPE = "isogloss.error_type"
 _UNROUTED = "(none)"
 _INTERNAL = "an unexpected error happened in the server; its log has the details; try again"
+_SHOWN_CHARS = 100
+MOST_HEADERS = 100
+MOST_HEAD_BYTES = 32 << 10
 _CALLER_LEFT = 499
 """As nginx counts it; nobody is there to read it."""
+
+
+def joined(headers: Headers) -> dict[str, str]:
+    """Headers by lower-case name; values of one name, in their order, as one list (RFC 9110, 5.3).
+
+    A proxy may add its `x-forwarded-for` as a line of its own, below the one a client made up.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
@@ -120,7 +135,7 @@ def add_error_handlers(api: FastAPI) -> None:
     async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
             return _refusal(request, 404, _no_route(request), NotFound.error_type)
-        sentence = f"{request.method} {request.url.path}: {error.detail.lower()}; see /docs"
+        sentence = f"{_asked(request)}: {error.detail.lower()}; see /docs"
         kind = InvalidInput.error_type
         return _refusal(request, error.status_code, sentence, kind, error.headers)
 
@@ -145,8 +160,14 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers)
+        work_on(request_id)
+        with request_span(scope["method"], headers, request_id):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
-        work_on(request_id_of(Headers(scope=scope)))
         answered = False
 
         async def watch(message: Message) -> None:
@@ -158,6 +179,10 @@ class Edge:
             await send(message)
 
         try:
+            if (problem := _too_large_head(scope)) is not None:
+                refusal = _refusal(Request(scope), problem.status, str(problem), problem.error_type)
+                await refusal(scope, receive, watch)
+                return
             await self._app(scope, receive, watch)
         except Exception:
             logger.exception("a request failed")
@@ -168,8 +193,10 @@ class Edge:
             await response(scope, receive, watch)
 
     def _note(self, scope: Scope, status: int, spent_s: float) -> None:
-        route = getattr(scope.get("route"), "path", _UNROUTED)
+        known = getattr(scope.get("route"), "path", None)
+        route = known or _UNROUTED
         error_type = scope.get(_ERROR_TYPE, "")
+        note_status(known, status, error_type)
         self._metrics.requests.labels(route, str(status), error_type).inc()
         self._metrics.request_seconds.labels(route, f"{status // 100}xx").observe(spent_s)
         if self._logged == "all" or (self._logged == "failed" and status >= 500):
@@ -193,7 +220,27 @@ def _refusal(
 
 
 def _no_route(request: Request) -> str:
-    return f"there is no {request.method} {request.url.path}; GET /docs lists what there is"
+    return f"there is no {_asked(request)}; GET /docs lists what there is"
+
+
+def _asked(request: Request) -> str:
+    """Method and path, as much of them as anybody needs to see what was wrong."""
+    asked = f"{request.method} {request.url.path}"
+    return asked if len(asked) <= _SHOWN_CHARS else f"{asked[:_SHOWN_CHARS]}..."
+
+
+def _too_large_head(scope: Scope) -> TooLarge | None:
+    """What is wrong with a request's head; HAProxy refuses such before, other servers may not."""
+    headers = scope["headers"]
+    if len(headers) > MOST_HEADERS:
+        return TooLarge(f"head: {len(headers)} headers are too many; send at most {MOST_HEADERS}")
+    size = len(scope["path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in headers)
+    if size > MOST_HEAD_BYTES:
+        return TooLarge(
+            f"head: path and headers of {size} bytes are too much; send at most {MOST_HEAD_BYTES}"
+        )
+    return None
 
 
 def _too_large(size: str, limit: int) -> TooLarge:

@@ -19,17 +19,21 @@ _PORTS_OF_A_SERVER = 50
 
 REQUEST_TIMEOUT_S = 30
 """A client that has not sent its whole request by then is sent away."""
+CLIENT_TIMEOUT_S = 60
+"""One that takes nothing of its answer, or sends nothing of a large body, for so long, as well."""
 RETRIED_BYTES = 128 << 10
 """Requests of up to this size, with their heads, are tried again on another replica."""
 
-_RETRY = f"""conn-failure empty-response junk-response
+_RETRY = """conn-failure empty-response junk-response
+    option forwardfor
     option http-buffer-request
-    timeout http-request {REQUEST_TIMEOUT_S}s"""
-"""HAProxy's `retry-on`, and two lines that Ray has no variable for: it writes the value as it is.
+    timeout http-request {seconds}s"""
+"""HAProxy's `retry-on`, and three lines that Ray has no variable for: it writes the value as it is.
 
 Every route is idempotent, so what a killed replica leaves unanswered is asked of another one. For
 that HAProxy must still have the whole request, and it must not have sent half of it before the rest
 was there: hence `http-buffer-request`, whose waiting `timeout http-request` limits.
+`forwardfor` tells replicas the address a request is from, for clients that no key tells apart.
 """
 
 
@@ -42,11 +46,14 @@ def haproxy_is_installed() -> bool:
     return os.access(binary, os.X_OK)
 
 
-def haproxy_everywhere() -> dict[str, str]:
+def haproxy_everywhere(
+    request_timeout_s: int = REQUEST_TIMEOUT_S, client_timeout_s: int = CLIENT_TIMEOUT_S
+) -> dict[str, str]:
     """The variables that any server needs, on one machine or many."""
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_RETRY_ON": _RETRY,
+        "RAY_SERVE_HAPROXY_RETRY_ON": _RETRY.format(seconds=request_timeout_s),
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(client_timeout_s),
         "RAY_SERVE_HAPROXY_RETRIES": "3",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES + 1024),  # it keeps 1024 for itself
     }

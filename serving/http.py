@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -23,7 +24,7 @@ from serving.caller import (
     caller_of,
 )
 from serving.config import ServingSettings
-from serving.edge import Edge, add_error_handlers, read_body, unless_left
+from serving.edge import Edge, add_error_handlers, joined, read_body, unless_left
 from serving.logs import current_request_id
 from serving.parsing import parse
 from serving.schemas import (
@@ -42,6 +43,7 @@ from serving.schemas import (
     SwapAnswer,
 )
 from serving.service import Service
+from serving.tracing import note_answer
 from serving.trial_http import add_trials
 from serving.trial_query import parse_trial, query_parameters
 
@@ -56,6 +58,16 @@ _BODIES: tuple[type[BaseModel], ...] = (
     PromoteRequest,
 )
 _REFERENCES = "#/components/schemas/{model}"
+
+# FastAPI's own would record paths and errors' messages, which may quote a request, for whatever
+# provider the process has; what we trace is in `serving.tracing`.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 _CLASSIFY_HEADERS: list[dict[str, Any]] = [
     {
@@ -96,6 +108,7 @@ def build_api(service: Service, admin: Admin) -> FastAPI:
         version="1",
         responses=_ERRORS,
         lifespan=drained,
+        telemetry=_NO_TELEMETRY,
     )
     add_error_handlers(api)
     api.add_middleware(Edge, metrics=service.metrics, logged=service.settings.log_requests)
@@ -120,7 +133,9 @@ def _add_classify(api: FastAPI, service: Service) -> None:
         caller, started_s = _caller(request, service.settings), time.perf_counter()
         parsed = parse(ClassifyRequest, await body_of(request, service))
         caller = caller.after(time.perf_counter() - started_s)
-        return _json(await unless_left(request, service.classify(parsed, caller)))
+        answer = await unless_left(request, service.classify(parsed, caller))
+        note_answer(answer)
+        return _json(answer)
 
 
 async def body_of(request: Request, service: Service) -> bytes:
@@ -131,7 +146,7 @@ async def body_of(request: Request, service: Service) -> bytes:
 
 def _caller(request: Request, settings: ServingSettings) -> Caller:
     return caller_of(
-        request.headers,
+        joined(request.headers),
         request.client.host if request.client else "",
         request_id=current_request_id(),
         timeout_s=settings.request_timeout_s,

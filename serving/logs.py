@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any, Literal
 
+from serving.tracing import current_trace
+
 LogFormat = Literal["json", "text"]
 Logged = Literal["none", "failed", "all"]
 
@@ -96,7 +98,7 @@ class JsonLines(logging.Formatter):
 def _about(record: logging.LogRecord) -> dict[str, Any]:
     request_id = current_request_id()
     own = {"request_id": request_id} if request_id else {}
-    return own | getattr(record, _FIELDS, {})
+    return own | current_trace() | getattr(record, _FIELDS, {})
 
 
 def _without_error(record: logging.LogRecord) -> logging.LogRecord:

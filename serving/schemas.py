@@ -35,7 +35,7 @@ class ClassifyRequest(BaseModel):
     prompt: str | None = Field(
         default=None, description="`name` or `name@version`: overrides routing for every input."
     )
-    top_k: Annotated[int, Field(ge=1, strict=True)] | None = Field(
+    top_k: Annotated[int, Field(ge=1, le=999_999_999, strict=True)] | None = Field(
         default=None, description="How many labels `scores` lists, best first; null is all."
     )
 
@@ -259,7 +259,7 @@ class RollbackRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    to: Annotated[int, Field(ge=1, strict=True)] | None = None
+    to: Annotated[int, Field(ge=1, le=999_999_999, strict=True)] | None = None
     trial: str | None = Field(
         default=None, description="A trial's prompt name; only the trial ends. Not with `to`."
     )

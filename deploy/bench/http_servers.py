@@ -71,7 +71,7 @@ def running(
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env=_environment(mark, scratch) | (environment or {}),
+            env={**_environment(mark, scratch), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

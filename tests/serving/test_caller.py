@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx
 import pytest
 
 from prompts.errors import InvalidInput
 from serving.caller import Caller, caller_of, request_id_of
+from serving.service import Service
+from tests.serving.test_app import Server, server
+
+__all__ = ["server"]
 
 
 def caller(peer: str = "10.0.0.9", hops: int = 1, **headers: str) -> Caller:
@@ -71,3 +78,25 @@ def test_a_request_keeps_the_id_it_came_with_if_it_is_one(given: str, kept: bool
     found = request_id_of({"x-request-id": given})
     assert (found == given) is kept
     assert kept or len(found) == 32
+
+
+def test_what_a_proxy_adds_on_a_line_of_its_own_counts(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As HAProxy does, below the line that the client made up."""
+    seen: list[str] = []
+    real = Service.classify
+
+    async def classify(self: Service, request: Any, caller: Caller) -> Any:
+        seen.append(caller.client)
+        return await real(self, request, caller)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for lines in (["forged", "1.1.1.1"], ["1.1.1.1"], ["forged, 2.2.2.2", "1.1.1.1"]):
+            headers = [("x-forwarded-for", line) for line in lines]
+            answer = await client.post("/v1/classify", json={"inputs": "a"}, headers=headers)
+            assert answer.status_code == 200
+
+    monkeypatch.setattr(Service, "classify", classify)
+    server(scenario)
+    assert seen == ["address:1.1.1.1"] * 3

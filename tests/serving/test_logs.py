@@ -17,7 +17,7 @@ SECRET = "a text that is nobody's business"
 
 
 @pytest.fixture(autouse=True)
-def _own_loggers() -> Iterator[None]:
+def own_loggers() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("prompts", "serving")]
     before = [(each.handlers, each.level, each.propagate) for each in loggers]
     yield
