@@ -129,6 +129,7 @@ def requests() -> Iterator[dict[str, Any]]:
         ("GET", f"/{MARK}"),
         ("DELETE", f"/v1/prompts/{MARK}"),
         ("GET", f"/v1/prompts/{MARK}"),
+        ("PATCH", f"/v1/prompts/{MARK}"),
         ("GET", f"/v1/prompts/{MARK}/file?{MARK}"),
         ("PUT", f"/v1/prompts/{MARK}%20"),
     ):
