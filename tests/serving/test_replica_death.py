@@ -142,7 +142,7 @@ def test_haproxy_is_told_to_try_again(tmp_path: Path) -> None:
     told = haproxy_everywhere()
     lines = [line.strip() for line in told["RAY_SERVE_HAPROXY_RETRY_ON"].splitlines()]
     assert lines[0].split()[:2] == ["conn-failure", "empty-response"]
-    assert lines[1:] == ["option http-buffer-request", "timeout http-request 30s"]
+    assert {"option http-buffer-request", "timeout http-request 30s"} <= set(lines[1:])
     assert int(told["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) > RETRIED_BYTES
     here = haproxy_here(tmp_path)
     first = int(here["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"])
