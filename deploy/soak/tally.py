@@ -17,7 +17,7 @@ NO_ANSWER = 0
 WRONG = -1
 """Stands for the status of an answer that is not what was asked for."""
 
-_KEPT_FAILURES = 200
+_KEPT_FAILURES = 50  # of each status: a flood of one must not hide another
 _SHOWN_CHARACTERS = 400
 
 
@@ -81,7 +81,7 @@ class Tally:
         at_s = time.perf_counter() - self.began_s
         self.took_s.setdefault(status, array("d")).append(took_s)
         self.came_s.setdefault(status, array("d")).append(at_s)
-        if status not in self.expected and len(self.failures) < _KEPT_FAILURES:
+        if status not in self.expected and self.statuses[status] <= _KEPT_FAILURES:
             self.failures.append(Failure(at_s, took_s, status, said[:_SHOWN_CHARACTERS]))
 
     @property

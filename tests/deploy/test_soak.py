@@ -124,6 +124,16 @@ def test_every_request_is_accounted_for() -> None:
     assert shown["latency_ms"]["p99"] == 250
 
 
+def test_a_flood_of_one_failure_does_not_hide_another() -> None:
+    tally = Tally()
+    for _ in range(1000):
+        tally.note(429, 0.01, "full")
+    tally.note(500, 0.01, "broken")
+    said = [failure.said for failure in tally.failures]
+    assert said[-1] == "broken"
+    assert said.count("full") == 50
+
+
 def test_latencies_are_told_by_the_time_since_an_event() -> None:
     tally = Tally()
     tally.came_s[200] = array("d", [1.0, 10.5, 12.6, 20.1])
