@@ -36,6 +36,16 @@ was there: hence `http-buffer-request`, whose waiting `timeout http-request` lim
 `forwardfor` tells replicas the address a request is from, for clients that no key tells apart.
 """
 
+_NOBODY = (
+    r'{\"error\": \"no replica can be reached; try again in a moment\", '
+    r'\"error_type\": \"unavailable\"}'
+)
+_BALANCE = "leastconn" + "".join(
+    f'\n    http-error status {status} content-type application/json string "{_NOBODY}"'
+    for status in (502, 503, 504)
+)
+"""HAProxy's `balance`, and what it answers where no replica does: in the contract's shape."""
+
 
 def haproxy_is_installed() -> bool:
     """Whether the HAProxy that comes with `ray[serve]` is here and can run."""
@@ -54,7 +64,8 @@ def haproxy_everywhere(
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_RETRY_ON": _RETRY.format(seconds=request_timeout_s),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(client_timeout_s),
-        "RAY_SERVE_HAPROXY_RETRIES": "3",
+        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": _BALANCE,
+        "RAY_SERVE_HAPROXY_RETRIES": "10",  # many may meet one dead replica before it is marked so
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES + 1024),  # it keeps 1024 for itself
     }
 
@@ -67,11 +78,11 @@ def haproxy_here(scratch: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": _DRAIN_S,
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.stop),
