@@ -18,7 +18,7 @@ from prompts.errors import Overloaded, Unavailable
 
 SHARE = 4
 """A client may hold this many times what is left free: alone 4/5 of the room, two of them 4/9."""
-EXPECTED_SHARE = 0.5
+EXPECTED_SHARE = 0.4
 """Of its time that a request may be expected to take. Who comes next, and how much of the processor
 is left to the model then, is not known; and work that ends too late is work for nothing."""
 LONGEST_RETRY_S = 60

@@ -94,8 +94,8 @@ def test_when_to_try_again_follows_the_measured_speed(rate: float | None, second
     ("rate", "within_s", "refused"),
     [
         (None, 0.001, False),  # nothing measured yet
-        (100.0, 8.1, False),  # a's 600 wait, but b goes first with no more than its own 200
-        (100.0, 7.9, True),  # expected to take 4.0, which is more than half
+        (100.0, 10.1, False),  # a's 600 wait, but b goes first with no more than its own 200
+        (100.0, 9.9, True),  # expected to take 4.0, which is more than 0.4 of it
         (1e9, 0.001, False),
     ],
 )
@@ -106,7 +106,7 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once(
     room.admission.tokens_per_s.value = rate
     room.enter("a", 1, 600)
     if refused:
-        with pytest.raises(QueueFull, match=r"about 4\.0 s, too near to the 7\.9 s") as error:
+        with pytest.raises(QueueFull, match=r"about 4\.0 s, too near to the 9\.9 s") as error:
             room.enter("b", 1, 200, within_s=within_s)
         assert error.value.reason == "deadline"
     else:
