@@ -16,12 +16,11 @@ from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import StoreState
 from serving.config import ADMIN_TOKEN_VARIABLE
-from serving.replicas import lagging
 from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
 from serving.trial_query import TrialQuery
 
-_LOOK_INTERVAL_S = 0.01
+_LOOK_INTERVAL_S = 0.1
 _NOTE = "published over HTTP"
 
 
@@ -185,20 +184,20 @@ class Admin:
         lookout, timeout_s = self._service.lookout, self._service.settings.swap_timeout_s
         lookout.look()
         give_up_s = time.monotonic() + timeout_s
-        while behind := self._behind(state.generation):
+        while behind := self._behind(state.generation, give_up_s - time.monotonic()):
             if time.monotonic() > give_up_s:
                 raise Unavailable(
                     f"generation {state.generation} is published, but after {timeout_s:g} s "
                     f"{'; '.join(behind)}; the others serve it; look at its log, or roll back"
                 )
-            time.sleep(_LOOK_INTERVAL_S)
         return SwapAnswer(generation=state.generation)
 
-    def _behind(self, generation: int) -> list[str]:
-        """Who does not serve a generation yet, as far as the board tells."""
+    def _behind(self, generation: int, wait_s: float) -> list[str]:
+        """Who does not serve a generation after waiting for it, as far as the board tells."""
         try:
-            return lagging(self._service.lookout.board.reports(), generation)
+            return self._service.lookout.board.wait_for(generation, max(0.0, wait_s))
         except Unavailable as silent:
+            time.sleep(_LOOK_INTERVAL_S)
             return [str(silent)]
 
 

@@ -37,8 +37,8 @@ was there: hence `http-buffer-request`, whose waiting `timeout http-request` lim
 """
 
 _NOBODY = (
-    r'{\"error\": \"no replica can be reached; try again in a moment\", '
-    r'\"error_type\": \"unavailable\"}'
+    r"{\"error\": \"no replica can be reached; try again in a moment\", "
+    r"\"error_type\": \"unavailable\"}"
 )
 _BALANCE = "leastconn" + "".join(
     f'\n    http-error status {status} content-type application/json string "{_NOBODY}"'

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 NAMESPACE = "isogloss"
 _BOARD_TIMEOUT_S = 5.0
+_WAITING = "waiting"
 _TRIES = 4
 """Of one request, each on another replica: as many as HAProxy makes in front of us."""
 
@@ -128,12 +129,29 @@ class ActorBoard:
         try:
             return self._call("reports")  # type: ignore[no-any-return]
         except RayError as error:
-            raise Unavailable(
-                f"the replicas' board does not answer ({type(error).__name__}); try again"
-            ) from error
+            raise _silent(error) from error
+
+    def wait_for(self, generation: int, timeout_s: float) -> list[str]:
+        """Wait until every replica serves a generation, or the time is over: who does not.
+
+        Raises:
+            Unavailable: the board does not answer.
+        """
+        wait = self._actor.wait_for.options(concurrency_group=_WAITING)
+        try:
+            asked = wait.remote(generation, timeout_s)
+            return ray.get(asked, timeout=timeout_s + _BOARD_TIMEOUT_S)  # type: ignore[no-any-return]
+        except RayError as error:
+            raise _silent(error) from error
 
     def _find(self) -> Any:
-        return ray.remote(LocalBoard).options(**self._options).remote()
+        # Whoever waits for the replicas must not keep these from reporting.
+        board: Any = ray.remote(concurrency_groups={_WAITING: 64})(LocalBoard)  # type: ignore[call-overload]
+        return board.options(**self._options).remote()
 
     def _call(self, method: str, *arguments: object) -> Any:
         return ray.get(getattr(self._actor, method).remote(*arguments), timeout=_BOARD_TIMEOUT_S)
+
+
+def _silent(error: RayError) -> Unavailable:
+    return Unavailable(f"the replicas' board does not answer ({type(error).__name__}); try again")

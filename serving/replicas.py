@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import Metric
@@ -37,6 +37,9 @@ class ReplicaReport:
     """Why it does not serve the store's newest generation, where it cannot."""
     metrics: Sequence[Metric] = ()
     trials: Sequence[TrialTally] = ()
+    counted: bool = True
+    """Whether it holds `metrics` and `trials`; if not, those of the report before still count:
+    to collect them takes longer than to swap a prompt."""
 
 
 class Board(Protocol):
@@ -51,31 +54,47 @@ class Board(Protocol):
     def reports(self) -> list[ReplicaReport]:
         """The newest report of every replica that is alive."""
 
+    def wait_for(self, generation: int, timeout_s: float) -> list[str]:
+        """Wait until every replica serves a generation, or the time is over: who does not."""
+
 
 class LocalBoard:
     """The board itself. In one process it is used as it is; across processes inside an actor."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()  # guards what follows
         self._newest: dict[str, tuple[float, ReplicaReport]] = {}
 
     def report(self, report: ReplicaReport) -> None:
         """Put a replica's newest report up."""
-        with self._lock:
+        with self._changed:
+            if not report.counted and (before := self._newest.get(report.replica)):
+                report = replace(report, metrics=before[1].metrics, trials=before[1].trials)
             self._newest[report.replica] = (self._clock(), report)
+            self._changed.notify_all()
 
     def leave(self, replica: str) -> None:
         """Take down a replica that stops."""
-        with self._lock:
+        with self._changed:
             self._newest.pop(replica, None)
+            self._changed.notify_all()
 
     def reports(self) -> list[ReplicaReport]:
         """The newest report of every replica that is alive, by name."""
+        with self._changed:
+            return self._alive()
+
+    def wait_for(self, generation: int, timeout_s: float) -> list[str]:
+        """Wait until every replica serves a generation, or the time is over: who does not."""
+        with self._changed:
+            self._changed.wait_for(lambda: not lagging(self._alive(), generation), timeout_s)
+            return lagging(self._alive(), generation)
+
+    def _alive(self) -> list[ReplicaReport]:
         oldest_s = self._clock() - REPORT_EXPIRES_S
-        with self._lock:
-            self._newest = {name: put for name, put in self._newest.items() if put[0] >= oldest_s}
-            return [self._newest[name][1] for name in sorted(self._newest)]
+        self._newest = {name: put for name, put in self._newest.items() if put[0] >= oldest_s}
+        return [self._newest[name][1] for name in sorted(self._newest)]
 
 
 def lagging(reports: Sequence[ReplicaReport], generation: int) -> list[str]:
@@ -101,7 +120,7 @@ class Lookout:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._reported: tuple[int, str | None] | None = None
-        self._reported_s = -math.inf
+        self._counted_s = -math.inf
 
     def join(self) -> None:
         """Appear on the board, then catch up: to be called before there are requests.
@@ -120,27 +139,22 @@ class Lookout:
     def beat(self) -> None:
         """Report news, or being alive; on its own where the store may keep `look` waiting."""
         with self._lock:
-            news = self._reported != self._state()
-            if news or time.monotonic() - self._reported_s >= REPORT_INTERVAL_S:
-                self._report()
+            due = time.monotonic() - self._counted_s >= REPORT_INTERVAL_S
+            if due or self._reported != self._state():
+                report = self.report() if due else self._news()
+                self.board.report(report)
+                self._reported = (report.generation, report.problem)
+                if due:
+                    self._counted_s = time.monotonic()
 
     def report(self) -> ReplicaReport:
         """What this replica says about itself now."""
+        metrics, trials = self._metrics.snapshot(), self._metrics.trials.snapshot()
+        return replace(self._news(), metrics=metrics, trials=trials, counted=True)
+
+    def _news(self) -> ReplicaReport:
         generation, problem = self._state()
-        return ReplicaReport(
-            replica=self.replica,
-            model=self.model,
-            generation=generation,
-            problem=problem,
-            metrics=self._metrics.snapshot(),
-            trials=self._metrics.trials.snapshot(),
-        )
+        return ReplicaReport(self.replica, self.model, generation, problem, counted=False)
 
     def _state(self) -> tuple[int, str | None]:
         return self._live.generation, self._live.problem
-
-    def _report(self) -> None:
-        report = self.report()
-        self.board.report(report)
-        self._reported = (report.generation, report.problem)
-        self._reported_s = time.monotonic()

@@ -25,6 +25,9 @@ def swap(
     rounds: Annotated[
         int, typer.Option(min=1, help="Phases with swaps, and as many without, taking turns.")
     ] = 5,
+    every_s: Annotated[
+        float, typer.Option(min=0, help="Between publishes; 0: one after the other.")
+    ] = 0.25,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "int8"],
         typer.Option(help="As of isogloss serve."),
@@ -47,7 +50,7 @@ def swap(
     from deploy.soak.server import ServerSettings
 
     server = ServerSettings(model, dtype, replicas, haproxy)
-    settings = SwapSettings(server, swaps, clients, rounds)
+    settings = SwapSettings(server, swaps, clients, rounds, every_s)
     # An interrupted benchmark takes its server and folders with it, however it is told.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with progress() as say:

@@ -32,6 +32,7 @@ def swaps(
     swaps: Annotated[int, typer.Option(min=1, help="Publishes in all.")] = 1000,
     clients: Annotated[int, typer.Option(min=1, help="That ask all the time.")] = 32,
     rounds: Annotated[int, typer.Option(min=1, help="Phases with swaps.")] = 5,
+    every_s: Annotated[float, typer.Option(min=0, help="Between publishes.")] = 0.25,
     model: Model = "pocket-bloom",
     dtype: Dtype = "auto",
     replicas: Replicas = 2,
@@ -40,7 +41,7 @@ def swaps(
 ) -> None:
     """Swap prompts under concurrent clients."""
     server = ServerSettings(model, dtype, replicas, haproxy)
-    settings = SwapSettings(server, swaps, clients, rounds)
+    settings = SwapSettings(server, swaps, clients, rounds, every_s)
     _run("swaps", settings, run_swaps, out)
 
 

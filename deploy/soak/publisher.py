@@ -52,11 +52,18 @@ class Publisher:
             self.turn += 1
         return done
 
-    async def swaps(self, count: int) -> None:
-        """Publish so many times, one after the other; failures are accounted for and passed."""
+    async def swaps(self, count: int, every_s: float = 0.0) -> None:
+        """Publish so many times, one after the other; failures are accounted for and passed.
+
+        Args:
+            count: publishes.
+            every_s: between the beginnings of two, where the first does not take longer.
+        """
         for _ in range(count):
+            due_s = time.perf_counter() + every_s
             if not await self.swap():
                 await asyncio.sleep(0.1)
+            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
 
     @asynccontextmanager
     async def every(self, seconds: float) -> AsyncIterator[None]:

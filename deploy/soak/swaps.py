@@ -1,7 +1,7 @@
 """A thousand swaps under concurrent clients: nothing fails, nothing is mixed up, nobody waits.
 
 Phases with and without swaps take turns on one server; the phases without last as long as those
-with. With swaps, one publish follows another without a pause.
+with.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class SwapSettings:
     clients: int = 32
     rounds: int = 5
     """Phases with swaps, and as many without."""
+    every_s: float = 0.25
+    """Between the beginnings of two publishes; 0: one follows another without a pause."""
 
 
 @dataclass
@@ -76,7 +78,9 @@ async def _run(settings: SwapSettings, server: Server, stage: Stage, say: Say) -
             per_round = share_of(settings.swaps, settings.rounds, number)
             say(f"round {number + 1} of {settings.rounds}: {per_round} swaps ...")
             seconds = with_swaps.seconds
-            await _phase(settings, server, stage, with_swaps, publisher.swaps(per_round))
+            await _phase(
+                settings, server, stage, with_swaps, publisher.swaps(per_round, settings.every_s)
+            )
             seconds = with_swaps.seconds - seconds
             say(f"round {number + 1} of {settings.rounds}: {seconds:.0f} s without swaps ...")
             await _phase(settings, server, stage, without, asyncio.sleep(seconds))
