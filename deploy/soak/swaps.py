@@ -78,9 +78,8 @@ async def _run(settings: SwapSettings, server: Server, stage: Stage, say: Say) -
             per_round = share_of(settings.swaps, settings.rounds, number)
             say(f"round {number + 1} of {settings.rounds}: {per_round} swaps ...")
             seconds = with_swaps.seconds
-            await _phase(
-                settings, server, stage, with_swaps, publisher.swaps(per_round, settings.every_s)
-            )
+            swaps = publisher.swaps(per_round, settings.every_s)
+            await _phase(settings, server, stage, with_swaps, swaps)
             seconds = with_swaps.seconds - seconds
             say(f"round {number + 1} of {settings.rounds}: {seconds:.0f} s without swaps ...")
             await _phase(settings, server, stage, without, asyncio.sleep(seconds))
