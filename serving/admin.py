@@ -18,7 +18,7 @@ from prompts.store import StoreState
 from serving.config import ADMIN_TOKEN_VARIABLE
 from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
-from serving.trial_query import TrialQuery
+from serving.trials.query import TrialQuery
 
 _LOOK_INTERVAL_S = 0.1
 _NOTE = "published over HTTP"

@@ -9,7 +9,7 @@ from serving.planning import Plan
 from serving.residents import ServedPrompt
 from serving.schemas import ClassifyRequest, LabelScore, MixturePart, PromptAnswer, Result
 from serving.scoring import Scores
-from serving.trials import answering
+from serving.trials.placement import answering
 
 SCORE_DIGITS = 6
 """Beyond these a score depends on how a batch happened to be put together."""

@@ -34,7 +34,7 @@ from serving.replicas import REPORT_INTERVAL_S, Lookout
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
 from serving.tracing import start_tracing, stop_tracing
-from serving.trial_watch import TRIAL_INTERVAL_S, TrialWatch
+from serving.trials.watch import TRIAL_INTERVAL_S, TrialWatch
 
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
 

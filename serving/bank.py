@@ -18,8 +18,8 @@ from prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
 from prompts.routes import Route, RouteTable
 from prompts.store import StoreState
 from prompts.trials import Trial
-from serving.candidates import Problems, Trials, candidates
 from serving.residents import PromptReader, ResidentPrompt, Residents, ServedPrompt
+from serving.trials.candidates import Problems, Trials, candidates
 
 logger = logging.getLogger(__name__)
 

@@ -13,20 +13,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from serving import trials
 from serving.answers import result_of
-from serving.batcher import Batcher, BatchStats, Row
+from serving.batching.batcher import Batcher, BatchStats, Row
+from serving.batching.costs import CostTable
+from serving.batching.pricing import Pricing, find_costs
+from serving.batching.queueing import BatchQueue
 from serving.caller import NOBODY_ELSE, Caller
 from serving.config import ServingSettings
-from serving.costs import CostTable
 from serving.gate import Gate
 from serving.limits import check_texts
 from serving.live import LiveBank
 from serving.logs import fields
 from serving.metrics import ServingMetrics
 from serving.planning import Job, Planner, RequestPlan
-from serving.pricing import Pricing, find_costs
-from serving.queueing import BatchQueue
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer, Result
 from serving.scoring import (
     Part,
@@ -38,6 +37,7 @@ from serving.scoring import (
     score_readings,
 )
 from serving.tracing import stage_span
+from serving.trials import placement
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Classifier:
         bank = self.bank.current
         alone = [Reading(words.ids, (Part(prompt),)) for prompt in bank.answering]
         score_readings(self.backbone, alone)
-        for rehearsal in trials.rehearsals(bank, words.ids):
+        for rehearsal in placement.rehearsals(bank, words.ids):
             score_batch(self.backbone, [rehearsal])
 
     def _price_by(self, table: CostTable | None) -> None:
@@ -203,7 +203,7 @@ class Classifier:
     def _count_trials(self, planned: RequestPlan, scores: Sequence[Scores], seconds: float) -> None:
         for plan, found in zip(planned.plans, scores, strict=True):
             if plan.placement is not None:
-                trials.count(self.metrics.trials, plan.reading, plan.placement, found, seconds)
+                placement.count(self.metrics.trials, plan.reading, plan.placement, found, seconds)
 
     def _observe(self, stage: str, batch: BatchStats[Any]) -> None:
         self.metrics.stage_seconds.labels(stage).observe(batch.running_s)

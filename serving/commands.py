@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from serving.command_texts import AsJson, Texts, print_table, read_texts, shorten
-from serving.detect_command import DetectorName, detect
-from serving.trials_command import trials
+from serving.detecting.command import DetectorName, detect
+from serving.trials.command import trials
 
 if TYPE_CHECKING:
     from serving.config import ServingSettings

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from prompts.store import PromptStore, open_store
 from serving.classifier import Classifier
 from serving.config import ServingSettings
-from serving.detect import Detector
+from serving.detecting.detectors import Detector
 from serving.live import LiveBank
 from serving.metrics import ServingMetrics
 from serving.planning import Planner
@@ -41,9 +41,9 @@ def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
 
 def load_detector(name: str) -> Detector:
     """Load a language detector by name."""
-    from serving import detect
+    from serving.detecting import detectors
 
-    return detect.load_detector(name)
+    return detectors.load_detector(name)
 
 
 def open_prompts(settings: ServingSettings) -> PromptStore:

@@ -44,8 +44,8 @@ from serving.schemas import (
 )
 from serving.service import Service
 from serving.tracing import note_answer
-from serving.trial_http import add_trials
-from serving.trial_query import parse_trial, query_parameters
+from serving.trials.http import add_trials
+from serving.trials.query import parse_trial, query_parameters
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request cannot be answered; `error` says why."},

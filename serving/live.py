@@ -10,9 +10,9 @@ from collections.abc import Callable
 from prompts.errors import StoreError
 from prompts.store import PromptStore
 from serving.bank import BankRefused, PromptBank, build_bank
-from serving.candidates import key_of
 from serving.metrics import ServingMetrics
 from serving.residents import HostsPrompts, PromptReader
+from serving.trials.candidates import key_of
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from prompts.languages import Language
 from prompts.languages import language as language_of
 from serving.bank import PromptBank
-from serving.detection import Detection
+from serving.detecting.detection import Detection
 from serving.residents import ServedPrompt
 from serving.schemas import RouteAnswer
 

@@ -13,12 +13,12 @@ from prompts.languages import language as language_of
 from prompts.tokenizer import TokenizedText
 from serving.bank import PromptBank
 from serving.config import DEFAULT_TASK
-from serving.detect import Detection, Detector
+from serving.detecting.detectors import Detection, Detector
 from serving.mixture import Share, overridden, shares
 from serving.residents import ServedPrompt
 from serving.schemas import ClassifyRequest, LanguageAnswer, RouteAnswer
 from serving.scoring import Part, Reading, ServingBackbone
-from serving.trials import Placement, place
+from serving.trials.placement import Placement, place
 
 
 @dataclass(frozen=True, eq=False)

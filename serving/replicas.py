@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import Metric
 
-from serving.trial_tally import TrialTally
+from serving.trials.tally import TrialTally
 
 if TYPE_CHECKING:
     from serving.live import LiveBank

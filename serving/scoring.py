@@ -18,7 +18,7 @@ from torch import Tensor
 from prompts.backbone import label_log_probs
 from prompts.errors import IsoglossError
 from prompts.tokenizer import TokenizedText
-from serving.isolation import is_out_of_memory
+from serving.batching.isolation import is_out_of_memory
 from serving.residents import HostsPrompts, ServedPrompt
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from prompts.verbalizer import LabelToken
 from serving.admin import Admin
 from serving.classifier import Classifier
 from serving.config import ServingSettings
-from serving.detect import Detection
+from serving.detecting.detectors import Detection
 from serving.engine import build_classifier
 from serving.http import build_api
 from serving.replicas import Board, LocalBoard, Lookout

@@ -35,7 +35,7 @@ WORDS = 7
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PromptStore:
-    monkeypatch.setattr("serving.detect.load_detector", lambda name: FakeDetector())
+    monkeypatch.setattr("serving.detecting.detectors.load_detector", lambda name: FakeDetector())
     monkeypatch.setattr(Backbone, "load", lambda model, **_: FakeBackbone(model))
     store = PromptStore.open(tmp_path / "store", create=True)
     clades = {"Romance": "romance", "Atlantic-Congo": "congo"}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from prompts.errors import InvalidInput, IsoglossError, Unavailable
-from serving.batcher import Batcher, BatchFailed, BatchStats
-from serving.queueing import BatchQueue
+from serving.batching.batcher import Batcher, BatchFailed, BatchStats
+from serving.batching.queueing import BatchQueue
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 from prompts.errors import InvalidInput, NotFound, Overloaded, TooLarge
 from prompts.soft_prompt import SoftPrompt
-from serving.batcher import BatchFailed
+from serving.batching.batcher import BatchFailed
 from serving.classifier import Classifier
 from serving.config import ServingSettings
 from serving.engine import build_classifier

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from serving.costs import CostTable, Measured
-from serving.kept_costs import CostKey, keep, recall
-from serving.measure_costs import measure_costs, seems_slow, usual_lengths
+from serving.batching.costs import CostTable, Measured
+from serving.batching.kept_costs import CostKey, keep, recall
+from serving.batching.measure_costs import measure_costs, seems_slow, usual_lengths
 
 FAST = CostTable(fixed_s=0.001, token_s=0.000_02, square_s=1e-8)
 

@@ -9,11 +9,11 @@ import pytest
 
 from prompts.errors import NotFound
 from prompts.languages import UNDETERMINED, language
-from serving.detect import DETECTORS, Detection, load_detector
-from serving.detect_evaluation.clades import ROUTE_TABLES
-from serving.detect_evaluation.scores import Answered, by_language, overall
-from serving.detect_evaluation.texts import PAPER_52, read_split
-from serving.detection import TOP
+from serving.detecting.detection import TOP
+from serving.detecting.detectors import DETECTORS, Detection, load_detector
+from serving.detecting.evaluation.clades import ROUTE_TABLES
+from serving.detecting.evaluation.scores import Answered, by_language, overall
+from serving.detecting.evaluation.texts import PAPER_52, read_split
 
 SIB200 = Path(__file__).parents[2] / ".." / "shared" / "data" / "sib200"
 

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from prompts.errors import InvalidData
 from prompts.languages import language
 from serving import commands
-from serving.detect_evaluation import results
-from serving.detect_evaluation.clades import clade_of, group_of
-from serving.detect_evaluation.measure import Measured, measure
-from serving.detect_evaluation.reliability import reliability
-from serving.detect_evaluation.scores import Answered, by_language, confusion, overall
-from serving.detect_evaluation.texts import Example, first_words, read_split, read_texts
-from serving.detection import NOTHING, Detection
+from serving.detecting.detection import NOTHING, Detection
+from serving.detecting.evaluation import results
+from serving.detecting.evaluation.clades import clade_of, group_of
+from serving.detecting.evaluation.measure import Measured, measure
+from serving.detecting.evaluation.reliability import reliability
+from serving.detecting.evaluation.scores import Answered, by_language, confusion, overall
+from serving.detecting.evaluation.texts import Example, first_words, read_split, read_texts
 
 TEXTS = {
     "fra_Latn": ["Le chat dort sur la chaise près du four", "Il pleut sur le jardin"],

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from prompts.errors import InvalidInput, NotFound
 from serving import commands
-from serving.detect import load_detector
+from serving.detecting.detectors import load_detector
 from tests.serving.fasttext_model import write_fasttext
 
 WORDS = {"bonjour": "__label__fra_Latn", "hello": "__label__en", "привет": "__label__rus_Cyrl"}

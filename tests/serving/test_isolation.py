@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prompts.errors import InvalidInput, IsoglossError
-from serving.isolation import (
+from serving.batching.isolation import (
     MOST_FAILED_RUNS,
     BatchFailed,
     TextTooLargeForMemory,

@@ -15,7 +15,7 @@ import pytest
 
 from prompts.tokenizer import TokenizedText
 from serving.classifier import Classifier
-from serving.detect import Detection
+from serving.detecting.detectors import Detection
 from serving.engine import build_classifier
 from serving.logs import configure_logging
 from serving.service import Service

@@ -17,8 +17,8 @@ import pytest
 from torch import Tensor
 
 from serving.admission import Admission, Load, QueueFull
+from serving.batching.queueing import BatchQueue
 from serving.engine import build_classifier
-from serving.queueing import BatchQueue
 from tests.fakes import FakeBackbone, FakeDetector, fake_settings, fake_store, http_client
 
 TOKENS = 50

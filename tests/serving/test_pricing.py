@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from serving.batching.costs import CostTable
+from serving.batching.kept_costs import keep, recall
+from serving.batching.pricing import UNMEASURED_BUDGET_TOKENS, Pricing, cost_key, find_costs
 from serving.classifier import Classifier
 from serving.config import ServingSettings
-from serving.costs import CostTable
-from serving.detect import Detection
+from serving.detecting.detectors import Detection
 from serving.engine import build_classifier
-from serving.kept_costs import keep, recall
 from serving.live import LiveBank
 from serving.metrics import ServingMetrics
-from serving.pricing import UNMEASURED_BUDGET_TOKENS, Pricing, cost_key, find_costs
 from serving.schemas import ClassifyRequest
 from serving.scoring import Part, Reading
 from tests.fakes import FakeBackbone, FakeDetector, fake_settings, fake_store

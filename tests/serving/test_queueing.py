@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.queueing import BatchQueue
+from serving.batching.queueing import BatchQueue
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from prompts.errors import InvalidInput, Unavailable
 from prompts.trials import TrialLimits
 from serving import commands
-from serving.trial_query import parse_trial
+from serving.trials.query import parse_trial
 from tests.fakes import soft_prompt
 from tests.serving.test_app import ADMIN, Server, ask, server
 

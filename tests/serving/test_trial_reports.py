@@ -18,13 +18,13 @@ from prompts.soft_prompt import SoftPrompt
 from prompts.store_state import StoreState
 from prompts.trials import Trial, TrialLimits
 from serving.caller import Caller
-from serving.candidates import key_of
 from serving.classifier import Classifier
 from serving.replicas import LocalBoard, Lookout, ReplicaReport
 from serving.schemas import ClassifyRequest
-from serving.trial_reports import broken_limit, tally_of, trial_report
-from serving.trial_tally import BOUNDS_S, Latency, Tally, TrialKey, TrialTallies
-from serving.trial_watch import TrialWatch
+from serving.trials.candidates import key_of
+from serving.trials.reports import broken_limit, tally_of, trial_report
+from serving.trials.tally import BOUNDS_S, Latency, Tally, TrialKey, TrialTallies
+from serving.trials.watch import TrialWatch
 from tests.fakes import (
     MODEL,
     expected_scores,

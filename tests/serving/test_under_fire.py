@@ -16,7 +16,7 @@ from torch import Tensor
 from prompts.errors import Unavailable
 from prompts.store import PromptStore
 from serving.admission import QueueFull, Stopping
-from serving.batcher import BatchFailed
+from serving.batching.batcher import BatchFailed
 from serving.caller import Caller, TooLate
 from serving.classifier import Classifier
 from serving.config import ServingSettings

@@ -10,7 +10,7 @@ import pytest
 
 from prompts import writing
 from prompts.languages import languages
-from serving.detect_ngrams import DetectorWeights, NgramDetector
+from serving.detecting.ngram_detector import DetectorWeights, NgramDetector
 from training import detector_corpus, train_detector
 
 SENTENCES = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from prompts import ngrams
 from prompts.errors import NotFound
-from serving.detect import FASTTEXT, load_detector
-from serving.detect_labels import language_of
-from serving.detection import NOTHING, Detection, Detector
+from serving.detecting.detection import NOTHING, Detection, Detector
+from serving.detecting.detectors import FASTTEXT, load_detector
+from serving.detecting.labels import language_of
 
 _COMPARED_ONLY = "pycld2"
 _PACKAGES = {"py3langid": "py3langid", "pycld2": "pycld2"}

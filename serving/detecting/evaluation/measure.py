@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prompts.languages import languages
-from serving.detect_evaluation.reliability import CLAIMS, Reliability, reliability
-from serving.detect_evaluation.scores import (
+from serving.detecting.detection import Detector
+from serving.detecting.evaluation.reliability import CLAIMS, Reliability, reliability
+from serving.detecting.evaluation.scores import (
     Answered,
     LanguageScore,
     Score,
@@ -16,8 +17,7 @@ from serving.detect_evaluation.scores import (
     confusion,
     overall,
 )
-from serving.detect_evaluation.texts import PAPER_52, Kind, Texts
-from serving.detection import Detector
+from serving.detecting.evaluation.texts import PAPER_52, Kind, Texts
 
 BATCH = 32
 _TIMED = 20  # sentences of each of the 52 languages

@@ -17,8 +17,8 @@ from typing import Any
 from prompts import writing
 from prompts.errors import InvalidInput, NotFound
 from prompts.languages import Language, languages
-from serving.detect_labels import detect_by_script, language_of
-from serving.detection import NOTHING, TOP, Detection
+from serving.detecting.detection import NOTHING, TOP, Detection
+from serving.detecting.labels import detect_by_script, language_of
 
 _PREFIX = "__label__"
 _ASKED = 4 * TOP  # labels per text, since some are of languages that the table lacks

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from prompts.languages import languages
-from serving.detect_evaluation.clades import ROUTE_TABLES, clade_of, group_of
-from serving.detect_evaluation.texts import Example
-from serving.detection import Detection
+from serving.detecting.detection import Detection
+from serving.detecting.evaluation.clades import ROUTE_TABLES, clade_of, group_of
+from serving.detecting.evaluation.texts import Example
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from prompts.routes import UNIVERSAL
 from serving.bank import PromptBank
-from serving.candidates import OnTrial, key_of
 from serving.mixture import Share
 from serving.residents import ServedPrompt
 from serving.schemas import TrialAnswer
 from serving.scoring import Part, Probabilities, Reading, Scores, Unscorable
-from serving.trial_tally import TrialTallies
+from serving.trials.candidates import OnTrial, key_of
+from serving.trials.tally import TrialTallies
 
 CANDIDATE_TEMPERATURE = 1.0
 """As after its promotion: what routes were measured at with other prompts is forgotten then."""

@@ -6,12 +6,12 @@ import logging
 
 from prompts.errors import IsoglossError
 from prompts.trials import Trial
-from serving.candidates import key_of
 from serving.live import LiveBank
 from serving.metrics import ServingMetrics
 from serving.replicas import Board, ReplicaReport
-from serving.trial_reports import broken_limit, tally_of
-from serving.trial_tally import TrialKey
+from serving.trials.candidates import key_of
+from serving.trials.reports import broken_limit, tally_of
+from serving.trials.tally import TrialKey
 
 logger = logging.getLogger(__name__)
 

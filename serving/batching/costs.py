@@ -1,4 +1,4 @@
-"""What batches cost on this machine: pure, fitted to what was measured (`serving.measure_costs`).
+"""What batches cost on this machine: pure, fitted to what was measured (see `measure_costs`).
 
 A batch of texts of t1, t2, ... tokens (prompts included) takes
 

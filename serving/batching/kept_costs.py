@@ -17,7 +17,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prompts import durable
-from serving.costs import CostTable
+from serving.batching.costs import CostTable
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import typer
 from serving.command_texts import AsJson, print_table, read_texts, shorten
 
 if TYPE_CHECKING:
-    from serving.detection import Detection
+    from serving.detecting.detection import Detection
 
 _WHICH = "isogloss, py3langid, or fasttext:PATH for any fastText language model."
 DetectorName = Annotated[str, typer.Option(help=_WHICH)]
@@ -68,7 +68,7 @@ def detect(
 
 
 def _detect(texts: Sequence[str], detector: str, as_json: bool) -> None:
-    from serving.detect import load_detector
+    from serving.detecting.detectors import load_detector
 
     found = load_detector(detector).detect(texts)
     if as_json:
@@ -113,10 +113,10 @@ def _evaluate(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from serving.detect_evaluation import results
-    from serving.detect_evaluation.measure import measure
-    from serving.detect_evaluation.peers import load_peer
-    from serving.detect_evaluation.texts import read_texts
+    from serving.detecting.evaluation import results
+    from serving.detecting.evaluation.measure import measure
+    from serving.detecting.evaluation.peers import load_peer
+    from serving.detecting.evaluation.texts import read_texts
 
     texts = read_texts(sib200, headlines, split)
     peers = [load_peer(name) for name in names]  # all of them first: one may be missing

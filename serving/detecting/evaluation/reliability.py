@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from prompts.languages import language, languages
-from serving.detect_evaluation.clades import clade_of
-from serving.detect_evaluation.scores import Answered
+from serving.detecting.evaluation.clades import clade_of
+from serving.detecting.evaluation.scores import Answered
 
 BINS = 10
 Claim = Literal["language", "candidates", "clade"]

@@ -1,6 +1,6 @@
 """What a text costs in the scoring queue, how much one batch may cost, and how long it may wait.
 
-With a cost table (`serving.costs`) prices are predicted microseconds, so that a long text counts
+With a cost table (see `costs`) prices are predicted microseconds, so that a long text counts
 its attention too, and a batch is as large as pays on this machine. Without one, or where the
 settings name a budget, prices are tokens.
 """
@@ -19,10 +19,10 @@ import torch
 
 from prompts.processor import processor
 from serving.bank import PromptBank
+from serving.batching.costs import LONG_PART, CostTable
+from serving.batching.kept_costs import CostKey, cost_folder, keep, recall
+from serving.batching.measure_costs import measure_costs, seems_slow
 from serving.config import ServingSettings
-from serving.costs import LONG_PART, CostTable
-from serving.kept_costs import CostKey, cost_folder, keep, recall
-from serving.measure_costs import measure_costs, seems_slow
 from serving.residents import ServedPrompt
 from serving.scoring import Part, Reading, ServingBackbone, score_readings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prompts.languages import Language, deepest_clade, languages
-from serving.detect_evaluation.texts import PAPER_52
+from serving.detecting.evaluation.texts import PAPER_52
 
 _ROOTS = frozenset(entry.lineage[0] for entry in languages().values() if entry.lineage)
 _BRANCHES = frozenset(

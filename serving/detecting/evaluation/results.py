@@ -10,8 +10,8 @@ from typing import Any
 
 from prompts.durable import create_folder, write_atomically
 from prompts.errors import InvalidInput
-from serving.detect_evaluation.clades import FINEST, ROUTE_TABLES
-from serving.detect_evaluation.measure import BATCH, Measured, Part
+from serving.detecting.evaluation.clades import FINEST, ROUTE_TABLES
+from serving.detecting.evaluation.measure import BATCH, Measured, Part
 
 Row = Sequence[object]
 

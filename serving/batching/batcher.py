@@ -23,9 +23,9 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from prompts.errors import IsoglossError, Unavailable
-from serving.isolation import BatchFailed, Outcome, is_out_of_memory, run_isolating
+from serving.batching.isolation import BatchFailed, Outcome, is_out_of_memory, run_isolating
+from serving.batching.queueing import BatchQueue, Entry
 from serving.logs import current_request_id
-from serving.queueing import BatchQueue, Entry
 
 logger = logging.getLogger(__name__)
 

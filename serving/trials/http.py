@@ -17,7 +17,7 @@ from serving.logs import current_request_id
 from serving.parsing import parse
 from serving.schemas import PromoteRequest, SwapAnswer
 from serving.service import Service
-from serving.trial_reports import TrialsAnswer, newest, trial_report
+from serving.trials.reports import TrialsAnswer, newest, trial_report
 
 _PROMOTE_BODY = {
     "required": True,

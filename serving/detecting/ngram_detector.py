@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from prompts import ngrams, writing
 from prompts.languages import language
-from serving.detection import NOTHING, TOP, Detection
+from serving.detecting.detection import NOTHING, TOP, Detection
 
 _CHUNK = 32  # texts at a time: bounds memory, whatever the batch
 # As many as a text has n-grams at most; NFKC makes up to 18 letters of one.

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from prompts.trials import Trial, TrialLimits
-from serving.candidates import key_of
 from serving.replicas import ReplicaReport
-from serving.trial_tally import Latency, Tally
+from serving.trials.candidates import key_of
+from serving.trials.tally import Latency, Tally
 
 LimitName = Literal["agreement", "score", "latency"]
 

@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 
 from prompts.errors import NotFound
-from serving.detect_ngrams import DetectorWeights, NgramDetector
-from serving.detection import Detection, Detector
+from serving.detecting.detection import Detection, Detector
+from serving.detecting.ngram_detector import DetectorWeights, NgramDetector
 
 __all__ = ["DETECTORS", "FASTTEXT", "Detection", "Detector", "load_detector"]
 
@@ -27,13 +27,13 @@ def _own() -> Detector:
 
 
 def _py3langid() -> Detector:
-    from serving.detect_py3langid import Py3LangidDetector  # an optional dependency
+    from serving.detecting.py3langid_detector import Py3LangidDetector  # an optional dependency
 
     return Py3LangidDetector()
 
 
 def _fasttext(path: str) -> Detector:
-    from serving.detect_fasttext import FastTextDetector  # an optional dependency
+    from serving.detecting.fasttext_detector import FastTextDetector  # an optional dependency
 
     return FastTextDetector(Path(path).expanduser())
 

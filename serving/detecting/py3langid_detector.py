@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from serving.detect_labels import detect_by_script, language_of
-from serving.detection import NOTHING, TOP, Detection
+from serving.detecting.detection import NOTHING, TOP, Detection
+from serving.detecting.labels import detect_by_script, language_of
 
 
 class Py3LangidDetector:

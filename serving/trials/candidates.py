@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prompts.routes import UNIVERSAL, RouteTable
 from prompts.trials import Trial
 from serving.residents import ServedPrompt
-from serving.trial_tally import TrialKey
+from serving.trials.tally import TrialKey
 
 Trials = Mapping[tuple[str, str], "OnTrial"]
 """By task and clade, "universal" for texts that no clade's route takes."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from prompts import ngrams, writing
 from prompts.languages import Language, languages
-from serving.detection import NOTHING, Detection
+from serving.detecting.detection import NOTHING, Detection
 
 # ISO 639-1 (and a few longer labels) -> ISO 639-3 as SIB-200 has it.
 _LABELS = """

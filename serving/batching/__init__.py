@@ -1,0 +1,1 @@
+"""Rows of many requests, put together into batches: order, price, size, failure."""

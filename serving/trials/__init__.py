@@ -1,0 +1,1 @@
+"""Candidates on trial: whom they answer, what is counted, and when they go."""
