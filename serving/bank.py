@@ -18,7 +18,7 @@ from prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
 from prompts.routes import Route, RouteTable
 from prompts.store import StoreState
 from prompts.trials import Trial
-from serving.residents import PromptReader, ResidentPrompt, Residents, ServedPrompt
+from serving.residents import PromptReader, ResidentPrompt, Residents, ServedPrompt, Unfit
 from serving.trials.candidates import Problems, Trials, candidates
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def build_bank(
     routed = {reference for table in routes.values() for reference in table.references}
     tried = {trial.candidate for trial in trials}
     current = {name for name, entry in state.prompts.items() if entry.current is not None}
-    residents: dict[str, ResidentPrompt | InvalidPrompt] = {}
+    residents: dict[str, ResidentPrompt | Unfit] = {}
     served: dict[str, ServedPrompt] = {}
     left_out: dict[str, str] = {}
     for reference in sorted(current | routed | tried):
@@ -148,18 +148,16 @@ def _own_trials(state: StoreState, reader: PromptReader) -> list[Trial]:
     return [trial for trial in state.trials if trial.fingerprint == own]
 
 
-def _read(
-    digest: str, reader: PromptReader, previous: PromptBank | None
-) -> ResidentPrompt | InvalidPrompt:
+def _read(digest: str, reader: PromptReader, previous: PromptBank | None) -> ResidentPrompt | Unfit:
     if previous is not None and digest in previous.residents:
         return previous.residents[digest]
     try:
         return reader.read(digest)
     except InvalidPrompt as unfit:
-        return unfit
+        return Unfit(str(unfit))
 
 
-def _usable(resident: ResidentPrompt | InvalidPrompt) -> ResidentPrompt:
-    if isinstance(resident, InvalidPrompt):
-        raise resident
+def _usable(resident: ResidentPrompt | Unfit) -> ResidentPrompt:
+    if isinstance(resident, Unfit):
+        raise InvalidPrompt(resident.reason)
     return resident

@@ -10,7 +10,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from prompts.errors import InvalidPrompt
 from prompts.soft_prompt import PromptCard, RunsPrompts
 from prompts.store import PromptStore
 
@@ -61,7 +60,18 @@ class ServedPrompt:
         return follow and set(one.labels) == set(two.labels)
 
 
-Residents = Mapping[str, ResidentPrompt | InvalidPrompt]
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why a prompt cannot run on this backbone.
+
+    Not the exception itself: raised again with every generation, one would hold on to the frames,
+    and so to the generations, of all times before.
+    """
+
+    reason: str
+
+
+Residents = Mapping[str, ResidentPrompt | Unfit]
 """By digest; a prompt that does not fit this backbone is kept as the reason why."""
 
 

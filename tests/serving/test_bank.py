@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,19 @@ def test_vectors_are_in_the_backbones_precision(store: PromptStore) -> None:
     backbone.dtype = torch.bfloat16
     bank = build_bank(store.state(), PromptReader(store, backbone))
     assert {each.vectors.dtype for each in residents(bank)} == {torch.bfloat16}
+
+
+def test_generations_that_are_over_are_let_go(tmp_path: Path) -> None:
+    """Also where a prompt of another model is refused with every generation anew."""
+    store = fake_store(tmp_path / "store")
+    store.publish({"elsewhere": soft_prompt(4.0, model="another")})
+    live = LiveBank(store, FakeBackbone(), ServingMetrics())
+    over = []
+    for number in range(5):
+        over.append(weakref.ref(live.current))
+        store.publish({"romance": soft_prompt(10.0 + number)})
+        live.refresh()
+    gc.collect()
+    assert [each() for each in over] == [None] * 5
+    with pytest.raises(InvalidInput, match="cannot answer here"):
+        live.current.find("elsewhere")
