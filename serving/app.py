@@ -35,6 +35,7 @@ from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from serving.service import ServedModel, Service
 from serving.tracing import start_tracing, stop_tracing
 from serving.trials.watch import TRIAL_INTERVAL_S, TrialWatch
+from serving.whole_answers import write_answers_whole
 
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
 
@@ -140,6 +141,7 @@ class IngressReplica(ModelReplica):
         others: dict[str, DeploymentHandle[Any]],
         build: BuildClassifier,
     ) -> None:
+        write_answers_whole()
         super().__init__(settings, settings.default_model, build)
         models: dict[str, ServedModel] = {
             name: RemoteModel(name, handle, self._classifier.metrics)

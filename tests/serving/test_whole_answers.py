@@ -1,0 +1,98 @@
+"""Heads and bodies leave together: what was begun can be asked of nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from serving.whole_answers import write_answers_whole
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        return
+    head = {"type": "http.response.start", "status": 200, "headers": []}
+    await send(head)
+    if scope["path"] == "/fails":
+        raise ValueError("after the head")
+    if scope["path"] == "/silent":
+        return
+    if scope["path"] == "/parts":
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await asyncio.sleep(0.01)
+    await send({"type": "http.response.body", "body": b"whole"})
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is written, write by write."""
+    seen: list[bytes] = []
+    made = HttpToolsProtocol.connection_made
+
+    def watched(self: Any, transport: Any) -> None:
+        spy: Any = Spy(transport, seen)
+        made(self, spy)
+
+    monkeypatch.setattr(HttpToolsProtocol, "connection_made", watched)
+    return seen
+
+
+class Spy:
+    def __init__(self, transport: Any, seen: list[bytes]) -> None:
+        self._transport, self._seen = transport, seen
+
+    def write(self, data: bytes) -> None:
+        self._seen.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+@pytest.fixture
+def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(RequestResponseCycle, "send", RequestResponseCycle.send)
+    write_answers_whole()
+    write_answers_whole()  # once is enough, and twice is once
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, http="httptools", log_config=None, lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def test_an_answer_is_one_write(writes: list[bytes], url: str) -> None:
+    with httpx.Client(base_url=url) as client:
+        for _ in range(3):
+            assert client.get("/").text == "whole"
+        assert len(writes) == 3
+        assert all(b"HTTP/1.1 200" in each and b"whole" in each for each in writes)
+        assert client.get("/", headers={"connection": "close"}).text == "whole"
+    assert len(writes) == 4
+
+
+def test_an_answer_in_parts_begins_with_its_first_part(writes: list[bytes], url: str) -> None:
+    assert httpx.get(f"{url}/parts").text == "one whole"
+    assert len(writes) == 2
+    assert b"HTTP/1.1 200" in writes[0]
+
+
+@pytest.mark.parametrize("path", ["/fails", "/silent"])
+def test_an_answer_that_fails_behind_its_head_is_an_error(
+    writes: list[bytes], url: str, path: str
+) -> None:
+    assert httpx.get(f"{url}{path}").status_code == 500
+    assert len(writes) == 1
