@@ -1,4 +1,4 @@
-"""What issue 6 promises, on the real server: Ray Serve, HAProxy, the pocket model, its prompts.
+"""What the README promises, on the real server: Ray Serve, HAProxy, the pocket model, its prompts.
 
 Each run prints what it saw, and leaves it as JSON in $ISOGLOSS_SOAK_OUT where that is set. A share
 of the full length can be run with $ISOGLOSS_SOAK_SHARE, such as 0.1: for developing, not for
