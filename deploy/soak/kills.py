@@ -8,18 +8,15 @@ result.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from deploy.soak.load import ClosedLoop, OpenLoop
-from deploy.soak.publisher import calibrate
-from deploy.soak.server import Server, ServerSettings, serving
-from deploy.soak.stage import Stage, prepare, question
-from deploy.soak.swaps import Say
+from deploy.soak.play import Say, play
+from deploy.soak.server import Server, ServerSettings
+from deploy.soak.stage import Stage, question
 from deploy.soak.tally import Tally
 from prompts.errors import Unavailable
 
@@ -87,16 +84,10 @@ def run_kills(settings: KillSettings, say: Say = lambda line: None) -> dict[str,
     Raises:
         IsoglossError: the server did not start, or the prompts cannot be told apart.
     """
-    with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
-        say("computing what answers must be ...")
-        stage = prepare(settings.server.model, settings.server.dtype, Path(folder) / "store")
-        say(f"starting {settings.server.replicas} replicas ...")
-        with serving(settings.server, stage, Path(folder)) as server:
-            return asyncio.run(_run(settings, server, stage, say))
+    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
 
 
 async def _run(settings: KillSettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
-    stage = await calibrate(server, stage)
     probe = Tally(began_s=server.began_s)
     loop = ClosedLoop(server.url, stage.questions(), settings.clients, probe)
     sustainable = await loop.for_seconds(_PROBE_S)

@@ -10,19 +10,17 @@ import asyncio
 import csv
 import io
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from deploy.soak.load import ClosedLoop, OpenLoop
-from deploy.soak.publisher import Publisher, calibrate
-from deploy.soak.server import Server, ServerSettings, serving
-from deploy.soak.stage import Stage, prepare
-from deploy.soak.swaps import Say
+from deploy.soak.play import Say, play
+from deploy.soak.publisher import Publisher
+from deploy.soak.server import Server, ServerSettings
+from deploy.soak.stage import Stage
 from deploy.soak.tally import Tally
 
 _PROBE_S = 10.0
@@ -67,16 +65,10 @@ def run_memory(settings: MemorySettings, say: Say = lambda line: None) -> dict[s
     Raises:
         IsoglossError: the server did not start, or the prompts cannot be told apart.
     """
-    with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
-        say("computing what answers must be ...")
-        stage = prepare(settings.server.model, settings.server.dtype, Path(folder) / "store")
-        say(f"starting {settings.server.replicas} replicas ...")
-        with serving(settings.server, stage, Path(folder)) as server:
-            return asyncio.run(_run(settings, server, stage, say))
+    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
 
 
 async def _run(settings: MemorySettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
-    stage = await calibrate(server, stage)
     questions, check = stage.questions(), stage.judge.complaint
     probe = Tally(began_s=server.began_s)
     loop = ClosedLoop(server.url, questions, _CLIENTS, probe, check)

@@ -11,18 +11,15 @@ import asyncio
 import itertools
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from deploy.soak.load import ClosedLoop, OpenLoop, Question, ask
-from deploy.soak.publisher import calibrate
-from deploy.soak.server import Server, ServerSettings, cpu_seconds, serving
-from deploy.soak.stage import Stage, prepare, question
-from deploy.soak.swaps import Say
+from deploy.soak.play import Say, play
+from deploy.soak.server import Server, ServerSettings, cpu_seconds
+from deploy.soak.stage import Stage, question
 from deploy.soak.tally import Tally
 from deploy.soak.wire import Connection
 
@@ -56,12 +53,7 @@ def run_overload(settings: OverloadSettings, say: Say = lambda line: None) -> di
     Raises:
         IsoglossError: the server did not start, or the prompts cannot be told apart.
     """
-    with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
-        say("computing what answers must be ...")
-        stage = prepare(settings.server.model, settings.server.dtype, Path(folder) / "store")
-        say(f"starting {settings.server.replicas} replicas ...")
-        with serving(settings.server, stage, Path(folder)) as server:
-            return asyncio.run(_run(settings, server, stage, say))
+    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
 
 
 def asked(settings: OverloadSettings, stage: Stage) -> list[Question]:
@@ -79,7 +71,6 @@ def asked(settings: OverloadSettings, stage: Stage) -> list[Question]:
 async def _run(
     settings: OverloadSettings, server: Server, stage: Stage, say: Say
 ) -> dict[str, Any]:
-    stage = await calibrate(server, stage)
     questions, check = asked(settings, stage), stage.judge.complaint
     say("one client alone ...")
     unloaded = Tally(began_s=server.began_s)

@@ -7,20 +7,16 @@ with.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from deploy.soak.load import ClosedLoop
-from deploy.soak.publisher import Publisher, calibrate
-from deploy.soak.server import Server, ServerSettings, cpu_seconds, serving
-from deploy.soak.stage import Stage, prepare
+from deploy.soak.play import Say, play
+from deploy.soak.publisher import Publisher
+from deploy.soak.server import Server, ServerSettings, cpu_seconds
+from deploy.soak.stage import Stage
 from deploy.soak.tally import Tally
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +57,10 @@ def run_swaps(settings: SwapSettings, say: Say = lambda line: None) -> dict[str,
     Raises:
         IsoglossError: the server did not start, or the prompts cannot be told apart.
     """
-    with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
-        say("computing what answers must be ...")
-        stage = prepare(settings.server.model, settings.server.dtype, Path(folder) / "store")
-        say(f"starting {settings.server.replicas} replicas ...")
-        with serving(settings.server, stage, Path(folder)) as server:
-            return asyncio.run(_run(settings, server, stage, say))
+    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
 
 
 async def _run(settings: SwapSettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
-    stage = await calibrate(server, stage)
     with_swaps, without = (_Phases(Tally(began_s=server.began_s)) for _ in range(2))
     publisher = Publisher(server, stage)
     try:
