@@ -150,7 +150,8 @@ class Admin:
             StoreError: the store cannot be written.
             Unavailable: published, but a replica does not serve it in time.
         """
-        return await asyncio.to_thread(self._rollback, to, f"rolled back over HTTP ({request_id})")
+        note = f"rolled back over HTTP ({request_id})"
+        return await asyncio.to_thread(self._once, note, partial(self._store.rollback, to))
 
     async def delete_prompt(self, name: str) -> SwapAnswer:
         """Delete a prompt in all versions: its files, and what replicas hold of them.
@@ -163,11 +164,6 @@ class Admin:
                 store is collected.
         """
         return await asyncio.to_thread(self._delete_prompt, name)
-
-    def _rollback(self, to: int | None, note: str) -> SwapAnswer:
-        newest = self._store.state()
-        done = newest.restores is not None and newest.note == note
-        return self._settle(newest if done else self._store.rollback(to, note))
 
     def _delete_prompt(self, name: str) -> SwapAnswer:
         answer = self._settle(self._store.delete(name, "deleted over HTTP"))
