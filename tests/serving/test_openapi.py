@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from serving.live import Watch
 from serving.replicas import LocalBoard, Lookout
 from serving.service import Service
 from tests.fakes import MODEL, fake_classifier, fake_settings, fake_store
+from tests.sockets import served
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 hypothesis = pytest.importorskip("hypothesis")
@@ -43,17 +42,11 @@ def _api(folder: Path) -> tuple[FastAPI, Watch]:
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server over a fake model, on a socket."""
     api, watch = _api(tmp_path_factory.mktemp("api"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(api, log_config=None, ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-            watch.close()
+    try:
+        with served(uvicorn.Config(api, log_config=None, ws="none")) as address:
+            yield address
+    finally:
+        watch.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.whole_answers import write_answers_whole
+from tests.sockets import served
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -62,16 +61,9 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(RequestResponseCycle, "send", RequestResponseCycle.send)
     write_answers_whole()
     write_answers_whole()  # once is enough, and twice is once
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, http="httptools", log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    config = uvicorn.Config(app, http="httptools", log_config=None, lifespan="off", ws="none")
+    with served(config) as address:
+        yield address
 
 
 def test_an_answer_is_one_write(writes: list[bytes], url: str) -> None:
