@@ -1,17 +1,26 @@
-"""Has uvicorn write the head and the body of an answer together.
+"""Has uvicorn write the head and the body of an answer together, and one request id in the head.
 
 It writes them apart, and between the two any other thread may take its turn. Of a replica killed
 there callers would get a head and no body, which nobody in front can ask another replica for: the
 answer has begun. One write is all or nothing.
+
+Ray Serve adds the `x-request-id` that came in to every answer, behind the one that our edge gave
+it: twice the same or, where the edge did not take what a caller sent, another than the logs have.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from serving.caller import REQUEST_ID_HEADER
+
+Header = tuple[bytes, bytes]
+
 _HELD = "isogloss_head"
+_REQUEST_ID = REQUEST_ID_HEADER.encode()
 
 
 class _Joined:
@@ -49,7 +58,8 @@ def write_answers_whole() -> None:
     async def send_whole(cycle: Any, message: Any) -> None:
         """Hold the head back until the body's first part comes."""
         if message["type"] == "http.response.start" and not cycle.response_started:
-            setattr(cycle, _HELD, message)
+            headers = list(_with_one_id(message.get("headers", ())))
+            setattr(cycle, _HELD, {**message, "headers": headers})
             return
         head, joined = getattr(cycle, _HELD, None), _Joined(cycle.transport)
         setattr(cycle, _HELD, None)
@@ -64,3 +74,13 @@ def write_answers_whole() -> None:
 
     send_whole.whole = True  # type: ignore[attr-defined]
     RequestResponseCycle.send = send_whole  # type: ignore[assignment, method-assign]
+
+
+def _with_one_id(headers: Sequence[Header]) -> Iterator[Header]:
+    """The headers without any request id behind the first, in whatever case Ray writes it."""
+    found = False
+    for name, value in headers:
+        is_id = name.lower() == _REQUEST_ID
+        if not (is_id and found):
+            yield name, value
+        found |= is_id

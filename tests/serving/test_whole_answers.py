@@ -18,7 +18,8 @@ from tests.sockets import served
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         return
-    head = {"type": "http.response.start", "status": 200, "headers": []}
+    ids = [(b"x-request-id", b"ours"), (b"via", b"a"), (b"X-Request-ID", b"Ray's"), (b"via", b"b")]
+    head = {"type": "http.response.start", "status": 200, "headers": ids}
     await send(head)
     if scope["path"] == "/fails":
         raise ValueError("after the head")
@@ -88,3 +89,9 @@ def test_an_answer_that_fails_behind_its_head_is_an_error(
 ) -> None:
     assert httpx.get(f"{url}{path}").status_code == 500
     assert len(writes) == 1
+
+
+def test_an_answer_bears_the_id_that_the_edge_gave_it(url: str) -> None:
+    headers = httpx.get(url).headers
+    assert headers.get_list("x-request-id") == ["ours"]
+    assert headers.get_list("via") == ["a", "b"]
