@@ -120,6 +120,17 @@ def test_errors_keep_their_shape_through_every_process(client: httpx.Client) -> 
     assert (cut.status_code, cut.json()["error_type"]) == (422, "validation")
 
 
+def test_an_answer_bears_one_request_id(client: httpx.Client) -> None:
+    given = client.get("/health", headers={"x-request-id": "mine"})
+    assert given.headers.get_list("x-request-id") == ["mine"]
+    (made,) = client.get("/health").headers.get_list("x-request-id")
+    assert made
+    (instead,) = client.get("/health", headers={"x-request-id": "no id!"}).headers.get_list(
+        "x-request-id"
+    )
+    assert len(instead) == 32
+
+
 def test_metrics_and_readiness_speak_for_all_replicas(client: httpx.Client) -> None:
     ready = client.get("/ready").json()
     models = sorted(replica["model"] for replica in ready["replicas"])
@@ -256,11 +267,15 @@ def test_killed_replicas_take_no_request_with_them(server: Running, client: http
 
 
 def replicas_of(server: Running, deployment: str) -> list[psutil.Process]:
-    """The replicas of one deployment of this server, and of no other on this machine."""
+    """The replicas of one deployment of this server, and of no other on this machine.
+
+    While one runs a task, its title ends in the task's name.
+    """
     found = []
     for process in psutil.Process(server.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if " ".join(process.cmdline()).strip() == f"ray::ServeReplica:isogloss:{deployment}":
+            title, _, _task = " ".join(process.cmdline()).strip().partition(".")
+            if title == f"ray::ServeReplica:isogloss:{deployment}":
                 found.append(process)
     return found
 
