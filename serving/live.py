@@ -90,6 +90,7 @@ class LiveBank:
         before, self._seen, self.current, self._problem = self.current, latest, aside, None
         if state.dropped - before.state.dropped:
             self._reader.recall.cache_clear()  # a deleted prompt stays on no device
+        self._metrics.forget_prompts(before.state.prompts.keys() - state.prompts.keys())
         self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
         self._show(aside)
         return True

@@ -6,7 +6,7 @@ that `/metrics` says the same whichever replica answers it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
@@ -179,6 +179,11 @@ class ServingMetrics:
             ["limit"],
             registry=self.registry,
         )
+
+    def forget_prompts(self, names: Iterable[str]) -> None:
+        """Count no more under names that nobody can ask for any longer."""
+        for name in names:
+            self.prompt_texts.remove(name)
 
     def snapshot(self) -> list[Metric]:
         """All families and their samples, as values that may travel."""

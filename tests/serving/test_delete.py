@@ -32,10 +32,12 @@ def test_a_deleted_prompt_is_gone_everywhere(tmp_path: Path) -> None:
                 weakref.ref(classifier.bank.current.find(reference).resident)
                 for reference in ("spare", "spare@1")
             ]
+            assert 'prompt="spare"' in (await client.get("/metrics")).text
             deleted = await client.delete("/v1/prompts/spare", headers=ADMIN)
             assert (deleted.status_code, deleted.json()["generation"]) == (200, 4)
             for path in ("/v1/prompts/spare", "/v1/prompts/spare@1/file"):
                 assert (await client.get(path)).status_code == 404
+            assert 'prompt="spare"' not in (await client.get("/metrics")).text
             gone = await client.post("/v1/classify", json={"inputs": "oui", "prompt": "spare@1"})
             assert (gone.status_code, gone.json()["error_type"]) == (404, "not_found")
             gc.collect()
