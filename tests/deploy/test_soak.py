@@ -1,18 +1,15 @@
-"""The long runs' own logic: that everything is accounted for, and that wrong answers are seen."""
+"""The long runs themselves: killing, watching memory, and what they report."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import re
 import signal
 import subprocess
 import sys
 import time
-from array import array
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,249 +19,16 @@ from typer.testing import CliRunner
 from deploy.bench import commands
 from deploy.bench.swap import bench_swap, swap_tables
 from deploy.soak import kills, server
-from deploy.soak.judge import Judge, distance
 from deploy.soak.kills import KillSettings, newcomers
-from deploy.soak.load import ClosedLoop, OpenLoop, Question, ask
 from deploy.soak.memory import Sample, growth, series_csv
 from deploy.soak.memory_figure import figure_of
 from deploy.soak.overload import recovery
 from deploy.soak.report import write
 from deploy.soak.server import Server, ServerSettings, role_of, title_of
 from deploy.soak.swaps import SwapSettings, share_of
-from deploy.soak.tally import NO_ANSWER, WRONG, Tally, percentile
 from deploy.soak.texts import TEXTS
-from deploy.soak.wire import Connection, NoAnswer, classify_request
-from prompts.errors import InvalidInput
 
 MIB = 1 << 20
-ONE, TWO = "sha256:one", "sha256:two"
-EXPECTED = {
-    ("text", ONE): {"sports": 0.9, "travel": 0.1},
-    ("text", TWO): {"sports": 0.4, "travel": 0.6},
-    ("alike", ONE): {"sports": 0.5, "travel": 0.5},
-    ("alike", TWO): {"sports": 0.501, "travel": 0.499},
-}
-ASKED = Question(b"", ("text",))
-
-
-def answer(digest: str, sports: float, generation: int = 5, results: int = 1) -> bytes:
-    scores = [{"label": "sports", "score": sports}, {"label": "travel", "score": 1 - sports}]
-    result = {"scores": scores, "prompt": {"digest": digest}}
-    return json.dumps({"generation": generation, "results": [result] * results}).encode()
-
-
-def test_an_answer_under_its_own_digest_is_right() -> None:
-    judge = Judge(EXPECTED).calibrated(0.005)
-    assert judge.complaint(ASKED, answer(ONE, 0.9)) is None
-    assert judge.complaint(ASKED, answer(ONE, 0.899)) is None  # rounding
-    assert judge.noise(ASKED, answer(ONE, 0.899)) == pytest.approx(0.01, abs=0.001)
-
-
-@pytest.mark.parametrize(
-    ("body", "complaint"),
-    [
-        (answer(ONE, 0.4), r"scores are 1\.79 from those of their digest sha256:one.*0 from.*two"),
-        (answer("sha256:three", 0.9), "sha256:three was never published"),
-        (answer(ONE, 0.9, results=2), "2 results for 1 texts"),
-        (b"<html>", "not an answer"),
-        (b"[]", "not an answer"),
-    ],
-)
-def test_a_wrong_answer_is_seen(body: bytes, complaint: str) -> None:
-    found = Judge(EXPECTED).calibrated(0.005).complaint(ASKED, body)
-    assert found is not None
-    assert re.search(complaint, found)
-
-
-def test_an_answer_older_than_a_publish_that_had_returned_is_seen() -> None:
-    judge = Judge(EXPECTED)
-    judge.publish_returned(10.0, 6)
-    assert judge.complaint(ASKED, answer(ONE, 0.9), began_s=9.0) is None
-    assert judge.complaint(ASKED, answer(ONE, 0.9, generation=6), began_s=11.0) is None
-    assert "had returned" in (judge.complaint(ASKED, answer(ONE, 0.9), began_s=11.0) or "")
-
-
-def test_one_request_of_two_prompts_is_seen() -> None:
-    two = json.loads(answer(ONE, 0.9))
-    two["results"] += json.loads(answer(TWO, 0.4))["results"]
-    asked = Question(b"", ("text", "text"))
-    assert "2 prompts" in (Judge(EXPECTED).complaint(asked, json.dumps(two).encode()) or "")
-
-
-def test_texts_on_which_prompts_agree_are_not_asked() -> None:
-    judge = Judge(EXPECTED).calibrated(0.005)
-    assert judge.telling(["text", "alike"], 1) == ("text",)
-    with pytest.raises(InvalidInput, match="on only 1 are the prompts further apart"):
-        judge.telling(["text", "alike"], 2)
-    assert distance({"a": 1.0}, {"b": 1.0}) == float("inf")
-
-
-def test_percentiles_are_exact() -> None:
-    hundred = [float(n) for n in range(1, 101)]
-    assert [percentile(hundred, p) for p in (50, 99, 100)] == [50.0, 99.0, 100.0]
-    assert percentile([7.0], 50) == percentile([7.0], 99) == 7.0
-
-
-def test_every_request_is_accounted_for() -> None:
-    tally = Tally(frozenset({200, 429}))
-    tally.sent = 5
-    for status in (200, 429, 503, NO_ANSWER):
-        tally.note(status, 0.25, "said")
-    assert tally.failed == 3  # one was never heard of again
-    tally.note(WRONG, 0.25, "mixed up")
-    shown = tally.shown([(0.0, "SIGKILL of 7")])
-    assert tally.unaccounted == 0
-    assert shown["answers"] == {"wrong": 1, "no_answer": 1, "200": 1, "429": 1, "503": 1}
-    assert [failure["status"] for failure in shown["failures"]] == [
-        503,
-        "no answer",
-        "wrong answer",
-    ]
-    assert shown["failures"][0]["after"] == "SIGKILL of 7"
-    assert shown["latency_ms"]["p99"] == 250
-
-
-def test_a_flood_of_one_failure_does_not_hide_another() -> None:
-    tally = Tally()
-    for _ in range(1000):
-        tally.note(429, 0.01, "full")
-    tally.note(500, 0.01, "broken")
-    said = [failure.said for failure in tally.failures]
-    assert said[-1] == "broken"
-    assert said.count("full") == 50
-
-
-def test_latencies_are_told_by_the_time_since_an_event() -> None:
-    tally = Tally()
-    tally.came_s[200] = array("d", [1.0, 10.5, 12.6, 20.1])
-    tally.took_s[200] = array("d", [0.5, 0.1, 0.2, 0.05])
-    seconds = tally.since_event_ms([(10.0, "kill"), (20.0, "kill")])
-    assert [(each["second"], each["requests"]) for each in seconds] == [(0, 2), (2, 1)]
-    assert seconds[0]["max_ms"] == 100
-
-
-Behave = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def http_server(behave: Behave) -> Any:
-    """Calls `behave` with the number of each request, whatever it asks."""
-    numbers = itertools.count()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-                await reader.readexactly(int(length))
-                await behave(next(numbers), writer)
-        except (EOFError, OSError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with listening:
-        host, port = listening.sockets[0].getsockname()
-        yield f"http://{host}:{port}"
-
-
-def reply(status: int, body: bytes = b"{}", more: str = "") -> bytes:
-    return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body
-
-
-ANY = Question(classify_request({"inputs": "a"}), ("a",))
-
-
-def test_a_closed_loop_sees_every_way_to_fail() -> None:
-    async def behave(number: int, writer: asyncio.StreamWriter) -> None:
-        kind = number % 4
-        if kind == 1:  # dies in the middle of its answer
-            writer.write(reply(200, b"{" * 100)[:-50])
-        elif kind == 0:
-            writer.write(reply(200))
-        elif kind == 2:
-            writer.write(reply(503, b"busy"))
-        if kind in (1, 3):
-            writer.close()
-
-    async def run() -> Tally:
-        tally = Tally()
-        async with http_server(behave) as url:
-            await ClosedLoop(url, [ANY], 3, tally).for_seconds(0.3)
-        return tally
-
-    tally = asyncio.run(run())
-    assert set(tally.statuses) == {200, 503, NO_ANSWER}
-    assert tally.statuses[NO_ANSWER] == pytest.approx(2 * tally.statuses[503], abs=3)
-    assert tally.unaccounted == 0
-    assert tally.failed == tally.sent - tally.statuses[200] > 0
-    assert any(failure.said == "busy" for failure in tally.failures)
-
-
-def test_a_connection_closed_between_requests_loses_none() -> None:
-    async def behave(number: int, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, more="" if number % 2 else "Connection: close\r\n"))
-        if number % 4 == 3:
-            writer.close()
-
-    async def run() -> tuple[Tally, Connection]:
-        tally = Tally()
-        async with http_server(behave) as url:
-            connection = Connection(url)
-            for _ in range(8):
-                await ask(connection, ANY, tally)
-                await asyncio.sleep(0.01)
-            connection.close()
-        return tally, connection
-
-    tally, connection = asyncio.run(run())
-    assert (tally.statuses[200], tally.failed) == (8, 0)
-    assert connection.opened > 4
-
-
-def test_a_silent_server_is_given_up() -> None:
-    async def behave(number: int, writer: asyncio.StreamWriter) -> None:
-        """Say nothing."""
-
-    async def run() -> None:
-        async with http_server(behave) as url:
-            connection = Connection(url, patience_s=0.05)
-            with pytest.raises(NoAnswer, match="TimeoutError after the request was written"):
-                await connection.ask(ANY.request)
-
-    asyncio.run(run())
-
-
-def test_chunked_answers_are_read() -> None:
-    async def behave(number: int, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
-
-    async def run() -> bytes:
-        async with http_server(behave) as url:
-            connection = Connection(url)
-            first, second = [await connection.ask(ANY.request) for _ in range(2)]
-            connection.close()
-        return first.body + second.body
-
-    assert asyncio.run(run()) == b"abcabc"
-
-
-def test_an_open_loop_keeps_its_rate_however_slow_answers_are() -> None:
-    async def behave(number: int, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.2)
-        writer.write(reply(200))
-
-    async def run() -> Tally:
-        tally = Tally()
-        async with http_server(behave) as url, OpenLoop(url, [ANY], 100, tally).running():
-            await asyncio.sleep(0.5)
-        return tally
-
-    tally = asyncio.run(run())
-    assert tally.sent == pytest.approx(50, abs=10)
-    assert (tally.failed, tally.unaccounted) == (0, 0)
-    assert len(tally.late_s) == tally.sent
 
 
 def test_recovery_is_ten_answers_as_before() -> None:
