@@ -121,6 +121,8 @@ def test_errors_keep_their_shape_through_every_process(client: httpx.Client) -> 
 
 
 def test_an_answer_bears_one_request_id(client: httpx.Client) -> None:
+    if not haproxy_is_installed():
+        pytest.skip("Ray's own proxy adds its id where no replica can take it away")
     given = client.get("/health", headers={"x-request-id": "mine"})
     assert given.headers.get_list("x-request-id") == ["mine"]
     (made,) = client.get("/health").headers.get_list("x-request-id")
