@@ -22,6 +22,7 @@ from prompts.backbone import Backbone, label_log_probs
 from prompts.errors import InvalidInput, NotFound
 from prompts.full_size import FULL_SIZE, full_size_config, random_backbone
 from tests.deploy.small_models import tiny_model
+from tests.some import some
 
 SETTINGS = EngineSettings(
     models=("bloom-560m", "xglm-564M"),
@@ -81,29 +82,27 @@ def test_contenders_meet_where_they_should(report: dict[str, Any]) -> None:
         "prompts_per_text": {"transformers"},
         "text_length": {"transformers"},
     }
-    for result in report["results"]:
+    for result in some(report["results"]):
         assert set(result["contenders"]) == ours | peers[result["curve"]]
-        for own in result["contenders"].values():
+        for own in some(result["contenders"].values()):
             assert own["share_of_rate"]["median"] > 0, "every contender meets the machine's rate"
             assert own["rounds"] >= 1
 
 
 def test_ratios_are_those_of_the_headlines_batch(report: dict[str, Any]) -> None:
-    for result in report["results"]:
-        ratios = report["ratios"][result["model"]]
-        own = result["ratios"]["isogloss_fp32"]
-        if (result["curve"], result["x"]) == ("batch_size", 5):
-            assert ratios["fp32_vs_transformers"] == own["vs_transformers"]["median"]
-            assert ratios["fp32_vs_peft"] == own["vs_peft"]["median"]
-        if (result["curve"], result["x"]) == ("resident_prompts", 20):
-            assert ratios["prompts_20_vs_1"] == result["costs"]["isogloss_fp32"]["median"]
-        if (result["curve"], result["x"]) == ("resident_prompts", 3):
-            assert ratios["mixed_vs_single"] == result["costs"]["isogloss_fp32"]["median"]
+    results = {(each["model"], each["curve"], each["x"]): each for each in report["results"]}
+    for model, ratios in some(report["ratios"].items()):
+        own = results[model, "batch_size", 5]["ratios"]["isogloss_fp32"]
+        assert ratios["fp32_vs_transformers"] == own["vs_transformers"]["median"]
+        assert ratios["fp32_vs_peft"] == own["vs_peft"]["median"]
+        for name, places in {"prompts_20_vs_1": 20, "mixed_vs_single": 3}.items():
+            costs = results[model, "resident_prompts", places]["costs"]
+            assert ratios[name] == costs["isogloss_fp32"]["median"]
 
 
 def test_rates_follow_from_times(report: dict[str, Any]) -> None:
-    for result in report["results"]:
-        for own in result["contenders"].values():
+    for result in some(report["results"]):
+        for own in some(result["contenders"].values()):
             rate, seconds = own["texts_per_s"], own["seconds"]
             assert rate["max"] * seconds["min"] == pytest.approx(result["texts"], rel=1e-2)
             assert seconds["min"] <= seconds["p50"] <= seconds["p95"] <= seconds["p99"]
@@ -111,7 +110,7 @@ def test_rates_follow_from_times(report: dict[str, Any]) -> None:
 
 
 def test_agreement_says_how_far_int8_is_off(report: dict[str, Any]) -> None:
-    for result in report["results"]:
+    for result in some(report["results"]):
         exact, rounded = (result["agreement"][f"isogloss_{short}"] for short in ("fp32", "int8"))
         assert exact["largest_difference"] < 1e-4
         assert exact["label_agreement"] == 1

@@ -18,6 +18,7 @@ from prompts.cuda.graphed import GraphedDecoder
 from prompts.decoder import DecoderWeights, look_up
 from tests.models import ARCHITECTURES, Case, random_case, random_model
 from tests.prompts.cuda_cases import Rerun, ready
+from tests.some import some
 
 TOLERANCE = 1e-4  # of label log-probabilities in fp32
 TOP = 512
@@ -61,8 +62,7 @@ def test_every_rung_gives_the_same(architecture: str) -> None:
     case = random_case(architecture, 5, [20, 7, 1], [[3, 8], [], [5]])
     decoder = ready(case.backbone.weights, TOP)
     expected = case.backbone.read_suffixed(case.texts, case.prompts)
-    programs = dict(decoder._programs)
-    for rung, program in programs.items():
+    for rung, program in some(decoder._programs.items()):
         decoder._programs = {rung: program}
         found = read(decoder, case, case.prompts)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5, msg=str(rung))

@@ -9,6 +9,7 @@ import pytest
 
 from prompts.cuda.ladder import choose, ladder
 from prompts.cuda.plan import BLOCK, Batch, Plan
+from tests.some import some
 
 Mask = npt.NDArray[np.bool_]
 
@@ -105,7 +106,7 @@ def test_blocks_are_those_with_anything_in_sight(batch: Batch) -> None:
 
 def test_positions_go_on_from_the_text_into_each_prompt(batch: Batch) -> None:
     plan = laid_out(batch)
-    for row, position in zip(rows_of(batch, plan.rung.rows), plan.positions, strict=True):
+    for row, position in zip(some(rows_of(batch, plan.rung.rows)), plan.positions, strict=True):
         before = batch.texts[row.text] if row.prompt >= 0 else 0
         assert position == (0 if row.text < 0 else before + row.place)
 
@@ -116,7 +117,7 @@ def test_every_row_comes_from_its_own_vector(batch: Batch) -> None:
     table = texts + [
         ("prompt", i, place) for i, n in enumerate(batch.distinct) for place in range(n)
     ]
-    for row, source in zip(rows_of(batch, batch.rows), plan.source, strict=False):
+    for row, source in zip(some(rows_of(batch, batch.rows)), plan.source, strict=False):
         if row.prompt < 0:
             assert table[source] == ("text", row.text, row.place)
         else:

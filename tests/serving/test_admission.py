@@ -111,6 +111,7 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once(
         assert error.value.reason == "deadline"
     else:
         room.enter("b", 1, 200, within_s=within_s)
+        assert room.admission.requests == 2
 
 
 def test_a_replica_that_stops_lets_nobody_in() -> None:

@@ -12,6 +12,7 @@ import pytest
 from prompts.errors import InvalidInput, IsoglossError, Unavailable
 from serving.batching.batcher import Batcher, BatchFailed, BatchStats
 from serving.batching.queueing import BatchQueue
+from tests.some import some
 
 
 @dataclass
@@ -236,7 +237,7 @@ def test_closing_tells_those_who_wait() -> None:
         await asyncio.sleep(0)
         batches.close()
         double.gate.set()
-        for refused in await asyncio.gather(*tasks, return_exceptions=True):
+        for refused in some(await asyncio.gather(*tasks, return_exceptions=True)):
             assert isinstance(refused, Unavailable)
 
     asyncio.run(scenario())

@@ -28,6 +28,7 @@ from tests.fakes import (
     route_table,
     soft_prompt,
 )
+from tests.some import some
 from tests.training.tiny import prompt, tiny
 
 ROUTED, CANDIDATE = soft_prompt(2.0, length=5), soft_prompt(-0.4, length=3)
@@ -120,7 +121,7 @@ def test_a_routing_key_keeps_its_texts_on_one_side(server: Server) -> None:
 
 def test_scores_are_those_of_the_named_version_asked_for_alone(server: Server) -> None:
     server.try_out(share=0.5)
-    for text, result in zip(TEXTS[:20], server.ask(TEXTS[:20]), strict=True):
+    for text, result in zip(some(TEXTS[:20]), server.ask(TEXTS[:20]), strict=True):
         reference = f"{result.prompt.name}@{result.prompt.version}"
         (alone,) = server.ask([text], prompt=reference)
         assert (alone.prompt, alone.trial) == (result.prompt, None)
@@ -184,7 +185,7 @@ def test_an_overflowing_candidate_leaves_the_answer_to_the_routed_prompt(
     server: Server, kind: str
 ) -> None:
     server.try_out(soft_prompt(3e38, length=1), kind=kind)
-    for text, result in zip(TEXTS[:5], server.ask(TEXTS[:5]), strict=True):
+    for text, result in zip(some(TEXTS[:5]), server.ask(TEXTS[:5]), strict=True):
         assert_scored_by(result, text, ROUTED)
         assert side_of(result) == "routed"
 

@@ -16,6 +16,7 @@ from prompts.backbone import Backbone
 from prompts.errors import InvalidInput
 from prompts.soft_prompt import SoftPrompt
 from prompts.verbalizer import verbalize
+from tests.some import some
 from tests.training.taught import ids, save_teacher, settings, train, vectors
 from tests.training.tiny import LABELS, sentences, tiny, tiny_transformer, write_task
 from training.config import TrainingConfig, configure
@@ -64,7 +65,7 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(architecture
     ]
     places = [[0, 5, 11, 23], [5, 7], [7, 0, 1]]
     losses = Population(model, texts, members).gradients(members, places)
-    for own, indices, loss in zip(members[:2], places, losses, strict=False):
+    for own, indices, loss in zip(some(members[:2]), places, losses, strict=False):
         ours = [p.grad.clone() for p in own.prompt.parameters() if p.grad is not None]
         own.optimizer.zero_grad()
         expected = _oracle_loss(architecture, model, own, indices, tokens, targets)
