@@ -66,7 +66,7 @@ def run(url: str, *options: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         env={},
     )
 

@@ -65,11 +65,11 @@ def ask(handle: Any, timeout_s: float | None = None) -> tuple[ClassifyResponse, 
 
 def test_a_request_that_replicas_take_with_them_is_asked_again() -> None:
     handle = Handle(ActorDiedError(), ActorUnavailableError("gone", None), ANSWER, slow_s=0.01)
-    answer, metrics = ask(handle, timeout_s=60)
+    answer, metrics = ask(handle, timeout_s=3600)
     assert answer is ANSWER
     assert metrics.registry.get_sample_value("isogloss_asked_again_total") == 2
     left_s = [caller.timeout_s or 0.0 for caller in handle.callers]
-    assert 60 >= left_s[0] > left_s[1] > left_s[2] > 59
+    assert 3600 >= left_s[0] > left_s[1] > left_s[2] > 3000
 
 
 def test_it_is_not_asked_for_ever() -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -29,6 +29,8 @@ pytestmark = [
 ]
 
 HEAD_S, CLIENT_S = 2, 6
+PATIENCE_S = 120
+"""For what takes a moment on an idle machine."""
 GOOD = b'{"inputs": "fra_Latn: oui"}'
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -45,16 +47,26 @@ class Guarded:
         if receive_bytes is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         parts = urlsplit(self.url)
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_S)
         connection.connect((str(parts.hostname), int(parts.port or 0)))
         return connection
 
     def is_well(self) -> None:
-        """Assert that somebody else is answered, and at once."""
-        started_s = time.monotonic()
-        answer = httpx.post(f"{self.url}/v1/classify", content=GOOD, timeout=10)
+        """Assert that somebody else is answered."""
+        answer = httpx.post(f"{self.url}/v1/classify", content=GOOD, timeout=PATIENCE_S)
         assert answer.status_code == 200, answer.text
-        assert time.monotonic() - started_s < HEAD_S
+
+    def is_well_before(self, connection: Callable[[], socket.socket]) -> None:
+        """Assert that somebody else is answered before a connection is, which is not waited for.
+
+        On a machine that is too busy the other's time may be over before; one try in many is not.
+        """
+        for _ in range(20):
+            with connection() as slow:
+                self.is_well()
+                if not select.select([slow], [], [], 0)[0]:
+                    return
+        pytest.fail("nobody is answered before those who are slow")
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +88,16 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
                 yield Guarded(wait_for_url(process), collector)
             finally:
                 process.send_signal(signal.SIGINT)
-                process.wait(60)
+                process.wait(PATIENCE_S)
 
 
-def drip(connection: socket.socket, data: bytes, interval_s: float = 0.25) -> tuple[float, bytes]:
-    """Send a byte at a time until there is an answer; how long that took, and its beginning."""
-    started_s = time.monotonic()
+def drip(connection: socket.socket, data: bytes, interval_s: float = 0.25) -> bytes:
+    """Send a byte at a time until there is an answer, which must be before they are all sent."""
     for place in range(len(data)):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.send(data[place : place + 1])
         if select.select([connection], [], [], interval_s)[0]:
-            return time.monotonic() - started_s, read_all(connection)
+            return read_all(connection)
     pytest.fail(f"there was no answer to {len(data)} bytes")
 
 
@@ -103,11 +114,10 @@ def head(*lines: str) -> bytes:
 
 
 def test_a_slow_head_is_not_waited_for(guarded: Guarded) -> None:
+    guarded.is_well_before(guarded.connect)
     with guarded.connect() as slow, guarded.connect() as silent:
-        guarded.is_well()
-        took_s, answer = drip(slow, head(*(f"x-{n}: y" for n in range(20))))
+        answer = drip(slow, head(*(f"x-{n}: y" for n in range(100))))
         assert answer.startswith(b"HTTP/1.1 408")
-        assert took_s < HEAD_S + 2
         assert silent.recv(100).startswith(b"HTTP/1.1 408")
 
 
@@ -115,15 +125,12 @@ def test_a_slow_body_is_not_waited_for(guarded: Guarded) -> None:
     """A small one by HAProxy, which holds it until it is whole; a large one by the replica."""
     with guarded.connect() as small:
         small.send(head("content-length: 1000"))
-        took_s, answer = drip(small, b" " * 60)
-        assert answer.startswith(b"HTTP/1.1 408")
-        assert took_s < HEAD_S + 2
+        assert drip(small, b" " * 900).startswith(b"HTTP/1.1 408")
     with guarded.connect() as large:
         large.sendall(head(f"content-length: {4 * RETRIED_BYTES}") + b" " * 2 * RETRIED_BYTES)
-        took_s, answer = drip(large, b" " * 60)
+        answer = drip(large, b" " * 900)
         assert answer.startswith(b"HTTP/1.1 400")
         assert b"it did not arrive within 3 s" in answer
-        assert took_s < CLIENT_S
 
 
 def test_who_does_not_read_is_cut_off(guarded: Guarded) -> None:
@@ -136,7 +143,7 @@ def test_who_does_not_read_is_cut_off(guarded: Guarded) -> None:
 
 def is_cut_off(connection: socket.socket, ask: bytes) -> bool:
     """Whether the other side ends the connection while it is asked again and again."""
-    give_up_s = time.monotonic() + 20
+    give_up_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up_s:
         try:
             connection.send(ask)
@@ -152,7 +159,6 @@ def test_500_idle_connections_hold_nobody_up_and_are_closed(guarded: Guarded) ->
     with contextlib.ExitStack() as opened:
         idle = [opened.enter_context(guarded.connect()) for _ in range(500)]
         guarded.is_well()
-        time.sleep(HEAD_S + 1)
         assert all(connection.recv(100).startswith(b"HTTP/1.1 408") for connection in idle)
 
 
@@ -197,7 +203,6 @@ def test_an_endless_body_is_refused_at_the_limit(guarded: Guarded) -> None:
 def test_requests_in_a_row_are_answered_in_a_row(guarded: Guarded) -> None:
     with guarded.connect() as pipeline:
         pipeline.sendall((head(f"content-length: {len(GOOD)}") + GOOD) * 20)
-        pipeline.settimeout(5)
         answers = b""
         while answers.count(b"HTTP/1.1 200") < 20 or not answers.endswith(b"}"):
             answers += pipeline.recv(65536)
@@ -207,9 +212,10 @@ def test_requests_in_a_row_are_answered_in_a_row(guarded: Guarded) -> None:
 def test_a_trace_goes_through_the_processes(guarded: Guarded) -> None:
     body = {"inputs": "fra_Latn: oui", "model": OTHER}
     headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-    answer = httpx.post(f"{guarded.url}/v1/classify", json=body, headers=headers)
+    url = f"{guarded.url}/v1/classify"
+    answer = httpx.post(url, json=body, headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == 200
-    give_up_s = time.monotonic() + 15
+    give_up_s = time.monotonic() + PATIENCE_S
     while len(spans := [s for s in guarded.collector.spans() if s.trace_id == TRACE]) < 3:
         assert time.monotonic() < give_up_s, spans
         time.sleep(0.05)

@@ -124,7 +124,8 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(
         assert len(ours) == len(theirs)
         for one, other in zip(ours, theirs, strict=True):
             assert other is not None
-            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+            rounding = 1e-5 * float(other.abs().max())  # sums go in another order
+            torch.testing.assert_close(one, other, atol=rounding, rtol=1e-4)
 
 
 def _oracle_loss(

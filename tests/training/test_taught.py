@@ -74,7 +74,8 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(architecture
         theirs = [p.grad for p in own.prompt.parameters() if p.grad is not None]
         assert ours
         for one, other in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+            rounding = 1e-5 * float(other.abs().max())  # sums go in another order
+            torch.testing.assert_close(one, other, atol=rounding, rtol=1e-4)
 
 
 def _config(model: Backbone, kind: str, length: int) -> TrainingConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -83,7 +85,7 @@ def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
 
 
 def _kill_a_worker(out: Path, killed: list[int]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while time.monotonic() < until and not killed:
         if list(out.glob("*.state.safetensors")):
             for pid in _workers()[:1]:
@@ -93,13 +95,10 @@ def _kill_a_worker(out: Path, killed: list[int]) -> None:
 
 
 def _workers() -> list[int]:
-    """Processes of Ray that hold a model of ours."""
+    """Processes of this test's Ray that hold a model, and of nobody else's."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            title = path.read_bytes()
-        except OSError:  # it has ended meanwhile
-            continue
-        if title.startswith(b"ray::Worker.run"):
-            found.append(int(path.parent.name))
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if " ".join(process.cmdline()).startswith("ray::Worker.run"):
+                found.append(process.pid)
     return found

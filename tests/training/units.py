@@ -28,6 +28,7 @@ class Counting:
     error: str | None = None
     seconds: float = 0.0
     needs: str | None = None  # a unit whose end it waits for
+    meets: str | None = None  # a unit whose beginning it waits for
 
     def run(self, model: Backbone, watcher: Listener | None) -> int:
         if watcher is not None:
@@ -35,6 +36,8 @@ class Counting:
         attempt = sum(1 for _ in self.out.glob(f"{self.name}.began.*"))
         (self.out / f"{self.name}.began.{attempt}.{os.getpid()}").touch()
         while self.needs and not (self.out / f"{self.needs}.txt").exists():
+            time.sleep(0.02)
+        while self.meets and not attempts(self.out, self.meets):
             time.sleep(0.02)
         if attempt < self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
