@@ -30,9 +30,7 @@ serve: setup
 
 test: setup check
 	@echo "==> running the tests"
-	@$(BIN)/python -m pytest -m 'not ray and not soak' $(ARGS)
-	@echo "==> running the tests that start Ray Serve, alone on the machine"
-	@$(BIN)/python -m pytest -m 'ray and not soak' -n 0 $(ARGS)
+	@$(BIN)/python -m pytest -m 'not soak' $(ARGS)
 
 soak: setup
 	@echo "==> running the long tests"

@@ -1,19 +1,31 @@
 """What every test shares: the data beside the project where it is there, and quiet libraries."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
+# Whoever runs the tests may have settings, a store, a cluster, a proxy: none of them is ours.
+_SETTINGS = ("ISOGLOSS_", "RAY_", "OTEL_")
+_SWITCHES = ("ISOGLOSS_COMPILE", "ISOGLOSS_SOAK_OUT", "ISOGLOSS_SOAK_SHARE")  # of the suite itself
+for _name in set(os.environ).difference(_SWITCHES):
+    if _name.startswith(_SETTINGS) or _name.lower().endswith("_proxy"):
+        del os.environ[_name]
+
 # Before any library reads them: no network, no telemetry, no thread pools fighting over two cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test process per core, see pyproject.toml
 
-# What batches cost is measured anew by each run, and nowhere the user's own is kept.
-os.environ["ISOGLOSS_CACHE"] = tempfile.mkdtemp(prefix="isogloss-cache-")
+# What batches cost is measured anew by each run, and the user's own prompts are nobody's here.
+_FOLDER = tempfile.mkdtemp(prefix="isogloss-tests-")
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+os.environ["ISOGLOSS_CACHE"] = f"{_FOLDER}/cache"
+os.environ["ISOGLOSS_STORE"] = f"{_FOLDER}/store"
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
