@@ -54,7 +54,7 @@ def test_a_file_of_another_release_is_refused(folder: Path) -> None:
 
 def test_missing_documents_are_named(folder: Path) -> None:
     (folder / "DOCUMENT_IDS.tsv").unlink()
-    with pytest.raises(InvalidData, match=r"DOCUMENT_IDS\.tsv cannot be read .*headlines"):
+    with pytest.raises(InvalidData, match=r"DOCUMENT_IDS\.tsv: no such file; .*headlines"):
         ntrex.headlines(folder)
 
 

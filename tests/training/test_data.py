@@ -57,8 +57,8 @@ def test_a_quoted_text_may_hold_tabs_and_line_breaks(tmp_path: Path) -> None:
         (HEADER + b"1\tmusic\ta\n2\t \tb\n", "line 3: column category is empty"),
         (HEADER + b"1\tmusic\ta\n1\tmusic\tb\n", "line 3: index_id '1' is that of line 2"),
         (HEADER + b"1\tmusic\ta\n2\tmusic\tb\xe9e\n", "line 3: byte 0xe9 is not UTF-8"),
-        (HEADER + b'1\tmusic\t"a choir\n2\tmusic\tb\n', "unexpected end of data"),
-        ("index_id\tcategory\ttext\n".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
+        (HEADER + b'1\tmusic\t"a choir\n2\tmusic\tb\n', "line 2: the quote that opens here"),
+        ("index_id\tcategory\ttext\n".encode("utf-16"), "text in UTF-16; save it as UTF-8"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, content: bytes, said: str) -> None:

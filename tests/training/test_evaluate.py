@@ -166,11 +166,11 @@ def test_scores_may_be_left_out(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("rows.csv", b"model,prompt\nx,y\n", "row 1: not a prediction"),
+        ("rows.csv", b"model,prompt\nx,y\n", "line 1: no column fingerprint"),
         ("rows.csv", b"", "no predictions"),
-        ("rows.jsonl", b'{"model": "x"}\n', "row 1: not a prediction"),
-        ("rows.jsonl", b"not json\n", "row 1: not a prediction"),
-        ("rows.csv", b"\xff\xfe", "not a prediction"),
+        ("rows.jsonl", b'{"model": "x"}\n', "line 1: not a prediction"),
+        ("rows.jsonl", b"not json\n", "line 1: not a prediction"),
+        ("rows.csv", b"\xff\xfe", "text in UTF-16"),
     ],
 )
 def test_a_damaged_file_of_predictions(
