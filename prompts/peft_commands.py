@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prompts.command_options import AsJson, Note, Reference, Routes, Store
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def export_peft(
     if as_json:
         print_json({"name": name, "version": version, "digest": digest, "folder": str(out)})
     else:
-        print(f"{name}@{version} is in {out}")
+        say(f"{name}@{version} is in {out}")
 
 
 def parse_words(pairs: Sequence[str]) -> dict[str, str]:

@@ -50,14 +50,12 @@ def shorten(text: str) -> str:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows of text under their columns' names."""
-    from rich.table import Table
-    from rich.text import Text
-
     from prompts import console
+    from prompts.plain_table import PlainTable
 
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*row)
     console.print_table(table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from prompts.console import print_json, say
 from serving.command_texts import AsJson, Texts, print_table, read_texts, shorten
 from serving.detecting.command import DetectorName, detect
 from serving.trials.command import trials
@@ -88,7 +89,7 @@ def serve(
     given |= {"device": device, "dtype": dtype, "detector": detector}
     given |= {"budget_tokens": budget_tokens}
     settings = _settings(model or None, store, mixture_threshold, **given)
-    raise typer.Exit(run(settings, lambda line: typer.echo(line, err=True), haproxy=haproxy))
+    raise typer.Exit(run(settings, lambda line: say(line, err=True), haproxy=haproxy))
 
 
 def classify(
@@ -129,7 +130,7 @@ def classify(
     ]
     answer = _classify(settings, requests)
     if as_json:
-        typer.echo(answer.model_dump_json())
+        print_json(answer.model_dump(mode="json"), indent=None)
     else:
         _print_answer(lines, answer)
 

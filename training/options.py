@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from prompts.console import say
 from prompts.errors import InvalidInput
 
 ModelName = Annotated[
@@ -72,7 +73,7 @@ def repeat_names(args: Sequence[str], many: Collection[str]) -> list[str]:
 
 def to_stderr(line: str) -> None:
     """Tell a person what goes on; standard output is the answer's."""
-    typer.echo(line, err=True)
+    say(line, err=True)
 
 
 def parse_words(given: Sequence[str]) -> dict[str, str]:

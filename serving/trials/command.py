@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prompts.console import print_json
+from prompts.console import print_json, say
 from prompts.errors import InvalidInput, Unavailable
 from serving.command_texts import AsJson, print_table
 
@@ -41,12 +41,12 @@ def trials(
         print_json(answer)
         return
     if not answer["trials"]:
-        typer.echo(f"nothing is on trial in generation {answer['generation']}")
+        say(f"nothing is on trial in generation {answer['generation']}")
         return
     print_table(_COLUMNS, list(_rows(answer["trials"])))
     for each in answer["trials"]:
         for problem in each["problems"]:
-            typer.echo(f"{each['trial']['candidate']}: {problem}", err=True)
+            say(f"{each['trial']['candidate']}: {problem}", err=True)
 
 
 def _read(url: str) -> dict[str, Any]:
