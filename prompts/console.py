@@ -11,16 +11,19 @@ it. What the terminal's encoding lacks is shown as a question mark; JSON has it 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperGroup
 
 from prompts.errors import InvalidInput, IsoglossError, NotFound, TooLarge
+from prompts.given_paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,6 +38,12 @@ _HARMFUL = re.compile(
 class ReportingGroup(TyperGroup):
     """A typer app (`cls=ReportingGroup`) whose commands may raise IsoglossError."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for command in self.commands.values():
+            if command.callback is not None:
+                command.callback = _at_home(command.callback)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line on streams that take any text."""
         prepare_streams()
@@ -44,6 +53,22 @@ class ReportingGroup(TyperGroup):
         """Run the command; an IsoglossError becomes one line and an exit code."""
         with reporting_errors():
             return super().invoke(ctx)
+
+
+def _at_home(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command have its paths with home folders in the place of `~`."""
+
+    @functools.wraps(callback)
+    def call(*args: Any, **given: Any) -> Any:
+        return callback(*args, **{name: _expanded(value) for name, value in given.items()})
+
+    return call
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, Path):
+        return expanded(value)
+    return [_expanded(each) for each in value] if isinstance(value, list) else value
 
 
 def prepare_streams() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prompts.backbone import Backbone
 from prompts.errors import InvalidInput, NotFound
+from prompts.given_paths import expanded
 from prompts.routes import check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import open_store
@@ -69,7 +70,7 @@ def _task_and_labels(candidate: Candidate) -> tuple[str, list[str]]:
 
 
 def _load(text: str, store: Path | None) -> list[Candidate]:
-    path = Path(text)
+    path = expanded(text, "--prompts")
     if path.is_dir():
         files = sorted(p for p in path.glob("*.safetensors") if not p.name.endswith(_STATE))
         if not files:

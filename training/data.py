@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from prompts.errors import InvalidData
+from prompts.given_paths import expanded
 from prompts.table_files import Layout, Row, read_table
 
 Split = Literal["train", "dev", "test"]
@@ -46,8 +47,8 @@ def load_split(source: str, code: str, split: Split) -> list[Example]:
         InvalidData: no such data, language or split, or a line that cannot be read; the message
             names the file, the line and the remedy.
     """
-    if _is_folder(source):
-        return _load_file(_language_folder(Path(source), code) / f"{split}.tsv")
+    if (folder := _folder(source)) is not None:
+        return _load_file(_language_folder(folder, code) / f"{split}.tsv")
     return _load_from_hub(source, code, split)
 
 
@@ -67,9 +68,9 @@ def language_codes(source: str) -> list[str]:
     Raises:
         InvalidData: no such data, or a folder without a single language.
     """
-    if not _is_folder(source):
+    if (folder := _folder(source)) is None:
         return _hub_codes(source)
-    codes = sorted(p.parent.name for p in Path(source).glob("*/*.tsv"))
+    codes = sorted(p.parent.name for p in folder.glob("*/*.tsv"))
     if not codes:
         raise InvalidData(f"data folder {source!r} has no <code>/train.tsv, dev.tsv or test.tsv")
     return list(dict.fromkeys(codes))
@@ -96,15 +97,17 @@ def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str)
         )
 
 
-def _is_folder(source: str) -> bool:
-    if Path(source).is_dir():
-        return True
-    if Path(source).exists() or not _HUB_ID.fullmatch(source) or source.startswith("."):
+def _folder(source: str) -> Path | None:
+    """The folder that is named; None for a data set on the hub."""
+    path = expanded(source, "--data")
+    if path.is_dir():
+        return path
+    if path.exists() or not _HUB_ID.fullmatch(source) or source.startswith("."):
         raise InvalidData(
             f"--data {source!r} is neither a folder <code>/{{train,dev,test}}.tsv "
             "nor a data set on the hub such as 'Davlan/sib200'"
         )
-    return False
+    return None
 
 
 def _language_folder(root: Path, code: str) -> Path:

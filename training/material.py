@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
 
 from prompts.backbone import Backbone
 from prompts.errors import InvalidInput
+from prompts.given_paths import expanded
 from prompts.verbalizer import LabelToken, verbalize
 from training.config import TrainingConfig
 from training.parallel import ParallelText, TaughtSample, draw_pairs
@@ -179,7 +179,7 @@ class Materials:
             )
         key = (config.parallel, teacher.language, config.sources)
         if key not in self._parallel:
-            folders = [Path(folder) for folder in config.parallel]
+            folders = [expanded(folder, "--parallel") for folder in config.parallel]
             self._parallel[key] = ParallelText.load(folders, *key[1:])
         text = self._parallel[key]
         pairs = draw_pairs(text, config.pairs, config.seed)
