@@ -65,7 +65,9 @@ def detect(
         )
     if not texts:
         raise InvalidInput("there is no text: give one, or - for those of standard input")
-    _detect(read_texts(texts, sys.stdin.buffer), names[0], as_json)
+    stdin = None if sys.stdin is None else sys.stdin.buffer
+    given = read_texts(texts, stdin)
+    _detect([each.text for each in given], names[0], as_json)
 
 
 def _detect(texts: Sequence[str], detector: str, as_json: bool) -> None:
