@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 from prompts.errors import InvalidData
 from prompts.given_paths import expanded
+from prompts.label_words import confused
 from prompts.table_files import Layout, Row, read_table
 
 Split = Literal["train", "dev", "test"]
@@ -77,8 +78,21 @@ def language_codes(source: str) -> list[str]:
 
 
 def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
-    """The labels of a task, sorted: those of its training split."""
-    return tuple(sorted({example.label for example in train}))
+    """The labels of a task, sorted: those of its training split.
+
+    Raises:
+        InvalidData: two of them are one in two spellings; the first text with each is named.
+    """
+    first: dict[str, str] = {}
+    for example in train:
+        first.setdefault(example.label, example.index_id)
+    if alike := confused(first):
+        one, other = (f"{label!a} (index_id {first[label]!r})" for label in alike)
+        raise InvalidData(
+            f"labels {one} and {other} differ only in case, blanks or Unicode form; write them "
+            "alike in the category column"
+        )
+    return tuple(sorted(first))
 
 
 def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str) -> None:
@@ -91,9 +105,11 @@ def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str)
     unknown = [example for example in examples if example.label not in known]
     if unknown:
         names = sorted({example.label for example in unknown})
+        other = confused([*labels, *names])
+        hint = f"; {other[1]!a} is {other[0]!a} in another spelling" if other else ""
         raise InvalidData(
             f"{where}: unknown labels {names!r} (first in index_id {unknown[0].index_id!r}); the "
-            f"task's labels are {sorted(known)!r}; correct the category column"
+            f"task's labels are {sorted(known)!r}{hint}; correct the category column"
         )
 
 
@@ -162,7 +178,9 @@ def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
     # Some versions of SIB-200 store the category as a number with names beside it.
     feature = table.features["category"]
     naming = feature.int2str if isinstance(feature, datasets.ClassLabel) else str
-    return [Example(str(r["index_id"]), naming(r["category"]), str(r["text"])) for r in table]
+    return [
+        Example(str(r["index_id"]), naming(r["category"]).strip(), str(r["text"])) for r in table
+    ]
 
 
 def _hub_codes(source: str) -> list[str]:

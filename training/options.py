@@ -76,23 +76,6 @@ def to_stderr(line: str) -> None:
     say(line, err=True)
 
 
-def parse_words(given: Sequence[str]) -> dict[str, str]:
-    """`--word label=word` as a mapping.
-
-    Raises:
-        InvalidInput: no "=", an empty side, or a label given twice.
-    """
-    words: dict[str, str] = {}
-    for text in given:
-        label, separator, word = text.partition("=")
-        if not separator or not label.strip() or not word.strip():
-            raise InvalidInput(f"--word {text!r}: write it as label=word, e.g. --word weather=rain")
-        if label.strip() in words:
-            raise InvalidInput(f"--word {text!r}: label {label.strip()!r} has a word already")
-        words[label.strip()] = word.strip()
-    return words
-
-
 def parse_codes(text: str) -> tuple[str, ...]:
     """Comma-separated names, each once, in the order given."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

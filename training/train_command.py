@@ -11,6 +11,7 @@ import typer
 
 from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidInput
+from prompts.label_words import parse_words
 from training import train_options as given
 from training.config import TrainingConfig
 from training.options import (
@@ -23,7 +24,6 @@ from training.options import (
     Workers,
     parse_codes,
     parse_shots,
-    parse_words,
     to_stderr,
 )
 

@@ -193,7 +193,7 @@ def test_labels_come_from_the_routes_unless_given(cli: Cli, adapter: Path) -> No
         "sports", "travel"
     )
     assert "--word needs --label" in cli.error(2, *arguments, "--word", "a=b")
-    assert "LABEL=WORD" in cli.error(2, *arguments, "--word", "ab")
+    assert "write it as label=word" in cli.error(2, *arguments, "--word", "ab")
 
 
 def test_a_suffix_prompt_is_not_exported(cli: Cli) -> None:

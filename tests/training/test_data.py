@@ -220,3 +220,14 @@ def test_sib_200_reads_whole_and_in_order(sib200: Path) -> None:
             assert [(e.index_id, e.label, e.text) for e in found] == [
                 (row["index_id"], row["category"], row["text"]) for row in rows
             ]
+
+
+def test_labels_in_two_spellings_are_refused_with_the_texts_that_have_them(tmp_path: Path) -> None:
+    rows = b"1\tSports\tx\n2\thealth\ty\n3\tsports \tz\n4\tsports\tz\n"
+    found = load_bytes(tmp_path, HEADER + rows)
+    with pytest.raises(
+        InvalidData, match=r"'Sports' \(index_id '1'\) and 'sports' \(index_id '3'\) differ only"
+    ):
+        labels_of(found)
+    with pytest.raises(InvalidData, match=r"'Health' is 'health' in another spelling; correct"):
+        check_labels([Example("5", "Health", "x")], ("health", "sports"), "here")
