@@ -154,13 +154,19 @@ def _read_folder(folder: Path, original: str, sources: Sequence[str]) -> Columns
 
 
 def _check_lines(folder: Path, columns: Columns, original: str) -> None:
+    """Refuse files of different lengths; blank lines at the end do not count."""
     wanted = len(columns[original])
     for code, column in columns.items():
-        if len(column) != wanted:
+        if len(column) != wanted and _last(column) != _last(columns[original]):
             raise InvalidData(
                 f"--parallel {folder}: {code} has {len(column)} lines and {original} {wanted}; "
                 "line n of every file must be the same sentence"
             )
+
+
+def _last(column: Mapping[str, str]) -> int:
+    """Number of the last line that is not blank."""
+    return max((int(number) for number, text in column.items() if text), default=0)
 
 
 def _layout(folder: Path) -> Callable[[Path, str], dict[str, str] | None]:

@@ -103,7 +103,8 @@ def read_predictions(path: Path) -> list[Prediction]:
         first = next(lines, "")
         lines, json_lines = itertools.chain([first], lines), first.startswith("{")
     else:
-        check_format(path)
+        if not path.is_dir():
+            check_format(path)
         json_lines = path.suffix == ".jsonl"
     rows = _from_json_lines(path, lines) if json_lines else _from_csv(path, lines)
     found = [Prediction(**fields) for fields in rows]
