@@ -11,7 +11,7 @@ import typer
 
 from deploy.bench import commands as bench
 from prompts import commands as prompts
-from prompts.console import ReportingGroup
+from prompts.console import ReportingGroup, say
 from serving import commands as serving
 from training import commands as training
 
@@ -28,7 +28,7 @@ for package in (serving, training, prompts, bench):
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"isogloss {version('isogloss')}")
+        say(f"isogloss {version('isogloss')}")
         raise typer.Exit
 
 

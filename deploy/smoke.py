@@ -9,12 +9,15 @@ With the admin token it also publishes a prompt again, unchanged.
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import math
 import os
+import socket
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -73,7 +76,7 @@ class Endpoint:
             self.url + path, None if body is None else data, headers, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as reply:
+            with _opener(self.url).open(request, timeout=REQUEST_TIMEOUT_S) as reply:
                 return Answer(reply.status, reply.read(), reply.headers.get_content_type())
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -90,6 +93,32 @@ class Endpoint:
         for result in answer["results"]:
             _check_result(result)
         return answer
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """Proxies of the environment are for other machines."""
+    direct = [urllib.request.ProxyHandler({})] if _is_local(url) else []
+    return urllib.request.build_opener(*direct)
+
+
+def _is_local(url: str) -> bool:
+    host = (urllib.parse.urlsplit(url).hostname or "").lower()
+    if host in ("localhost", socket.gethostname().lower()) or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _proxy(url: str) -> str:
+    """What to add to a failure: the proxy that was asked instead, without its password."""
+    parts = urllib.parse.urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme, "")
+    if not proxy or _is_local(url) or urllib.request.proxy_bypass(parts.netloc):
+        return ""
+    return f", asked through the proxy {proxy.rpartition('@')[2]} of the environment"
 
 
 def check_health(to: Endpoint) -> str:
@@ -243,7 +272,7 @@ ADMIN_CHECKS: Mapping[str, Callable[[Endpoint], str]] = {"publish": check_publis
 def run_checks(to: Endpoint, wait_s: float) -> bool:
     """Run every check, print a line for each; True if all passed."""
     if not wait_until_ready(to, wait_s):
-        print(f"FAIL  {to.url} was not ready within {wait_s:g} s")
+        print(f"FAIL  {to.url} was not ready within {wait_s:g} s{_proxy(to.url)}")
         return False
     checks = {**CHECKS, **(ADMIN_CHECKS if to.token else {})}
     passed = [run_check(name, check, to) for name, check in checks.items()]
@@ -313,6 +342,7 @@ def main() -> int:
     )
     parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait until ready")
     given = parser.parse_args()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     return 0 if run_checks(Endpoint(given.url.rstrip("/"), given.token), given.wait) else 1
 
 

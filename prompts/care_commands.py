@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prompts.command_options import AsJson, Note, Store
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 
 _S_PER_DAY = 86_400.0
 
@@ -66,7 +66,7 @@ def gc(
         answer = {"store": opened.location, "dry_run": dry_run, **dataclasses.asdict(collected)}
         print_json(answer)
         return
-    print(
+    say(
         f"{'would remove' if dry_run else 'removed'} {len(collected.generations)} generations, "
         f"{len(collected.objects)} prompt files and {len(collected.leftovers)} leftovers; "
         f"generations {collected.oldest_kept} to {collected.newest} stay"
@@ -94,4 +94,4 @@ def delete(
         answer = {"generation": state.generation, "deleted": name, "freed": list(freed)}
         print_json({"store": opened.location, **answer})
     else:
-        print(f"generation {state.generation} is without {name}; {len(freed)} files removed")
+        say(f"generation {state.generation} is without {name}; {len(freed)} files removed")

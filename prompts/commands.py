@@ -25,7 +25,7 @@ from prompts.command_options import (
     Share,
     Store,
 )
-from prompts.console import ReportingGroup, print_json, print_table
+from prompts.console import ReportingGroup, print_json, print_table, say
 from prompts.errors import InvalidInput
 from prompts.peft_commands import export_peft, import_peft
 from prompts.trial_commands import end_trial, plan_of, promote, trials
@@ -157,9 +157,9 @@ def rollback(
         answer = {"generation": state.generation, "restores": state.restores}
         print_json({"store": opened.location, **answer})
     elif state.restores is None:
-        print(f"nothing changed: generation {state.generation} has that content")
+        say(f"nothing changed: generation {state.generation} has that content")
     else:
-        print(f"generation {state.generation} restores the content of {state.restores}")
+        say(f"generation {state.generation} restores the content of {state.restores}")
 
 
 app.command()(promote)

@@ -17,6 +17,7 @@ import torch
 
 from prompts.cuda.fp8 import E4M3, check_fp8
 from prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
+from prompts.given_paths import expanded
 from prompts.tokenizer import Tokenizer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"]
@@ -49,7 +50,7 @@ def resolve(model: str) -> str:
     """
     if pocket := pocket_models().get(model):
         return str(pocket)
-    path = Path(model).expanduser()
+    path = expanded(model, "model")
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise NotFound(

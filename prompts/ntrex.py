@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prompts.errors import InvalidData
 from prompts.languages import languages
+from prompts.text_files import read_lines, without_ends
 
 _EVERY = 4  # the share of documents that are for measuring is one in so many
 _PREFIX, _SUFFIX = "newstest2019-", ".txt"
@@ -64,7 +65,7 @@ def lines(folder: Path) -> Iterator[Line]:
     documents = _documents(folder / "DOCUMENT_IDS.tsv")
     for path in paths:
         if code := _code(path):
-            texts = path.read_text(encoding="utf-8").splitlines()
+            texts = _filled(read_lines(path), len(documents))
             if len(texts) != len(documents):
                 raise InvalidData(
                     f"{path} has {len(texts)} lines where DOCUMENT_IDS.tsv has {len(documents)}; "
@@ -104,15 +105,18 @@ def headlines(folder: Path) -> dict[str, dict[int, str]]:
 
 def _documents(path: Path) -> list[int]:
     """Return each line's document as a number from 0, in the order in which they begin."""
-    try:
-        ids = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InvalidData(
-            f"{path} cannot be read ({error.strerror}); it comes with NTREX and tells which lines "
-            "are headlines"
-        ) from error
+    remedy = "it comes with NTREX and tells which lines are headlines"
+    ids = _filled(read_lines(path, missing=remedy))
     places = {name: number for number, name in enumerate(dict.fromkeys(ids))}
     return [places[name] for name in ids]
+
+
+def _filled(lines: Iterator[str], least: int = 0) -> list[str]:
+    """Lines without their ends, and without blank ones at the end beyond the number due."""
+    found = list(without_ends(lines))
+    while len(found) > least and not found[-1].strip():
+        found.pop()
+    return found
 
 
 def _code(path: Path) -> str:

@@ -11,9 +11,8 @@ import logging
 import os
 from pathlib import Path
 
-import platformdirs
-
 from prompts import durable
+from prompts.given_paths import cache_folder
 from prompts.places import LocalFolder
 from prompts.soft_prompt import digest_of
 from prompts.tensor_file import MAX_FILE_BYTES
@@ -68,6 +67,4 @@ class ObjectCache:
 
 def default_cache() -> ObjectCache:
     """Return the cache in $ISOGLOSS_CACHE, or in the user's cache folder."""
-    chosen = os.environ.get("ISOGLOSS_CACHE")
-    folder = Path(chosen) if chosen else platformdirs.user_cache_path("isogloss")
-    return ObjectCache(folder / "objects")
+    return ObjectCache(cache_folder() / "objects")

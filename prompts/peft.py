@@ -22,6 +22,7 @@ from prompts.card import ModelRef, PromptCard
 from prompts.errors import InvalidInput, InvalidPrompt, NotFound
 from prompts.soft_prompt import SoftPrompt
 from prompts.tensor_file import describe, read_file, read_header, read_tensors
+from prompts.text_files import decode
 from prompts.verbalizer import LabelToken
 
 CONFIG_FILE = "adapter_config.json"
@@ -92,7 +93,8 @@ def read_config(folder: Path) -> AdapterConfig:
     """
     path = folder / CONFIG_FILE
     try:
-        config = AdapterConfig.model_validate_json(durable.read_limited(path, _MAX_CONFIG_BYTES))
+        text = decode(durable.read_limited(path, _MAX_CONFIG_BYTES), str(path))
+        config = AdapterConfig.model_validate_json(text)
     except FileNotFoundError as error:
         raise NotFound(f"no PEFT adapter in {folder}: {CONFIG_FILE} is missing") from error
     except OSError as error:

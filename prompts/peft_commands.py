@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prompts.command_options import AsJson, Note, Reference, Routes, Store
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidInput
+from prompts.label_words import parse_words, settle_words
 
 if TYPE_CHECKING:
     from prompts.backbone import Backbone
@@ -79,22 +80,7 @@ def export_peft(
     if as_json:
         print_json({"name": name, "version": version, "digest": digest, "folder": str(out)})
     else:
-        print(f"{name}@{version} is in {out}")
-
-
-def parse_words(pairs: Sequence[str]) -> dict[str, str]:
-    """Read LABEL=WORD pairs.
-
-    Raises:
-        InvalidInput: one is something else.
-    """
-    words = {}
-    for pair in pairs:
-        label, equals, word = pair.partition("=")
-        if not (label and equals and word):
-            raise InvalidInput(f"--word {pair!r} must be LABEL=WORD")
-        words[label] = word
-    return words
+        say(f"{name}@{version} is in {out}")
 
 
 def _labels(
@@ -109,7 +95,7 @@ def _labels(
     from prompts.verbalizer import verbalize
 
     if labels:
-        return verbalize(labels, backbone.tokenizer, words)
+        return verbalize(labels, backbone.tokenizer, settle_words(words, labels))
     if words:
         raise InvalidInput("--word needs --label: give every label of the task, in order")
     if store is None or is_store(store):

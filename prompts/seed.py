@@ -13,10 +13,9 @@ import shutil
 from importlib import metadata, resources
 from pathlib import Path
 
-import platformdirs
-
 from prompts import durable
 from prompts.errors import StoreError
+from prompts.given_paths import from_environment, user_data
 
 OWN_FOLDERS = ("objects", "tmp", "generations")
 """What a store's folder holds."""
@@ -29,8 +28,8 @@ _CARRIED = ("objects", "generations")
 
 def default_store_path() -> Path:
     """Return $ISOGLOSS_STORE, or `isogloss/store` in the user's data folder."""
-    chosen = os.environ.get("ISOGLOSS_STORE")
-    return Path(chosen) if chosen else platformdirs.user_data_path("isogloss") / "store"
+    chosen = from_environment("ISOGLOSS_STORE")
+    return Path(chosen) if chosen else user_data() / "store"
 
 
 def shipped_store() -> Path:

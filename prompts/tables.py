@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+
+from prompts.plain_table import PlainTable, plain
 
 if TYPE_CHECKING:
     from prompts.verifying import Report
@@ -25,8 +24,8 @@ def prompts(answer: Mapping[str, Any]) -> Group:
     columns = ["name", "version", "model", "task", "position", "kind", "length", "dev", "routes"]
     table = _table([*columns, "digest"])
     for prompt in answer["prompts"]:
-        table.add_row(*map(escape, [prompt["name"], _version(prompt), *_facts(prompt)]))
-    running = [Text(f"on trial: {_trial(trial)}") for trial in answer["trials"]]
+        table.add_row(prompt["name"], _version(prompt), *_facts(prompt))
+    running = [plain(f"on trial: {_trial(trial)}") for trial in answer["trials"]]
     return Group(_title(title), table, *running)
 
 
@@ -34,14 +33,14 @@ def trials(answer: Mapping[str, Any]) -> Group:
     """One row per trial."""
     title = f"{answer['store']}, generation {answer['generation']}"
     if not answer["trials"]:
-        return Group(_title(title), Text("nothing is on trial"))
+        return Group(_title(title), plain("nothing is on trial"))
     columns = ["candidate", "kind", "share", "model", "task", "beside", "ends by itself", "since"]
     table = _table(columns)
     for trial in answer["trials"]:
         beside = ", ".join(f"{own} ({clade})" for clade, own in trial["routed"].items())
         cells = [trial["candidate"], trial["kind"], _percent(trial["share"]), trial["model"]]
         cells += [trial["task"], beside, _limits(trial["limits"]), trial["started_at"]]
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     return Group(_title(title), table)
 
 
@@ -77,7 +76,7 @@ def details(prompt: Mapping[str, Any]) -> Group:
         )
     for key, value in facts.items():
         if value is not None:
-            table.add_row(escape(key), escape(str(value)))
+            table.add_row(key, str(value))
     return Group(_title(f"{prompt['name']}@{prompt['version']}"), table)
 
 
@@ -90,9 +89,9 @@ def verified(location: str, report: Report) -> Group:
     table = _table(["problem", "what", "needed by", "quarantined", "repaired", "reason"])
     for one in report.problems:
         cells = [one.kind, one.what, ", ".join(one.needed_by), one.quarantined, one.repaired]
-        table.add_row(*(escape(cell or "") for cell in [*cells, one.reason]))
+        table.add_row(*(cell or "" for cell in [*cells, one.reason]))
     if not report.problems:
-        return Group(_title(title), Text("nothing is wrong"))
+        return Group(_title(title), plain("nothing is wrong"))
     return Group(_title(title), table)
 
 
@@ -113,10 +112,10 @@ def generations(answer: Mapping[str, Any]) -> Group:
         table.add_row(
             str(one["generation"]),
             one["published_at"],
-            escape(one["note"]),
+            one["note"],
             str(one["restores"] or ""),
-            escape(_changes(one["current"], before)),
-            escape("; ".join(map(_trial, one["trials"]))),
+            _changes(one["current"], before),
+            "; ".join(map(_trial, one["trials"])),
         )
     return Group(_title(answer["store"]), table)
 
@@ -135,7 +134,7 @@ def published(answer: Mapping[str, Any]) -> Group:
     table = _table(["name", "version", "digest"])
     for prompt in answer["prompts"]:
         table.add_row(prompt["name"], str(prompt["version"]), prompt["digest"])
-    running = [Text(f"on trial: {_trial(trial)}") for trial in answer.get("trials", ())]
+    running = [plain(f"on trial: {_trial(trial)}") for trial in answer.get("trials", ())]
     return Group(_title(title), table, *running)
 
 
@@ -161,13 +160,13 @@ def _facts(prompt: Mapping[str, Any]) -> list[str]:
     return [*kind, str(prompt["length"]), dev, routes, digest]
 
 
-def _table(columns: Sequence[str], *, header: bool = True) -> Table:
-    table = Table(show_header=header)
+def _table(columns: Sequence[str], *, header: bool = True) -> PlainTable:
+    table = PlainTable(show_header=header)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
-def _title(text: str) -> Text:
+def _title(text: str) -> Any:
     """Return a line above a table; a table's own title would be broken to the table's width."""
-    return Text(text, style="bold")
+    return plain(text, "bold")

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from prompts import durable
 from prompts.errors import InvalidPrompt, NotFound
+from prompts.text_files import pattern_hint
 
 MAX_FILE_BYTES = 64 * 2**20
 """No prompt file is larger: 64 MiB holds 4,096 vectors of 4,096 numbers."""
@@ -65,8 +66,10 @@ def read_file(path: Path) -> bytes:
     try:
         return durable.read_limited(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
-        raise NotFound(f"no prompt file at {path}; check the path") from error
+        raise NotFound(f"no prompt file at {path}; check the path{pattern_hint(path)}") from error
     except OSError as error:
+        if path.is_dir():
+            raise InvalidPrompt(f"{path} is a folder; name the prompt files in it") from None
         raise InvalidPrompt(
             f"prompt file {path} cannot be read: {error.strerror or error}"
         ) from error

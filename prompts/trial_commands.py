@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prompts.command_options import AsJson, Note, Store
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def promote(
             {"store": opened.location, **answer, "digest": digest, "clades": [*trial.clades]}
         )
     else:
-        print(f"generation {state.generation}: {trial.candidate} answers {', '.join(trial.clades)}")
+        say(f"generation {state.generation}: {trial.candidate} answers {', '.join(trial.clades)}")
 
 
 def trials(store: Store = None, as_json: AsJson = False) -> None:
@@ -71,7 +71,7 @@ def end_trial(name: str, note: str, store: Path | None, as_json: bool) -> None:
         answer = {"generation": state.generation, "ended": candidate}
         print_json({"store": opened.location, **answer})
     else:
-        print(f"generation {state.generation}: {candidate} is not on trial any more")
+        say(f"generation {state.generation}: {candidate} is not on trial any more")
 
 
 def plan_of(

@@ -8,12 +8,14 @@ it would continue a text. Two labels whose words begin with the same token canno
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from prompts.errors import InvalidData
+from prompts.label_words import confused
 
 
 class LabelToken(BaseModel):
@@ -49,9 +51,9 @@ def verbalize(
     """Choose the token of every label, in the order of `labels`.
 
     Raises:
-        InvalidData: fewer than two labels, an empty label, a label given twice, a word for a label
-            that does not exist, a word without a token, or two words that begin with the same
-            token; the message names the labels and the tokens.
+        InvalidData: fewer than two labels, an empty label, a label given twice or in two
+            spellings, a word for a label that does not exist, a word without a token, or two words
+            that begin with the same token; the message names the labels and the tokens.
     """
     words = words or {}
     _check_labels(labels, words)
@@ -63,7 +65,7 @@ def verbalize(
             raise InvalidData(
                 f"labels {other.label!r} (word {other.word!r}) and {label.label!r} (word "
                 f"{label.word!r}) both begin with token {label.token!r} (id {label.token_id}); "
-                f"choose another word for one of them, e.g. --word '{label.label}=...'"
+                f"choose another word for one of them, e.g. {_remedy(label.label)}"
             )
     return tuple(chosen)
 
@@ -75,10 +77,20 @@ def _check_labels(labels: Sequence[str], words: Mapping[str, str]) -> None:
         raise InvalidData(f"labels {list(labels)!r}: a label may not be empty")
     if len(set(labels)) != len(labels):
         raise InvalidData(f"labels {list(labels)!r}: each label may appear once")
+    if alike := confused(labels):
+        raise InvalidData(
+            f"labels {alike[0]!a} and {alike[1]!a} differ only in case, blanks or Unicode form; "
+            "write them alike, or name them apart"
+        )
     if unknown := sorted(set(words) - set(labels)):
         raise InvalidData(
             f"words were given for unknown labels {unknown!r}; the labels are {sorted(labels)!r}"
         )
+
+
+def _remedy(label: str) -> str:
+    """An option that a shell, and then we, read as it is meant."""
+    return f"--word {shlex.quote(f'{label}=WORD')}"
 
 
 def _speak(label: str, word: str, tokenizer: SpeaksWords) -> LabelToken:
@@ -86,7 +98,7 @@ def _speak(label: str, word: str, tokenizer: SpeaksWords) -> LabelToken:
     if first is None:
         raise InvalidData(
             f"label {label!r}: its word {word!r} has no token in this model's vocabulary; "
-            f"choose another word, e.g. --word '{label}=...'"
+            f"choose another word, e.g. {_remedy(label)}"
         )
     token_id, token = first
     return LabelToken(label=label, word=word, token=token, token_id=token_id)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serving.command_texts import AsJson, Texts, print_table, read_texts, shorten
+from prompts.console import print_json, say
+from serving.command_texts import AsJson, GivenText, Texts, print_table, read_texts, shorten
 from serving.detecting.command import DetectorName, detect
 from serving.trials.command import trials
 
 if TYPE_CHECKING:
     from serving.config import ServingSettings
-    from serving.schemas import ClassifyRequest, ClassifyResponse, Result
+    from serving.schemas import Result
+    from serving.text_answers import Refused, TextAnswers
 
 Model = Annotated[
     str | None,
@@ -43,6 +45,8 @@ MixtureThreshold = Annotated[
         "never. (default: 0.9)",
     ),
 ]
+
+_SHOWN_REFUSALS = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +92,7 @@ def serve(
     given |= {"device": device, "dtype": dtype, "detector": detector}
     given |= {"budget_tokens": budget_tokens}
     settings = _settings(model or None, store, mixture_threshold, **given)
-    raise typer.Exit(run(settings, lambda line: typer.echo(line, err=True), haproxy=haproxy))
+    raise typer.Exit(run(settings, lambda line: say(line, err=True), haproxy=haproxy))
 
 
 def classify(
@@ -114,24 +118,24 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Classify texts in this process: the same answer as the HTTP endpoint, without a server."""
-    from serving.schemas import ClassifyRequest
-
-    lines = read_texts(texts, sys.stdin.buffer)
-    given = {"device": device, "dtype": dtype, "detector": detector}
-    settings = _settings([model] if model else None, store, mixture_threshold, **given)
-    common: dict[str, Any] = {
+    given = read_texts(texts, _stdin())
+    chosen = {"device": device, "dtype": dtype, "detector": detector}
+    settings = _settings([model] if model else None, store, mixture_threshold, **chosen)
+    options = {
         "model": model, "task": task, "language": language, "prompt": prompt, "top_k": top_k,
         "abstain": abstain,
     }  # fmt: skip
-    size = settings.max_inputs
-    requests = [
-        ClassifyRequest(inputs=lines[i : i + size], **common) for i in range(0, len(lines), size)
-    ]
-    answer = _classify(settings, requests)
+    answers = _classify(settings, given, options)
+    for line in _refusals(answers):
+        say(line, err=True)
     if as_json:
-        typer.echo(answer.model_dump_json())
+        print_json(answers.as_json(), indent=None)
     else:
-        _print_answer(lines, answer)
+        _print_answers(given, answers)
+
+
+def _stdin() -> IO[bytes] | None:
+    return None if sys.stdin is None else sys.stdin.buffer
 
 
 def _settings(
@@ -151,39 +155,53 @@ def _settings(
     return ServingSettings.model_validate({**chosen, "store": store, **given})
 
 
-def _classify(settings: ServingSettings, requests: Sequence[ClassifyRequest]) -> ClassifyResponse:
-    """Answer the requests one after the other, as one answer."""
+def _classify(
+    settings: ServingSettings, texts: Sequence[GivenText], options: Mapping[str, Any]
+) -> TextAnswers:
     import asyncio
 
     from serving.engine import build_classifier
+    from serving.text_answers import answer_texts
 
-    async def answer() -> ClassifyResponse:
+    async def answer() -> TextAnswers:
         classifier = build_classifier(settings)
         try:
-            answers = [await classifier.classify(request) for request in requests]
+            return await answer_texts(classifier, texts, options, settings.max_inputs)
         finally:
             classifier.close()
-        results = [result for each in answers for result in each.results]
-        return answers[0].model_copy(update={"results": results})
 
     return asyncio.run(answer())
 
 
-def _print_answer(lines: Sequence[str], answer: ClassifyResponse) -> None:
-    columns = ("text", "label", "score", "language", "route", "prompt")
+def _refusals(answers: TextAnswers) -> list[str]:
+    """What to say of lines without an answer: of the first few, and how many more there are."""
+    refused = answers.refused
+    said = [f"not answered: {each.error}" for each in refused[:_SHOWN_REFUSALS]]
+    more = len(refused) - len(said)
+    return [*said, f"not answered: {more} more lines"] if more else said
+
+
+def _print_answers(texts: Sequence[GivenText], answers: TextAnswers) -> None:
     print_table(
-        columns,
+        ("text", "label", "score", "language", "route", "prompt"),
         [
-            (
-                shorten(text),
-                f"abstained ({result.label})" if result.abstained else result.label,
-                f"{result.score:.3f}",
-                f"{result.language.name} ({result.language.code})",
-                result.route.clade or result.route.reason,
-                _prompts_of(result),
-            )
-            for text, result in zip(lines, answer.results, strict=True)
+            (shorten(each.text), *_cells(result))
+            for each, result in zip(texts, answers.results, strict=True)
         ],
+    )
+
+
+def _cells(result: Result | Refused) -> tuple[str, ...]:
+    from serving.text_answers import Refused
+
+    if isinstance(result, Refused):
+        return (f"(line {result.line} is not answered)", "", "", "", "")
+    return (
+        f"abstained ({result.label})" if result.abstained else result.label,
+        f"{result.score:.3f}",
+        f"{result.language.name} ({result.language.code})",
+        result.route.clade or result.route.reason,
+        _prompts_of(result),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from prompts.given_paths import expanded
 from prompts.places import address_of
 from prompts.seed import default_store_path
 from serving.logs import LogFormat, Logged
@@ -99,6 +100,11 @@ class ServingSettings(BaseModel):
         if twice := sorted({name for name in models if models.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} is named twice; name each model once")
         return models
+
+    @field_validator("store")
+    @classmethod
+    def _at_home(cls, store: Path | None) -> Path | None:
+        return None if store is None else expanded(store, "store")
 
     @property
     def look_interval_s(self) -> float:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
+import requests
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -16,6 +18,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from prompts.http_client import is_this_machine
 
 Attribute = str | int | float | Sequence[str]
 
@@ -26,9 +30,17 @@ _PREFIX = "isogloss."
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def otlp_exporter() -> SpanExporter:
-    """Export over HTTP, to where OpenTelemetry's own variables say."""
-    return OTLPSpanExporter()
+def otlp_exporter(endpoint: str) -> SpanExporter:
+    """Export over HTTP, to where OpenTelemetry's own variables say.
+
+    Args:
+        endpoint: what they say: this machine is asked directly, whatever proxies there are.
+    """
+    if not is_this_machine(urlsplit(endpoint).hostname or ""):
+        return OTLPSpanExporter()
+    session = requests.Session()
+    session.trust_env = False
+    return OTLPSpanExporter(session=session)
 
 
 class Spans:

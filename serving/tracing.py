@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
+_DEFAULT_ENDPOINT = "http://localhost:4318"
 
 _spans: Spans | None = None
 _OFF: AbstractContextManager[None] = nullcontext()
@@ -63,7 +64,13 @@ def start_tracing(setting: bool | None, instance: str = "") -> None:
             f"traces: {missing.name} is not installed; run pip install 'isogloss[otel]', or unset "
             f"{ENDPOINT_VARIABLES[1]}"
         ) from missing
-    use_spans(Spans(otlp_exporter(), instance))
+    use_spans(Spans(otlp_exporter(_endpoint()), instance))
+
+
+def _endpoint(environment: Mapping[str, str] = os.environ) -> str:
+    """Where spans go, as the exporter finds it."""
+    named = (environment.get(name, "").strip() for name in ENDPOINT_VARIABLES)
+    return next(filter(None, named), _DEFAULT_ENDPOINT)
 
 
 def use_spans(spans: Spans | None) -> Spans | None:

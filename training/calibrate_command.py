@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from training.options import AsJson, to_stderr
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _report(found: Sequence[Calibrated], generation: int | None, as_json: bool) 
         return
     for own in found:
         print_table(tables.calibration_table(own))
-    typer.echo(
+    say(
         "dry run: nothing was published"
         if generation is None
         else f"published as generation {generation}"

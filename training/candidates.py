@@ -8,9 +8,11 @@ from pathlib import Path
 
 from prompts.backbone import Backbone
 from prompts.errors import InvalidInput, NotFound
+from prompts.given_paths import expanded
 from prompts.routes import check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import open_store
+from prompts.text_files import pattern_hint
 
 _STATE = ".state.safetensors"
 
@@ -69,7 +71,7 @@ def _task_and_labels(candidate: Candidate) -> tuple[str, list[str]]:
 
 
 def _load(text: str, store: Path | None) -> list[Candidate]:
-    path = Path(text)
+    path = expanded(text, "--prompts")
     if path.is_dir():
         files = sorted(p for p in path.glob("*.safetensors") if not p.name.endswith(_STATE))
         if not files:
@@ -78,7 +80,7 @@ def _load(text: str, store: Path | None) -> list[Candidate]:
     if path.is_file():
         return [_load_file(path)]
     if path.suffix == ".safetensors" or "/" in text:
-        raise NotFound(f"--prompts {text!r}: no such file or folder")
+        raise NotFound(f"--prompts {text!r}: no such file or folder{pattern_hint(text)}")
     opened = open_store(store)
     _, _, digest = opened.state().resolve(text)
     return [Candidate(text, opened.read(digest))]

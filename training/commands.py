@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from training.calibrate_command import calibrate
 from training.gains_command import gains
 from training.options import (
@@ -85,7 +85,7 @@ def evaluate(
         with EvaluationBar() as bar:
             rows = evaluation.evaluate(backbone, candidates, job, bar, shared, to_stderr)
     except KeyboardInterrupt:
-        typer.echo("interrupted: finished languages are kept; run it again to go on", err=True)
+        say("interrupted: finished languages are kept; run it again to go on", err=True)
         raise typer.Exit(130) from None
     summaries = summarize(rows)
     if as_json:

@@ -1,13 +1,11 @@
 """Labelled texts: a data set on the hub, or a folder of a user's own.
 
 A folder is laid out as SIB-200 is: `<code>/{train,dev,test}.tsv`, tab-separated with a header, the
-columns `index_id category text`, quoted as the csv module (and pandas) does by default. A byte
-order mark and blank lines are accepted; anything else unexpected is refused with file and line.
+columns `index_id category text`, read as `prompts.table_files` reads every table.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +14,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from prompts.errors import InvalidData
+from prompts.given_paths import expanded
+from prompts.label_words import confused
+from prompts.table_files import Layout, Row, read_table
 
 Split = Literal["train", "dev", "test"]
 T = TypeVar("T")
@@ -47,8 +48,8 @@ def load_split(source: str, code: str, split: Split) -> list[Example]:
         InvalidData: no such data, language or split, or a line that cannot be read; the message
             names the file, the line and the remedy.
     """
-    if _is_folder(source):
-        return _load_file(_language_folder(Path(source), code) / f"{split}.tsv")
+    if (folder := _folder(source)) is not None:
+        return _load_file(_language_folder(folder, code) / f"{split}.tsv")
     return _load_from_hub(source, code, split)
 
 
@@ -68,17 +69,30 @@ def language_codes(source: str) -> list[str]:
     Raises:
         InvalidData: no such data, or a folder without a single language.
     """
-    if not _is_folder(source):
+    if (folder := _folder(source)) is None:
         return _hub_codes(source)
-    codes = sorted(p.parent.name for p in Path(source).glob("*/*.tsv"))
+    codes = sorted(p.parent.name for p in folder.glob("*/*.tsv"))
     if not codes:
         raise InvalidData(f"data folder {source!r} has no <code>/train.tsv, dev.tsv or test.tsv")
     return list(dict.fromkeys(codes))
 
 
 def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
-    """The labels of a task, sorted: those of its training split."""
-    return tuple(sorted({example.label for example in train}))
+    """The labels of a task, sorted: those of its training split.
+
+    Raises:
+        InvalidData: two of them are one in two spellings; the first text with each is named.
+    """
+    first: dict[str, str] = {}
+    for example in train:
+        first.setdefault(example.label, example.index_id)
+    if alike := confused(first):
+        one, other = (f"{label!a} (index_id {first[label]!r})" for label in alike)
+        raise InvalidData(
+            f"labels {one} and {other} differ only in case, blanks or Unicode form; write them "
+            "alike in the category column"
+        )
+    return tuple(sorted(first))
 
 
 def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str) -> None:
@@ -91,21 +105,25 @@ def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str)
     unknown = [example for example in examples if example.label not in known]
     if unknown:
         names = sorted({example.label for example in unknown})
+        other = confused([*labels, *names])
+        hint = f"; {other[1]!a} is {other[0]!a} in another spelling" if other else ""
         raise InvalidData(
             f"{where}: unknown labels {names!r} (first in index_id {unknown[0].index_id!r}); the "
-            f"task's labels are {sorted(known)!r}; correct the category column"
+            f"task's labels are {sorted(known)!r}{hint}; correct the category column"
         )
 
 
-def _is_folder(source: str) -> bool:
-    if Path(source).is_dir():
-        return True
-    if Path(source).exists() or not _HUB_ID.fullmatch(source) or source.startswith("."):
+def _folder(source: str) -> Path | None:
+    """The folder that is named; None for a data set on the hub."""
+    path = expanded(source, "--data")
+    if path.is_dir():
+        return path
+    if path.exists() or not _HUB_ID.fullmatch(source) or source.startswith("."):
         raise InvalidData(
             f"--data {source!r} is neither a folder <code>/{{train,dev,test}}.tsv "
             "nor a data set on the hub such as 'Davlan/sib200'"
         )
-    return False
+    return None
 
 
 def _language_folder(root: Path, code: str) -> Path:
@@ -125,96 +143,26 @@ def _load_file(path: Path) -> list[Example]:
     ]
 
 
-def _read_file(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def _read_file(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows' cells by column; those named in `columns` are there and not empty."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(_unique(path, _read_rows(path, lines, columns)))
-    except FileNotFoundError:
-        raise InvalidData(f"{path}: no such file; a language needs this split") from None
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, error) from None
-    except OSError as error:
-        raise InvalidData(f"{path}: cannot be read ({error.strerror})") from None
+    layout = Layout(columns, missing="a language needs this split")
+    rows = list(_unique(read_table(path, layout)))
     if not rows:
         raise InvalidData(f"{path}: no examples; add rows below the header")
     return rows
 
 
-def not_utf8(path: Path, error: UnicodeDecodeError) -> InvalidData:
-    """What to say of a file with such a byte."""
-    return InvalidData(
-        f"{path}, line {_line_of_bad_byte(path)}: byte 0x{error.object[error.start]:02x} is "
-        "not UTF-8; save the file as UTF-8"
-    )
-
-
-def _line_of_bad_byte(path: Path) -> int:
-    """Line of the first byte that is not UTF-8: the decoder's own offset is that of a chunk."""
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError:
-            return number
-    return 1
-
-
-def _read_rows(
-    path: Path, lines: Iterable[str], columns: Sequence[str]
-) -> Iterator[tuple[int, dict[str, str]]]:
-    # strict: an unclosed quote would otherwise swallow the rest of the file into one text.
-    rows = csv.reader(lines, delimiter="\t", strict=True)
-    try:
-        header: list[str] | None = None
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            if header is None:
-                header = _checked_header(path, row, columns)
-                continue
-            yield rows.line_num, _cells(f"{path}, line {rows.line_num}", header, row, columns)
-    except csv.Error as error:
-        raise InvalidData(
-            f"{path}, line {rows.line_num}: {error}; double a quote inside a quoted text and "
-            "quote a text that begins with one"
-        ) from None
-
-
-def _checked_header(path: Path, row: list[str], columns: Sequence[str]) -> list[str]:
-    if missing := [name for name in columns if name not in row]:
-        raise InvalidData(
-            f"{path}, line 1: no column {', '.join(missing)}; the first line must be "
-            f"{'<tab>'.join(columns)} (found {row!r})"
-        )
-    return row
-
-
-def _cells(
-    where: str, header: Sequence[str], row: Sequence[str], columns: Sequence[str]
-) -> dict[str, str]:
-    if len(row) != len(header):
-        raise InvalidData(
-            f"{where}: {len(row)} columns where the header has {len(header)}; "
-            "separate columns by one tab and quote a text that contains a tab"
-        )
-    cells = dict(zip(header, row, strict=True))
-    if empty := [name for name in columns if not cells[name].strip()]:
-        raise InvalidData(f"{where}: column {', '.join(empty)} is empty; fill or delete the row")
-    return cells
-
-
-def _unique(path: Path, rows: Iterable[tuple[int, dict[str, str]]]) -> Iterator[dict[str, str]]:
+def _unique(rows: Iterable[Row]) -> Iterator[dict[str, str]]:
     """Rows without their lines; predictions are kept by index_id, so each appears once."""
     lines: dict[str, int] = {}
-    for line, cells in rows:
-        name = cells["index_id"].strip()
-        first = lines.setdefault(name, line)
-        if first != line:
+    for row in rows:
+        name = row.cells["index_id"].strip()
+        first = lines.setdefault(name, row.line)
+        if first != row.line:
             raise InvalidData(
-                f"{path}, line {line}: index_id {name!r} is that of line {first}; "
-                "give every text its own"
+                f"{row.where}: index_id {name!r} is that of line {first}; give every text its own"
             )
-        yield cells
+        yield row.cells
 
 
 def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
@@ -230,7 +178,9 @@ def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
     # Some versions of SIB-200 store the category as a number with names beside it.
     feature = table.features["category"]
     naming = feature.int2str if isinstance(feature, datasets.ClassLabel) else str
-    return [Example(str(r["index_id"]), naming(r["category"]), str(r["text"])) for r in table]
+    return [
+        Example(str(r["index_id"]), naming(r["category"]).strip(), str(r["text"])) for r in table
+    ]
 
 
 def _hub_codes(source: str) -> list[str]:

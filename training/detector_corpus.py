@@ -7,7 +7,7 @@ language would give away the same sentence in every other.
 
 from __future__ import annotations
 
-import csv
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from prompts import ngrams, ntrex, writing
 from prompts.languages import languages
+from prompts.table_files import Layout, read_table
+from prompts.text_files import read_lines, without_ends
 
 ROWS = 65_535  # n-grams kept; row 0 stands for all others, so an index fits 16 bits
 
@@ -33,6 +35,7 @@ _TATOEBA = {
     "uzb": "uzn_Latn",
     "yid": "ydd_Hebr",
 }
+_SIB200 = Layout(("index_id", "text"))
 _CHUNK = 2000  # sentences whose n-grams are extracted at once
 _KIKUYU = re.compile("[ĩũĨŨ]")  # letters of the Kikuyu sentences that SIB-200 has as Bambara
 _KANA = re.compile("[\u3040-\u30ff]+")
@@ -56,14 +59,14 @@ def sentences(data: Path) -> Iterator[Sentence]:
 
 def _sib200(folder: Path) -> Iterator[Sentence]:
     for code in filter(lambda code: (folder / code).is_dir(), languages()):
-        with (folder / code / "train.tsv").open(encoding="utf-8", newline="") as rows:
-            for row in csv.DictReader(rows, delimiter="\t"):
-                if code == "bam_Latn" and _KIKUYU.search(row["text"]):
-                    continue
-                held_out = int(row["index_id"]) % 20 == 0
-                yield Sentence(row["text"], code, held_out)
-                if code == "jpn_Jpan":  # how Japanese looks in a headline of Han alone
-                    yield Sentence(_KANA.sub("", row["text"]), code, held_out)
+        for row in read_table(folder / code / "train.tsv", _SIB200):
+            text = row.cells["text"]
+            if code == "bam_Latn" and _KIKUYU.search(text):
+                continue
+            held_out = int(row.cells["index_id"]) % 20 == 0
+            yield Sentence(text, code, held_out)
+            if code == "jpn_Jpan":  # how Japanese looks in a headline of Han alone
+                yield Sentence(_KANA.sub("", text), code, held_out)
 
 
 def _ntrex(folder: Path) -> Iterator[Sentence]:
@@ -76,11 +79,15 @@ def _tatoeba(folder: Path) -> Iterator[Sentence]:
     english: set[str] = set()
     for path in sorted(folder.glob("tatoeba.*-eng.eng")):
         iso = path.name.split(".")[1].removesuffix("-eng")
-        english.update(path.read_text(encoding="utf-8").splitlines()[:200])
+        english.update(itertools.islice(_lines(path), 200))
         if code := _TATOEBA.get(iso, ntrex.only_code(iso)):
-            lines = path.with_suffix(f".{iso}").read_text(encoding="utf-8").splitlines()
-            yield from (Sentence(text, code, False) for text in lines)
+            texts = _lines(path.with_suffix(f".{iso}"))
+            yield from (Sentence(text, code, False) for text in texts)
     yield from (Sentence(text, "eng_Latn", False) for text in _some(english, 2000))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    return without_ends(read_lines(path))
 
 
 def _some(texts: set[str], number: int) -> list[str]:

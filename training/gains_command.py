@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidData
 from training.options import AsJson, to_stderr
 
@@ -169,7 +169,7 @@ def _report(
         print_json({**facts, "out": str(out)})
         return
     print_table(gains_table(rows, shown))
-    typer.echo(f"significantly worse clades: {', '.join(worse_clades(rows)) or 'none'}")
+    say(f"significantly worse clades: {', '.join(worse_clades(rows)) or 'none'}")
     if overall_left:
         print_table(left_out_table(overall_left))
-    typer.echo(f"tables and figure: {out}")
+    say(f"tables and figure: {out}")

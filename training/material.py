@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
 
 from prompts.backbone import Backbone
 from prompts.errors import InvalidInput
+from prompts.given_paths import expanded
+from prompts.label_words import settle_words
 from prompts.verbalizer import LabelToken, verbalize
 from training.config import TrainingConfig
 from training.parallel import ParallelText, TaughtSample, draw_pairs
@@ -155,8 +156,8 @@ class Materials:
             self._sources[key] = SourceData.load(self._data, *key)
         source = self._sources[key]
         if source.labels not in self._labels:
-            spoken = verbalize(source.labels, self._model.tokenizer, config.words)
-            self._labels[source.labels] = spoken
+            words = settle_words(config.words, source.labels)
+            self._labels[source.labels] = verbalize(source.labels, self._model.tokenizer, words)
         examples = sample(source, config.shots, config.seed)
         return LabelledMaterial(self._data, self._labels[source.labels], examples)
 
@@ -179,7 +180,7 @@ class Materials:
             )
         key = (config.parallel, teacher.language, config.sources)
         if key not in self._parallel:
-            folders = [Path(folder) for folder in config.parallel]
+            folders = [expanded(folder, "--parallel") for folder in config.parallel]
             self._parallel[key] = ParallelText.load(folders, *key[1:])
         text = self._parallel[key]
         pairs = draw_pairs(text, config.pairs, config.seed)

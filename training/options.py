@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from prompts.console import say
 from prompts.errors import InvalidInput
 
 ModelName = Annotated[
@@ -72,24 +73,7 @@ def repeat_names(args: Sequence[str], many: Collection[str]) -> list[str]:
 
 def to_stderr(line: str) -> None:
     """Tell a person what goes on; standard output is the answer's."""
-    typer.echo(line, err=True)
-
-
-def parse_words(given: Sequence[str]) -> dict[str, str]:
-    """`--word label=word` as a mapping.
-
-    Raises:
-        InvalidInput: no "=", an empty side, or a label given twice.
-    """
-    words: dict[str, str] = {}
-    for text in given:
-        label, separator, word = text.partition("=")
-        if not separator or not label.strip() or not word.strip():
-            raise InvalidInput(f"--word {text!r}: write it as label=word, e.g. --word weather=rain")
-        if label.strip() in words:
-            raise InvalidInput(f"--word {text!r}: label {label.strip()!r} has a word already")
-        words[label.strip()] = word.strip()
-    return words
+    say(line, err=True)
 
 
 def parse_codes(text: str) -> tuple[str, ...]:

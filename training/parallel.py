@@ -21,7 +21,8 @@ from pathlib import Path
 
 from prompts import ntrex
 from prompts.errors import InvalidData
-from training.data import load_texts, not_utf8
+from prompts.text_files import read_lines, without_ends
+from training.data import load_texts
 
 _HELD_OUT_SHARE = 0.1  # of the sentences; what chooses the best epoch
 _MOST_HELD_OUT = 200  # sentences
@@ -153,13 +154,19 @@ def _read_folder(folder: Path, original: str, sources: Sequence[str]) -> Columns
 
 
 def _check_lines(folder: Path, columns: Columns, original: str) -> None:
+    """Refuse files of different lengths; blank lines at the end do not count."""
     wanted = len(columns[original])
     for code, column in columns.items():
-        if len(column) != wanted:
+        if len(column) != wanted and _last(column) != _last(columns[original]):
             raise InvalidData(
                 f"--parallel {folder}: {code} has {len(column)} lines and {original} {wanted}; "
                 "line n of every file must be the same sentence"
             )
+
+
+def _last(column: Mapping[str, str]) -> int:
+    """Number of the last line that is not blank."""
+    return max((int(number) for number, text in column.items() if text), default=0)
 
 
 def _layout(folder: Path) -> Callable[[Path, str], dict[str, str] | None]:
@@ -193,14 +200,8 @@ def _read_lines(folder: Path, code: str) -> dict[str, str] | None:
 
 
 def _lines(path: Path) -> dict[str, str]:
-    """Lines by number; only "\\n" ends one, and the last need not."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, error) from None
-    except OSError as error:
-        raise InvalidData(f"{path}: cannot be read ({error.strerror})") from None
-    lines = text.removesuffix("\n").split("\n")
+    """Lines by number."""
+    lines = without_ends(read_lines(path))
     return {str(number): line.strip() for number, line in enumerate(lines, start=1)}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from prompts.errors import InvalidData, InvalidInput
+from prompts.table_files import Layout, Row, read_table
+from prompts.text_files import read_lines
 from training.data import Split
 
 _COLUMNS = (
@@ -89,51 +92,66 @@ def to_bytes(predictions: Iterable[Prediction], suffix: str, *, scores: bool = T
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Read a file of predictions.
+    """Read a file of predictions; a pipe may have any name.
 
     Raises:
         InvalidInput: another ending.
         InvalidData: no such file, or a line that is no prediction (named).
     """
-    check_format(path)
-    found: list[Prediction] = []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            found += (Prediction(**fields) for fields in _read_rows(path.suffix, file))
-    except FileNotFoundError:
-        raise InvalidData(f"{path}: no such file; write it with `isogloss evaluate`") from None
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise InvalidData(
-            f"{path}, row {len(found) + 1}: not a prediction ({error}); evaluate again"
-        ) from error
+    lines = read_lines(path, missing=_MISSING)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        first = next(lines, "")
+        lines, json_lines = itertools.chain([first], lines), first.startswith("{")
+    else:
+        if not path.is_dir():
+            check_format(path)
+        json_lines = path.suffix == ".jsonl"
+    rows = _from_json_lines(path, lines) if json_lines else _from_csv(path, lines)
+    found = [Prediction(**fields) for fields in rows]
     if not found:
         raise InvalidData(f"{path}: no predictions; evaluate again")
     return found
 
 
-def _read_rows(suffix: str, file: Iterable[str]) -> Iterator[dict[str, Any]]:
-    if suffix == ".jsonl":
-        yield from (_from_json(json.loads(line)) for line in file)
-        return
-    rows = csv.reader(file, strict=True)
-    header = next(rows, [])
-    for row in rows:
-        yield _from_csv(header, row)
+_MISSING = "write it with `isogloss evaluate`"
+_CSV = Layout(_COLUMNS, ",", filled=False, prefixes=(_LOG_PROB,))
 
 
-def _from_json(fields: dict[str, Any]) -> dict[str, Any]:
-    log_probs = {label: float(value) for label, value in fields.get("log_probs", {}).items()}
-    return {**{name: str(fields[name]) for name in _COLUMNS}, "log_probs": log_probs}
+def _from_json_lines(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+            yield {
+                **{name: str(fields[name]) for name in _COLUMNS},
+                "log_probs": {k: float(value) for k, value in fields.get("log_probs", {}).items()},
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidData(
+                f"{path}, line {number}: not a prediction ({error}); evaluate again"
+            ) from error
 
 
-def _from_csv(header: Sequence[str], row: Sequence[str]) -> dict[str, Any]:
-    cells = dict(zip(header, row, strict=True))
-    log_probs = {
-        name.removeprefix(_LOG_PROB): float(value)
-        for name, value in cells.items()
-        if name.startswith(_LOG_PROB)
-    }
-    return {**{name: cells[name] for name in _COLUMNS}, "log_probs": log_probs}
+def _from_csv(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for row in read_table(path, _CSV, lines):
+        log_probs = {
+            name.removeprefix(_LOG_PROB): _number(row, name)
+            for name in row.cells
+            if name.startswith(_LOG_PROB)
+        }
+        yield {**{name: row.cells[name] for name in _COLUMNS}, "log_probs": log_probs}
+
+
+def _number(row: Row, column: str) -> float:
+    cell = row.cells[column].strip()
+    try:
+        return float(cell)
+    except ValueError:
+        raise InvalidData(
+            f"{row.where}: column {column} holds {cell[:40]!r}, no number; a spreadsheet may have "
+            "changed it: evaluate again, or save the sheet with decimal points"
+        ) from None
 
 
 Group = tuple[str, str]  # backbone's fingerprint, task

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidInput
 from training.options import AsJson, parse_codes
 
@@ -106,7 +106,7 @@ def _explain(code: str, store: Path | None, model: str | None, as_json: bool) ->
     if as_json:
         print_json({"explanations": [asdict(own) for own in found]})
         return
-    typer.echo("\n\n".join(told(own) for own in found))
+    say("\n\n".join(told(own) for own in found))
 
 
 def _report(routed: list[Routed], generation: int | None, as_json: bool) -> None:
@@ -129,4 +129,4 @@ def _report(routed: list[Routed], generation: int | None, as_json: bool) -> None
         if generation is None
         else (f"published as generation {generation}")
     )
-    typer.echo(published)
+    say(published)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidInput
 from training.options import (
     AsJson,
@@ -148,14 +148,12 @@ def _conduct(
         with StudyBars() as bars:
             return conduct(backbone, plan, bars, workers, to_stderr)
     except KeyboardInterrupt:
-        typer.echo("interrupted: what is finished is kept; run it again to go on", err=True)
+        say("interrupted: what is finished is kept; run it again to go on", err=True)
         raise typer.Exit(130) from None
 
 
 def _report(results: StudyResults, plan: Study, as_json: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+    from prompts.plain_table import PlainTable
     from training.study.tables import study_tables
 
     tables = study_tables(results)
@@ -172,10 +170,10 @@ def _report(results: StudyResults, plan: Study, as_json: bool) -> None:
             }
         )
         return
-    table = Table(
+    table = PlainTable(
         "What the study shows", "The paper", "", title=f"{results.model}: {len(results.runs)} runs"
     )
     for row in tables.findings:
-        table.add_row(Text(row.sentence), Text(row.paper), row.verdict or "")
+        table.add_row(row.sentence, row.paper, row.verdict or "")
     print_table(table)
-    typer.echo(f"report: {plan.out / 'report.html'}")
+    say(f"report: {plan.out / 'report.html'}")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from prompts.backbone import Backbone
 from prompts.errors import InvalidPrompt
+from prompts.given_paths import expanded
 from prompts.soft_prompt import SoftPrompt
 from prompts.verbalizer import LabelToken
 
@@ -35,7 +36,7 @@ def load_prompt(path: str, model: Backbone, option: str) -> SoftPrompt:
         NotFound: there is no such file.
         InvalidPrompt: it is no prompt file, is for another backbone, or stands before the text.
     """
-    prompt = SoftPrompt.load(Path(path))
+    prompt = SoftPrompt.load(expanded(path, option))
     try:
         prompt.check_fits(model)
     except InvalidPrompt as error:

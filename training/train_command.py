@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from prompts.console import print_json, print_table
+from prompts.console import print_json, print_table, say
 from prompts.errors import InvalidInput
+from prompts.label_words import parse_words
 from training import train_options as given
 from training.config import TrainingConfig
 from training.options import (
@@ -23,7 +24,6 @@ from training.options import (
     Workers,
     parse_codes,
     parse_shots,
-    parse_words,
     to_stderr,
 )
 
@@ -152,7 +152,7 @@ def _train(backbone: Backbone, job: Job, workers: tuple[ModelSpec, Pool] | None)
                 if workers is not None:
                     bars.trained(len(done), len(job.configs))
         except KeyboardInterrupt:  # between populations, or while workers train
-            typer.echo("interrupted: finished prompts are kept; --resume goes on", err=True)
+            say("interrupted: finished prompts are kept; --resume goes on", err=True)
             raise typer.Exit(130) from None
     return done
 
@@ -179,7 +179,7 @@ def _report_training(results: list[Trained], job: Job, as_json: bool) -> None:
     if interrupted:
         kept = any(result.path and result.interrupted for result in results)
         said = "the best so far is kept" if kept else "no epoch ended, nothing is kept"
-        typer.echo(f"interrupted: {said}; --resume goes on", err=True)
+        say(f"interrupted: {said}; --resume goes on", err=True)
         raise typer.Exit(130)
     if broken := [result for result in results if result.failure]:
         raise InvalidInput("; ".join(f"{own.name}: {own.failure}" for own in broken))

@@ -20,6 +20,7 @@ from deploy.bench.options import (
     parse_sizes,
     tell,
 )
+from prompts import console
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +144,7 @@ def table(
     for file in files:
         found = markdown_table(read_report(file))
         if into is None:
-            typer.echo(found)
+            console.say(found)
         else:
             insert_table(into, file, found)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts.errors import InvalidInput, NotFound
+from prompts.text_files import decode
 from training.files import write_atomically
 
 _TITLES = {
@@ -33,7 +34,7 @@ def read_report(file: Path) -> dict[str, Any]:
         InvalidInput: the file is not one.
     """
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = json.loads(decode(file.read_bytes(), str(file)))
         if report["bench"] == "engine" and "curves" in report["settings"]:
             return dict(report)
     except (OSError, ValueError, KeyError, TypeError) as error:

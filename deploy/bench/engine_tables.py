@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.table import Table
-
 from deploy.bench.report import mebibytes, spread_text
+from prompts.plain_table import PlainTable
 
 _PLACES = {
     "batch_size": "batch size",
@@ -17,7 +16,7 @@ _PLACES = {
 }
 
 
-def engine_tables(report: Mapping[str, Any]) -> list[Table]:
+def engine_tables(report: Mapping[str, Any]) -> list[PlainTable]:
     """The ratios of all models, and the curves behind them."""
     tables = [_ratios_table(report)]
     for model in report["ratios"]:
@@ -28,9 +27,9 @@ def engine_tables(report: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def _ratios_table(report: Mapping[str, Any]) -> Table:
+def _ratios_table(report: Mapping[str, Any]) -> PlainTable:
     machine, settings = report["hardware"], report["settings"]
-    table = Table(
+    table = PlainTable(
         title=f"batch size {settings['ratios_at_batch_size']}, {settings['prompts']} prompts of "
         f"{settings['prompt_length']} tokens\n{machine['name']}, {machine['threads']} threads",
         caption="medians of ratios between neighbours in time; above 1: isogloss is faster; "
@@ -49,8 +48,8 @@ def _ratios_table(report: Mapping[str, Any]) -> Table:
 
 def _curve_table(
     model: str, curve: str, results: list[dict[str, Any]], report: Mapping[str, Any]
-) -> Table:
-    table = Table(
+) -> PlainTable:
+    table = PlainTable(
         title=f"{model}: {_PLACES[curve]}",
         caption="median (lowest to highest) of the kept rounds; seconds a batch; share of the "
         "matrix-product rate in the contender's precision; ratios with 95 % intervals",

@@ -17,6 +17,7 @@ from deploy.bench.contest import ContendersDisagree
 from deploy.bench.http_peers import ROUTE
 from deploy.bench.http_workload import Asked, Contest
 from prompts.errors import Unavailable
+from prompts.http_client import open_url
 
 # Between two probabilities: fp32 rounding of log-probabilities (1e-4), and ours to six digits.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
@@ -106,7 +107,7 @@ class Contender:
 
     def _read(self, request: urllib.request.Request) -> bytes:
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
+            with open_url(request, _TIMEOUT_S) as reply:
                 return bytes(reply.read())
         except urllib.error.HTTPError as refusal:
             with refusal:

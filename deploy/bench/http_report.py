@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from prompts import durable
+from prompts.plain_table import PlainTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,14 +35,14 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def http_tables(report: Mapping[str, Any]) -> list[Table]:
+def http_tables(report: Mapping[str, Any]) -> list[PlainTable]:
     """One table for each model."""
     return [_table(result, report) for result in report["results"]]
 
 
-def _table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
+def _table(result: Mapping[str, Any], report: Mapping[str, Any]) -> PlainTable:
     settings, machine = report["settings"], report["hardware"]
-    table = Table(
+    table = PlainTable(
         title=f"{result['model']}, {settings['dtype']}, {settings['prompts']} prompts, "
         f"{result['tokens_per_text']:.0f} tokens a text, load from {settings['client']}\n"
         f"{machine['name']}, {machine['threads']} threads",
@@ -61,7 +60,7 @@ def _table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
     return table
 
 
-def _add_level(table: Table, level: Mapping[str, Any], servers: Mapping[str, Any]) -> None:
+def _add_level(table: PlainTable, level: Mapping[str, Any], servers: Mapping[str, Any]) -> None:
     for place, (name, own) in enumerate(level["contenders"].items()):
         ratio = level["ratios"].get(name)
         batch = own["texts_per_batch"]

@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prompts.errors import Unavailable
+from prompts.http_client import open_url
 from serving.ports import free_port
 
 READY_TIMEOUT_S = 300.0
@@ -117,7 +117,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+        with open_url(f"{url}/health", 5) as reply:
             return bool(reply.status == 200)
     except OSError:  # urllib's errors among them
         return False

@@ -16,7 +16,8 @@ from training.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
+
+    from prompts.plain_table import PlainTable
 
 Models = Annotated[
     list[str] | None,
@@ -72,7 +73,7 @@ def choose_models(asked: Sequence[str] | None) -> tuple[str, ...]:
 
 def tell(
     report: Mapping[str, Any],
-    tables: Callable[[Mapping[str, Any]], list[Table]],
+    tables: Callable[[Mapping[str, Any]], list[PlainTable]],
     out: Path | None,
     as_json: bool,
 ) -> None:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from prompts.plain_table import PlainTable
 
 _MIB = 1 << 20
 
@@ -23,14 +24,14 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def train_tables(report: Mapping[str, Any]) -> list[Table]:
+def train_tables(report: Mapping[str, Any]) -> list[PlainTable]:
     """One table for each model of `bench train`."""
     return [_train_table(result, report) for result in report["results"]]
 
 
-def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
+def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> PlainTable:
     settings, machine = report["settings"], report["hardware"]
-    table = Table(
+    table = PlainTable(
         title=f"{result['model']}, {settings['dtype']}, a prompt of {result['prompt_length']} "
         f"tokens, {settings['epochs']} epochs of {result['steps_per_epoch']} steps\n"
         f"{machine['name']}, {machine['threads']} threads",
@@ -61,10 +62,10 @@ def _train_table(result: Mapping[str, Any], report: Mapping[str, Any]) -> Table:
     return table
 
 
-def mixture_tables(report: Mapping[str, Any]) -> list[Table]:
+def mixture_tables(report: Mapping[str, Any]) -> list[PlainTable]:
     """The table of `bench mixture`."""
     settings = report["settings"]
-    table = Table(
+    table = PlainTable(
         title=f"{settings['model']}, first words of {settings['data']} test, "
         f"{settings['languages']} languages",
         caption="gains in points of accuracy over one prompt a text, with 95 % intervals; "
@@ -83,10 +84,10 @@ def mixture_tables(report: Mapping[str, Any]) -> list[Table]:
     return [table]
 
 
-def precision_tables(report: Mapping[str, Any]) -> list[Table]:
+def precision_tables(report: Mapping[str, Any]) -> list[PlainTable]:
     """The table of `bench precision`."""
     settings = report["settings"]
-    table = Table(
+    table = PlainTable(
         title=f"Labels and scores against {settings['compared_with']}, {settings['data']} test, "
         f"{settings['languages']} languages",
         caption="surest change: the highest score that a label had in float32 and lost",
@@ -106,11 +107,11 @@ def precision_tables(report: Mapping[str, Any]) -> list[Table]:
     return [table]
 
 
-def profile_tables(report: Mapping[str, Any]) -> list[Table]:
+def profile_tables(report: Mapping[str, Any]) -> list[PlainTable]:
     """The table of `bench profile`."""
     settings = report["settings"]
     (result,) = report["results"]
-    table = Table(
+    table = PlainTable(
         title=f"{settings['model']}, {settings['dtype']}, {settings['batch_size']} texts, "
         f"{result['tokens']} tokens: {result['seconds']:.3f} s"
     )

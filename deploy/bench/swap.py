@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
 from deploy.soak.server import hardware_and_versions
 from deploy.soak.swaps import SwapSettings, run_swaps
+from prompts.plain_table import PlainTable
 
 __all__ = ["SwapSettings", "bench_swap", "swap_tables"]
 
@@ -43,12 +42,12 @@ def bench_swap(
     }
 
 
-def swap_tables(report: Mapping[str, Any]) -> list[Table]:
+def swap_tables(report: Mapping[str, Any]) -> list[PlainTable]:
     """The table of `bench swap`."""
     (result,), settings = report["results"], report["settings"]
     swaps = result["swaps"]
     took = swaps["latency_ms"]
-    table = Table(
+    table = PlainTable(
         title=f"{result['model']}, {settings['server']['replicas']} replicas, "
         f"{settings['clients']} clients: {swaps['done']} swaps, {swaps['per_s']:g} a second, "
         f"p50 {took['p50']:.0f} ms, p99 {took['p99']:.0f} ms",

@@ -10,18 +10,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 from pathlib import Path
 
-import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prompts import durable
+from prompts.given_paths import cache_folder
 from serving.batching.costs import CostTable
 
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "ISOGLOSS_CACHE"
 _FORMAT = 1
 _MAX_BYTES = 1 << 16
 
@@ -63,8 +61,7 @@ class _File(BaseModel):
 
 def cost_folder() -> Path:
     """The user's, or the one in $ISOGLOSS_CACHE."""
-    chosen = os.environ.get(CACHE_VARIABLE, "").strip()
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("isogloss")) / "costs"
+    return cache_folder() / "costs"
 
 
 def recall(folder: Path, key: CostKey) -> CostTable | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from prompts.console import print_json, say
 from serving.command_texts import AsJson, print_table, read_texts, shorten
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def detect(
         )
     if not texts:
         raise InvalidInput("there is no text: give one, or - for those of standard input")
-    _detect(read_texts(texts, sys.stdin.buffer), names[0], as_json)
+    stdin = None if sys.stdin is None else sys.stdin.buffer
+    given = read_texts(texts, stdin)
+    _detect([each.text for each in given], names[0], as_json)
 
 
 def _detect(texts: Sequence[str], detector: str, as_json: bool) -> None:
@@ -72,9 +75,7 @@ def _detect(texts: Sequence[str], detector: str, as_json: bool) -> None:
 
     found = load_detector(detector).detect(texts)
     if as_json:
-        import json
-
-        typer.echo(json.dumps({"results": [_row(each) for each in found]}, ensure_ascii=False))
+        print_json({"results": [_row(each) for each in found]}, indent=None)
         return
     print_table(
         ("text", "code", "language", "confidence", "lineage"),
@@ -122,16 +123,14 @@ def _evaluate(
     peers = [load_peer(name) for name in names]  # all of them first: one may be missing
     measured = []
     for name, version, detector in peers:
-        typer.echo(f"measuring {name}", err=True)
+        say(f"measuring {name}", err=True)
         measured.append(measure(name, version, detector, texts))
     if out is not None:
         for path in results.write(measured, out):
-            typer.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}", err=True)
     if as_json:
-        from prompts.console import print_json
-
         print_json(results.as_json(measured))
         return
     print_table(results.COLUMNS, results.rows(measured))
     for line in results.times(measured):
-        typer.echo(line)
+        say(line)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib import resources
-from pathlib import Path
 
 from prompts.errors import NotFound
+from prompts.given_paths import expanded
 from serving.detecting.detection import Detection, Detector
 from serving.detecting.ngram_detector import DetectorWeights, NgramDetector
 
@@ -35,7 +35,7 @@ def _py3langid() -> Detector:
 def _fasttext(path: str) -> Detector:
     from serving.detecting.fasttext_detector import FastTextDetector  # an optional dependency
 
-    return FastTextDetector(Path(path).expanduser())
+    return FastTextDetector(expanded(path, "the detector's file"))
 
 
 DETECTORS: dict[str, Callable[[], Detector]] = {"isogloss": _own, "py3langid": _py3langid}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from prompts.console import print_json
+from prompts.console import print_json, say
 from prompts.errors import InvalidInput, Unavailable
+from prompts.http_client import open_url, proxy_of, route_to
 from serving.command_texts import AsJson, print_table
 
 _TIMEOUT_S = 30.0
@@ -41,12 +41,12 @@ def trials(
         print_json(answer)
         return
     if not answer["trials"]:
-        typer.echo(f"nothing is on trial in generation {answer['generation']}")
+        say(f"nothing is on trial in generation {answer['generation']}")
         return
     print_table(_COLUMNS, list(_rows(answer["trials"])))
     for each in answer["trials"]:
         for problem in each["problems"]:
-            typer.echo(f"{each['trial']['candidate']}: {problem}", err=True)
+            say(f"{each['trial']['candidate']}: {problem}", err=True)
 
 
 def _read(url: str) -> dict[str, Any]:
@@ -59,12 +59,16 @@ def _read(url: str) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise InvalidInput(f"--url {url!r}: give the server's address, http://HOST:PORT")
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/v1/trials", timeout=_TIMEOUT_S) as reply:
+        with open_url(f"{url.rstrip('/')}/v1/trials", _TIMEOUT_S) as reply:
             return dict(json.loads(reply.read()))
     except (OSError, ValueError) as error:  # refused, timed out, an error status, not JSON
-        raise Unavailable(
-            f"no trials from {url} ({error}); is `isogloss serve` running there?"
-        ) from error
+        raise Unavailable(f"no trials from {route_to(url)} ({error}); {_remedy(url)}") from error
+
+
+def _remedy(url: str) -> str:
+    if proxy_of(url) is None:
+        return "is `isogloss serve` running there?"
+    return "is `isogloss serve` running there? To go past the proxy, name the host in no_proxy"
 
 
 def _rows(trials: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:

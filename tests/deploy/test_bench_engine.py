@@ -124,7 +124,7 @@ def test_tables_figures_and_markdown_are_made_of_the_report(
 ) -> None:
     tables = engine_tables(report)
     assert len(tables) == 1 + 2 * len(CURVES)
-    assert next(iter(tables[0].columns[0].cells)) == "fp32 vs transformers"
+    assert str(next(iter(tables[0].columns[0].cells))) == "fp32 vs transformers"
     out = tmp_path / "engine-here.json"
     drawn = save_engine_plots(report, out)
     names = ("batch", "residents", "prompts-per-text", "length")

@@ -93,7 +93,7 @@ def test_the_table_says_the_same(store: PromptStore, data: str, tmp_path: Path) 
     assert json.loads(out.read_text(encoding="utf-8")) == report
     assert report["results"][0]["texts"] == 6
     (table,) = mixture_tables(report)
-    cells = [list(column.cells) for column in table.columns]
+    cells = [list(map(str, column.cells)) for column in table.columns]
     assert cells[2] == ["one", "mixed below 0.9", "mixed below 1.0", "one, language told"]
     assert cells[3][:2] == ["66.7%", "100.0%"]
     assert cells[-1][1] == "0.0% -> 100.0%"

@@ -60,14 +60,14 @@ def app(tmp_path: Path) -> Iterator[ASGIApp]:
     classifier.close()
 
 
-def run(url: str, *options: str) -> "subprocess.CompletedProcess[str]":
+def run(url: str, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, str(SCRIPT), url, *options],
         capture_output=True,
         text=True,
         check=False,
         timeout=240,
-        env={},
+        env=environment,
     )
 
 
@@ -145,6 +145,23 @@ def test_a_broken_answer_fails_its_check(
         if line.startswith("FAIL")
     ]
     assert failed == [failing]
+
+
+def test_proxies_are_for_other_machines(app: ASGIApp) -> None:
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://me:secret@127.0.0.1:9")
+    with listening(app) as url:
+        assert run(url, **proxies).returncode == 0
+    done = run("http://far.example.invalid", "--wait", "0", **proxies)
+    assert done.returncode == 1
+    assert "asked through the proxy 127.0.0.1:9 of the environment" in done.stdout
+    assert "secret" not in done.stdout
+    assert "proxy" not in run("http://127.0.0.1:9", "--wait", "0", **proxies).stdout
+
+
+def test_an_ascii_terminal_is_shown_what_it_can(app: ASGIApp) -> None:
+    with listening(app) as url:
+        done = run(url, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_endpoint_that_never_comes_up_fails() -> None:

@@ -193,7 +193,7 @@ def test_labels_come_from_the_routes_unless_given(cli: Cli, adapter: Path) -> No
         "sports", "travel"
     )
     assert "--word needs --label" in cli.error(2, *arguments, "--word", "a=b")
-    assert "LABEL=WORD" in cli.error(2, *arguments, "--word", "ab")
+    assert "write it as label=word" in cli.error(2, *arguments, "--word", "ab")
 
 
 def test_a_suffix_prompt_is_not_exported(cli: Cli) -> None:
@@ -253,3 +253,9 @@ def test_help_imports_nothing_heavy() -> None:
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_and_a_pattern_without_files_are_named(cli: Cli) -> None:
+    assert "is a folder; name the prompt files in it" in cli.error(2, "publish", cli.folder)
+    said = cli.error(2, "publish", cli.folder / "*.safetensors", "--name", "p")
+    assert "check the path; the pattern matches no file" in said

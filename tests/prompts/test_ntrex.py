@@ -52,9 +52,23 @@ def test_a_file_of_another_release_is_refused(folder: Path) -> None:
         list(ntrex.lines(folder))
 
 
+def test_marks_line_ends_and_blank_last_lines_change_nothing(folder: Path) -> None:
+    found = list(ntrex.lines(folder))
+    for path in folder.iterdir():
+        changed = path.read_bytes().replace(b"\n", b"\r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + changed + b"\r\n \r\n")
+    assert list(ntrex.lines(folder)) == found
+
+
+def test_characters_that_only_look_like_line_ends_are_text(folder: Path) -> None:
+    path = folder / "newstest2019-ref.fra.txt"
+    path.write_bytes(path.read_bytes().replace(b"boulangerie 0", "a\u2028b\x0bc\x85d".encode()))
+    assert ntrex.headlines(folder)["fra_Latn"][0] == "a\u2028b\x0bc\x85d"
+
+
 def test_missing_documents_are_named(folder: Path) -> None:
     (folder / "DOCUMENT_IDS.tsv").unlink()
-    with pytest.raises(InvalidData, match=r"DOCUMENT_IDS\.tsv cannot be read .*headlines"):
+    with pytest.raises(InvalidData, match=r"DOCUMENT_IDS\.tsv: no such file; .*headlines"):
         ntrex.headlines(folder)
 
 

@@ -180,3 +180,13 @@ def test_the_model_of_a_card_is_the_one_that_was_given(tmp_path: Path) -> None:
     prompt = import_adapter(tmp_path / "a", 4)
     assert prompt.card.model == ModelRef(id="pocket-bloom", fingerprint=samples.MODEL.fingerprint)
     assert prompt.card.training["base_model"] == "bigscience/bloom-560m"
+
+
+def test_a_configuration_that_went_through_another_editor(tmp_path: Path) -> None:
+    export_adapter(prefix_prompt(), tmp_path / "a")
+    config = tmp_path / "a" / CONFIG_FILE
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes().replace(b"\n", b"\r\n"))
+    assert import_adapter(tmp_path / "a").length == LENGTH
+    config.write_bytes(config.read_bytes().decode("utf-8-sig").encode("utf-16"))
+    with pytest.raises(InvalidInput, match=r"adapter_config\.json: text in UTF-16"):
+        import_adapter(tmp_path / "a")

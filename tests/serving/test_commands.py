@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from prompts.backbone import Backbone
-from prompts.errors import InvalidInput, MalformedInput, NotFound, StoreError
+from prompts.errors import InvalidInput, MalformedInput, NotFound, StoreError, TooLarge
 from prompts.routes import RouteTable
 from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from prompts.store import PromptStore
@@ -117,9 +118,15 @@ def test_the_table_shows_text_label_language_route_and_prompt(store: PromptStore
 @pytest.mark.parametrize(
     ("arguments", "stdin", "error", "message"),
     [
-        (["-"], b"good\n\xff\n", MalformedInput, "line 2 of standard input is not UTF-8"),
+        (["-"], b"good\n\xff\n", MalformedInput, "standard input, line 2: byte 0xff is not UTF-8"),
         (["-"], b"", InvalidInput, "standard input is empty"),
-        (["-"], b"a\n\nb\n", InvalidInput, r"inputs\[1\]: the text is empty"),
+        (["-"], b"\n\n", InvalidInput, "standard input is empty"),
+        (["-"], "über\n".encode("utf-16"), MalformedInput, "standard input: text in UTF-16"),
+        (["-"], gzip.compress(b"a\n"), MalformedInput, "standard input: compressed with gzip"),
+        (["-", "-"], b"a\n", InvalidInput, "- is given twice"),
+        (["a", " ", "b"], None, InvalidInput, "^text 2: the text is empty"),
+        (["a", "x" * 100_001], None, TooLarge, "^text 2: 100001 characters are too many"),
+        (["a", "\udcff"], None, MalformedInput, "^text 2 is not UTF-8"),
         (["a", "--prompt", "nobody"], None, NotFound, "no prompt 'nobody'"),
         (["a", "--language", "xx"], None, NotFound, "unknown language code 'xx'"),
     ],

@@ -206,3 +206,13 @@ def test_options_of_an_evaluation_need_one(more: list[str]) -> None:
 def test_an_evaluation_takes_no_other_texts(sib200: Path) -> None:
     answer = CliRunner().invoke(app, ["detect", "texto", "--evaluate", str(sib200)])
     assert "give no others" in str(answer.exception)
+
+
+def test_the_texts_may_have_gone_through_other_tools(sib200: Path) -> None:
+    found = read_split(sib200, "fra_Latn")
+    path = sib200 / "fra_Latn" / "test.tsv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    assert read_split(sib200, "fra_Latn") == found
+    path.write_bytes(b"index_id\ttext\nnine\tLe chat dort.\n")
+    with pytest.raises(InvalidData, match="line 2: index_id 'nine' is no number"):
+        read_split(sib200, "fra_Latn")

@@ -60,6 +60,19 @@ def classify(body: object, **headers: str) -> dict[str, Any]:
     return {"method": "POST", "url": "/v1/classify", "json": body, "headers": headers}
 
 
+def test_a_collector_on_this_machine_is_told_past_the_proxy(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with Collector() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
+        tracing.start_tracing(None, "replica-1")
+        assert "POST /v1/classify" in ask(server, running, classify({"inputs": SECRET}))
+
+
 def test_a_request_continues_its_callers_trace(server: Server, collector: Collector) -> None:
     texts = [SECRET, "fra_Latn: oui", "plain"]
     sent = classify({"inputs": texts}, traceparent=TRACEPARENT, **{"x-request-id": "r-1"})

@@ -254,6 +254,23 @@ def test_the_command_prints_what_the_server_says(server: Server, url: str) -> No
     assert command("--url", url).stdout == "nothing is on trial in generation 4\n"
 
 
+def test_the_command_asks_this_machine_past_the_proxy_and_names_it_for_others(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://me:secret@127.0.0.1:9")
+    _Canned.answer = b'{"generation": 4, "trials": []}'
+    for own in (url, url.replace("127.0.0.1", "localhost")):
+        assert "generation 4" in command("--url", own).stdout
+    with pytest.raises(
+        Unavailable, match=r"through the proxy http://127\.0\.0\.1:9 .*no_proxy"
+    ) as far:
+        command("--url", "http://far.example.invalid")
+    assert "secret" not in str(far.value)
+
+
 def test_the_command_says_where_no_server_is(url: str) -> None:
     with pytest.raises(Unavailable, match="is `isogloss serve` running there"):
         command("--url", "http://127.0.0.1:1")

@@ -13,13 +13,12 @@ from typer.testing import CliRunner, Result
 
 from prompts.backbone import Backbone
 from prompts.console import ReportingGroup
-from prompts.errors import InvalidInput
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, sentences, write_task, write_tsv
 from training.commands import register
 from training.member import EpochRecord
-from training.options import parse_shots, parse_words, repeat_names
+from training.options import parse_shots, repeat_names
 from training.predictions import read_predictions
 from training.progress import TrainingBars
 
@@ -381,6 +380,3 @@ def test_values_in_a_row(args: list[str], spread: list[str]) -> None:
 def test_small_parsers() -> None:
     assert parse_shots("all") == "all"
     assert parse_shots("16") == 16
-    assert parse_words(["a b=c", "d=e=f"]) == {"a b": "c", "d": "e=f"}
-    with pytest.raises(InvalidInput, match="'a' has a word already"):
-        parse_words(["a=b", "a=c"])

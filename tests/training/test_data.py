@@ -57,8 +57,8 @@ def test_a_quoted_text_may_hold_tabs_and_line_breaks(tmp_path: Path) -> None:
         (HEADER + b"1\tmusic\ta\n2\t \tb\n", "line 3: column category is empty"),
         (HEADER + b"1\tmusic\ta\n1\tmusic\tb\n", "line 3: index_id '1' is that of line 2"),
         (HEADER + b"1\tmusic\ta\n2\tmusic\tb\xe9e\n", "line 3: byte 0xe9 is not UTF-8"),
-        (HEADER + b'1\tmusic\t"a choir\n2\tmusic\tb\n', "unexpected end of data"),
-        ("index_id\tcategory\ttext\n".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
+        (HEADER + b'1\tmusic\t"a choir\n2\tmusic\tb\n', "line 2: the quote that opens here"),
+        ("index_id\tcategory\ttext\n".encode("utf-16"), "text in UTF-16; save it as UTF-8"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, content: bytes, said: str) -> None:
@@ -220,3 +220,14 @@ def test_sib_200_reads_whole_and_in_order(sib200: Path) -> None:
             assert [(e.index_id, e.label, e.text) for e in found] == [
                 (row["index_id"], row["category"], row["text"]) for row in rows
             ]
+
+
+def test_labels_in_two_spellings_are_refused_with_the_texts_that_have_them(tmp_path: Path) -> None:
+    rows = b"1\tSports\tx\n2\thealth\ty\n3\tsports \tz\n4\tsports\tz\n"
+    found = load_bytes(tmp_path, HEADER + rows)
+    with pytest.raises(
+        InvalidData, match=r"'Sports' \(index_id '1'\) and 'sports' \(index_id '3'\) differ only"
+    ):
+        labels_of(found)
+    with pytest.raises(InvalidData, match=r"'Health' is 'health' in another spelling; correct"):
+        check_labels([Example("5", "Health", "x")], ("health", "sports"), "here")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -164,14 +168,75 @@ def test_scores_may_be_left_out(tmp_path: Path, suffix: str) -> None:
     assert read_predictions(path) == [replace(row, log_probs={}) for row in rows]
 
 
+@pytest.fixture(scope="module")
+def predicted() -> list[Prediction]:
+    model = tiny("bloom")
+    rows = predict(
+        model, [Candidate("p", prompt(model, 1))], examples("fra_Latn"), "fra_Latn", "dev"
+    )
+    scores = {label: round(value, 3) for label, value in rows[0].log_probs.items()}
+    return [replace(row, log_probs=scores) for row in rows]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: data + b"\n\n",
+        lambda data: data.removesuffix(b"\n"),
+    ],
+)
+def test_predictions_that_went_through_other_tools(
+    predicted: list[Prediction], tmp_path: Path, suffix: str, change: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(change(to_bytes(predicted, suffix)))
+    assert read_predictions(path) == predicted
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_predictions_come_through_a_pipe_of_any_name(
+    predicted: list[Prediction], tmp_path: Path, suffix: str
+) -> None:
+    pipe = tmp_path / "63"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(to_bytes(predicted, suffix),))
+    writer.start()
+    assert read_predictions(pipe) == predicted
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.replace(b",", b";"), "line 1: its columns are separated by semicolons"),
+        (lambda data: gzip.compress(data), "compressed with gzip"),
+        (lambda data: data.decode().encode("utf-16"), "text in UTF-16"),
+        (lambda data: data.replace(b",-", b",x-"), r"line 2: column log_prob\.\w+ holds 'x-"),
+        (lambda data: data.replace(b"predicted", b"said"), "line 1: no column predicted"),
+    ],
+)
+def test_what_other_tools_made_of_predictions_is_named(
+    predicted: list[Prediction], tmp_path: Path, change: Callable[[bytes], bytes], said: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(change(to_bytes(predicted, ".csv")))
+    with pytest.raises(InvalidData, match=rf"rows\.csv.* ?{said}"):
+        read_predictions(path)
+    with pytest.raises(InvalidData, match="a folder, where a file is wanted"):
+        read_predictions(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("rows.csv", b"model,prompt\nx,y\n", "row 1: not a prediction"),
+        ("rows.csv", b"model,prompt\nx,y\n", "line 1: no column fingerprint"),
         ("rows.csv", b"", "no predictions"),
-        ("rows.jsonl", b'{"model": "x"}\n', "row 1: not a prediction"),
-        ("rows.jsonl", b"not json\n", "row 1: not a prediction"),
-        ("rows.csv", b"\xff\xfe", "not a prediction"),
+        ("rows.jsonl", b'{"model": "x"}\n', "line 1: not a prediction"),
+        ("rows.jsonl", b"not json\n", "line 1: not a prediction"),
+        ("rows.csv", b"\xff\xfe", "text in UTF-16"),
     ],
 )
 def test_a_damaged_file_of_predictions(

@@ -34,7 +34,7 @@ def refusal(*folders: Path, original: str = "eng_Latn", sources: str = "fra_Latn
     return str(error.value)
 
 
-@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize("end", ["\n", "", "\n\n \n"])
 def test_lines_are_matched_by_number(tmp_path: Path, end: str) -> None:
     folder = write_lines(tmp_path / "own", end=end)
     text = load(folder, sources="fra_Latn,deu_Latn")
@@ -44,6 +44,27 @@ def test_lines_are_matched_by_number(tmp_path: Path, end: str) -> None:
         Translation("deu_Latn", "Wir backen Brot.", "We bake bread."),
     )
     assert text.folders == (("own", 3),)
+
+
+def test_files_of_several_tools_are_matched(tmp_path: Path) -> None:
+    folder = write_lines(tmp_path / "own")
+    french = "\r\n".join([*LINES["fra_Latn"], "", ""]).encode()
+    (folder / "fra_Latn.txt").write_bytes(b"\xef\xbb\xbf" + french)
+    (folder / "deu_Latn.txt").write_bytes("\r".join(LINES["deu_Latn"]).encode())
+    text = load(folder, sources="fra_Latn,deu_Latn")
+    assert [one.text for one in text.sentences["The cat sleeps."]] == [
+        "Le chat dort.",
+        "Die Katze schläft.",
+    ]
+    assert len(text.sentences) == 3
+
+
+def test_what_is_no_text_is_named(tmp_path: Path) -> None:
+    folder = write_lines(tmp_path / "own")
+    (folder / "fra_Latn.txt").write_bytes("\n".join(LINES["fra_Latn"]).encode("utf-16"))
+    assert "fra_Latn.txt: text in UTF-16" in refusal(folder)
+    (folder / "fra_Latn.txt").write_bytes("\n".join(LINES["fra_Latn"]).encode("latin-1"))
+    assert "fra_Latn.txt, line 2: byte 0xe9 is not UTF-8" in refusal(folder)
 
 
 def test_only_a_line_feed_ends_a_line_and_an_empty_line_is_no_sentence(tmp_path: Path) -> None:

@@ -8,18 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
+from prompts.plain_table import PlainTable
 from prompts.routes import UNIVERSAL
 from training.calibration.calibrated import EVERYWHERE, Calibrated, CladeReport
 from training.calibration.reliability import BINS, Measured
 from training.data import Split
 
 
-def calibration_table(calibrated: Calibrated) -> Table:
+def calibration_table(calibrated: Calibrated) -> PlainTable:
     """All answers, and each route's; `calibration.csv` has the clades below the routes, too."""
-    table = Table(
+    table = PlainTable(
         title=f"{calibrated.table.model.id}, {calibrated.table.task}",
         caption=f"error: expected calibration error in points, {BINS} bins of equal width (few "
         "answers never reach zero); surprise: mean negative log-probability of the right label; "
@@ -33,7 +31,7 @@ def calibration_table(calibrated: Calibrated) -> Table:
         table.add_column(heading, justify="right")
     for own in calibrated.clades:
         if own.clade in (EVERYWHERE, UNIVERSAL) or own.clade in calibrated.table.clades:
-            table.add_row(*map(Text, _cells(own, splits)))
+            table.add_row(*_cells(own, splits))
     return table
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
+from prompts import table_files
 from prompts.errors import InvalidData
 
 Row = dict[str, str]
@@ -16,14 +16,11 @@ def read_table(path: Path, detector: str) -> list[Row]:
     Raises:
         InvalidData: there is no such table, or it has none.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InvalidData(
-            f"{path} cannot be read ({error.strerror}); isogloss detect --evaluate ... --out "
-            f"{path.parent} writes it"
-        ) from error
-    rows = [row for row in csv.DictReader(lines) if row.get("detector") == detector]
+    layout = table_files.Layout(
+        ("detector",), ",", missing=f"isogloss detect --evaluate ... --out {path.parent} writes it"
+    )
+    found = (row.cells for row in table_files.read_table(path, layout))
+    rows = [cells for cells in found if cells["detector"] == detector]
     if not rows:
         raise InvalidData(f"{path} has nothing of detector {detector!r}; evaluate it, or name one")
     return rows

@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 import zipfile
 import zlib
@@ -25,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prompts.errors import InvalidInput
+from prompts.given_paths import from_environment
 from training.likeness.lang2vec_vectors import data_folder
 
 ENVIRONMENT = "ISOGLOSS_URIEL_DISTANCES"
@@ -48,9 +48,10 @@ def find_copy(given: Path | None = None) -> Path | None:
     A folder means one of `FILES` in it. Raises InvalidInput where a path that somebody named leads
     nowhere; None where nobody named one and lang2vec has none.
     """
-    named = given or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
-    if named is None:
+    chosen = given or from_environment(ENVIRONMENT)
+    if chosen is None:
         return _in_folder(data_folder())
+    named = Path(chosen)
     if found := named if named.is_file() else _in_folder(named):
         return found
     raise InvalidInput(

@@ -6,12 +6,15 @@ splits are never opened, and its labels are dropped on reading: they are for pro
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+
+from prompts.table_files import Layout, read_table
+
+_SIB200 = Layout(("index_id", "text"))
 
 # The 52 languages of the paper: SIB-200's code, then NTREX's and Tatoeba's where they have it.
 _CODES = """
@@ -67,9 +70,8 @@ def _read_sib200(data: Path) -> Iterator[Meaning]:
         path = data / "sib200" / code / "train.tsv"
         if not path.is_file():
             continue
-        with path.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines, delimiter="\t"):
-                sentences[int(row["index_id"])][code] = (row["text"],)
+        for row in read_table(path, _SIB200):
+            sentences[int(row.cells["index_id"])][code] = (row.cells["text"],)
     # Neighbouring numbers come from one article: two apart still do, nearly always.
     documents = dict.fromkeys(sorted(sentences), 0)
     for before, after in pairwise(documents):

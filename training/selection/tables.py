@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from rich.table import Table
-from rich.text import Text
-
+from prompts.plain_table import PlainTable
 from training.selection.choice import Choice, Decision
 from training.selection.gains import GainRow
 from training.selection.left_out import LeftOutRow
@@ -26,12 +24,12 @@ _COLUMNS = (
 )
 
 
-def choice_table(choice: Choice, title: str) -> Table:
+def choice_table(choice: Choice, title: str) -> PlainTable:
     """Every clade that was looked at; gains in points, shrunk by what choosing flatters."""
     tried = choice.universal.candidates
-    table = Table(*_COLUMNS, title=f"{title}: best of {tried} prompts by clade")
+    table = PlainTable(*_COLUMNS, title=f"{title}: best of {tried} prompts by clade")
     for decision in (choice.universal, *choice.decisions):
-        table.add_row(*map(Text, _row(decision)))
+        table.add_row(*_row(decision))
     return table
 
 
@@ -52,9 +50,9 @@ def _row(decision: Decision) -> list[str]:
     ]
 
 
-def gains_table(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) -> Table:
+def gains_table(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) -> PlainTable:
     """Overall, and `shown` clades (by model) in which some language leaves the universal prompt."""
-    table = Table(
+    table = PlainTable(
         *("Model", "Clade", "Moved", "Universal", "Routed", "Gain", "95 %", "all clades at once"),
         title="Routes over the best single prompt",
     )
@@ -71,13 +69,13 @@ def gains_table(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) -
                 f"{row.low:+.2f} to {row.high:+.2f}",
                 f"{row.low_together:+.2f} to {row.high_together:+.2f}",
             )
-            table.add_row(*map(Text, cells))
+            table.add_row(*cells)
     return table
 
 
-def left_out_table(rows: Sequence[LeftOutRow]) -> Table:
+def left_out_table(rows: Sequence[LeftOutRow]) -> PlainTable:
     """What each way to choose comes to for languages of which nothing is known."""
-    table = Table(
+    table = PlainTable(
         "Model", "By", "Over", "Moved", "Gain", "95 %", title="Languages left out of the evidence"
     )
     for row in rows:
@@ -89,5 +87,5 @@ def left_out_table(rows: Sequence[LeftOutRow]) -> Table:
             f"{row.gain_points:+.2f}",
             f"{row.low:+.2f} to {row.high:+.2f}",
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*cells)
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal
 from prompts import ntrex
 from prompts.errors import InvalidData
 from prompts.languages import languages
+from prompts.table_files import Layout, Row, read_table
 
 Kind = Literal["sentences", "five words", "headlines"]
 
@@ -26,6 +26,7 @@ PAPER_52 = tuple(
 # Letters by which a sentence cannot be in the language that the data says. SIB-200 has Kikuyu
 # sentences as Bambara, whose orthography has neither letter.
 _FOREIGN_LETTERS = {"bam_Latn": re.compile("[ĩũĨŨ]")}
+_LAYOUT = Layout(("index_id", "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,24 @@ def read_texts(sib200: Path, headlines: Path | None, split: str = "test") -> dic
 
 
 def read_split(sib200: Path, code: str, split: str = "test") -> list[Example]:
-    """Return the texts of one SIB-200 file."""
+    """Return the texts of one SIB-200 file.
+
+    Raises:
+        InvalidData: it cannot be read, or an index is no number.
+    """
     foreign = _FOREIGN_LETTERS.get(code)
-    with (sib200 / code / f"{split}.tsv").open(encoding="utf-8", newline="") as rows:
-        return [
-            Example(
-                code,
-                int(row["index_id"]),
-                row["text"],
-                bool(foreign and foreign.search(row["text"])),
-            )
-            for row in csv.DictReader(rows, delimiter="\t")
-        ]
+    return [
+        Example(code, _number(row), text, bool(foreign and foreign.search(text)))
+        for row in read_table(sib200 / code / f"{split}.tsv", _LAYOUT)
+        for text in (row.cells["text"],)
+    ]
+
+
+def _number(row: Row) -> int:
+    name = row.cells["index_id"].strip()
+    if not (name.isascii() and name.isdecimal()):
+        raise InvalidData(f"{row.where}: index_id {name!r} is no number; SIB-200's are")
+    return int(name)
 
 
 def first_words(text: str, words: int = 5) -> str:
