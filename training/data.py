@@ -8,14 +8,16 @@ order mark and blank lines are accepted; anything else unexpected is refused wit
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from prompts import label_names
 from prompts.errors import InvalidData
+from prompts.refusals import shown
+from prompts.suggestions import spelled_like
 
 Split = Literal["train", "dev", "test"]
 T = TypeVar("T")
@@ -77,8 +79,14 @@ def language_codes(source: str) -> list[str]:
 
 
 def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
-    """The labels of a task, sorted: those of its training split."""
-    return tuple(sorted({example.label for example in train}))
+    """The labels of a task, sorted: those of its training split.
+
+    Raises:
+        InvalidData: they may not be a task's labels.
+    """
+    labels = tuple(sorted({example.label for example in train}))
+    label_names.check_labels(labels)
+    return labels
 
 
 def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str) -> None:
@@ -112,9 +120,9 @@ def _language_folder(root: Path, code: str) -> Path:
     folder = root / code
     # A code is one folder name: "../elsewhere" is not a language of this data.
     if "/" in code or code in ("", ".", "..") or not folder.is_dir():
-        close = difflib.get_close_matches(code, language_codes(str(root)), n=3, cutoff=0.5)
+        close = spelled_like(code, language_codes(str(root)), cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise InvalidData(f"language {code!r}: no such folder in {root}{hint}")
+        raise InvalidData(f"language {shown(code)}: no such folder in {root}{hint}")
     return folder
 
 
