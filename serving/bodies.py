@@ -122,14 +122,15 @@ class Bodies:
         body = await read_body(request, limit, self._settings.body_timeout_s, hold)
         if not coding or not body:
             return body
-        whole = await self._run(partial(unpacked, body, limit))
+        whole = await self.apart(partial(unpacked, body, limit))
         hold(len(whole))
         return whole
 
     async def _where_it_fits(self, size: int, work: Callable[[], Done]) -> Done:
-        return work() if size <= PARSED_HERE_BYTES else await self._run(work)
+        return work() if size <= PARSED_HERE_BYTES else await self.apart(work)
 
-    async def _run(self, work: Callable[[], Done]) -> Done:
+    async def apart(self, work: Callable[[], Done]) -> Done:
+        """Do something large in a thread that only such things wait for."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 

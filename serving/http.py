@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from prompts.languages import languages
 from serving.admin import Admin
+from serving.answers import MOST_AT_ONCE, written
 from serving.bodies import FORM_BYTES, TABLE_VALUES, Bodies
 from serving.caller import (
     REQUEST_ID_HEADER,
@@ -115,8 +117,8 @@ def build_api(service: Service, admin: Admin) -> FastAPI:
     api.add_middleware(Edge, metrics=service.metrics, logged=service.settings.log_requests)
     bodies = Bodies(service.settings)
     _add_classify(api, service, bodies)
-    _add_listing(api, service)
-    _add_files(api, service)
+    _add_listing(api, service, bodies)
+    _add_files(api, service, bodies)
     _add_health(api, service)
     _add_admin(api, admin, bodies)
     add_trials(api, service, admin, bodies)
@@ -138,7 +140,9 @@ def _add_classify(api: FastAPI, service: Service, bodies: Bodies) -> None:
         caller = caller.after(time.perf_counter() - started_s)
         answer = await unless_left(request, service.classify(parsed, caller))
         note_answer(answer)
-        return _json(answer)
+        if sum(len(result.scores) for result in answer.results) <= MOST_AT_ONCE:
+            return _json(answer)
+        return await bodies.apart(partial(_large_json, answer))
 
 
 def _caller(request: Request, settings: ServingSettings) -> Caller:
@@ -151,28 +155,32 @@ def _caller(request: Request, settings: ServingSettings) -> Caller:
     )
 
 
-def _add_listing(api: FastAPI, service: Service) -> None:
+def _add_listing(api: FastAPI, service: Service, bodies: Bodies) -> None:
     @api.get("/v1/models", summary="The served models")
     async def models() -> ModelsAnswer:
         return await service.models()
 
     @api.get("/v1/prompts", response_model=PromptsAnswer, summary="The current prompts")
     async def prompts() -> Response:
-        return _json(await service.prompts())
+        return await bodies.apart(partial(_json, await service.prompts()))
 
     @api.get("/v1/routes", response_model=RoutesAnswer, summary="The route tables, with evidence")
     async def routes() -> Response:
-        return _json(await service.routes())
+        return await bodies.apart(partial(_json, await service.routes()))
 
     @api.get("/v1/languages", summary="The languages a request may name")
     async def list_languages() -> LanguagesAnswer:
         return LanguagesAnswer(languages=list(languages().values()))
 
 
-def _add_files(api: FastAPI, service: Service) -> None:
-    @api.get("/v1/prompts/{name}", summary="One prompt's card: `name` or `name@version`")
-    async def prompt(name: str) -> PromptDetails:
-        return await service.prompt(name)
+def _add_files(api: FastAPI, service: Service, bodies: Bodies) -> None:
+    @api.get(
+        "/v1/prompts/{name}",
+        response_model=PromptDetails,
+        summary="One prompt's card: `name` or `name@version`",
+    )
+    async def prompt(name: str) -> Response:
+        return await bodies.apart(partial(_json, await service.prompt(name)))
 
     @api.get(
         "/v1/prompts/{name}/file",
@@ -268,6 +276,10 @@ _FILE = {"type": "string", "format": "binary"}
 def _json(answer: BaseModel) -> Response:
     """Serialise once, past FastAPI's own pass over the response."""
     return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _large_json(answer: ClassifyResponse) -> Response:
+    return Response(written(answer), media_type="application/json")
 
 
 def _json_body(model: type[BaseModel]) -> dict[str, Any]:

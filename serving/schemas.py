@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -61,7 +62,8 @@ class ClassifyRequest(BaseModel):
         return [self.inputs] if isinstance(self.inputs, str) else self.inputs
 
 
-class LabelScore(BaseModel):
+@dataclass(frozen=True, slots=True)
+class LabelScore:
     """A label and its probability among the task's labels."""
 
     label: str
