@@ -54,7 +54,7 @@ def check_words(words: Mapping[str, str]) -> None:
     for label, word in words.items():
         if problem := _problem(word):
             raise InvalidData(
-                f"word {shown(word)} of label {shown(label)}: {problem}; choose another"
+                f"word {shown(word)} of label {shown(label)}: {problem}; choose another word"
             )
 
 

@@ -213,7 +213,7 @@ def _no_route(request: Request) -> str:
 def _asked(request: Request) -> str:
     """Method and path, as much of them as anybody needs to see what was wrong."""
     path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
-    asked = f"{request.scope[_ASKED_BY]} {path.decode('latin-1')}"
+    asked = f"{request.method} {path.decode('latin-1')}"
     return asked if len(asked) <= _SHOWN_CHARS else f"{asked[:_SHOWN_CHARS]}..."
 
 
