@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -15,12 +15,17 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic_core import ErrorDetails
 
 from prompts.errors import InvalidPrompt
-from prompts.tensor_file import describe
+from prompts.json_bounds import holds_more_values
+from prompts.label_names import MOST_LABELS, Named
+from prompts.refusals import describe_first, problems
 from prompts.verbalizer import LabelToken
 
 FORMAT_VERSION = 1
+_MOST_VALUES = 1 << 16
+"""Of a card; a long training's history has a few thousand."""
 
 
 class ModelRef(BaseModel):
@@ -29,7 +34,7 @@ class ModelRef(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     id: str = Field(min_length=1, max_length=1024)
-    revision: str | None = None
+    revision: str | None = Field(default=None, max_length=1024)
     fingerprint: str = Field(min_length=1, max_length=128)
 
 
@@ -42,8 +47,8 @@ class PromptCard(BaseModel):
     model: ModelRef
     position: Literal["suffix", "prefix"]
     kind: Literal["plain", "residual"]
-    task: str = Field(min_length=1, max_length=64)
-    labels: tuple[LabelToken, ...] = Field(min_length=2)
+    task: Annotated[Named, Field(min_length=1, max_length=64)]
+    labels: tuple[LabelToken, ...] = Field(min_length=2, max_length=MOST_LABELS, fail_fast=True)
     training: dict[str, JsonValue] = Field(default_factory=dict)
     dev_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     created_at: AwareDatetime
@@ -82,12 +87,23 @@ def read_card(metadata: Mapping[str, str]) -> PromptCard:
     """
     if "card" not in metadata:
         raise InvalidPrompt("the prompt file has no card: its metadata lacks the key 'card'")
+    card = metadata["card"].encode()
+    if holds_more_values(card, _MOST_VALUES):
+        raise InvalidPrompt(
+            f"the prompt's card is invalid: it has more than {_MOST_VALUES} values; leave out most "
+            "of its training history"
+        )
     try:
-        return PromptCard.model_validate_json(metadata["card"])
+        return PromptCard.model_validate_json(card)
     except ValidationError as error:
-        if any(problem["loc"] == ("format_version",) for problem in error.errors()):
-            raise InvalidPrompt(
-                f"unknown format version of the prompt file: {describe(error)}; this release "
-                f"reads version {FORMAT_VERSION}"
-            ) from error
-        raise InvalidPrompt(f"the prompt's card is invalid: {describe(error)}") from error
+        raise _refused(problems(error)) from error
+
+
+def _refused(found: Sequence[ErrorDetails]) -> InvalidPrompt:
+    said = describe_first(found)
+    if any(problem["loc"] == ("format_version",) for problem in found):
+        return InvalidPrompt(
+            f"unknown format version of the prompt file: {said}; this release reads version "
+            f"{FORMAT_VERSION}"
+        )
+    return InvalidPrompt(f"the prompt's card is invalid: {said}")

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from prompts.errors import NotFound, StoreError
 from prompts.places import Folder
+from prompts.refusals import describe
 from prompts.store_faults import explained
 from prompts.store_state import FORMAT_VERSION, StoreState
-from prompts.tensor_file import describe
 from prompts.trials import still_on_trial
 
 _MAX_MANIFEST_BYTES = 64 * 2**20

@@ -7,7 +7,6 @@ The table, `data/languages.csv`, is built from lang2vec's `fam` vectors by
 from __future__ import annotations
 
 import csv
-import difflib
 import functools
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from importlib import resources
 from types import MappingProxyType
 
 from prompts.errors import UnknownLanguage
+from prompts.refusals import shown
+from prompts.suggestions import spelled_like
 
 _LINEAGE_SEPARATOR = ">"
 
@@ -68,7 +69,7 @@ def language(code: str) -> Language:
     if code not in known:
         close = " or ".join(_close_codes(code, known))
         hint = f"; did you mean {close}?" if close else ""
-        raise UnknownLanguage(f"unknown language code {code!r}{hint}")
+        raise UnknownLanguage(f"unknown language code {shown(code)}{hint}")
     return known[code]
 
 
@@ -98,5 +99,5 @@ def _close_codes(code: str, known: Mapping[str, Language]) -> list[str]:
         for entry in known.values()
         if language_part == entry.iso639_3 or asked == entry.name.casefold()
     ]
-    spelled = difflib.get_close_matches(code, known, n=3, cutoff=0.7)
+    spelled = spelled_like(code, known, cutoff=0.7)
     return list(dict.fromkeys([*same, *spelled]))[:3]

@@ -20,8 +20,9 @@ from torch import Tensor
 from prompts import durable
 from prompts.card import ModelRef, PromptCard
 from prompts.errors import InvalidInput, InvalidPrompt, NotFound
+from prompts.refusals import describe
 from prompts.soft_prompt import SoftPrompt
-from prompts.tensor_file import describe, read_file, read_header, read_tensors
+from prompts.tensor_file import read_file, read_header, read_tensors
 from prompts.text_files import decode
 from prompts.verbalizer import LabelToken
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 from prompts.errors import InvalidInput
 from prompts.languages import languages
 from prompts.listing import changed, trials
+from prompts.refusals import shown
 from prompts.routes import RouteTable
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore, StoreState
+from prompts.suggestions import spelled_like
 from prompts.trial_state import TrialPlan, trial_named
 
 
@@ -80,9 +81,10 @@ def _check_clades(clades: Sequence[str]) -> None:
     known = {clade for language in languages().values() for clade in language.lineage}
     for clade in clades:
         if clade not in known | {"universal"}:
-            close = difflib.get_close_matches(clade, known) or ["universal"]
+            close = spelled_like(clade, known) or ["universal"]
             raise InvalidInput(
-                f"--route {clade!r}: no language has this clade; did you mean {', '.join(close)}?"
+                f"--route {shown(clade)}: no language has this clade; did you mean "
+                f"{', '.join(close)}?"
             )
 
 

@@ -115,7 +115,7 @@ class RouteTable(BaseModel):
     universal: Reference
     clades: dict[Clade, Reference] = Field(default_factory=dict)
     temperatures: dict[Clade, Temperature] = Field(default_factory=dict)
-    evidence: tuple[RouteEvidence, ...] = ()
+    evidence: tuple[RouteEvidence, ...] = Field(default=(), fail_fast=True)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -20,12 +20,15 @@ from torch import Tensor
 
 from prompts import durable
 from prompts.errors import InvalidPrompt, NotFound
+from prompts.json_bounds import holds_more_values
+from prompts.refusals import describe
 from prompts.text_files import pattern_hint
 
 MAX_FILE_BYTES = 64 * 2**20
 """No prompt file is larger: 64 MiB holds 4,096 vectors of 4,096 numbers."""
 
 _MAX_HEADER_BYTES = 2**20
+_MAX_HEADER_VALUES = 1024  # eight tensors have a hundred
 _LENGTH_BYTES = 8
 _BYTES_PER_NUMBER = {"F32": 4, "F16": 2, "BF16": 2}
 
@@ -88,6 +91,11 @@ def read_header(data: bytes) -> Header:
             "accepted"
         )
     header_bytes = _header_bytes(data)
+    if holds_more_values(header_bytes, _MAX_HEADER_VALUES):
+        raise InvalidPrompt(
+            "the prompt file is not a safetensors file of ours: its header has more than "
+            f"{_MAX_HEADER_VALUES} values"
+        )
     try:
         header = Header.model_validate_json(header_bytes)
     except ValidationError as error:
@@ -110,15 +118,6 @@ def read_tensors(data: bytes) -> dict[str, Tensor]:
         raise InvalidPrompt(
             f"the prompt file is not a safetensors file: {str(error)[:200]}"
         ) from error
-
-
-def describe(error: ValidationError) -> str:
-    """One line naming the first field a model refused, the reason and the value."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "document"
-    value = repr(first["input"])
-    shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"{field[:80]}: {first['msg'][:200]}, got {shown}"
 
 
 def _header_bytes(data: bytes) -> bytes:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from prompts.errors import InvalidData
+from prompts.label_names import Named, check_labels, check_words
 from prompts.label_words import confused
 
 
@@ -23,9 +24,9 @@ class LabelToken(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label: str = Field(min_length=1)
-    word: str = Field(min_length=1)
-    token: str
+    label: Annotated[Named, Field(min_length=1)]
+    word: Annotated[Named, Field(min_length=1)]
+    token: Named
     token_id: int = Field(ge=0)
 
 
@@ -51,9 +52,10 @@ def verbalize(
     """Choose the token of every label, in the order of `labels`.
 
     Raises:
-        InvalidData: fewer than two labels, an empty label, a label given twice or in two
-            spellings, a word for a label that does not exist, a word without a token, or two words
-            that begin with the same token; the message names the labels and the tokens.
+        InvalidData: fewer than two labels or too many, an empty label, one that may not be a label,
+            a label given twice or in two spellings, a word for a label that does not exist, a word
+            without a token, or two words that begin with the same token; the message names the
+            labels and the tokens.
     """
     words = words or {}
     _check_labels(labels, words)
@@ -71,6 +73,8 @@ def verbalize(
 
 
 def _check_labels(labels: Sequence[str], words: Mapping[str, str]) -> None:
+    check_labels(labels)
+    check_words(words)
     if len(labels) < 2:
         raise InvalidData(f"labels {list(labels)!r}: a task needs at least two labels")
     if any(not label.strip() for label in labels):

@@ -7,10 +7,19 @@ from collections.abc import Sequence
 from serving.mixture import Share
 from serving.planning import Plan
 from serving.residents import ServedPrompt
-from serving.schemas import ClassifyRequest, LabelScore, MixturePart, PromptAnswer, Result
+from serving.schemas import (
+    ClassifyRequest,
+    ClassifyResponse,
+    LabelScore,
+    MixturePart,
+    PromptAnswer,
+    Result,
+)
 from serving.scoring import Scores
 from serving.trials.placement import answering
 
+MOST_AT_ONCE = 4096
+"""Scores that are ranked or written on the event loop; more are left to a thread."""
 SCORE_DIGITS = 6
 """Beyond these a score depends on how a batch happened to be put together."""
 
@@ -26,12 +35,13 @@ def result_of(plan: Plan, found: Scores, request: ClassifyRequest) -> Result:
         zip(chosen.prompt.resident.labels, chosen.probabilities, strict=True),
         key=lambda scored: -scored[1],
     )
-    scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in ranked]
+    listed = ranked[: request.top_k]
+    scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in listed]
     return Result(
         label=scores[0].label,
         score=scores[0].score,
         abstained=request.abstain is not None and scores[0].score < request.abstain,
-        scores=scores[: request.top_k],
+        scores=scores,
         language=plan.language,
         route=plan.route,
         prompt=_prompt_answer(chosen.prompt),
@@ -40,6 +50,14 @@ def result_of(plan: Plan, found: Scores, request: ClassifyRequest) -> Result:
         tokens=len(plan.reading.ids),
         truncated=plan.truncated,
     )
+
+
+def written(answer: ClassifyResponse) -> bytes:
+    """An answer as JSON, written result by result: each keeps Python's lock only for a moment."""
+    frame = answer.model_copy(update={"results": []}).model_dump_json()
+    before, _, after = frame.rpartition("[]")
+    results = ",".join(result.model_dump_json() for result in answer.results)
+    return f"{before}[{results}]{after}".encode()
 
 
 def _mixture(shares: Sequence[Share]) -> list[MixturePart] | None:

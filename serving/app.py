@@ -26,6 +26,7 @@ from serving.caller import NOBODY_ELSE, Caller
 from serving.classifier import Classifier
 from serving.config import ServingSettings, admin_token
 from serving.engine import build_classifier, open_prompts
+from serving.heads import guard_heads
 from serving.http import build_api
 from serving.live import Watch
 from serving.logs import configure_logging, work_on
@@ -141,6 +142,7 @@ class IngressReplica(ModelReplica):
         others: dict[str, DeploymentHandle[Any]],
         build: BuildClassifier,
     ) -> None:
+        guard_heads()
         write_answers_whole()
         super().__init__(settings, settings.default_model, build)
         models: dict[str, ServedModel] = {

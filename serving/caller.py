@@ -10,6 +10,7 @@ whatever the client wrote.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import re
 import uuid
@@ -25,6 +26,7 @@ ROUTING_KEY_HEADER = "x-routing-key"
 ROUTING_KEY_PATTERN = "[!-~]([ -~]{0,126}[!-~])?"
 _LONGEST_TIMEOUT_MS = 3_600_000
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_WITH_PORT = re.compile(r"(\[(?P<six>[^]]*)\]|(?P<four>[0-9.]+))(:[0-9]*)?")
 _SALT = os.urandom(16)
 
 
@@ -98,7 +100,12 @@ def caller_of(
 def request_id_of(headers: Mapping[str, str]) -> str:
     """Return the id that the caller gave the request, or a new one."""
     given = headers.get(REQUEST_ID_HEADER, "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if is_request_id(given) else uuid.uuid4().hex
+
+
+def is_request_id(given: str) -> bool:
+    """Whether a request may be called so."""
+    return _REQUEST_ID.fullmatch(given) is not None
 
 
 def _client(headers: Mapping[str, str], peer: str, hops: int) -> str:
@@ -109,8 +116,23 @@ def _client(headers: Mapping[str, str], peer: str, hops: int) -> str:
     forwarded = headers.get("x-forwarded-for", "")
     entries = [entry.strip() for entry in forwarded.split(",") if entry.strip()]
     if not hops or not entries:
-        return f"address:{peer}"
-    return f"address:{entries[-min(hops, len(entries))][:64]}"
+        return f"address:{_one_spelling(peer)}"
+    return f"address:{_one_spelling(entries[-min(hops, len(entries))][:64])}"
+
+
+def _one_spelling(address: str) -> str:
+    """An address as everybody would write it, without port, brackets and zone.
+
+    Some gateways add the port of each connection. What is no address stays as it is, but for case.
+    """
+    bare = address.strip("\"' ")
+    if found := _WITH_PORT.fullmatch(bare):
+        bare = found["six"] or found["four"]
+    try:
+        parsed = ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        return address.lower()
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def _timeout_s(given: str) -> float:

@@ -7,13 +7,15 @@ front of both stands the admission: whoever is let in gets an answer, unless the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from serving.answers import result_of
+from serving.answers import MOST_AT_ONCE, result_of
 from serving.batching.batcher import Batcher, BatchStats, Row
 from serving.batching.costs import CostTable
 from serving.batching.pricing import Pricing, find_costs
@@ -41,8 +43,11 @@ from serving.trials import placement
 
 logger = logging.getLogger(__name__)
 
+Done = TypeVar("Done")
+
 _PLANNED_HERE_CHARS = 1000
 """A lone request of no more is planned where it stands: quicker than a thread and back."""
+_CHECKED_HERE_CHARS = 64 << 10
 _WARM_UP_TEXT = "The first sentence takes longest, so it had better be ours."
 
 
@@ -81,6 +86,7 @@ class Classifier:
             observe=self._observe_scoring,
             free_memory=partial(free_memory, backbone.device),
         )
+        self._beside = ThreadPoolExecutor(1, "isogloss-beside")
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -94,7 +100,7 @@ class Classifier:
             TooLate: its time ran out.
             IsoglossError: as the contract's table of errors says.
         """
-        texts = check_texts(request.texts, self._settings)
+        texts = await self._checked(request.texts)
         if self._settings.log_texts:
             logger.info("texts of a request", extra=fields(texts=list(texts)))
         job = Job(request, texts, self.bank.current, caller.routing_key)
@@ -107,10 +113,10 @@ class Classifier:
             priced = [(reading, self._pricing.price(reading)) for reading in readings]
             with stage_span("score", caller.traceparent, texts=len(priced)):
                 scores = await self._scoring.submit(priced, caller.client)
-        response = self._answer(job, planned, scores)
-        if job.bank.trials:
-            self._count_trials(planned, scores, time.perf_counter() - admitted_s)
-        return response
+        finish = partial(self._answer, job, planned, scores, time.perf_counter() - admitted_s)
+        if sum(len(each.prompt.resident.labels) for each in readings) <= MOST_AT_ONCE:
+            return finish()
+        return await self._apart(finish)
 
     async def _plan(self, job: Job, caller: Caller) -> RequestPlan:
         """Plan a request beside others', or on the spot where it is short and nobody else is in."""
@@ -119,6 +125,16 @@ class Classifier:
             return self._planning.run_here(job, size)
         (planned,) = await self._planning.submit([(job, size)], caller.client)
         return planned
+
+    async def _checked(self, texts: Sequence[str]) -> Sequence[str]:
+        check = partial(check_texts, texts, self._settings)
+        if sum(map(len, texts)) <= _CHECKED_HERE_CHARS:
+            return check()
+        return await self._apart(check)
+
+    async def _apart(self, work: Callable[[], Done]) -> Done:
+        """Do what grows with a request beside the event loop, in a thread for such things alone."""
+        return await asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     async def drain(self, timeout_s: float) -> bool:
         """Let nobody in any more, and wait until all who are in have their answers.
@@ -175,12 +191,17 @@ class Classifier:
         """Stop; whoever still waits is told so. Idempotent; to be called on the event loop."""
         self._planning.close()
         self._scoring.close()
+        self._beside.shutdown(wait=False)
 
-    def _answer(self, job: Job, planned: RequestPlan, scores: Sequence[Scores]) -> ClassifyResponse:
+    def _answer(
+        self, job: Job, planned: RequestPlan, scores: Sequence[Scores], seconds: float
+    ) -> ClassifyResponse:
         results = [
             result_of(*each, job.request) for each in zip(planned.plans, scores, strict=True)
         ]
         self._count(planned, results)
+        if job.bank.trials:
+            self._count_trials(planned, scores, seconds)
         return ClassifyResponse(
             model=self.backbone.model_id,
             task=planned.task,

@@ -1,4 +1,4 @@
-"""The edge of the HTTP server: bodies in within bounds, every error out in the contract's shape."""
+"""The edge of the HTTP server: heads in within bounds, every error out in the contract's shape."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,15 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prompts.errors import (
-    InvalidInput,
-    IsoglossError,
-    MalformedInput,
-    NotFound,
-    TooLarge,
-    Unavailable,
-)
+from prompts.errors import InvalidInput, IsoglossError, NotFound, TooLarge, Unavailable
+from prompts.refusals import named
 from serving.admission import QueueFull
+from serving.bodies import UnknownCoding
 from serving.caller import REQUEST_ID_HEADER, request_id_of
 from serving.logs import Logged, current_request_id, fields, work_on
 from serving.metrics import ServingMetrics
@@ -35,6 +31,7 @@ logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 _ERROR_TYPE = "isogloss.error_type"
+_ASKED_BY = "isogloss.asked_by"
 _UNROUTED = "(none)"
 _INTERNAL = "an unexpected error happened in the server; its log has the details; try again"
 _SHOWN_CHARS = 100
@@ -53,43 +50,6 @@ def joined(headers: Headers) -> dict[str, str]:
     for name, value in headers.items():
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
-
-
-async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
-    """Return the request's body.
-
-    Raises:
-        TooLarge: it is declared to be, or turns out to be, over the limit; no more than the limit
-            is ever held.
-        MalformedInput: it does not arrive in time.
-    """
-    declared = request.headers.get("content-length", "").strip()
-    if declared.isascii() and declared.isdigit() and _exceeds(declared, limit):
-        raise _too_large(f"{declared[:20]} bytes", limit)
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await _read(request, limit)
-    except TimeoutError:
-        raise MalformedInput(
-            f"body: it did not arrive within {timeout_s:g} s; send it faster, or fewer inputs"
-        ) from None
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(f"more than {limit} bytes", limit)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _exceeds(digits: str, limit: int) -> bool:
-    """Whether a number is larger; one of very many digits is not worth reading."""
-    digits = digits.lstrip("0")
-    return len(digits) > 20 or int(digits or "0") > limit
 
 
 async def unless_left(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:
@@ -123,8 +83,7 @@ def add_error_handlers(api: FastAPI) -> None:
     async def ours(request: Request, error: IsoglossError) -> JSONResponse:
         if error.status >= 500:
             logger.warning("%s", error)
-        retry = {"retry-after": str(error.retry_after_s)} if isinstance(error, QueueFull) else None
-        return _refusal(request, error.status, str(error), error.error_type, retry)
+        return _refusal(request, error.status, str(error), error.error_type, _advice(error))
 
     @api.exception_handler(ClientDisconnect)
     async def left(request: Request, error: ClientDisconnect) -> JSONResponse:
@@ -137,13 +96,12 @@ def add_error_handlers(api: FastAPI) -> None:
             return _refusal(request, 404, _no_route(request), NotFound.error_type)
         sentence = f"{_asked(request)}: {error.detail.lower()}; see /docs"
         kind = InvalidInput.error_type
-        return _refusal(request, error.status_code, sentence, kind, error.headers)
+        return _refusal(request, error.status_code, sentence, kind, _with_head(error.headers))
 
     @api.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        sentence = f"{field}: {problem['msg'].lower()}; see /docs"
+        sentence = f"{named(problem['loc'], 'request')}: {problem['msg'][:200].lower()}; see /docs"
         return _refusal(request, InvalidInput.status, sentence, InvalidInput.error_type)
 
 
@@ -160,11 +118,15 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        # A copy: what the server's own parser adds to its list while the body comes is no header.
+        own = {**scope, "headers": tuple(scope["headers"]), _ASKED_BY: scope["method"]}
+        if scope["method"] == "HEAD":  # answered as GET is, without the body
+            own["method"], send = "GET", _without_body(send)
+        headers = Headers(raw=list(own["headers"]))
         request_id = request_id_of(headers)
         work_on(request_id)
         with request_span(scope["method"], headers, request_id):
-            await self._answer(scope, receive, send)
+            await self._answer(own, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
@@ -200,7 +162,7 @@ class Edge:
         self._metrics.requests.labels(route, str(status), error_type).inc()
         self._metrics.request_seconds.labels(route, f"{status // 100}xx").observe(spent_s)
         if self._logged == "all" or (self._logged == "failed" and status >= 500):
-            about = {"method": scope["method"], "route": route, "status": status}
+            about = {"method": scope[_ASKED_BY], "route": route, "status": status}
             about |= {"error_type": error_type, "seconds": round(spent_s, 6)}
             logger.log(
                 logging.WARNING if status >= 500 else logging.INFO, "request", extra=fields(**about)
@@ -219,13 +181,39 @@ def _refusal(
     return JSONResponse(body, status_code=status, headers=headers)
 
 
+def _advice(error: IsoglossError) -> dict[str, str] | None:
+    """What a program may do about an error, as headers."""
+    if isinstance(error, QueueFull):
+        return {"retry-after": str(error.retry_after_s)}
+    return {"accept-encoding": "gzip, identity"} if isinstance(error, UnknownCoding) else None
+
+
+def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Of a method that is not allowed: whatever can be got has a head."""
+    given = dict(headers or {})
+    methods = given.get("Allow", "")
+    if "GET" in methods.split(", ") and "HEAD" not in methods:
+        given["Allow"] = f"{methods}, HEAD"
+    return given or None
+
+
+def _without_body(send: Send) -> Send:
+    """Send an answer's head, with the length that its body would have, and no body."""
+
+    async def bare(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return bare
+
+
 def _no_route(request: Request) -> str:
     return f"there is no {_asked(request)}; GET /docs lists what there is"
 
 
 def _asked(request: Request) -> str:
     """Method and path, as much of them as anybody needs to see what was wrong."""
-    asked = f"{request.method} {request.url.path}"
+    path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    asked = f"{request.method} {path.decode('latin-1')}"
     return asked if len(asked) <= _SHOWN_CHARS else f"{asked[:_SHOWN_CHARS]}..."
 
 
@@ -241,7 +229,3 @@ def _too_large_head(scope: Scope) -> TooLarge | None:
             f"head: path and headers of {size} bytes are too much; send at most {MOST_HEAD_BYTES}"
         )
     return None
-
-
-def _too_large(size: str, limit: int) -> TooLarge:
-    return TooLarge(f"body: {size} are too many; send at most {limit}")

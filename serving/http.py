@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,6 +16,8 @@ from pydantic.json_schema import models_json_schema
 
 from prompts.languages import languages
 from serving.admin import Admin
+from serving.answers import MOST_AT_ONCE, written
+from serving.bodies import FORM_BYTES, TABLE_VALUES, Bodies
 from serving.caller import (
     REQUEST_ID_HEADER,
     ROUTING_KEY_HEADER,
@@ -24,9 +27,9 @@ from serving.caller import (
     caller_of,
 )
 from serving.config import ServingSettings
-from serving.edge import Edge, add_error_handlers, joined, read_body, unless_left
+from serving.edge import Edge, add_error_handlers, joined, unless_left
 from serving.logs import current_request_id
-from serving.parsing import parse
+from serving.parsing import MOST_VALUES
 from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -112,17 +115,18 @@ def build_api(service: Service, admin: Admin) -> FastAPI:
     )
     add_error_handlers(api)
     api.add_middleware(Edge, metrics=service.metrics, logged=service.settings.log_requests)
-    _add_classify(api, service)
-    _add_listing(api, service)
-    _add_files(api, service)
+    bodies = Bodies(service.settings)
+    _add_classify(api, service, bodies)
+    _add_listing(api, service, bodies)
+    _add_files(api, service, bodies)
     _add_health(api, service)
-    _add_admin(api, service, admin)
-    add_trials(api, service, admin)
+    _add_admin(api, admin, bodies)
+    add_trials(api, service, admin, bodies)
     _document_bodies(api)
     return api
 
 
-def _add_classify(api: FastAPI, service: Service) -> None:
+def _add_classify(api: FastAPI, service: Service, bodies: Bodies) -> None:
     @api.post(
         "/v1/classify",
         response_model=ClassifyResponse,
@@ -131,17 +135,14 @@ def _add_classify(api: FastAPI, service: Service) -> None:
     )
     async def classify(request: Request) -> Response:
         caller, started_s = _caller(request, service.settings), time.perf_counter()
-        parsed = parse(ClassifyRequest, await body_of(request, service))
+        values = max(MOST_VALUES, 2 * service.settings.max_inputs)
+        parsed = await bodies.parsed(request, ClassifyRequest, most_values=values)
         caller = caller.after(time.perf_counter() - started_s)
         answer = await unless_left(request, service.classify(parsed, caller))
         note_answer(answer)
-        return _json(answer)
-
-
-async def body_of(request: Request, service: Service) -> bytes:
-    """Read a JSON body within the server's limits; raises as `read_body`."""
-    settings = service.settings
-    return await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
+        if sum(len(result.scores) for result in answer.results) <= MOST_AT_ONCE:
+            return _json(answer)
+        return await bodies.apart(partial(_large_json, answer))
 
 
 def _caller(request: Request, settings: ServingSettings) -> Caller:
@@ -154,28 +155,32 @@ def _caller(request: Request, settings: ServingSettings) -> Caller:
     )
 
 
-def _add_listing(api: FastAPI, service: Service) -> None:
+def _add_listing(api: FastAPI, service: Service, bodies: Bodies) -> None:
     @api.get("/v1/models", summary="The served models")
     async def models() -> ModelsAnswer:
         return await service.models()
 
     @api.get("/v1/prompts", response_model=PromptsAnswer, summary="The current prompts")
     async def prompts() -> Response:
-        return _json(await service.prompts())
+        return await bodies.apart(partial(_json, await service.prompts()))
 
     @api.get("/v1/routes", response_model=RoutesAnswer, summary="The route tables, with evidence")
     async def routes() -> Response:
-        return _json(await service.routes())
+        return await bodies.apart(partial(_json, await service.routes()))
 
     @api.get("/v1/languages", summary="The languages a request may name")
     async def list_languages() -> LanguagesAnswer:
         return LanguagesAnswer(languages=list(languages().values()))
 
 
-def _add_files(api: FastAPI, service: Service) -> None:
-    @api.get("/v1/prompts/{name}", summary="One prompt's card: `name` or `name@version`")
-    async def prompt(name: str) -> PromptDetails:
-        return await service.prompt(name)
+def _add_files(api: FastAPI, service: Service, bodies: Bodies) -> None:
+    @api.get(
+        "/v1/prompts/{name}",
+        response_model=PromptDetails,
+        summary="One prompt's card: `name` or `name@version`",
+    )
+    async def prompt(name: str) -> Response:
+        return await bodies.apart(partial(_json, await service.prompt(name)))
 
     @api.get(
         "/v1/prompts/{name}/file",
@@ -210,7 +215,7 @@ def _add_health(api: FastAPI, service: Service) -> None:
         return Response(await service.metrics_page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
+def _add_admin(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
     def authorized(request: Request) -> None:
         admin.authorize(request.headers.get("authorization"))
 
@@ -223,8 +228,8 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def put_prompt(name: str, request: Request) -> Response:
         authorized(request)
-        settings, trial = service.settings, parse_trial(request.query_params.multi_items())
-        data = await read_body(request, settings.max_prompt_bytes, settings.body_timeout_s)
+        trial = parse_trial(request.query_params.multi_items())
+        data = await bodies.file(request)
         if trial.kind is not None:
             return _json(await admin.begin_trial(name, data, trial))
         return _json(await admin.publish_prompt(name, data))
@@ -247,8 +252,8 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def put_routes(request: Request) -> Response:
         authorized(request)
-        body = await body_of(request, service)
-        return _json(await admin.publish_routes(parse(RoutesRequest, body).routes))
+        wanted = await bodies.parsed(request, RoutesRequest, most_values=TABLE_VALUES)
+        return _json(await admin.publish_routes(wanted.routes))
 
     @api.post(
         "/v1/rollback",
@@ -258,8 +263,8 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def rollback(request: Request) -> Response:
         authorized(request)
-        body = await body_of(request, service)
-        wanted, request_id = parse(RollbackRequest, body or b"{}"), current_request_id()
+        wanted = await bodies.parsed(request, RollbackRequest, most_bytes=FORM_BYTES, empty=b"{}")
+        request_id = current_request_id()
         if wanted.trial is not None:
             return _json(await admin.end_trial(wanted.trial, request_id))
         return _json(await admin.rollback(wanted.to, request_id))
@@ -271,6 +276,10 @@ _FILE = {"type": "string", "format": "binary"}
 def _json(answer: BaseModel) -> Response:
     """Serialise once, past FastAPI's own pass over the response."""
     return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _large_json(answer: ClassifyResponse) -> Response:
+    return Response(written(answer), media_type="application/json")
 
 
 def _json_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -34,8 +34,10 @@ def _check_text(index: int, text: str, max_chars: int) -> None:
             f"inputs[{index}]: {len(text)} characters are too many; send at most {max_chars} "
             "(the model reads only the beginning of a long text)"
         )
-    if not text.strip():
+    if not text or text.isspace():
         raise InvalidInput(f"inputs[{index}]: the text is empty; send at least one word")
+    if text.isascii():  # known of every string without a look at it
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -26,14 +27,24 @@ class ClassifyRequest(BaseModel):
         frozen=True, extra="forbid", json_schema_extra={"examples": [*_EXAMPLE_REQUESTS]}
     )
 
-    inputs: str | list[str] = Field(description="A text, or a list of 1 to 256 texts.")
-    model: str | None = Field(default=None, description="A served model; null is the default one.")
-    task: str | None = Field(default=None, description="A label set by name; null is `topic`.")
+    inputs: str | Annotated[list[str], Field(fail_fast=True)] = Field(
+        description="A text, or a list of 1 to 256 texts."
+    )
+    model: str | None = Field(
+        default=None, max_length=1024, description="A served model; null is the default one."
+    )
+    task: str | None = Field(
+        default=None, max_length=64, description="A label set by name; null is `topic`."
+    )
     language: str | None = Field(
-        default=None, description="Code such as `fra_Latn`: overrides detection for every input."
+        default=None,
+        max_length=64,
+        description="Code such as `fra_Latn`: overrides detection for every input.",
     )
     prompt: str | None = Field(
-        default=None, description="`name` or `name@version`: overrides routing for every input."
+        default=None,
+        max_length=80,
+        description="`name` or `name@version`: overrides routing for every input.",
     )
     top_k: Annotated[int, Field(ge=1, le=999_999_999, strict=True)] | None = Field(
         default=None, description="How many labels `scores` lists, best first; null is all."
@@ -51,7 +62,8 @@ class ClassifyRequest(BaseModel):
         return [self.inputs] if isinstance(self.inputs, str) else self.inputs
 
 
-class LabelScore(BaseModel):
+@dataclass(frozen=True, slots=True)
+class LabelScore:
     """A label and its probability among the task's labels."""
 
     label: str
@@ -247,7 +259,7 @@ class RoutesRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    routes: list[RouteTable] = Field(min_length=1)
+    routes: list[RouteTable] = Field(min_length=1, fail_fast=True)
     generation: int | None = Field(default=None, description="Ignored; as in the answer.")
 
 
@@ -261,7 +273,9 @@ class RollbackRequest(BaseModel):
 
     to: Annotated[int, Field(ge=1, le=999_999_999, strict=True)] | None = None
     trial: str | None = Field(
-        default=None, description="A trial's prompt name; only the trial ends. Not with `to`."
+        default=None,
+        max_length=80,
+        description="A trial's prompt name; only the trial ends. Not with `to`.",
     )
 
     @model_validator(mode="after")
@@ -276,7 +290,7 @@ class PromoteRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trial: str = Field(description="A trial's prompt name.")
+    trial: str = Field(max_length=80, description="A trial's prompt name.")
 
 
 class SwapAnswer(BaseModel):

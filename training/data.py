@@ -6,16 +6,18 @@ columns `index_id category text`, read as `prompts.table_files` reads every tabl
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from prompts import label_names
 from prompts.errors import InvalidData
 from prompts.given_paths import expanded
 from prompts.label_words import confused
+from prompts.refusals import shown
+from prompts.suggestions import spelled_like
 from prompts.table_files import Layout, Row, read_table
 
 Split = Literal["train", "dev", "test"]
@@ -81,7 +83,8 @@ def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
     """The labels of a task, sorted: those of its training split.
 
     Raises:
-        InvalidData: two of them are one in two spellings; the first text with each is named.
+        InvalidData: they may not be a task's labels, or two of them are one in two spellings; the
+            first text with each is named.
     """
     first: dict[str, str] = {}
     for example in train:
@@ -92,7 +95,9 @@ def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
             f"labels {one} and {other} differ only in case, blanks or Unicode form; write them "
             "alike in the category column"
         )
-    return tuple(sorted(first))
+    labels = tuple(sorted(first))
+    label_names.check_labels(labels)
+    return labels
 
 
 def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str) -> None:
@@ -130,9 +135,9 @@ def _language_folder(root: Path, code: str) -> Path:
     folder = root / code
     # A code is one folder name: "../elsewhere" is not a language of this data.
     if "/" in code or code in ("", ".", "..") or not folder.is_dir():
-        close = difflib.get_close_matches(code, language_codes(str(root)), n=3, cutoff=0.5)
+        close = spelled_like(code, language_codes(str(root)), cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise InvalidData(f"language {code!r}: no such folder in {root}{hint}")
+        raise InvalidData(f"language {shown(code)}: no such folder in {root}{hint}")
     return folder
 
 

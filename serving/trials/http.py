@@ -12,9 +12,8 @@ from fastapi import FastAPI, Request
 
 from prompts.errors import Unavailable
 from serving.admin import Admin
-from serving.edge import read_body
+from serving.bodies import FORM_BYTES, Bodies
 from serving.logs import current_request_id
-from serving.parsing import parse
 from serving.schemas import PromoteRequest, SwapAnswer
 from serving.service import Service
 from serving.trials.reports import TrialsAnswer, newest, trial_report
@@ -28,7 +27,7 @@ _PROMOTE_BODY = {
 _PROMOTE: dict[str, Any] = {"requestBody": _PROMOTE_BODY, "security": [{"adminToken": []}]}
 
 
-def add_trials(api: FastAPI, service: Service, admin: Admin) -> None:
+def add_trials(api: FastAPI, service: Service, admin: Admin, bodies: Bodies) -> None:
     """Add reading trials, and promoting a candidate."""
 
     @api.get("/v1/trials", summary="The candidates on trial, and how they do")
@@ -42,9 +41,8 @@ def add_trials(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def promote(request: Request) -> SwapAnswer:
         admin.authorize(request.headers.get("authorization"))
-        settings = service.settings
-        body = await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
-        return await admin.promote(parse(PromoteRequest, body).trial, current_request_id())
+        wanted = await bodies.parsed(request, PromoteRequest, most_bytes=FORM_BYTES)
+        return await admin.promote(wanted.trial, current_request_id())
 
 
 async def trials_answer(service: Service) -> TrialsAnswer:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prompts.errors import InvalidInput
+from prompts.refusals import named, problems
 from prompts.routes import Clade
 from prompts.trials import TrialKind, TrialLimits
 from serving.parsing import explain
@@ -111,7 +112,7 @@ def parse_trial(query: Iterable[tuple[str, str]]) -> TrialQuery:
         if name in _LISTS:
             given.setdefault(name, []).append(value)
         elif name in given:
-            raise InvalidInput(f"{name[:60]}: given more than once; give it once")
+            raise InvalidInput(f"{named([name], 'query')}: given more than once; give it once")
         else:
             given[name] = value
     try:
@@ -121,10 +122,10 @@ def parse_trial(query: Iterable[tuple[str, str]]) -> TrialQuery:
 
 
 def _explained(invalid: ValidationError) -> InvalidInput:
-    (problem, *_) = invalid.errors(include_url=False)
-    if problem["type"] == "value_error":  # of the fields together: it says which
-        return InvalidInput(problem["msg"].removeprefix("Value error, "))
-    return explain(invalid, TrialQuery)
+    found = problems(invalid)
+    if found[0]["type"] == "value_error":  # of the fields together: it says which
+        return InvalidInput(found[0]["msg"].removeprefix("Value error, "))
+    return explain(found, TrialQuery)
 
 
 def query_parameters() -> list[dict[str, Any]]:

@@ -39,6 +39,39 @@ def test_without_a_key_a_client_is_the_address_it_calls_from(
     assert caller(hops=hops, x_forwarded_for=forwarded).client == client
 
 
+@pytest.mark.parametrize(
+    ("spellings", "client"),
+    [
+        (
+            ("203.0.113.7", "203.0.113.7:51000", "203.0.113.7:1", "::ffff:203.0.113.7",
+             "[::ffff:203.0.113.7]:80", "::FFFF:CB00:7107", '"203.0.113.7:9"', "203.0.113.7:"),
+            "address:203.0.113.7",
+        ),
+        (
+            ("2001:db8::1", "2001:DB8:0:0:0:0:0:1", "2001:0db8::0001", "[2001:db8::1]",
+             "[2001:db8::1]:443", "[2001:DB8::1]:51000", '"[2001:db8:0::1]:443"'),
+            "address:2001:db8::1",
+        ),
+        (("fe80::1", "fe80::1%eth0", "[fe80::1%2]:80", "FE80::1%25eth1"), "address:fe80::1"),
+        (("unknown", "UNKNOWN", "Unknown"), "address:unknown"),
+        (("203.0.113.7.9", ), "address:203.0.113.7.9"),
+        (("[::1", ), "address:[::1"),
+        (("010.1.1.1", ), "address:010.1.1.1"),
+        (("_hidden:80", ), "address:_hidden:80"),
+    ],
+)  # fmt: skip
+def test_an_address_has_one_spelling(spellings: tuple[str, ...], client: str) -> None:
+    for spelled in spellings:
+        assert caller(x_forwarded_for=spelled).client == client
+        assert caller(x_forwarded_for=f"6.6.6.6, {spelled}").client == client
+        assert caller(x_forwarded_for=f"{spelled}, 10.0.0.2", hops=2).client == client
+
+
+def test_the_peers_own_address_has_one_spelling_too() -> None:
+    assert caller("::ffff:10.0.0.9").client == caller("10.0.0.9").client
+    assert caller("::1").client != caller("::2").client
+
+
 def test_a_client_is_its_key_wherever_it_calls_from() -> None:
     one, other = caller("1.1.1.1", x_api_key="secret"), caller("2.2.2.2", x_api_key="secret")
     assert one.client == other.client

@@ -62,3 +62,60 @@ def test_an_error_quotes_the_beginning_of_a_long_path(server: Server) -> None:
             assert len(answer.text) < 400
 
     server(scenario)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v1/models", "/v1/prompts",
+        "/v1/routes", "/v1/languages", "/v1/trials", "/v1/prompts/romance",
+        "/v1/prompts/romance/file", "/v1/prompts/nobody", "/nowhere",
+    ],
+)  # fmt: skip
+def test_whatever_can_be_got_has_a_head(server: Server, path: str) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        whole = await client.get(path)
+        head = await client.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        if path != "/metrics":  # which counts the requests themselves
+            assert head.headers["content-length"] == str(len(whole.content))
+        same = ("content-type", "etag", "content-disposition")
+        assert [head.headers.get(name) for name in same] == [
+            whole.headers.get(name) for name in same
+        ]
+
+    server(scenario)
+
+
+def test_every_documented_get_has_a_head(server: Server) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        got = [path for path, own in paths.items() if "get" in own]
+        assert len(got) > 8
+        for path in got:
+            head = await client.head(path.format(name="romance"))
+            assert (head.status_code, head.content) == (200, b""), path
+        assert all("head" not in own for own in paths.values())
+
+    server(scenario)
+
+
+def test_what_cannot_be_got_has_no_head(server: Server) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        assert (await client.head("/v1/classify")).status_code == 405
+        refused = await client.post("/health")
+        assert refused.status_code == 405
+        assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+    server(scenario)
+
+
+@pytest.mark.parametrize("path", ["/%1b%5b31m", "/a%0d%0aset-cookie:x", "/v1/prompts/%1b%5b2J"])
+def test_an_error_repeats_no_control_characters_of_a_path(server: Server, path: str) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for method in ("GET", "PATCH"):
+            refused = await client.request(method, path)
+            assert refused.status_code in (404, 405, 422)
+            assert str(refused.json()["error"]).isprintable()
+
+    server(scenario)

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from serving.admin import Admin
+from serving.heads import guard_heads
 from serving.http import build_api
 from serving.live import Watch
 from serving.replicas import LocalBoard, Lookout
@@ -42,6 +43,7 @@ def _api(folder: Path) -> tuple[FastAPI, Watch]:
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server over a fake model, on a socket."""
     api, watch = _api(tmp_path_factory.mktemp("api"))
+    guard_heads()
     try:
         with served(uvicorn.Config(api, log_config=None, ws="none")) as address:
             yield address
