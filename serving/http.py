@@ -22,6 +22,7 @@ from serving.caller import (
     TIMEOUT_HEADER,
     Caller,
     caller_of,
+    given_request_id,
 )
 from serving.config import ServingSettings
 from serving.edge import Edge, add_error_handlers, joined, read_body, unless_left
@@ -224,10 +225,11 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     async def put_prompt(name: str, request: Request) -> Response:
         authorized(request)
         settings, trial = service.settings, parse_trial(request.query_params.multi_items())
+        request_id = given_request_id(request.headers)
         data = await read_body(request, settings.max_prompt_bytes, settings.body_timeout_s)
         if trial.kind is not None:
-            return _json(await admin.begin_trial(name, data, trial))
-        return _json(await admin.publish_prompt(name, data))
+            return _json(await admin.begin_trial(name, data, trial, request_id))
+        return _json(await admin.publish_prompt(name, data, request_id))
 
     @api.delete(
         "/v1/prompts/{name}",
@@ -237,7 +239,7 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     )
     async def delete_prompt(name: str, request: Request) -> Response:
         authorized(request)
-        return _json(await admin.delete_prompt(name))
+        return _json(await admin.delete_prompt(name, given_request_id(request.headers)))
 
     @api.put(
         "/v1/routes",
@@ -248,7 +250,8 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     async def put_routes(request: Request) -> Response:
         authorized(request)
         body = await body_of(request, service)
-        return _json(await admin.publish_routes(parse(RoutesRequest, body).routes))
+        tables, request_id = parse(RoutesRequest, body).routes, given_request_id(request.headers)
+        return _json(await admin.publish_routes(tables, request_id))
 
     @api.post(
         "/v1/rollback",
@@ -259,7 +262,8 @@ def _add_admin(api: FastAPI, service: Service, admin: Admin) -> None:
     async def rollback(request: Request) -> Response:
         authorized(request)
         body = await body_of(request, service)
-        wanted, request_id = parse(RollbackRequest, body or b"{}"), current_request_id()
+        wanted = parse(RollbackRequest, body or b"{}")
+        request_id = given_request_id(request.headers)
         if wanted.trial is not None:
             return _json(await admin.end_trial(wanted.trial, request_id))
         return _json(await admin.rollback(wanted.to, request_id))

@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request
 
 from prompts.errors import Unavailable
 from serving.admin import Admin
+from serving.caller import given_request_id
 from serving.edge import read_body
-from serving.logs import current_request_id
 from serving.parsing import parse
 from serving.schemas import PromoteRequest, SwapAnswer
 from serving.service import Service
@@ -44,7 +44,8 @@ def add_trials(api: FastAPI, service: Service, admin: Admin) -> None:
         admin.authorize(request.headers.get("authorization"))
         settings = service.settings
         body = await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
-        return await admin.promote(parse(PromoteRequest, body).trial, current_request_id())
+        request_id = given_request_id(request.headers)
+        return await admin.promote(parse(PromoteRequest, body).trial, request_id)
 
 
 async def trials_answer(service: Service) -> TrialsAnswer:
@@ -58,6 +59,7 @@ async def trials_answer(service: Service) -> TrialsAnswer:
     state = service.live.current.state
     return TrialsAnswer(
         generation=state.generation,
+        generation_digest=state.identity.digest,
         trials=[
             trial_report(
                 trial, state.resolve(trial.candidate)[2], served[trial.fingerprint], reports
