@@ -68,7 +68,8 @@ def test_a_store_on_s3(bucket: str, calls: list[str], caplog: pytest.LogCaptureF
     other = PromptStore.open(Path(f"{bucket}/team"))
     assert other.state() == state
     assert other.read(ONE.digest).digest == ONE.digest
-    reader = Follower(other.generations, clock=lambda: 0.0)
+    now_s = 0.0
+    reader = Follower(other.generations, clock=lambda: now_s)
     reader.look()
     calls.clear()
     assert reader.look().newest == state.identity
@@ -78,8 +79,14 @@ def test_a_store_on_s3(bucket: str, calls: list[str], caplog: pytest.LogCaptureF
     assert free_deleted(other) == (samples.prompt(3).digest,)
     assert collect(other, keep=1, now_s=time.time() + 7200).generations == (1, 2, 3)
     assert verify(store).whole
+    now_s += RemoteFolder.patience_s
     assert reader.look().newest == store.state().identity
     assert reader.look().newest.number == 4
+    restored = state.model_copy(update={"generation": 4})  # the number again, other content
+    store.generations.replace(restored)
+    now_s += RemoteFolder.patience_s
+    assert reader.look().newest == store.state().identity
+    assert other.state().resolve("p")[2] == TWO.digest
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
