@@ -14,6 +14,8 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from prompts.errors import NotFound, StoreError
+from prompts.numbering import GenerationId
 from prompts.places import LEFTOVER_AGE_S
 from prompts.store import PromptStore
 from prompts.store_faults import explained
@@ -57,12 +59,12 @@ def collect(
     now = time.time() if now_s is None else now_s
     old = _superseded(store, keep, now - max(older_than_s, LEFTOVER_AGE_S))
     kept = [number for number in store.generations.numbers() if number not in set(old)]
-    unused = _unused(store, kept, now - LEFTOVER_AGE_S)
+    unused, newest = _unused(store, kept, now - LEFTOVER_AGE_S)
     leftovers = _leftovers(store, now - LEFTOVER_AGE_S)
     if not dry_run:
         for generation in old:  # the oldest first: there is never a gap
             store.generations.remove(generation)
-        unused = _remove_objects(store, unused, kept[-1] if kept else 0)
+        unused = _remove_objects(store, unused, newest)
         _remove_leftovers(store, leftovers)
     return Collected(
         newest=kept[-1] if kept else 0,
@@ -82,7 +84,7 @@ def free_deleted(store: PromptStore) -> tuple[str, ...]:
         StoreError: the store cannot be read or written.
     """
     state = store.state()
-    return tuple(_remove_objects(store, sorted(state.dropped), state.generation))
+    return tuple(_remove_objects(store, sorted(state.dropped), state.identity))
 
 
 def _superseded(store: PromptStore, keep: int, before_s: float) -> list[int]:
@@ -97,21 +99,29 @@ def _superseded(store: PromptStore, keep: int, before_s: float) -> list[int]:
     return old
 
 
-def _unused(store: PromptStore, kept: Iterable[int], before_s: float) -> list[str]:
-    """Return the old files that no kept generation refers to, but for those of deleted prompts."""
+def _unused(
+    store: PromptStore, kept: Iterable[int], before_s: float
+) -> tuple[list[str], GenerationId]:
+    """Return the old files that no kept generation refers to, but for those of deleted prompts.
+
+    With them comes the newest generation that was asked.
+    """
     written_s = store.objects.written_s()  # asked first: what comes later is young
     states = [store.state(generation) for generation in kept]
     needed = frozenset[str]().union(*(state.digests for state in states))
     if states:
         needed -= states[-1].dropped
-    return sorted(d for d, when_s in written_s.items() if d not in needed and when_s < before_s)
+    unused = (d for d, when_s in written_s.items() if d not in needed and when_s < before_s)
+    return sorted(unused), states[-1].identity if states else GenerationId(0, "")
 
 
-def _remove_objects(store: PromptStore, digests: Collection[str], newest: int) -> list[str]:
-    """Remove files; one that a newer generation needs after all is put back.
+def _remove_objects(
+    store: PromptStore, digests: Collection[str], newest: GenerationId
+) -> list[str]:
+    """Remove files; one that another generation than `newest` needs after all is put back.
 
-    Whoever publishes looks for its files once its generation is there, and this looks for newer
-    generations once the file is gone: one of the two sees the other.
+    Whoever publishes looks for its files once its generation is there, and this looks for another
+    generation once the file is gone: one of the two sees the other.
     """
     removed = []
     for digest in digests:
@@ -119,12 +129,22 @@ def _remove_objects(store: PromptStore, digests: Collection[str], newest: int) -
             continue  # somebody else collects at the same time
         data = store.objects.read_unchecked(digest)
         store.objects.remove(digest)
-        latest = store.latest(newest) if newest else store.latest()
-        if latest > newest and digest in store.state(latest).digests:
+        if _is_needed(store, digest, newest):
             store.objects.restore(digest, data)
         else:
             removed.append(digest)
     return removed
+
+
+def _is_needed(store: PromptStore, digest: str, newest: GenerationId) -> bool:
+    """Tell whether the store went on from `newest` to what needs a file, or cannot be read."""
+    latest = store.latest()
+    try:
+        if not latest or store.generations.identity(latest) == newest:
+            return False
+        return digest in store.state(latest).digests
+    except (NotFound, StoreError):
+        return True
 
 
 def _leftovers(store: PromptStore, before_s: float) -> list[str]:

@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-
 from pydantic import ValidationError
 
 from prompts.errors import NotFound, StoreError
+from prompts.numbering import MAX_GENERATION, GenerationId, Listing, listing_of, name_of, number_of
 from prompts.places import Folder
 from prompts.refusals import describe
+from prompts.soft_prompt import digest_of
 from prompts.store_faults import explained
 from prompts.store_state import FORMAT_VERSION, StoreState
 from prompts.trials import still_on_trial
 
 _MAX_MANIFEST_BYTES = 64 * 2**20
-_FILE = re.compile(r"[0-9]{8}\.json")
+
+
+class DamagedManifest(StoreError):
+    """A manifest was read and is none: reading it again changes nothing."""
+
+
+class UnknownFormat(DamagedManifest):
+    """A manifest is of a later release."""
 
 
 class Generations:
     """Manifests in a folder, numbered without a gap; the highest is the current state.
 
-    They count from 1; collection removes the oldest.
+    They count from 1; collection removes the oldest. Which numbers count is decided by
+    `prompts.numbering.listing_of` alone, for readers and publishers alike.
     """
 
     def __init__(self, folder: Folder, store: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._store = store
 
-    def latest(self, known: int = 0) -> int:
-        """Return the newest generation's number, 0 where there is none.
-
-        With `known`, a generation seen before, this costs two look-ups by name (far away: one).
+    def listing(self) -> Listing:
+        """Return what lies in the folder: generations that count, and files that do not.
 
         Raises:
-            StoreError: the folder cannot be read, or `known` is no longer in it.
+            StoreError: the folder cannot be read.
         """
-        with explained("read", self._folder.location):
-            newest = known
-            while known and self._has(newest + 1):
-                newest += 1
-            if newest > known or (known and self._has(known)):
-                return newest
-            return self._newer(known)
+        with explained("read", self.folder.location):
+            return listing_of(self.folder.names())
+
+    def latest(self) -> int:
+        """Return the newest generation's number, 0 where there is none.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        return self.listing().newest
 
     def numbers(self) -> list[int]:
         """Return every generation's number, oldest first.
@@ -50,8 +58,7 @@ class Generations:
         Raises:
             StoreError: the folder cannot be read.
         """
-        with explained("read", self._folder.location):
-            return sorted(_numbers(self._folder.names()))
+        return list(self.listing().numbers)
 
     def written_s(self) -> dict[int, float]:
         """When each generation was written, as in `time.time()`.
@@ -59,20 +66,63 @@ class Generations:
         Raises:
             StoreError: the folder cannot be read.
         """
-        with explained("read", self._folder.location):
-            found = self._folder.written_s()
-        return {int(name[:8]): s for name, s in found.items() if _FILE.fullmatch(name)}
+        with explained("read", self.folder.location):
+            found = self.folder.written_s()
+        return {number: found[name_of(number)] for number in listing_of(found).numbers}
+
+    def has(self, generation: int) -> bool:
+        """Tell whether a generation is there.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        with explained("read", self.location_of(generation)):
+            return generation <= MAX_GENERATION and self.folder.has(name_of(generation))
+
+    def mark(self, generation: int = 0) -> str | None:
+        """Return what differs once a generation's file was replaced, None where there is none.
+
+        Of generation 0: what differs once any came or went; None where nobody can tell.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        with explained("read", self.folder.location):
+            return self.folder.mark(name_of(generation) if generation else None)
+
+    def identity(self, generation: int) -> GenerationId:
+        """Return what a generation is: its number and its manifest's digest, readable or not.
+
+        Raises:
+            NotFound: there is no such generation.
+            StoreError: its bytes cannot be read.
+        """
+        return GenerationId(generation, digest_of(self.read_bytes(generation)))
+
+    def holds(self, wanted: GenerationId) -> bool:
+        """Tell whether this very generation is in the store, not just one of its number.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        try:
+            return self.identity(wanted.number) == wanted
+        except NotFound:
+            return False
 
     def read(self, generation: int) -> StoreState:
         """Return one generation; 0 is the empty store.
 
         Raises:
             NotFound: there is no such generation.
-            StoreError: its manifest cannot be read, or is none this release knows.
+            DamagedManifest: its manifest is none, or none this release knows.
+            StoreError: its manifest cannot be read.
         """
         if generation == 0:
             return StoreState(generation=0)
-        return _parse(generation, self.location_of(generation), self.read_bytes(generation))
+        data = self.read_bytes(generation)
+        state = _parse(generation, self.location_of(generation), self._store, data)
+        return state.stored_as(digest_of(data))
 
     def read_bytes(self, generation: int) -> bytes:
         """Return a manifest's bytes, whatever they are.
@@ -83,12 +133,12 @@ class Generations:
         """
         with explained("read", self.location_of(generation)):
             try:
-                return self._folder.read(_name(generation), _MAX_MANIFEST_BYTES)
+                return self.folder.read(name_of(generation), _MAX_MANIFEST_BYTES)
             except FileNotFoundError:
-                kept = _numbers(self._folder.names()) or [0]
+                kept = listing_of(self.folder.names()).numbers or (0,)
                 raise NotFound(
                     f"prompt store {self._store} has no generation {generation}; the newest is "
-                    f"{max(kept)}, the oldest that was kept {min(kept)}"
+                    f"{kept[-1]}, the oldest that was kept {kept[0]}"
                 ) from None
 
     def append(self, state: StoreState) -> bool:
@@ -100,9 +150,9 @@ class Generations:
         path = self.location_of(state.generation)
         with explained("publish", path):
             try:
-                return self._folder.create(_name(state.generation), state.to_json())
+                return self.folder.create(name_of(state.generation), state.to_json())
             except OSError as error:
-                if not self._has(state.generation):
+                if not self.folder.has(name_of(state.generation)):
                     raise
                 raise StoreError(
                     f"prompt store: generation {state.generation} may be published as {path} but "
@@ -116,7 +166,7 @@ class Generations:
             StoreError: it could not be confirmed.
         """
         with explained("confirm", self.location_of(generation)):
-            self._folder.confirm(_name(generation))
+            self.folder.confirm(name_of(generation))
 
     def replace(self, state: StoreState) -> None:
         """Put a manifest in place of a damaged one.
@@ -125,7 +175,7 @@ class Generations:
             StoreError: it could not be written.
         """
         with explained("repair", self.location_of(state.generation)):
-            self._folder.write(_name(state.generation), state.to_json())
+            self.folder.write(name_of(state.generation), state.to_json())
 
     def remove(self, generation: int) -> None:
         """Remove a generation, the oldest.
@@ -134,56 +184,50 @@ class Generations:
             StoreError: it could not be removed.
         """
         with explained("remove", self.location_of(generation)):
-            self._folder.remove(_name(generation))
+            self.folder.remove(name_of(generation))
 
     def location_of(self, generation: int) -> str:
         """Path or address of a manifest, for people."""
-        return f"{self._folder.location}/{_name(generation)}"
+        return f"{self.folder.location}/{name_of(generation)}"
 
-    def _newer(self, known: int) -> int:
-        """Return the newest number where `known` is not there: it was collected, or is lost."""
-        try:
-            highest = self._highest()
-        except FileNotFoundError:
-            if not known:
-                raise
-            highest = 0
-        if highest < known:
-            raise StoreError(
-                f"prompt store {self._store} has lost generation {known}: it was replaced or "
-                "damaged; restore it, or restart what reads it"
-            )
-        return highest
+    def read_stray(self, name: str) -> bytes:
+        """Return the bytes of a file that is no generation.
 
-    def _highest(self) -> int:
-        return max(_numbers(self._folder.names()), default=0)
+        Raises:
+            StoreError: it cannot be read.
+        """
+        with explained("read", f"{self.folder.location}/{name}"):
+            return self.folder.read(name, _MAX_MANIFEST_BYTES)
 
-    def _has(self, generation: int) -> bool:
-        return self._folder.has(_name(generation))
+    def remove_stray(self, name: str) -> None:
+        """Remove a file that is no generation.
 
-
-def _name(generation: int) -> str:
-    return f"{generation:08d}.json"
+        Raises:
+            StoreError: it could not be removed.
+        """
+        with explained("remove", f"{self.folder.location}/{name}"):
+            if number_of(name) in self.listing().numbers:
+                return  # it counts by now
+            self.folder.remove(name)
 
 
-def _numbers(names: Iterable[str]) -> list[int]:
-    return [int(name[:8]) for name in names if _FILE.fullmatch(name)]
-
-
-def _parse(generation: int, path: str, data: bytes) -> StoreState:
-    remedy = f"restore the file; without it the store is at generation {generation - 1}"
+def _parse(generation: int, path: str, store: str, data: bytes) -> StoreState:
+    remedy = f"restore it, or run `isogloss prompts verify --repair --store {store}`"
     try:
         state = StoreState.model_validate_json(data)
     except ValidationError as error:
         if any(problem["loc"] == ("format_version",) for problem in error.errors()):
-            remedy = f"this release reads format versions up to {FORMAT_VERSION}: upgrade isogloss"
-        raise StoreError(f"manifest {path} is refused: {describe(error)}; {remedy}") from error
+            raise UnknownFormat(
+                f"manifest {path} is refused: {describe(error)}; this release reads format "
+                f"versions up to {FORMAT_VERSION}: upgrade isogloss"
+            ) from error
+        raise DamagedManifest(f"manifest {path} is refused: {describe(error)}; {remedy}") from error
     if state.generation != generation:
-        raise StoreError(
+        raise DamagedManifest(
             f"manifest {path} is refused: it says generation {state.generation}; {remedy}"
         )
     if problem := _trial_problem(state):
-        raise StoreError(f"manifest {path} is refused: {problem}; {remedy}")
+        raise DamagedManifest(f"manifest {path} is refused: {problem}; {remedy}")
     return state
 
 

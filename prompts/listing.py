@@ -88,6 +88,7 @@ def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
     return {
         "store": store.location,
         "generation": state.generation,
+        "generation_digest": state.identity.digest,
         "prompts": [
             details(store, state, reference)
             for name, entry in sorted(state.prompts.items())
@@ -102,7 +103,9 @@ def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
 def trials(store: PromptStore, state: StoreState) -> dict[str, Any]:
     """Return what is on trial."""
     running = [_trial(state, trial) for trial in state.trials]
-    return {"store": store.location, "generation": state.generation, "trials": running}
+    number, digest = state.identity
+    answer = {"store": store.location, "generation": number, "generation_digest": digest}
+    return {**answer, "trials": running}
 
 
 def _trial(state: StoreState, trial: Trial) -> dict[str, Any]:
@@ -124,20 +127,32 @@ def _versioned(state: StoreState, reference: str) -> str:
 
 
 def history(store: PromptStore) -> dict[str, Any]:
-    """Return every generation, newest first: when, why, what was current and what on trial."""
+    """Return every generation, newest first: when, why, what was current and what on trial.
+
+    One that cannot be read has `problem`, and nothing else is known of it.
+    """
     return {
         "store": store.location,
         "generations": [
-            {
-                "generation": state.generation,
-                "published_at": state.published_at.isoformat() if state.published_at else None,
-                "note": state.note,
-                "restores": state.restores,
-                "current": {name: entry.current for name, entry in sorted(state.prompts.items())},
-                "trials": [_trial(state, trial) for trial in state.trials],
-            }
-            for state in store.history()
+            _generation(store, number) for number in reversed(store.generations.numbers())
         ],
+    }
+
+
+def _generation(store: PromptStore, number: int) -> dict[str, Any]:
+    try:
+        state, problem = store.state(number), None
+    except IsoglossError as error:
+        state, problem = StoreState(generation=number), str(error)
+    return {
+        "generation": number,
+        "digest": state.identity.digest or None,
+        "published_at": state.published_at.isoformat() if state.published_at else None,
+        "note": state.note,
+        "restores": state.restores,
+        "current": {name: entry.current for name, entry in sorted(state.prompts.items())},
+        "trials": [_trial(state, trial) for trial in state.trials],
+        "problem": problem,
     }
 
 
@@ -149,6 +164,7 @@ def changed(
     return {
         "store": store.location,
         "generation": state.generation,
+        "generation_digest": state.identity.digest,
         "changed": state.generation != before,
         "prompts": [
             {"name": name, "version": version, "digest": digest}

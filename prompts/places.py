@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import time
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,9 @@ from prompts.seed import OWN_FOLDERS, check_free, is_store
 
 LEFTOVER_AGE_S = 3600.0
 """A file that nothing refers to may belong to a running publish until it is this old."""
+
+_TICK_S = 2.0
+"""No file system counts time more coarsely."""
 
 # pathlib makes one slash of two, so an address that came as a Path has lost one.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.DOTALL)
@@ -38,8 +42,19 @@ class Folder(Protocol):
     def written_s(self) -> dict[str, float]:
         """When each file was last written, as in `time.time()`."""
 
+    @property
+    def patience_s(self) -> float:
+        """How long a reader may take what it saw there for what is there: asking costs."""
+
+    def mark(self, name: str | None = None) -> str | None:
+        """Return what differs once a file was replaced, None where there is no file.
+
+        Without a name: what differs once any file came or went, None where nobody can tell. A mark
+        that may not differ yet, for a change was a moment ago, equals no other.
+        """
+
     def has(self, name: str) -> bool:
-        """Tell whether a file that is never changed is there."""
+        """Tell whether a file is there."""
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return a file's bytes; FileNotFoundError where there is none."""
@@ -80,6 +95,8 @@ class Place(Protocol):
 class LocalFolder:
     """A folder of a file system with hard links. `temporary` is on the same file system."""
 
+    patience_s = 0.0
+
     def __init__(self, path: Path, temporary: Path) -> None:
         self._path = path
         self._temporary = temporary
@@ -102,6 +119,17 @@ class LocalFolder:
             except FileNotFoundError:  # removed meanwhile
                 continue
         return found
+
+    def mark(self, name: str | None = None) -> str | None:
+        """Return what differs once a file was replaced, or any file came or went."""
+        try:
+            facts = os.stat(self._path / name if name else self._path)
+        except FileNotFoundError:
+            return None
+        # File systems count time in ticks: two changes within one may leave the same facts.
+        recent = abs(time.time() - facts.st_ctime) < _TICK_S
+        own = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        return f"{own} {secrets.token_hex(8) if recent else ''}"
 
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""

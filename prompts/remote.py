@@ -5,8 +5,9 @@ taken by a conditional upload (S3: `If-None-Match: *`; Google's and Azure's stor
 which one of several publishers wins. Where a file system has none, or a server ignores the
 condition, a warning says so: then only one publisher at a time may use the store.
 
-A poll is one request for the next generation. Prompt files never change, so they are kept on this
-machine by digest (see `prompts.object_cache`).
+A poll is one request for the next generation, and every few seconds one whether the one before is
+still the same. Prompt files never change, so they are kept on this machine by digest (see
+`prompts.object_cache`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-_REMEMBERED_S = 30.0
+_PATIENCE_S = 5.0
 _CREATE_ATTEMPTS = 3
 _RETRY_AFTER_S = 0.2
 _PROBE = "exclusive-create"
@@ -43,11 +44,12 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {"s3": _S3_OPTIONS, "s3a": _S3_OPTI
 class RemoteFolder:
     """Files below one address."""
 
+    patience_s = _PATIENCE_S
+
     def __init__(self, files: Any, path: str, location: str) -> None:
         self._files = files
         self._path = path
         self._location = location
-        self._seen_s: dict[str, float] = {}  # monotonic time at which a file was there
 
     @property
     def location(self) -> str:
@@ -62,19 +64,22 @@ class RemoteFolder:
         """When each file was last written, as in `time.time()`; now, where nobody can tell."""
         return {name: _written_s(facts) for name, facts in self._listed().items()}
 
-    def has(self, name: str) -> bool:
-        """Tell whether a file is there: one request, and none if it was a moment ago.
+    def mark(self, name: str | None = None) -> str | None:
+        """Return what differs once a file was replaced: its facts, with the server's own mark."""
+        if name is None:
+            return None
+        try:
+            return str(self._call(lambda: self._files.info(self._at(name))))
+        except FileNotFoundError:
+            return None
 
-        Files that are asked for never change, and only collection or damage removes them.
-        """
-        if time.monotonic() - self._seen_s.get(name, -_REMEMBERED_S) < _REMEMBERED_S:
-            return True
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there: one request."""
         try:
             # `exists` would list the folder too where the file is not there.
             self._call(lambda: self._files.cat_file(self._at(name), start=0, end=1))
         except FileNotFoundError:
             return False
-        self._seen_s = {name: time.monotonic()}  # of generations, the newest is enough
         return True
 
     def read(self, name: str, max_bytes: int) -> bytes:
@@ -88,7 +93,6 @@ class RemoteFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Upload a file: readers see the old one or the new one."""
-        self._seen_s.pop(name, None)
         self._call(lambda: self._files.pipe_file(self._at(name), data))
 
     def create(self, name: str, data: bytes) -> bool:
@@ -113,13 +117,11 @@ class RemoteFolder:
 
     def confirm(self, name: str) -> None:
         """Make sure that a file is there: an upload that was answered outlives a failure."""
-        self._seen_s.pop(name, None)
         if not self.has(name):
             raise FileNotFoundError(errno.ENOENT, "it is not there", f"{self._location}/{name}")
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        self._seen_s.pop(name, None)
         with contextlib.suppress(FileNotFoundError):
             self._call(lambda: self._files.rm_file(self._at(name)))
 

@@ -8,9 +8,12 @@
 A change is published by the appearance of the next generation's file, which a hard link makes both
 exclusive and atomic: of several writers one wins, the others see the new state and try again on top
 of it. There is no lock, so nothing is left locked by a crash; readers never wait and never see half
-a change; and because generations are contiguous, a reader that knows n only asks whether n+1 is
-there. STORE may be an address such as s3://bucket/prefix: `prompts.remote` says what is different.
-Old generations, and files that no generation needs, go away by `prompts.collecting` alone.
+a change; and because generations are contiguous, a reader that knows n mostly asks only whether n+1
+is there (`prompts.following`). A generation is its number and its manifest's digest: a store that
+was restored counts the same numbers again (`prompts.numbering`). Under the id of a `request` a
+change is made once (`prompts.change_records`). STORE may be an address such as s3://bucket/prefix:
+`prompts.remote` says what is different. Old generations, and files that no generation needs, go
+away by `prompts.collecting` alone.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from prompts.change_records import ChangeRequest
 from prompts.errors import InvalidInput, IsoglossError, NotFound
 from prompts.places import address_of
 from prompts.routes import RouteTable
@@ -58,7 +62,12 @@ class PromptStore(StoreFiles):
     """A store, and every way to change it: each makes one new generation, or none."""
 
     def publish(
-        self, prompts: Mapping[str, SoftPrompt], routes: Routes = (), note: str = ""
+        self,
+        prompts: Mapping[str, SoftPrompt],
+        routes: Routes = (),
+        note: str = "",
+        *,
+        request: ChangeRequest | None = None,
     ) -> StoreState:
         """Publish prompts and route tables as one new generation, all or nothing.
 
@@ -82,9 +91,11 @@ class PromptStore(StoreFiles):
             tables = routes(state) if callable(routes) else routes
             return state.published(digests, tables, self._reading(given), note, datetime.now(UTC))
 
-        return self.commit(change, given)
+        return self.commit(change, given, request)
 
-    def rollback(self, to: int | None = None, note: str = "") -> StoreState:
+    def rollback(
+        self, to: int | None = None, note: str = "", *, request: ChangeRequest | None = None
+    ) -> StoreState:
         """Publish a new generation with the current versions and routes of an earlier one.
 
         Without `to`, the content before the newest: repeated rollbacks walk further back. Versions
@@ -101,7 +112,7 @@ class PromptStore(StoreFiles):
             target = self._before(state) if to is None else self._published_at(state, to)
             return state.rolled_back(target, note, datetime.now(UTC))
 
-        return self.commit(change, {})
+        return self.commit(change, {}, request)
 
     def begin_trial(
         self,
@@ -113,6 +124,7 @@ class PromptStore(StoreFiles):
         clades: Sequence[str] = (),
         limits: TrialLimits | None = None,
         note: str = "",
+        request: ChangeRequest | None = None,
     ) -> StoreState:
         """Publish a prompt as a version of a name, beside what answers, and put it on trial.
 
@@ -134,9 +146,11 @@ class PromptStore(StoreFiles):
             read, now = self._reading(given), datetime.now(UTC)
             return begun(state, name, prompt, plan, read, note, now)
 
-        return self.commit(change, given)
+        return self.commit(change, given, request)
 
-    def promote(self, name: str, note: str = "") -> StoreState:
+    def promote(
+        self, name: str, note: str = "", *, request: ChangeRequest | None = None
+    ) -> StoreState:
         """End a name's trial: its candidate answers for the trial's clades from now on.
 
         It becomes what the bare name means, too, unless a route outside the trial takes that: then
@@ -151,22 +165,37 @@ class PromptStore(StoreFiles):
         def change(state: StoreState) -> StoreState:
             return promoted(state, name, self.read, note, datetime.now(UTC))
 
-        return self.commit(change, {})
+        return self.commit(change, {}, request)
 
-    def end_trial(self, name: str, note: str = "", *, candidate: str | None = None) -> StoreState:
+    def end_trial(
+        self,
+        name: str,
+        note: str = "",
+        *,
+        candidate: str | None = None,
+        begun_at: datetime | None = None,
+        request: ChangeRequest | None = None,
+    ) -> StoreState:
         """End a name's trial; the candidate stays addressable as `name@version`.
 
-        With `candidate`, only a trial of that `name@version` ends; where there is none any more,
-        the newest state is returned, so that any number of servers may end it at once.
+        With `candidate`, only a trial of that `name@version` ends, and with `begun_at` only the one
+        that began then; where there is none any more, the newest state is returned, so that any
+        number of servers may end it at once.
 
         Raises:
             InvalidInput: the name is malformed.
             NotFound: no candidate is given, and the name is not on trial.
             StoreError: the store cannot be read or written.
         """
-        return self.commit(lambda state: ended(state, name, candidate, note, datetime.now(UTC)), {})
 
-    def delete(self, name: str, note: str = "") -> StoreState:
+        def change(state: StoreState) -> StoreState:
+            return ended(state, name, candidate, note, datetime.now(UTC), begun_at)
+
+        return self.commit(change, {}, request)
+
+    def delete(
+        self, name: str, note: str = "", *, request: ChangeRequest | None = None
+    ) -> StoreState:
         """Publish a new generation without a prompt, in any version.
 
         Its file stays until `prompts.collecting.free_deleted`, for readers may not be that far.
@@ -176,7 +205,7 @@ class PromptStore(StoreFiles):
             InvalidInput: the name is malformed, or a route chooses the prompt.
             StoreError: the store cannot be read or written.
         """
-        return self.commit(lambda state: state.without(name, note, datetime.now(UTC)), {})
+        return self.commit(lambda state: state.without(name, note, datetime.now(UTC)), {}, request)
 
     def add_shipped(self, shipped: PromptStore, note: str) -> StoreState:
         """Publish the route tables that this store lacks, and their prompts, in one generation.

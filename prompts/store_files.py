@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from prompts.change_records import ChangeRequest
 from prompts.errors import StoreError
 from prompts.generations import Generations
 from prompts.object_cache import default_cache
 from prompts.objects import Objects
 from prompts.places import LocalPlace, place_of
-from prompts.soft_prompt import SoftPrompt
+from prompts.soft_prompt import SoftPrompt, digest_of
 from prompts.store_faults import explained
 from prompts.store_state import StoreState
+
+Change = Callable[[StoreState], StoreState]
+"""Makes the next generation of the newest; the same state again is no change."""
 
 
 class StoreFiles:
@@ -59,15 +64,15 @@ class StoreFiles:
             store.place.make()
         return store
 
-    def latest(self, known: int = 0) -> int:
+    def latest(self) -> int:
         """Return the newest generation's number; 0 for an empty store.
 
-        With `known`, a generation seen before, this costs two look-ups by name: poll it freely.
+        Whoever asks again and again has a `prompts.following.Follower`.
 
         Raises:
-            StoreError: the store cannot be read, or `known` is no longer in it.
+            StoreError: the store cannot be read.
         """
-        return self.generations.latest(known)
+        return self.generations.latest()
 
     def state(self, generation: int | None = None) -> StoreState:
         """Return what the store holds, now or at an earlier generation; 0 is the empty store.
@@ -107,21 +112,45 @@ class StoreFiles:
         return SoftPrompt.from_bytes(self.read_bytes(digest))
 
     def commit(
-        self, change: Callable[[StoreState], StoreState], prompts: Mapping[str, SoftPrompt]
+        self,
+        change: Change,
+        prompts: Mapping[str, SoftPrompt],
+        request: ChangeRequest | None = None,
     ) -> StoreState:
-        """Publish `change` of the newest state, however many others publish at the same time."""
-        state = self.state()
+        """Publish `change` of the newest state, however many others publish at the same time.
+
+        A change that is asked for by request is made once: asked again, it changes nothing, and the
+        newest state tells in its records which generation it made.
+
+        Raises:
+            InvalidInput: the request's id stands for another change.
+            StoreError: the store cannot be read or written; a newest generation that cannot be read
+                is not built upon, for what it holds would be lost.
+        """
+        change = change if request is None else _once(change, request)
+        state = self._to_build_upon()
         following = change(state)  # refused changes are refused before anything is written
         self._write_objects(prompts)
         while not following.same_content(state):
             if self.generations.append(following):
                 self._confirm_objects(following, prompts)
-                return following
-            state = self.state(self.latest(known=following.generation))
+                return following.stored_as(digest_of(following.to_json()))
+            state = self._to_build_upon()
             following = change(state)
         if state.generation:
             self.generations.confirm(state.generation)
         return state
+
+    def _to_build_upon(self) -> StoreState:
+        listing = self.generations.listing()
+        if not listing.may_grow:
+            strays = ", ".join(listing.strays) or "no number is left"
+            raise StoreError(
+                f"prompt store {self.location} takes no generation after {listing.newest} "
+                f"({strays}): run `isogloss prompts verify --repair --store {self.location}`, or "
+                "publish to a new store"
+            )
+        return self.state(listing.newest)
 
     def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
         with explained("write", self.location):
@@ -139,3 +168,16 @@ class StoreFiles:
                 f"prompt store: generation {state.generation} is published, but {error}; publish "
                 "it again"
             ) from error
+
+
+def _once(change: Change, request: ChangeRequest) -> Change:
+    """Make a change unless it was made, and leave a record of it."""
+
+    def made_once(state: StoreState) -> StoreState:
+        now = datetime.now(UTC)
+        if state.record_of(request, now) is not None:
+            return state
+        following = change(state)
+        return following if following.same_content(state) else following.recording(request, now)
+
+    return made_once

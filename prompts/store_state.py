@@ -7,22 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
 
+from prompts.change_records import ChangeRecord, ChangeRequest, find, unexpired, with_record
 from prompts.errors import InvalidInput, NotFound
+from prompts.numbering import MAX_GENERATION, GenerationId
 from prompts.prompt_entry import Deleted, PromptEntry, PromptVersion
 from prompts.routes import RouteTable, check_name, parse_reference
 from prompts.soft_prompt import SoftPrompt
 from prompts.table_checks import check_table, check_trials
 from prompts.trials import Trial, still_on_trial
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """The newest of manifests. Each has the least that can say what it holds, for earlier releases:
-3 where something is on trial, 2 where prompts were deleted, else 1."""
+4 where changes were asked for by id, 3 where something is on trial, 2 where prompts were deleted,
+else 1."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+_LATER_FIELDS = ("deleted", "trials", "records")
+"""What earlier releases do not know, by format version from 2 on."""
 
 
 class StoreState(BaseModel):
@@ -30,21 +35,41 @@ class StoreState(BaseModel):
 
     `parent` is the generation before it; `restores` the one whose content a rollback brought back;
     `deleted` holds what names lost, also of names that were published anew; `trials` are in the
-    order of their names.
+    order of their names; `records` are of the last changes that were asked for by id.
     """
 
     model_config = _FROZEN
 
-    format_version: Literal[1, 2, 3] = 1
-    generation: int = Field(ge=0)
-    parent: int | None = None
-    restores: int | None = None
+    format_version: Literal[1, 2, 3, 4] = 1
+    generation: int = Field(ge=0, le=MAX_GENERATION)
+    parent: int | None = Field(default=None, ge=0, le=MAX_GENERATION)
+    restores: int | None = Field(default=None, ge=0, le=MAX_GENERATION)
     note: str = ""
     published_at: AwareDatetime | None = None  # None: generation 0, the empty store
     prompts: Mapping[str, PromptEntry] = Field(default_factory=dict)
     routes: tuple[RouteTable, ...] = ()
     deleted: Mapping[str, Deleted] = Field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
+    records: tuple[ChangeRecord, ...] = ()
+    _digest: str = PrivateAttr("")
+
+    @property
+    def identity(self) -> GenerationId:
+        """Number and digest of its manifest; what was not stored yet has no digest."""
+        return GenerationId(self.generation, self._digest)
+
+    def stored_as(self, digest: str) -> Self:
+        """Return the same generation, with the digest of the manifest that holds it."""
+        stored = self.model_copy()
+        stored._digest = digest
+        return stored
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy; with an update it is another generation, which is not stored yet."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._digest = ""
+        return copied
 
     @property
     def digests(self) -> frozenset[str]:
@@ -65,7 +90,7 @@ class StoreState(BaseModel):
     def to_json(self) -> bytes:
         """Return the manifest."""
         # Without them, earlier releases can read it.
-        unused = {field for field in ("deleted", "trials") if not getattr(self, field)}
+        unused = {field for field in _LATER_FIELDS if not getattr(self, field)}
         return self.model_dump_json(indent=1, exclude=unused).encode()
 
     def resolve(self, reference: str) -> tuple[str, int, str]:
@@ -200,14 +225,36 @@ class StoreState(BaseModel):
             prompts=self.prompts if prompts is None else prompts,
             routes=self.routes if routes is None else routes,
             deleted=self.deleted if deleted is None else deleted,
+            records=unexpired(self.records, now),
         )
         return following.with_trials(self.trials if trials is None else trials)
 
     def with_trials(self, trials: tuple[Trial, ...]) -> StoreState:
         """Return the same generation with these on trial."""
-        number = FORMAT_VERSION if trials else 2 if self.deleted else 1
-        ordered = tuple(sorted(trials, key=lambda trial: trial.name))
-        return self.model_copy(update={"format_version": number, "trials": ordered})
+        return self._with(trials=tuple(sorted(trials, key=lambda trial: trial.name)))
+
+    def record_of(self, request: ChangeRequest, now: datetime) -> ChangeRecord | None:
+        """Return the record of a change that was made already, None where it was not.
+
+        Raises:
+            InvalidInput: the request's id stands for another change.
+        """
+        return find(self.records, request, now)
+
+    def generation_of(self, request: ChangeRequest | None) -> int:
+        """Return the generation that a request made: this one, unless there is a record of it."""
+        made = (own.generation for own in self.records if request and own.id == request.id)
+        return next(made, self.generation)
+
+    def recording(self, request: ChangeRequest, now: datetime) -> StoreState:
+        """Return the same generation, with the record that this request made it."""
+        return self._with(records=with_record(self.records, request, self.generation, now))
+
+    def _with(self, **changes: Any) -> StoreState:
+        """Return a changed copy in the format that can say what it holds."""
+        changed = self.model_copy(update=changes)
+        formats = [n for n, field in enumerate(_LATER_FIELDS, 2) if getattr(changed, field)]
+        return changed.model_copy(update={"format_version": max(formats, default=1)})
 
     def digest_of(self, reference: str) -> str:
         """Return the digest of "name" or "name@version"; raises what `resolve` does."""

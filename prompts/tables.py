@@ -108,11 +108,12 @@ def generations(answer: Mapping[str, Any]) -> Group:
     table = _table(["generation", "published", "note", "restores", "prompts changed", "on trial"])
     newest_first = answer["generations"]
     for place, one in enumerate(newest_first):
-        before = newest_first[place + 1]["current"] if place + 1 < len(newest_first) else {}
+        earlier = (own["current"] for own in newest_first[place + 1 :] if not own["problem"])
+        before = one["current"] if one["problem"] else next(earlier, {})
         table.add_row(
             str(one["generation"]),
             one["published_at"],
-            one["note"],
+            one["problem"] or one["note"],
             str(one["restores"] or ""),
             _changes(one["current"], before),
             "; ".join(map(_trial, one["trials"])),

@@ -119,16 +119,25 @@ def promoted(
 
 
 def ended(
-    state: StoreState, name: str, candidate: str | None, note: str, now: datetime
+    state: StoreState,
+    name: str,
+    candidate: str | None,
+    note: str,
+    now: datetime,
+    begun_at: datetime | None = None,
 ) -> StoreState:
     """Return the next generation without a name's trial; its version stays.
 
-    Given a candidate (`name@version`) that is not on trial, return `state` itself.
+    Given a candidate (`name@version`) that is not on trial, or not since `begun_at`, return `state`
+    itself: in a store that was restored, it may be another prompt's.
 
     Raises:
         NotFound: no candidate is given, and the name is not on trial.
     """
-    if candidate is not None and candidate not in {trial.candidate for trial in state.trials}:
+    if candidate is not None and not any(
+        trial.candidate == candidate and begun_at in (None, trial.started_at)
+        for trial in state.trials
+    ):
         return state
     over = trial_named(state, name)
     left = tuple(trial for trial in state.trials if trial != over)

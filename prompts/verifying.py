@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from prompts.errors import IsoglossError, NotFound, StoreError
+from prompts.generations import DamagedManifest, UnknownFormat
+from prompts.numbering import name_of
 from prompts.objects import file_of
 from prompts.seed import is_store, shipped_store
 from prompts.soft_prompt import digest_of
@@ -26,7 +28,7 @@ _HEX_SHOWN = 12
 class Problem:
     """One thing that is wrong, and what was done about it (None: nothing)."""
 
-    kind: Literal["damaged", "missing", "unreadable"]
+    kind: Literal["damaged", "missing", "unreadable", "stray"]
     what: str  # path or address
     reason: str
     needed_by: tuple[str, ...] = ()  # name@version
@@ -55,8 +57,9 @@ def verify(
 ) -> Report:
     """Check every generation, and every file that one refers to against its digest.
 
-    With `repair`, damaged files are moved to the quarantine; a prompt file comes back from a store
-    that has a copy, and a generation that cannot be read takes the content of the one before it.
+    With `repair`, damaged files are moved to the quarantine, and so are those that only look like
+    generations; a prompt file comes back from a store that has a copy, and a generation that cannot
+    be read takes the content of the one before it.
 
     Args:
         store: which store.
@@ -67,11 +70,14 @@ def verify(
         StoreError: the store cannot be listed or, to repair it, written.
     """
     sources = _shipped() if copies is None else copies
+    strays = [_stray(store, name) for name in store.generations.listing().strays]
     states, problems = _read_generations(store)
     if repair:
         with explained("repair", store.location):
             store.place.prepare()
+        strays = [_without_stray(store, problem) for problem in strays]
         problems = [_mended_generation(store, states, problem) for problem in problems]
+    problems = [*strays, *problems]
     numbers = store.generations.numbers()
     needed = _needed(states)
     found = store.objects.written_s()
@@ -98,9 +104,35 @@ def _read_generations(store: PromptStore) -> tuple[dict[int, StoreState], list[P
             states[number] = store.state(number)
         except NotFound as error:
             problems.append(Problem("missing", where, str(error)))
-        except StoreError as error:
+        except UnknownFormat as error:  # whole, for those who can read it
+            problems.append(Problem("unreadable", where, str(error)))
+        except DamagedManifest as error:
             problems.append(Problem("damaged", where, str(error)))
+        except StoreError as error:
+            problems.append(Problem("unreadable", where, str(error)))
     return states, problems
+
+
+def _stray(store: PromptStore, name: str) -> Problem:
+    numbers = store.generations.numbers()
+    counted = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
+    reason = (
+        "it is not counted as a generation: its name is none, or its number is far from the "
+        f"others ({counted})"
+    )
+    return Problem("stray", f"{store.generations.folder.location}/{name}", reason)
+
+
+def _without_stray(store: PromptStore, problem: Problem) -> Problem:
+    """Move a file aside that only looks like a generation; one that cannot be read stays."""
+    name = problem.what.rpartition("/")[2]
+    try:
+        data = store.generations.read_stray(name)
+        aside = _quarantine(store, name, data)
+        store.generations.remove_stray(name)
+    except StoreError as error:
+        return replace(problem, reason=f"{problem.reason}; it cannot be moved aside: {error}")
+    return replace(problem, quarantined=aside, repaired="nobody counted it")
 
 
 def _needed(states: dict[int, StoreState]) -> dict[str, tuple[str, ...]]:
@@ -156,12 +188,14 @@ def _mended_generation(
     """
     number = int(problem.what.rpartition("/")[2].removesuffix(".json"))
     before = states.get(number - 1)
+    if problem.kind == "unreadable":
+        return problem  # what it holds may be whole
     if before is None and (problem.kind == "missing" or not states):
         return problem  # there is nothing to put in its place
     aside = None
     if problem.kind == "damaged":
         data = store.generations.read_bytes(number)
-        aside = _quarantine(store, f"{number:08d}.json", data)
+        aside = _quarantine(store, name_of(number), data)
     if before is None:
         store.generations.remove(number)
         return replace(

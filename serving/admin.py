@@ -1,27 +1,32 @@
-"""Changing what is served: publish to the store, then wait until every replica has it."""
+"""Changing what is served: publish to the store, then wait until every replica has it.
+
+A request whose answer was lost is asked again, by whoever made it or by what stands in front of us,
+of another replica and maybe after others' changes. Under the id it bears it is therefore made once,
+and answered again with what it made (see `prompts.change_records`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from pydantic import SecretStr
 
 from prompts import collecting
-from prompts.errors import InvalidPrompt, Unauthorized, Unavailable
+from prompts.change_records import ChangeRequest
+from prompts.errors import InvalidPrompt, NotFound, Unauthorized
+from prompts.numbering import GenerationId
 from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import StoreState
 from serving.config import ADMIN_TOKEN_VARIABLE
 from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
+from serving.settling import settle
 from serving.trials.query import TrialQuery
-
-_LOOK_INTERVAL_S = 0.1
-_NOTE = "published over HTTP"
 
 
 class Admin:
@@ -52,77 +57,89 @@ class Admin:
                 f"'Authorization: Bearer ${ADMIN_TOKEN_VARIABLE}'"
             )
 
-    async def publish_prompt(self, name: str, data: bytes) -> SwapAnswer:
+    async def publish_prompt(self, name: str, data: bytes, request_id: str | None) -> SwapAnswer:
         """Publish a prompt file as the current version of a name.
 
         Raises:
-            InvalidInput: the name is malformed.
+            InvalidInput: the name is malformed, or the request id stands for another change.
             InvalidPrompt: the file is broken, or fits no model that is served here.
             StoreError: the store cannot be written.
             Unavailable: published, but a replica does not serve it in time.
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await asyncio.to_thread(self._publish_prompt, name, data, models)
+        return await asyncio.to_thread(self._publish_prompt, name, data, models, request_id)
 
-    async def begin_trial(self, name: str, data: bytes, wanted: TrialQuery) -> SwapAnswer:
+    async def begin_trial(
+        self, name: str, data: bytes, wanted: TrialQuery, request_id: str | None
+    ) -> SwapAnswer:
         """Put a prompt file on trial, as a version of a name.
 
         Raises:
             InvalidInput: the name is malformed, or the trial is of no route, or of one that has
-                another.
+                another, or the request id stands for another change.
             InvalidPrompt: the file is broken, or fits no model that is served here.
             StoreError: the store cannot be written.
             Unavailable: begun, but a replica does not serve it in time.
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await asyncio.to_thread(self._begin_trial, name, data, wanted, models)
+        return await asyncio.to_thread(self._begin_trial, name, data, wanted, models, request_id)
 
-    async def promote(self, name: str, request_id: str) -> SwapAnswer:
-        """End a trial: its candidate answers from now on. Asked again, it is done once.
+    async def promote(self, name: str, request_id: str | None) -> SwapAnswer:
+        """End a trial: its candidate answers from now on.
 
         Raises:
+            InvalidInput: the request id stands for another change.
             NotFound: the name is not on trial.
             StoreError: the store cannot be written.
             Unavailable: promoted, but a replica does not serve it in time.
         """
-        note = f"promoted over HTTP ({request_id})"
-        return await asyncio.to_thread(self._once, note, partial(self._store.promote, name))
+        request = _request(request_id, "promotion", f"of {name!r}")
+        change = partial(self._store.promote, name, _noted("promoted", request_id), request=request)
+        return await asyncio.to_thread(lambda: self._settled(change(), request))
 
-    async def end_trial(self, name: str, request_id: str) -> SwapAnswer:
-        """End a trial without its candidate. Asked again, it is done once.
+    async def end_trial(self, name: str, request_id: str | None) -> SwapAnswer:
+        """End a trial without its candidate.
 
         Raises:
+            InvalidInput: the request id stands for another change.
             NotFound: the name is not on trial.
             StoreError: the store cannot be written.
             Unavailable: ended, but a replica does not know in time.
         """
-        note = f"trial ended over HTTP ({request_id})"
-        return await asyncio.to_thread(self._once, note, partial(self._store.end_trial, name))
+        request = _request(request_id, "end of trial", f"of {name!r}")
+        note = _noted("trial ended", request_id)
+        change = partial(self._store.end_trial, name, note, request=request)
+        return await asyncio.to_thread(lambda: self._settled(change(), request))
 
     def _begin_trial(
-        self, name: str, data: bytes, wanted: TrialQuery, models: Sequence[ModelAnswer]
+        self,
+        name: str,
+        data: bytes,
+        wanted: TrialQuery,
+        models: Sequence[ModelAnswer],
+        request_id: str | None,
     ) -> SwapAnswer:
         assert wanted.kind is not None
+        prompt = _fitting(data, models)
+        plan = f"{wanted.kind} {_short_hash(wanted.model_dump_json())}"
+        request = _request(request_id, "trial", f"of {name!r} ({prompt.digest}) as {plan}")
         state = self._store.begin_trial(
             name,
-            _fitting(data, models),
+            prompt,
             kind=wanted.kind,
             share=wanted.part,
             clades=wanted.route,
             limits=wanted.limits,
-            note=f"{wanted.kind} begun over HTTP",
+            note=_noted(f"{wanted.kind} begun", request_id),
+            request=request,
         )
-        (reference,) = (trial.candidate for trial in state.trials if trial.name == name)
-        return self._settle(state).model_copy(update={"prompt": _answer(state, reference)})
+        return self._settled(state, request, _answer(state, name, prompt.digest))
 
-    def _once(self, note: str, change: Callable[[str], StoreState]) -> SwapAnswer:
-        """Make a change, unless it is what the store has seen last."""
-        newest = self._store.state()
-        return self._settle(newest if newest.note == note else change(note))
-
-    async def publish_routes(self, tables: Sequence[RouteTable]) -> SwapAnswer:
+    async def publish_routes(
+        self, tables: Sequence[RouteTable], request_id: str | None
+    ) -> SwapAnswer:
         """Publish route tables; each replaces that of its model and task.
 
         Raises:
@@ -137,64 +154,85 @@ class Admin:
                     f"routes: a table is for model {table.model.id} ({table.model.fingerprint}), "
                     f"which is not served here; served are {', '.join(served.values())}"
                 )
-        return await asyncio.to_thread(lambda: self._settle(self._store.publish({}, tables, _NOTE)))
+        what = _short_hash("\n".join(table.model_dump_json() for table in tables))
+        request = _request(request_id, "publication", f"of {len(tables)} route tables ({what})")
+        note = _noted("published", request_id)
+        change = partial(self._store.publish, {}, tables, note, request=request)
+        return await asyncio.to_thread(lambda: self._settled(change(), request))
 
-    async def rollback(self, to: int | None, request_id: str) -> SwapAnswer:
+    async def rollback(self, to: int | None, request_id: str | None) -> SwapAnswer:
         """Bring an earlier generation's content back, as a new generation.
 
-        Asked again under the same request id, as is done where the replica that was asked first
-        died, it is done once.
-
         Raises:
+            InvalidInput: the request id stands for another change.
             NotFound: there is no such generation.
             StoreError: the store cannot be written.
             Unavailable: published, but a replica does not serve it in time.
         """
-        note = f"rolled back over HTTP ({request_id})"
-        return await asyncio.to_thread(self._once, note, partial(self._store.rollback, to))
+        target = "to the generation before" if to is None else f"to generation {to}"
+        request = _request(request_id, "rollback", target)
+        note = _noted("rolled back", request_id)
+        change = partial(self._store.rollback, to, note, request=request)
+        return await asyncio.to_thread(lambda: self._settled(change(), request))
 
-    async def delete_prompt(self, name: str) -> SwapAnswer:
+    async def delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
         """Delete a prompt in all versions: its files, and what replicas hold of them.
 
         Raises:
             NotFound: there is no such prompt.
-            InvalidInput: the name is malformed, or a route chooses the prompt.
+            InvalidInput: the name is malformed, a route chooses the prompt, or the request id
+                stands for another change.
             StoreError: the store cannot be written.
             Unavailable: deleted, but a replica does not know in time; its files stay until the
                 store is collected.
         """
-        return await asyncio.to_thread(self._delete_prompt, name)
+        return await asyncio.to_thread(self._delete_prompt, name, request_id)
 
-    def _delete_prompt(self, name: str) -> SwapAnswer:
-        answer = self._settle(self._store.delete(name, "deleted over HTTP"))
+    def _delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
+        request = _request(request_id, "deletion", f"of {name!r}")
+        state = self._store.delete(name, _noted("deleted", request_id), request=request)
+        answer = self._settled(state, request)
         collecting.free_deleted(self._store)
         self._service.forget_prompts()
         return answer
 
-    def _publish_prompt(self, name: str, data: bytes, models: Sequence[ModelAnswer]) -> SwapAnswer:
-        state = self._store.publish({name: _fitting(data, models)}, (), _NOTE)
-        return self._settle(state).model_copy(update={"prompt": _answer(state, name)})
+    def _publish_prompt(
+        self, name: str, data: bytes, models: Sequence[ModelAnswer], request_id: str | None
+    ) -> SwapAnswer:
+        prompt = _fitting(data, models)
+        request = _request(request_id, "publication", f"of {name!r} ({prompt.digest})")
+        note = _noted("published", request_id)
+        state = self._store.publish({name: prompt}, (), note, request=request)
+        return self._settled(state, request, _answer(state, name, prompt.digest))
 
-    def _settle(self, state: StoreState) -> SwapAnswer:
-        """Wait until every replica serves this generation, or a newer one."""
-        lookout, timeout_s = self._service.lookout, self._service.settings.swap_timeout_s
-        lookout.look()
-        give_up_s = time.monotonic() + timeout_s
-        while behind := self._behind(state.generation, give_up_s - time.monotonic()):
-            if time.monotonic() > give_up_s:
-                raise Unavailable(
-                    f"generation {state.generation} is published, but after {timeout_s:g} s "
-                    f"{'; '.join(behind)}; the others serve it; look at its log, or roll back"
-                )
-        return SwapAnswer(generation=state.generation)
+    def _settled(
+        self, state: StoreState, request: ChangeRequest | None, prompt: PromptAnswer | None = None
+    ) -> SwapAnswer:
+        """Wait until every replica serves what a request made, now or when it came first."""
+        made = self._made_by(state, request)
+        limit_s = self._service.settings.swap_timeout_s
+        settle(self._store, self._service.lookout, made or state.identity, limit_s)
+        number = state.generation_of(request)
+        return SwapAnswer(
+            generation=number,
+            generation_digest=made.digest if made else None,
+            prompt=prompt,
+        )
 
-    def _behind(self, generation: int, wait_s: float) -> list[str]:
-        """Who does not serve a generation after waiting for it, as far as the board tells."""
+    def _made_by(self, state: StoreState, request: ChangeRequest | None) -> GenerationId | None:
+        """The generation that a request made; None where that was collected since."""
+        number = state.generation_of(request)
+        if number == state.generation:
+            return state.identity
         try:
-            return self._service.lookout.board.wait_for(generation, max(0.0, wait_s))
-        except Unavailable as silent:
-            time.sleep(_LOOK_INTERVAL_S)
-            return [str(silent)]
+            return self._store.generations.identity(number)
+        except NotFound:
+            return None
+
+
+def _request(request_id: str | None, operation: str, target: str) -> ChangeRequest | None:
+    """A change to be made once; without an id of the caller's there is nothing to know it by."""
+    return ChangeRequest(request_id, operation, target) if request_id else None
 
 
 def _fitting(data: bytes, models: Sequence[ModelAnswer]) -> SoftPrompt:
@@ -205,6 +243,16 @@ def _fitting(data: bytes, models: Sequence[ModelAnswer]) -> SoftPrompt:
     return prompt
 
 
-def _answer(state: StoreState, reference: str) -> PromptAnswer:
-    name, version, digest = state.resolve(reference)
-    return PromptAnswer(name=name, version=version, digest=digest)
+def _answer(state: StoreState, name: str, digest: str) -> PromptAnswer | None:
+    """The version of a name with this content; None where it was deleted since."""
+    entry = state.prompts.get(name)
+    version = entry.number_of(digest) if entry else None
+    return PromptAnswer(name=name, version=version, digest=digest) if version else None
+
+
+def _noted(done: str, request_id: str | None) -> str:
+    return f"{done} over HTTP" + (f" ({request_id})" if request_id else "")
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

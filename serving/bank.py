@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
+from prompts.numbering import GenerationId
 from prompts.routes import Route, RouteTable
 from prompts.store import StoreState
 from prompts.trials import Trial
@@ -44,6 +45,11 @@ class PromptBank:
     def generation(self) -> int:
         """The generation of the store this is."""
         return self.state.generation
+
+    @property
+    def identity(self) -> GenerationId:
+        """The same, with its digest: a store that was restored counts the same numbers again."""
+        return self.state.identity
 
     @property
     def own_trials(self) -> list[Trial]:
@@ -131,7 +137,7 @@ def build_bank(
             if reference in routed:
                 raise BankRefused(
                     f"generation {state.generation} is refused: its routes name {reference!r}: "
-                    f"{problem}"
+                    f"{problem}; publish another prompt under that name, or roll back"
                 ) from problem
             left_out[reference] = str(problem)
         except StoreError as problem:

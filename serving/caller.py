@@ -99,8 +99,13 @@ def caller_of(
 
 def request_id_of(headers: Mapping[str, str]) -> str:
     """Return the id that the caller gave the request, or a new one."""
+    return given_request_id(headers) or uuid.uuid4().hex
+
+
+def given_request_id(headers: Mapping[str, str]) -> str | None:
+    """Return the id that the caller, or what stands in front of us, gave the request."""
     given = headers.get(REQUEST_ID_HEADER, "")
-    return given if is_request_id(given) else uuid.uuid4().hex
+    return given if is_request_id(given) else None
 
 
 def is_request_id(given: str) -> bool:

@@ -25,6 +25,7 @@ from serving.caller import (
     TIMEOUT_HEADER,
     Caller,
     caller_of,
+    given_request_id,
 )
 from serving.config import ServingSettings
 from serving.edge import Edge, add_error_handlers, joined, unless_left
@@ -229,10 +230,11 @@ def _add_admin(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
     async def put_prompt(name: str, request: Request) -> Response:
         authorized(request)
         trial = parse_trial(request.query_params.multi_items())
+        request_id = given_request_id(request.headers)
         data = await bodies.file(request)
         if trial.kind is not None:
-            return _json(await admin.begin_trial(name, data, trial))
-        return _json(await admin.publish_prompt(name, data))
+            return _json(await admin.begin_trial(name, data, trial, request_id))
+        return _json(await admin.publish_prompt(name, data, request_id))
 
     @api.delete(
         "/v1/prompts/{name}",
@@ -242,7 +244,7 @@ def _add_admin(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
     )
     async def delete_prompt(name: str, request: Request) -> Response:
         authorized(request)
-        return _json(await admin.delete_prompt(name))
+        return _json(await admin.delete_prompt(name, given_request_id(request.headers)))
 
     @api.put(
         "/v1/routes",
@@ -253,7 +255,8 @@ def _add_admin(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
     async def put_routes(request: Request) -> Response:
         authorized(request)
         wanted = await bodies.parsed(request, RoutesRequest, most_values=TABLE_VALUES)
-        return _json(await admin.publish_routes(wanted.routes))
+        request_id = given_request_id(request.headers)
+        return _json(await admin.publish_routes(wanted.routes, request_id))
 
     @api.post(
         "/v1/rollback",
@@ -264,7 +267,7 @@ def _add_admin(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
     async def rollback(request: Request) -> Response:
         authorized(request)
         wanted = await bodies.parsed(request, RollbackRequest, most_bytes=FORM_BYTES, empty=b"{}")
-        request_id = current_request_id()
+        request_id = given_request_id(request.headers)
         if wanted.trial is not None:
             return _json(await admin.end_trial(wanted.trial, request_id))
         return _json(await admin.rollback(wanted.to, request_id))

@@ -8,16 +8,20 @@ import time
 from collections.abc import Callable
 
 from prompts.errors import StoreError
+from prompts.following import Follower, Sighting
+from prompts.numbering import GenerationId
 from prompts.store import PromptStore
-from serving.bank import BankRefused, PromptBank, build_bank
+from serving.bank import PromptBank
 from serving.metrics import ServingMetrics
 from serving.residents import HostsPrompts, PromptReader
+from serving.succession import Choice, Succession
 from serving.trials.candidates import key_of
 
 logger = logging.getLogger(__name__)
 
 _STORE_PATIENCE_S = 3.0
 """A store that takes longer, a file system that hangs for one, is said to be a problem."""
+_STRAYS_SHOWN = 3
 
 
 class LiveBank:
@@ -27,16 +31,29 @@ class LiveBank:
     be called from any thread.
     """
 
-    def __init__(self, store: PromptStore, backbone: HostsPrompts, metrics: ServingMetrics) -> None:
-        """Load the newest generation; raises StoreError where that is impossible."""
+    def __init__(
+        self,
+        store: PromptStore,
+        backbone: HostsPrompts,
+        metrics: ServingMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Load the newest generation that can be served; raises StoreError where there is none."""
         self.store = store
         self._reader = PromptReader(store, backbone)
         self._metrics = metrics
+        self._clock = clock
         self._lock = threading.Lock()
         self._problem: str | None = None
         self._looking_since_s: float | None = None
-        self._seen = store.latest()
-        self.current = build_bank(store.state(self._seen), self._reader)
+        self._follower = Follower(store.generations, clock)
+        self._succession = Succession(store, self._reader, clock)
+        self._final: GenerationId | None = None  # the newest, where no more can be done about it
+        seen = self._follower.look()
+        choice = self._succession.first(seen.newest)
+        assert choice.bank is not None
+        self.current = choice.bank
+        self._conclude(seen, choice)
         self._show(self.current)
 
     def refresh(self) -> bool:
@@ -46,62 +63,81 @@ class LiveBank:
         tried again if the store could not be read, and passed over if it breaks a route.
         """
         with self._lock:
-            self._looking_since_s = time.monotonic()
+            self._looking_since_s = self._clock()
             try:
-                changed = self._swap()
+                return self._swap()
             except StoreError as problem:
-                self._keep(problem)
-                return False
+                self._tell(str(problem))
             except Exception as error:  # what is loaded is served, whatever the store does
                 name = type(error).__name__
-                self._keep(StoreError(f"the store cannot be read ({name}: {error}); look at it"))
-                return False
+                self._tell(f"the store cannot be read ({name}: {error}); look at it")
             finally:
                 self._looking_since_s = None
-            self._metrics.store_problem.set(self._problem is not None)
-            return changed
+            return False
 
     @property
     def problem(self) -> str | None:
-        """Why the newest generation is not in use; None while it is, as far as is known."""
+        """Why the newest generation is not in use, or what is wrong with the store otherwise."""
         since_s = self._looking_since_s
-        if since_s is not None and (waited_s := time.monotonic() - since_s) > _STORE_PATIENCE_S:
+        if since_s is not None and (waited_s := self._clock() - since_s) > _STORE_PATIENCE_S:
             return f"the store has not answered for {waited_s:.0f} s; look at its disk or network"
         return self._problem
 
     @property
     def generation(self) -> int:
-        """The generation in use."""
+        """The number of the generation in use."""
         return self.current.generation
 
+    @property
+    def identity(self) -> GenerationId:
+        """The generation in use."""
+        return self.current.identity
+
     def _swap(self) -> bool:
-        latest = self.store.latest(self._seen)
-        if latest == self._seen:
-            if self.current.generation == latest:
-                self._problem = None
+        seen = self._follower.look()
+        if seen.newest == self.identity:
+            self._tell(self._about(seen.strays))
+        if seen.newest in (self.identity, self._final):
             return False
         started_s = time.perf_counter()
-        state = self.store.state(latest)
-        try:
-            aside = build_bank(state, self._reader, self.current)
-        except BankRefused:
-            self._seen = latest  # only a newer generation can mend it
-            raise
-        before, self._seen, self.current, self._problem = self.current, latest, aside, None
-        if state.dropped - before.state.dropped:
-            self._reader.recall.cache_clear()  # a deleted prompt stays on no device
-        self._metrics.forget_prompts(before.state.prompts.keys() - state.prompts.keys())
-        self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
-        self._show(aside)
-        return True
+        choice = self._succession.next(seen.newest, self.current)
+        if choice.bank is not None:
+            self._replace(choice.bank)
+            self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
+        self._conclude(seen, choice)
+        return choice.bank is not None
 
-    def _keep(self, problem: StoreError) -> None:
-        """Go on with the generation in use, and say why: once, for the store is asked often."""
-        if str(problem) != self._problem:
+    def _replace(self, aside: PromptBank) -> None:
+        before, self.current = self.current, aside
+        if aside.generation <= before.generation:
+            logger.warning("the store was replaced: %s follows %s", aside.identity, before.identity)
+        if aside.state.dropped - before.state.dropped:
+            self._reader.recall.cache_clear()  # a deleted prompt stays on no device
+        self._metrics.forget_prompts(before.state.prompts.keys() - aside.state.prompts.keys())
+        self._show(aside)
+
+    def _conclude(self, seen: Sighting, choice: Choice) -> None:
+        self._final = seen.newest if choice.final else None
+        self._tell(choice.problem or self._about(seen.strays))
+
+    def _tell(self, problem: str | None) -> None:
+        """Say what is wrong: once, for the store is asked often."""
+        if problem is not None and problem != self._problem:
             self._metrics.swap_failures.inc()
-            logger.error("still serving generation %d: %s", self.generation, problem)
-        self._problem = str(problem)
-        self._metrics.store_problem.set(1)
+            logger.error("serving generation %d: %s", self.generation, problem)
+        self._problem = problem
+        self._metrics.store_problem.set(problem is not None)
+
+    def _about(self, strays: tuple[str, ...]) -> str | None:
+        """Say that there are files which look like generations, and what to do about them."""
+        if not strays:
+            return None
+        more = f" and {len(strays) - _STRAYS_SHOWN} more" if len(strays) > _STRAYS_SHOWN else ""
+        return (
+            f"prompt store {self.store.location} holds {', '.join(strays[:_STRAYS_SHOWN])}{more}, "
+            "which no reader counts as a generation: run `isogloss prompts verify --repair --store "
+            f"{self.store.location}`"
+        )
 
     def _show(self, bank: PromptBank) -> None:
         self._metrics.generation.set(bank.generation)

@@ -16,7 +16,7 @@ from ray.serve.handle import DeploymentHandle
 from prompts.errors import IsoglossError, Unavailable
 from serving.caller import NOBODY_ELSE, Caller, TooLate
 from serving.metrics import ServingMetrics
-from serving.replicas import LocalBoard, ReplicaReport
+from serving.replicas import LocalBoard, ReplicaReport, Wanted
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 
 logger = logging.getLogger(__name__)
@@ -131,15 +131,16 @@ class ActorBoard:
         except RayError as error:
             raise _silent(error) from error
 
-    def wait_for(self, generation: int, timeout_s: float) -> list[str]:
-        """Wait until every replica serves a generation, or the time is over: who does not.
+    def wait_for(self, wanted: Wanted, timeout_s: float) -> list[ReplicaReport]:
+        """Wait until every replica serves a generation, or serves one to be looked up, or the time
+        is over: who is behind.
 
         Raises:
             Unavailable: the board does not answer.
         """
         wait = self._actor.wait_for.options(concurrency_group=_WAITING)
         try:
-            asked = wait.remote(generation, timeout_s)
+            asked = wait.remote(wanted, timeout_s)
             return ray.get(asked, timeout=timeout_s + _BOARD_TIMEOUT_S)  # type: ignore[no-any-return]
         except RayError as error:
             raise _silent(error) from error

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import Metric
 
+from prompts.numbering import GenerationId
 from serving.trials.tally import TrialTally
 
 if TYPE_CHECKING:
@@ -34,12 +35,46 @@ class ReplicaReport:
     model: str
     generation: int
     problem: str | None
-    """Why it does not serve the store's newest generation, where it cannot."""
+    """Why it does not serve the store's newest generation, or what is wrong with the store."""
     metrics: Sequence[Metric] = ()
     trials: Sequence[TrialTally] = ()
     counted: bool = True
     """Whether it holds `metrics` and `trials`; if not, those of the report before still count:
     to collect them takes longer than to swap a prompt."""
+    digest: str = ""
+    """Of the generation's manifest."""
+
+    @property
+    def serves(self) -> GenerationId:
+        """The generation."""
+        return GenerationId(self.generation, self.digest)
+
+    def __str__(self) -> str:
+        problem = f" ({self.problem})" if self.problem else ""
+        return f"replica {self.replica} of {self.model} serves {self.serves}{problem}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A generation that every replica is to serve, or a later one of the same history.
+
+    A higher number alone does not tell that: a replica may have it of before the store was
+    restored. Only the store knows, so whoever waits looks it up there and says so here.
+    """
+
+    generation: GenerationId
+    later: frozenset[GenerationId] = frozenset()
+    strangers: frozenset[GenerationId] = frozenset()
+    """Generations with higher numbers that are not later ones of this history."""
+
+    def behind(self, reports: Iterable[ReplicaReport]) -> list[ReplicaReport]:
+        """Those that do not serve it, as far as is known."""
+        return [each for each in reports if each.serves not in {self.generation, *self.later}]
+
+    def unknown(self, reports: Iterable[ReplicaReport]) -> frozenset[GenerationId]:
+        """Generations with higher numbers that nobody has looked up yet."""
+        higher = {each.serves for each in reports if each.generation > self.generation.number}
+        return frozenset(higher - self.later - self.strangers)
 
 
 class Board(Protocol):
@@ -54,8 +89,9 @@ class Board(Protocol):
     def reports(self) -> list[ReplicaReport]:
         """The newest report of every replica that is alive."""
 
-    def wait_for(self, generation: int, timeout_s: float) -> list[str]:
-        """Wait until every replica serves a generation, or the time is over: who does not."""
+    def wait_for(self, wanted: Wanted, timeout_s: float) -> list[ReplicaReport]:
+        """Wait until every replica serves a generation, or serves one to be looked up, or the time
+        is over: who is behind."""
 
 
 class LocalBoard:
@@ -85,26 +121,22 @@ class LocalBoard:
         with self._changed:
             return self._alive()
 
-    def wait_for(self, generation: int, timeout_s: float) -> list[str]:
-        """Wait until every replica serves a generation, or the time is over: who does not."""
+    def wait_for(self, wanted: Wanted, timeout_s: float) -> list[ReplicaReport]:
+        """Wait until every replica serves a generation, or serves one to be looked up, or the time
+        is over: who is behind."""
+
+        def over() -> bool:
+            alive = self._alive()
+            return not wanted.behind(alive) or bool(wanted.unknown(alive))
+
         with self._changed:
-            self._changed.wait_for(lambda: not lagging(self._alive(), generation), timeout_s)
-            return lagging(self._alive(), generation)
+            self._changed.wait_for(over, timeout_s)
+            return [replace(each, metrics=(), trials=()) for each in wanted.behind(self._alive())]
 
     def _alive(self) -> list[ReplicaReport]:
         oldest_s = self._clock() - REPORT_EXPIRES_S
         self._newest = {name: put for name, put in self._newest.items() if put[0] >= oldest_s}
         return [self._newest[name][1] for name in sorted(self._newest)]
-
-
-def lagging(reports: Sequence[ReplicaReport], generation: int) -> list[str]:
-    """Describe each replica that does not serve `generation` or a newer one yet."""
-    return [
-        f"replica {report.replica} of {report.model} serves generation {report.generation}"
-        + (f" ({report.problem})" if report.problem else "")
-        for report in reports
-        if report.generation < generation
-    ]
 
 
 class Lookout:
@@ -119,7 +151,7 @@ class Lookout:
         self._live = live
         self._metrics = metrics
         self._lock = threading.Lock()
-        self._reported: tuple[int, str | None] | None = None
+        self._reported: tuple[GenerationId, str | None] | None = None
         self._counted_s = -math.inf
 
     def join(self) -> None:
@@ -143,7 +175,7 @@ class Lookout:
             if due or self._reported != self._state():
                 report = self.report() if due else self._news()
                 self.board.report(report)
-                self._reported = (report.generation, report.problem)
+                self._reported = (report.serves, report.problem)
                 if due:
                     self._counted_s = time.monotonic()
 
@@ -153,8 +185,10 @@ class Lookout:
         return replace(self._news(), metrics=metrics, trials=trials, counted=True)
 
     def _news(self) -> ReplicaReport:
-        generation, problem = self._state()
-        return ReplicaReport(self.replica, self.model, generation, problem, counted=False)
+        (generation, digest), problem = self._state()
+        return ReplicaReport(
+            self.replica, self.model, generation, problem, counted=False, digest=digest
+        )
 
-    def _state(self) -> tuple[int, str | None]:
-        return self._live.generation, self._live.problem
+    def _state(self) -> tuple[GenerationId, str | None]:
+        return self._live.identity, self._live.problem

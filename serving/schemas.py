@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -18,6 +18,12 @@ _EXAMPLE_REQUESTS: list[JsonDict] = [
     {"inputs": "Le match s'est terminé sur un score nul.", "top_k": 3},
     {"inputs": ["Le match s'est terminé sur un score nul.", "Bo?"], "abstain": 0.5},
 ]
+
+
+_GENERATION_DIGEST: Any = Field(
+    description="Of the generation's manifest: a store that was restored from a backup counts the "
+    "same numbers again."
+)
 
 
 class ClassifyRequest(BaseModel):
@@ -221,6 +227,7 @@ class PromptsAnswer(BaseModel):
     """The current prompts of the served models."""
 
     generation: int
+    generation_digest: str = _GENERATION_DIGEST
     prompts: list[PromptDetails]
 
 
@@ -231,11 +238,15 @@ class LanguagesAnswer(BaseModel):
 
 
 class ReplicaAnswer(BaseModel):
-    """What one replica serves; `problem` is why it is not the store's newest generation."""
+    """What one replica serves.
+
+    `problem` is why it is not the store's newest generation, or what is wrong with the store else.
+    """
 
     replica: str
     model: str
     generation: int
+    generation_digest: str = _GENERATION_DIGEST
     problem: str | None
 
 
@@ -244,6 +255,7 @@ class ReadyAnswer(BaseModel):
 
     ready: bool
     generation: int
+    generation_digest: str = _GENERATION_DIGEST
     replicas: list[ReplicaAnswer]
 
 
@@ -251,6 +263,7 @@ class RoutesAnswer(BaseModel):
     """The route tables of the served models."""
 
     generation: int
+    generation_digest: str = _GENERATION_DIGEST
     routes: list[RouteTable]
 
 
@@ -261,6 +274,7 @@ class RoutesRequest(BaseModel):
 
     routes: list[RouteTable] = Field(min_length=1, fail_fast=True)
     generation: int | None = Field(default=None, description="Ignored; as in the answer.")
+    generation_digest: str | None = Field(default=None, description="Ignored; as in the answer.")
 
 
 class RollbackRequest(BaseModel):
@@ -294,7 +308,12 @@ class PromoteRequest(BaseModel):
 
 
 class SwapAnswer(BaseModel):
-    """A change that every replica serves by now."""
+    """A change that every replica serves by now, or did when it was made under this request id."""
 
     generation: int
-    prompt: PromptAnswer | None = None
+    generation_digest: str | None = Field(
+        description="Of the generation's manifest; null where that was collected since."
+    )
+    prompt: PromptAnswer | None = Field(
+        default=None, description="What was published; null also where it was deleted since."
+    )

@@ -129,6 +129,7 @@ class Service:
         state = self.live.current.state
         return RoutesAnswer(
             generation=state.generation,
+            generation_digest=state.identity.digest,
             routes=[table for table in state.routes if table.model.fingerprint in served],
         )
 
@@ -144,14 +145,17 @@ class Service:
         reports = await asyncio.to_thread(self.lookout.board.reports)
         if missing := sorted(set(self._models) - {report.model for report in reports}):
             raise Unavailable(f"no live replica of {', '.join(missing)} yet; ask again in a moment")
+        served = self.live.identity
         return ReadyAnswer(
             ready=True,
-            generation=self.live.generation,
+            generation=served.number,
+            generation_digest=served.digest,
             replicas=[
                 ReplicaAnswer(
                     replica=report.replica,
                     model=report.model,
                     generation=report.generation,
+                    generation_digest=report.digest,
                     problem=report.problem,
                 )
                 for report in reports
@@ -177,6 +181,7 @@ class Service:
         details = [self._details(state, name) for name in sorted(current)]
         return PromptsAnswer(
             generation=state.generation,
+            generation_digest=state.identity.digest,
             prompts=[d for d in details if d.card is None or d.card.model.fingerprint in served],
         )
 

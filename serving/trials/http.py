@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from prompts.errors import Unavailable
 from serving.admin import Admin
 from serving.bodies import FORM_BYTES, Bodies
-from serving.logs import current_request_id
+from serving.caller import given_request_id
 from serving.schemas import PromoteRequest, SwapAnswer
 from serving.service import Service
 from serving.trials.reports import TrialsAnswer, newest, trial_report
@@ -42,7 +42,7 @@ def add_trials(api: FastAPI, service: Service, admin: Admin, bodies: Bodies) -> 
     async def promote(request: Request) -> SwapAnswer:
         admin.authorize(request.headers.get("authorization"))
         wanted = await bodies.parsed(request, PromoteRequest, most_bytes=FORM_BYTES)
-        return await admin.promote(wanted.trial, current_request_id())
+        return await admin.promote(wanted.trial, given_request_id(request.headers))
 
 
 async def trials_answer(service: Service) -> TrialsAnswer:
@@ -56,6 +56,7 @@ async def trials_answer(service: Service) -> TrialsAnswer:
     state = service.live.current.state
     return TrialsAnswer(
         generation=state.generation,
+        generation_digest=state.identity.digest,
         trials=[
             trial_report(
                 trial, state.resolve(trial.candidate)[2], served[trial.fingerprint], reports

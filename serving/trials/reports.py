@@ -67,6 +67,7 @@ class TrialsAnswer(BaseModel):
     """The trials of the served models."""
 
     generation: int
+    generation_digest: str
     trials: list[TrialReport]
 
 

@@ -60,7 +60,10 @@ class TrialWatch:
         key = key_of(trial)
         try:
             self._live.store.end_trial(
-                trial.name, f"ended by itself: {why}", candidate=trial.candidate
+                trial.name,
+                f"ended by itself: {why}",
+                candidate=trial.candidate,
+                begun_at=trial.started_at,
             )
         except IsoglossError as error:  # tried again at the next look, and said once
             if self._problems.get(key) != str(error):

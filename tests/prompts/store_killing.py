@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import prompts.durable
+from prompts.change_records import ChangeRequest
 from prompts.collecting import collect, free_deleted
 from prompts.errors import NotFound
 from prompts.soft_prompt import SoftPrompt
@@ -53,6 +54,17 @@ def again(root: Path) -> None:
 
 def rollback(root: Path) -> None:
     PromptStore.open(root).rollback(to=1)
+
+
+def once(root: Path) -> None:
+    """Whoever was killed asks again, after others' changes."""
+    store, request = PromptStore.open(root), ChangeRequest("same", "rollback", "to generation 1")
+    state = store.rollback(to=1, request=request)
+    assert state.generation_of(request) == 4
+    assert sum(own.restores == 1 for own in store.history()) == 1, "it was done twice"
+    if state.generation == 4:
+        store.publish({"p": samples.prompt(7)})
+    assert store.state().resolve("p")[2] == samples.prompt(7).digest, "others' change is undone"
 
 
 def delete(root: Path) -> None:
@@ -91,7 +103,8 @@ def repair(root: Path) -> None:
 
 
 ACTIONS: dict[str, Callable[[Path], None]] = {
-    own.__name__: own for own in (publish, again, rollback, delete, begin, promote, end, gc, repair)
+    own.__name__: own
+    for own in (publish, again, rollback, once, delete, begin, promote, end, gc, repair)
 }
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import prompts.durable
+from prompts.following import Follower
 from prompts.store import PromptStore, open_default
 from tests.prompts import samples
 from tests.prompts.failing_disk import FailingDisk
@@ -77,10 +78,11 @@ def write(root: Path | str, writer: int, publishes: int) -> None:
 def watch(root: Path | str, written: Path) -> None:
     """Read every state as it appears; every prompt of every state must be whole."""
     store, seen, checked = PromptStore.open(root), 0, set[str]()
+    follower = Follower(store.generations)
     finished = False
     while not finished:
         finished = written.exists()  # asked first: nothing comes after it
-        newest = store.latest(known=seen)
+        newest = follower.look().newest.number
         assert newest >= seen, "a generation went away"
         for generation in range(seen + 1, newest + 1):
             state = store.state(generation)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from prompts.collecting import Collected, collect, free_deleted
 from prompts.commands import app
 from prompts.errors import InvalidInput, NotFound, StoreError
+from prompts.following import Follower
 from prompts.generations import Generations
 from prompts.objects import Objects
 from prompts.store import PromptStore
@@ -58,14 +59,11 @@ def test_old_generations_go_and_every_version_stays(store: PromptStore) -> None:
 
 
 def test_a_reader_that_was_behind_goes_on(store: PromptStore) -> None:
-    later(store)
-    assert store.latest(known=1) == 3
-
-
-def test_a_collected_generation_that_is_not_followed_is_lost(store: PromptStore) -> None:
-    (store.root / "generations" / "00000003.json").unlink()
-    with pytest.raises(StoreError, match="lost generation 3"):
-        store.latest(known=3)
+    reader = Follower(store.generations)
+    assert reader.look().newest.number == 3
+    store.publish({"p": samples.prompt(4)})
+    assert later(store).generations == (1, 2, 3)
+    assert reader.look().newest == store.state().identity
 
 
 def test_what_is_young_stays(store: PromptStore) -> None:

@@ -19,6 +19,7 @@ from prompts import remote
 from prompts.collecting import collect, free_deleted
 from prompts.commands import app
 from prompts.errors import NotFound, StoreError
+from prompts.following import Follower
 from prompts.object_cache import ObjectCache
 from prompts.places import LocalPlace, address_of, place_of
 from prompts.remote import RemoteFolder, RemotePlace
@@ -244,7 +245,7 @@ def test_damage_is_found_quarantined_and_collected(
     store.publish({"p": TWO})
     assert verify(store).whole
     assert collect(store, keep=1, now_s=time.time() + 7200).generations == (1,)
-    assert PromptStore.open(ADDRESS).latest(known=1) == 2
+    assert PromptStore.open(ADDRESS).latest() == 2
 
 
 def test_the_command_line_takes_an_address(memory: MemoryFileSystem, tmp_path: Path) -> None:
@@ -266,12 +267,17 @@ def test_the_command_line_takes_an_address(memory: MemoryFileSystem, tmp_path: P
 
 
 def test_a_poll_is_one_request(store: PromptStore, calls: list[str]) -> None:
-    store.publish({"p": ONE})
-    store.latest(known=1)
+    now_s = 0.0
+    state = store.publish({"p": ONE})
+    reader = Follower(store.generations, clock=lambda: now_s)
+    reader.look()
     calls.clear()
     for _ in range(10):
-        assert store.latest(known=1) == 1
+        assert reader.look().newest == state.identity
     assert calls == ["generations"] * 10
+    now_s = RemoteFolder.patience_s  # now and then: is it the same still, and all there is?
+    assert reader.look().newest == state.identity
+    assert calls == ["generations"] * 13
 
 
 def test_a_prompt_is_fetched_once(store: PromptStore, calls: list[str], cache: Path) -> None:
@@ -355,9 +361,11 @@ def test_without_a_network_the_error_says_where(
         raise NoRoute("no route to host")
 
     store.publish({"p": ONE})
+    reader = Follower(store.generations)
+    reader.look()
     monkeypatch.setattr(MemoryFileSystem, "cat_file", unreachable)
     with pytest.raises(StoreError, match=rf"{ADDRESS}/generations.*NoRoute: no route.*network"):
-        store.latest(known=5)
+        reader.look()
 
 
 def test_a_remote_place_has_an_address() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from prompts.collecting import collect, free_deleted
 from prompts.errors import StoreError
+from prompts.following import Follower
 from prompts.remote import RemoteFolder
 from prompts.store import PromptStore
 from prompts.verifying import verify
@@ -67,16 +68,25 @@ def test_a_store_on_s3(bucket: str, calls: list[str], caplog: pytest.LogCaptureF
     other = PromptStore.open(Path(f"{bucket}/team"))
     assert other.state() == state
     assert other.read(ONE.digest).digest == ONE.digest
-    other.latest(known=2)
+    now_s = 0.0
+    reader = Follower(other.generations, clock=lambda: now_s)
+    reader.look()
     calls.clear()
-    assert other.latest(known=2) == 2
+    assert reader.look().newest == state.identity
     assert len(calls) == 1
     other.publish({"extra": samples.prompt(3)})
     assert other.delete("extra").generation == 4
     assert free_deleted(other) == (samples.prompt(3).digest,)
     assert collect(other, keep=1, now_s=time.time() + 7200).generations == (1, 2, 3)
     assert verify(store).whole
-    assert store.latest(known=2) == 4
+    now_s += RemoteFolder.patience_s
+    assert reader.look().newest == store.state().identity
+    assert reader.look().newest.number == 4
+    restored = state.model_copy(update={"generation": 4})  # the number again, other content
+    store.generations.replace(restored)
+    now_s += RemoteFolder.patience_s
+    assert reader.look().newest == store.state().identity
+    assert other.state().resolve("p")[2] == TWO.digest
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,15 @@ def test_any_number_of_servers_may_end_one_trial(store: PromptStore) -> None:
     newer = canary(store, "romance", samples.prompt(9))
     assert store.end_trial("romance", candidate="romance@2") == newer
     assert store.latest() == newer.generation
+
+
+def test_a_trial_judged_in_another_history_does_not_end_this_ones(store: PromptStore) -> None:
+    """In a store that was restored, the same `name@version` may be another prompt."""
+    state = canary(store, "romance", BETTER)
+    (trial,) = state.trials
+    own, before = trial.started_at, trial.started_at - timedelta(seconds=1)
+    assert store.end_trial("romance", candidate=trial.candidate, begun_at=before) == state
+    assert not store.end_trial("romance", candidate=trial.candidate, begun_at=own).trials
 
 
 def test_a_rollback_ends_every_trial(store: PromptStore) -> None:

@@ -115,7 +115,7 @@ def test_readers_of_a_damaged_newest_generation_are_taken_on(store: PromptStore)
     report = verify(store, repair=True)
     assert report.whole
     assert report.newest == 3
-    assert store.latest(known=2) == 3
+    assert store.latest() == 3
     state = store.state()
     assert state.resolve("a") == ("a", 1, ONE.digest)
     assert state.restores == 1
@@ -127,6 +127,57 @@ def test_the_oldest_generation_is_done_without(store: PromptStore) -> None:
     assert verify(store, repair=True).whole
     assert store.generations.numbers() == [2]
     assert verify(store).problems == ()
+
+
+@pytest.mark.parametrize("name", ["99999999.json", "100000000.json", "00000003x", "7.json"])
+def test_what_only_looks_like_a_generation_is_moved_aside(store: PromptStore, name: str) -> None:
+    planted = store.root / "generations" / name
+    planted.write_bytes(b"planted")
+    (problem,) = verify(store).problems
+    assert (problem.kind, problem.what) == ("stray", str(planted))
+    assert planted.exists()
+    report = verify(store, repair=True)
+    assert report.whole
+    assert report.newest == 2
+    (mended,) = report.problems
+    assert Path(mended.quarantined or "").read_bytes() == b"planted"
+    assert not planted.exists()
+    assert verify(store).problems == ()
+
+
+def test_a_manifest_of_a_later_release_is_whole_for_others(store: PromptStore) -> None:
+    path = manifest_path(store, 2)
+    later = path.read_bytes().replace(b'"format_version": 1', b'"format_version": 99')
+    path.write_bytes(later)
+    (problem,) = verify(store, repair=True).problems
+    assert (problem.kind, problem.repaired) == ("unreadable", None)
+    assert "upgrade isogloss" in problem.reason
+    assert path.read_bytes() == later
+    assert store.generations.numbers() == [1, 2]
+
+
+def test_a_folder_in_a_manifests_place_is_said_and_left_alone(store: PromptStore) -> None:
+    for name in ("00000003.json", "00000099.json"):
+        (store.root / "generations" / name).mkdir()
+    kinds = [problem.kind for problem in verify(store, repair=True).problems]
+    assert kinds == ["stray", "unreadable"]
+    assert not verify(store).whole
+
+
+def test_the_history_shows_what_cannot_be_read(store: PromptStore) -> None:
+    store.publish({"c": TWO})
+    manifest_path(store, 2).write_bytes(b"rot")
+    result = CliRunner().invoke(
+        app, ["list", "--history", "--json", "--store", str(store.root)], catch_exceptions=False
+    )
+    newest, damaged, oldest = json.loads(result.stdout)["generations"]
+    assert newest["digest"] == store.state(3).identity.digest
+    assert (damaged["digest"], damaged["current"]) == (None, {})
+    assert "00000002.json is refused" in damaged["problem"]
+    assert (oldest["problem"], oldest["current"]) == (None, {"a": 1, "b": 1})
+    table = CliRunner().invoke(app, ["list", "--history", "--store", str(store.root)])
+    assert table.exit_code == 0
+    assert "is refused" in table.stdout.replace("\n", "")
 
 
 def test_a_store_whose_only_generation_is_damaged_stays_as_it_is(tmp_path: Path) -> None:

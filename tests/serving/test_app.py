@@ -178,10 +178,10 @@ def test_health_readiness_and_documentation(server: Server) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         assert (await client.get("/health")).status_code == 200
         ready = (await client.get("/ready")).json()
-        assert ready["ready"]
-        assert ready["replicas"] == [
-            {"replica": "replica-1", "model": MODEL, "generation": 1, "problem": None}
-        ]
+        digest = server.store.state().identity.digest
+        assert (ready["ready"], ready["generation_digest"]) == (True, digest)
+        serves = {"generation": 1, "generation_digest": digest, "problem": None}
+        assert ready["replicas"] == [{"replica": "replica-1", "model": MODEL, **serves}]
         document = (await client.get("/openapi.json")).json()
         schemas = document["components"]["schemas"]
         assert "inputs" in schemas["ClassifyRequest"]["properties"]
@@ -233,6 +233,7 @@ def test_a_published_prompt_answers_at_once(server: Server) -> None:
         assert swapped.status_code == 200
         assert swapped.json() == {
             "generation": 2,
+            "generation_digest": server.store.state(2).identity.digest,
             "prompt": {"name": "romance", "version": 2, "digest": new.digest},
         }
         answer = await ask(client, inputs="fra_Latn: oui")

@@ -15,7 +15,7 @@ from serving.caller import Caller, TooLate
 from serving.front import RETRIED_BYTES, haproxy_everywhere, haproxy_here
 from serving.live import LiveBank
 from serving.metrics import ServingMetrics
-from serving.replicas import LocalBoard, Lookout, ReplicaReport, lagging
+from serving.replicas import LocalBoard, Lookout, ReplicaReport, Wanted
 from serving.schemas import ClassifyRequest, ClassifyResponse
 from tests.fakes import FakeBackbone, fake_store, soft_prompt
 
@@ -106,11 +106,12 @@ def test_a_replica_that_starts_cannot_miss_a_publish(tmp_path: Path) -> None:
             super().report(report)
             if not seen:
                 state = store.publish({"romance": soft_prompt(9.0)})
-                seen.append(lagging(self.reports(), state.generation))
+                behind = Wanted(state.identity).behind(self.reports())
+                seen.append([each.replica for each in behind])
 
     lookout = Lookout("starting", "fake-bloom", live, metrics, Publishing())
     lookout.join()
-    assert seen == [["replica starting of fake-bloom serves generation 1"]]
+    assert seen == [["starting"]]
     assert live.generation == 2
     assert [each.generation for each in lookout.board.reports()] == [2]
 
@@ -126,12 +127,12 @@ def test_a_replica_whose_store_hangs_stays_on_the_board_and_says_so(
     monkeypatch.setattr("serving.live._STORE_PATIENCE_S", 0.0)
     found: list[ReplicaReport] = []
 
-    def hang(known: int = 0) -> int:
+    def hang(generation: int) -> bool:
         lookout.beat()  # the other thread's, meanwhile
         found.extend(lookout.board.reports())
-        return known
+        return False
 
-    monkeypatch.setattr(store, "latest", hang)
+    monkeypatch.setattr(store.generations, "has", hang)
     lookout.look()
     assert [each.generation for each in found] == [1]
     assert "the store has not answered for" in (found[0].problem or "")

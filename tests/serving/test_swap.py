@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from prompts.numbering import GenerationId
 from prompts.soft_prompt import SoftPrompt
 from serving.live import LiveBank, Watch
 from serving.metrics import ServingMetrics
@@ -19,7 +20,7 @@ from serving.replicas import (
     LocalBoard,
     Lookout,
     ReplicaReport,
-    lagging,
+    Wanted,
 )
 from tests.fakes import (
     FakeBackbone,
@@ -95,15 +96,31 @@ def test_200_swaps_under_16_requests_in_flight(tmp_path: Path) -> None:
     assert sum(seen.values()) > SWAPS
 
 
-def report(replica: str, generation: int, problem: str | None = None) -> ReplicaReport:
-    return ReplicaReport(replica, "fake-bloom", generation, problem)
+def report(
+    replica: str, generation: int, problem: str | None = None, digest: str = ""
+) -> ReplicaReport:
+    return ReplicaReport(replica, "fake-bloom", generation, problem, digest=digest)
 
 
 def test_who_lags_is_named_with_the_reason() -> None:
-    reports = [report("a", 7), report("b", 6), report("c", 5, "the disk is gone"), report("d", 8)]
-    assert lagging(reports, 7) == [
+    reports = [
+        report("a", 7, digest="sha256:ours"),
+        report("b", 6),
+        report("c", 5, "the disk is gone"),
+        report("d", 8, digest="sha256:later"),
+        report("e", 8, digest="sha256:before-a-restore"),
+        report("f", 7, digest="sha256:before-a-restore"),
+    ]
+    later, strange = GenerationId(8, "sha256:later"), GenerationId(8, "sha256:before-a-restore")
+    wanted = Wanted(GenerationId(7, "sha256:ours"))
+    assert wanted.unknown(reports) == {later, strange}
+    wanted = Wanted(wanted.generation, frozenset({later}), frozenset({strange}))
+    assert not wanted.unknown(reports)
+    assert [str(each) for each in wanted.behind(reports)] == [
         "replica b of fake-bloom serves generation 6",
         "replica c of fake-bloom serves generation 5 (the disk is gone)",
+        "replica e of fake-bloom serves generation 8 (sha256:before-a-res)",
+        "replica f of fake-bloom serves generation 7 (sha256:before-a-res)",
     ]
 
 

@@ -44,6 +44,7 @@ def test_a_canary_begins_reports_and_is_promoted(server: Server) -> None:
         begun = await put(client, "canary=50%25&route=Romance&min_agreement=0.1&min_texts=7")
         assert begun.json() == {
             "generation": 2,
+            "generation_digest": server.store.state(2).identity.digest,
             "prompt": {"name": "romance", "version": 2, "digest": CANDIDATE.digest},
         }
         found = await digests(client)
@@ -68,7 +69,9 @@ def test_a_canary_begins_reports_and_is_promoted(server: Server) -> None:
         promoted = await client.post("/v1/promote", json={"trial": "romance"}, headers=ADMIN)
         assert promoted.json()["generation"] == 3
         assert set(await digests(client)) == {CANDIDATE.digest}
-        assert (await client.get("/v1/trials")).json() == {"generation": 3, "trials": []}
+        digest = server.store.state(3).identity.digest
+        ended = {"generation": 3, "generation_digest": digest, "trials": []}
+        assert (await client.get("/v1/trials")).json() == ended
 
     server(scenario)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from prompts.errors import Unavailable
+from prompts.generations import Generations
 from prompts.store import PromptStore
 from serving.admission import QueueFull, Stopping
 from serving.batching.batcher import BatchFailed
@@ -387,7 +388,7 @@ def test_a_store_that_cannot_be_read_is_said_and_the_loaded_prompts_serve_on(
 
     async def scenario(client: httpx.AsyncClient) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(PromptStore, "latest", broken)
+            patch.setattr(Generations, "has", broken)
             await asyncio.to_thread(fire.look)
             assert (await client.post("/v1/classify", json={"inputs": "x"})).status_code == 200
             ready = (await client.get("/ready")).json()

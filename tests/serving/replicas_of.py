@@ -1,0 +1,41 @@
+"""Replicas of the fake model on one store, each looking at it as a server's does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from prompts.store import PromptStore
+from serving.live import LiveBank, Watch
+from serving.metrics import ServingMetrics
+from serving.replicas import Board, Lookout
+from tests.fakes import MODEL, FakeBackbone
+
+
+class Clock:
+    """Goes on when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def bank(store: PromptStore, clock: Clock | None = None) -> LiveBank:
+    """What a replica that starts now serves."""
+    return LiveBank(
+        PromptStore.open(store.root), FakeBackbone(), ServingMetrics(), clock or Clock()
+    )
+
+
+@contextlib.contextmanager
+def looking(name: str, live: LiveBank, board: Board) -> Iterator[Lookout]:
+    """A replica that looks at its store all the time, while open."""
+    lookout = Lookout(name, MODEL, live, ServingMetrics(), board)
+    lookout.join()
+    watch = Watch(lookout.look, 0.01)
+    try:
+        yield lookout
+    finally:
+        watch.close()
