@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from prompts import bloom, buckets, xglm
-from prompts.checkpoint_checks import check_values
+from prompts.checkpoint_checks import check_values, is_tied
 from prompts.cpu import forward
 from prompts.cpu.precision import choose_precision, pack
 from prompts.cuda.fp8 import E4M3, to_fp8
@@ -145,7 +145,7 @@ class Backbone:
             return whole.for_serving(dtype)
         config = model.config
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-        if config.tie_word_embeddings and _is_tied(model):
+        if config.tie_word_embeddings and is_tied(model):
             state.pop("lm_head.weight", None)
         check_values(model_id, state, dtype)
         weights = _CONVERTERS[config.model_type].from_checkpoint(state, config)
@@ -174,6 +174,11 @@ class Backbone:
     def hidden_size(self) -> int:
         """Width of a prompt's vectors."""
         return self.weights.hidden_size
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers."""
+        return len(self.weights.layers)
 
     @property
     def vocab_size(self) -> int:
@@ -337,12 +342,6 @@ class Backbone:
 
     def _no_states(self) -> Tensor:
         return torch.empty(0, self.hidden_size, dtype=self.dtype, device=self.device)
-
-
-def _is_tied(model: Any) -> bool:
-    """transformers keeps a head that differs from the table, whatever the configuration says."""
-    head, table = (m.weight for m in (model.get_output_embeddings(), model.get_input_embeddings()))
-    return bool(head.data_ptr() == table.data_ptr())
 
 
 def label_log_probs(states: Tensor, label_rows: Tensor) -> Tensor:

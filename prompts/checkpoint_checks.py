@@ -145,6 +145,12 @@ def check_values(model: str, state: Mapping[str, Tensor], dtype: torch.dtype) ->
             )
 
 
+def is_tied(model: Any) -> bool:
+    """Whether the table is the head too: transformers keeps one that differs, configured or not."""
+    head, table = (m.weight for m in (model.get_output_embeddings(), model.get_input_embeddings()))
+    return bool(head.data_ptr() == table.data_ptr())
+
+
 def _extremes(state: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor, Tensor]]:
     """Each tensor's least and greatest value: NaN if there is one. One pass, and no copy."""
     for name, tensor in state.items():
