@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from prompts import bloom, buckets, xglm
+from prompts.checkpoint_checks import check_values, is_tied
 from prompts.cpu import forward
 from prompts.cpu.precision import choose_precision, pack
 from prompts.cuda.fp8 import E4M3, to_fp8
@@ -79,7 +80,8 @@ class Backbone:
 
         Raises:
             NotFound: no such model or unreadable files.
-            InvalidInput: another architecture, or a device that is not there.
+            InvalidInput: another architecture, a checkpoint whose parts do not go together or
+                whose numbers are none, or a device that is not there.
             Unavailable: the hub cannot be reached.
         """
         where = choose_device(device)
@@ -126,6 +128,9 @@ class Backbone:
 
         Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works. With
         int8 or fp8 they are packed `for_serving`.
+
+        Raises:
+            InvalidInput: a tensor holds NaN or Inf, or would in this precision.
         """
         if dtype in (torch.int8, E4M3):
             whole = cls.from_transformers(
@@ -140,8 +145,9 @@ class Backbone:
             return whole.for_serving(dtype)
         config = model.config
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-        if config.tie_word_embeddings:
+        if config.tie_word_embeddings and is_tied(model):
             state.pop("lm_head.weight", None)
+        check_values(model_id, state, dtype)
         weights = _CONVERTERS[config.model_type].from_checkpoint(state, config)
         where = device or torch.device("cpu")
         moved = cast(weights, where, dtype, where if tables_on_device else torch.device("cpu"))
@@ -168,6 +174,11 @@ class Backbone:
     def hidden_size(self) -> int:
         """Width of a prompt's vectors."""
         return self.weights.hidden_size
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers."""
+        return len(self.weights.layers)
 
     @property
     def vocab_size(self) -> int:

@@ -35,7 +35,7 @@ def from_checkpoint(state: Mapping[str, Tensor], config: Any) -> DecoderWeights:
     embedding = state[f"{prefix}word_embeddings.weight"]
     return DecoderWeights(
         embedding=embedding,
-        head=embedding if config.tie_word_embeddings else state["lm_head.weight"],
+        head=state.get("lm_head.weight", embedding),
         layers=tuple(layer(index) for index in range(config.n_layer)),
         final_norm=affine("ln_f"),
         heads=heads,

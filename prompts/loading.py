@@ -15,6 +15,12 @@ from typing import Any, Literal
 
 import torch
 
+from prompts.checkpoint_checks import (
+    check_configuration,
+    check_stored_types,
+    check_tensors,
+    check_tokenizer,
+)
 from prompts.cuda.fp8 import E4M3, check_fp8
 from prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
 from prompts.given_paths import expanded
@@ -70,10 +76,10 @@ def load_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
 
     Raises:
         NotFound: no such model, or its files are missing or damaged.
-        InvalidInput: another architecture.
+        InvalidInput: another architecture, or its parts do not go together.
         Unavailable: the hub could not be reached.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     source = resolve(model)
     with _readable_errors(model), _quiet():
@@ -82,16 +88,30 @@ def load_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
             raise InvalidInput(
                 f"model {model!r} is a {config.model_type!r}; supported are BLOOM and XGLM"
             )
-        read: Any = AutoModelForCausalLM.from_pretrained
-        loaded, report = read(
-            source, revision=revision, dtype="auto", weights_only=True, output_loading_info=True
-        )
-        # transformers fills what a checkpoint lacks with random numbers; we do not serve those.
-        if lost := sorted(report["missing_keys"]):
-            raise NotFound(f"model {model!r}: its weights lack {', '.join(lost[:3])}")
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    loaded.eval().requires_grad_(False)
-    return Checkpoint(loaded, Tokenizer(tokenizer), getattr(config, "_commit_hash", None))
+        check_configuration(model, config)
+        loaded = _read_weights(model, source, revision, config)
+        tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, revision=revision))
+        check_tokenizer(model, tokenizer, len(loaded.get_input_embeddings().weight))
+    return Checkpoint(loaded, tokenizer, getattr(config, "_commit_hash", None))
+
+
+def _read_weights(model: str, source: str, revision: str | None, config: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.hub import cached_file
+
+    read: Any = AutoModelForCausalLM.from_pretrained
+    loaded, report = read(
+        source,
+        revision=revision,
+        dtype="auto",
+        weights_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused by name
+    )
+    check_tensors(model, config, report)
+    file = cached_file(source, "config.json", revision=revision)
+    check_stored_types(model, loaded.state_dict(), Path(str(file)).parent)
+    return loaded.eval().requires_grad_(False)
 
 
 def choose_device(device: Device) -> torch.device:
@@ -142,7 +162,7 @@ def _readable_errors(model: str) -> Iterator[None]:
         raise NotFound(f"model {model!r} cannot be loaded: {reason}") from error
     except Exception as error:  # unpickling and safetensors errors share no public base class
         reason = " ".join(str(error).split())[:300]
-        raise NotFound(f"model {model!r}: its weights were refused: {reason}") from error
+        raise NotFound(f"model {model!r}: its files were refused: {reason}") from error
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 from torch import Tensor
 
 from prompts import durable
+from prompts.adapter_origin import AdapterConfig, model_differences, stated_differences
 from prompts.card import ModelRef, PromptCard
 from prompts.errors import InvalidInput, InvalidPrompt, NotFound
 from prompts.refusals import describe
@@ -34,32 +35,31 @@ TENSOR = "prompt_embeddings"
 _MAX_CONFIG_BYTES = 2**20
 
 
-class AdapterConfig(BaseModel):
-    """What matters to us in `adapter_config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    peft_type: str
-    num_virtual_tokens: int = Field(ge=1)
-    token_dim: int | None = None
-    num_transformer_submodules: int | None = None
-    base_model_name_or_path: str | None = None
-    revision: str | None = None
-    task_type: str | None = None
-
-
 def import_adapter(
-    folder: Path, *, model: ModelRef, hidden_size: int, task: str, labels: Sequence[LabelToken]
+    folder: Path,
+    *,
+    model: ModelRef,
+    hidden_size: int,
+    architecture: str,
+    layers: int,
+    task: str,
+    labels: Sequence[LabelToken],
+    origin_differs: bool = False,
 ) -> SoftPrompt:
     """Read a prompt tuning adapter as a prompt with position `prefix`.
 
-    Vectors stored in half precision become float32.
+    Vectors stored in half precision become float32. What the adapter says of its origin goes into
+    the card, and with `origin_differs`, what of it does not go with the model.
 
     Raises:
         NotFound: the folder or one of its two files is missing.
-        InvalidPrompt: the adapter is of another kind, pickled, damaged, or of another hidden size.
+        InvalidPrompt: the adapter is of another kind, pickled, damaged, of another hidden size or,
+            unless `origin_differs`, made for another model or task type.
     """
     config = read_config(folder)
+    differences = stated_differences(config, model.id)
+    differences += model_differences(config, model, architecture, layers)
+    _refuse(folder, differences, unless=origin_differs)
     vectors = _read_vectors(folder)
     expected = [config.num_virtual_tokens, config.token_dim or hidden_size]
     if list(vectors.shape) != expected:
@@ -71,7 +71,7 @@ def import_adapter(
         raise InvalidPrompt(
             f"{folder}: the adapter's vectors have {vectors.shape[1]} numbers, {model.id} has "
             f"hidden size {hidden_size}; give the model it was trained on "
-            f"({config.base_model_name_or_path})"
+            f"({config.base_model or 'its configuration does not name it'})"
         )
     card = PromptCard(
         model=model,
@@ -79,10 +79,19 @@ def import_adapter(
         kind="plain",
         task=task,
         labels=tuple(labels),
-        training=_origin(config),
+        training=_origin(config, differences),
         created_at=datetime.now(UTC),
     )
     return SoftPrompt(card=card, vectors=vectors)
+
+
+def check_origin(config: AdapterConfig, folder: Path, model: str, *, origin_differs: bool) -> None:
+    """Require, before the model is loaded, what an adapter says of its base model and task type.
+
+    Raises:
+        InvalidPrompt: it names others, and that was not asked for.
+    """
+    _refuse(folder, stated_differences(config, model), unless=origin_differs)
 
 
 def read_config(folder: Path) -> AdapterConfig:
@@ -160,13 +169,22 @@ def _read_vectors(folder: Path) -> Tensor:
         raise InvalidPrompt(f"{path}: {error}") from None
 
 
-def _origin(config: AdapterConfig) -> dict[str, JsonValue]:
-    return {
+def _refuse(folder: Path, differences: Sequence[str], *, unless: bool) -> None:
+    if differences and not unless:
+        raise InvalidPrompt(
+            f"{folder / CONFIG_FILE}: {'; '.join(differences)}; give the model that the adapter "
+            "was trained for, or --origin-differs if you know that it goes with this one"
+        )
+
+
+def _origin(config: AdapterConfig, differences: Sequence[str]) -> dict[str, JsonValue]:
+    told: dict[str, JsonValue] = {
         "method": "peft prompt tuning",
-        "base_model": config.base_model_name_or_path,
+        "base_model": config.base_model,
         "base_model_revision": config.revision,
         "task_type": config.task_type,
     }
+    return {**told, "origin_differs": list(differences)} if differences else told
 
 
 def _peft_config(prompt: SoftPrompt) -> dict[str, JsonValue]:

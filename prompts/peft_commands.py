@@ -32,6 +32,13 @@ def import_peft(
     ] = None,
     task: Annotated[str, typer.Option(help="Task by name.")] = "topic",
     name: Annotated[str | None, typer.Option(help="Name; by default the folder's.")] = None,
+    origin_differs: Annotated[
+        bool,
+        typer.Option(
+            "--origin-differs",
+            help="Take it although it names another base model, revision or task type.",
+        ),
+    ] = False,
     route: Routes = None,
     note: Note = "",
     store: Store = None,
@@ -41,23 +48,30 @@ def import_peft(
     from prompts import publishing, tables
     from prompts.backbone import Backbone
     from prompts.card import ModelRef
-    from prompts.peft import import_adapter, read_config
+    from prompts.peft import check_origin, import_adapter, read_config
     from prompts.store import open_store
 
     name = name or publishing.name_from(folder)
     words = parse_words(word or [])
-    read_config(folder)  # a wrong folder is refused before a model is loaded
+    config = read_config(folder)  # a wrong folder is refused before a model is loaded
+    check_origin(config, folder, model, origin_differs=origin_differs)
     backbone = Backbone.load(model, device="cpu")
     ref = ModelRef(id=model, revision=backbone.revision, fingerprint=backbone.fingerprint)
     prompt = import_adapter(
         folder,
         model=ref,
         hidden_size=backbone.hidden_size,
+        architecture=backbone.architecture,
+        layers=backbone.layers,
         task=task,
         labels=_labels(label or [], words, backbone, task, store),
+        origin_differs=origin_differs,
     )
     prompt.check_fits(backbone)
     answer = publishing.publish(open_store(store, create=True), {name: prompt}, route or [], note)
+    if config.base_model is None:
+        told = "warning: the adapter does not say which base model it was trained for"
+        typer.echo(f"{told}; it is taken for one of {model}", err=True)
     if as_json:
         print_json(answer)
         return

@@ -47,7 +47,7 @@ def from_checkpoint(state: Mapping[str, Tensor], config: Any) -> DecoderWeights:
     embedding = state["model.embed_tokens.weight"]
     return DecoderWeights(
         embedding=embedding,
-        head=embedding if config.tie_word_embeddings else state["lm_head.weight"],
+        head=state.get("lm_head.weight", embedding),
         layers=tuple(layer(index) for index in range(config.num_layers)),
         final_norm=affine("layer_norm"),
         heads=config.attention_heads,

@@ -98,8 +98,9 @@ def _routed(
                 f"--evaluations: the store has no routes for task {key[1]!r} of the model that was "
                 "evaluated; build them with `isogloss route`, or name another --store"
             )
-        evidence = evidence_of(predictions)[0]
-        rows += routed_gains(evidence, table)
+        evidence, evaluated = evidence_of(predictions)
+        stored = {reference: state.resolve(reference)[2] for reference in table.references}
+        rows += routed_gains(evidence, table, stored, evaluated)
         families = {line[0] for line in evidence.lineages.values() if line}
         shown[table.model.id] = families | table.clades.keys()
     return rows, shown
@@ -124,7 +125,7 @@ def _left_out(
 ) -> list[LeftOutRow]:
     from training.selection.choice import Rule
     from training.selection.evidence import evidence_of
-    from training.selection.left_out import leave_out, left_out_rows
+    from training.selection.left_out import check_same, leave_out, left_out_rows
 
     found: list[LeftOutRow] = []
     for key, rows in dev.items():
@@ -132,10 +133,12 @@ def _left_out(
             raise InvalidData(
                 f"--left-out: {rows[0].model} has no test predictions in --evaluations"
             )
-        evidence = evidence_of(rows, origins(rows))[0]
+        evidence, digests = evidence_of(rows, origins(rows))
+        judged, judged_digests = evidence_of(tests[key])
+        check_same(digests, judged_digests)
         to_stderr(f"{rows[0].model}: leaving out each of {len(evidence.languages)} languages")
         chosen = leave_out(evidence, Rule(confidence=confidence))
-        found += left_out_rows(evidence_of(tests[key])[0], chosen, (rows[0].model, rows[0].task))
+        found += left_out_rows(judged, chosen, (rows[0].model, rows[0].task))
     return found
 
 

@@ -94,7 +94,7 @@ def _start_of_prompt(model: Backbone, init: str, length: int | None) -> Tensor:
 def _token_ids(model: Backbone, init: str) -> list[int]:
     """The text's own tokens: nothing is put before or after them."""
     text = init.removeprefix(START_WORDS)
-    ids: list[int] = model.tokenizer.wrapped(text, add_special_tokens=False)["input_ids"]
+    ids = model.tokenizer.words(text)
     if not ids:
         raise InvalidInput(f"--init {init}: the text has no tokens; give some words")
     return ids

@@ -147,6 +147,8 @@ class FakeBackbone:
     model_id: str
     fingerprint: str = samples.MODEL.fingerprint
     revision: str | None = None
+    architecture: str = "bloom"
+    layers: int = 2
     hidden_size: int = 8
     vocab_size: int = 200
     max_prompt_length: int = 16
@@ -180,6 +182,27 @@ def test_an_adapter_goes_in_and_out(cli: Cli, adapter: Path) -> None:
     out = cli.json("export-peft", "my-adapter", "--out", cli.folder / "out")
     tensors = safetensors.torch.load_file(str(Path(out["folder"]) / "adapter_model.safetensors"))
     assert torch.equal(tensors["prompt_embeddings"], torch.ones(2, 8))
+
+
+def test_an_adapter_of_another_model_is_refused_before_one_is_loaded(
+    cli: Cli, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str | Path] = ["--model", "pocket-bloom", "--label", "yes", "--label", "no"]
+    path = adapter / "adapter_config.json"
+    config = json.loads(path.read_text())
+    said = cli.run("import-peft", adapter, *given, "--name", "nameless").stderr
+    assert "does not say which base model" in said
+    path.write_text(json.dumps(config | {"base_model_name_or_path": "facebook/xglm-564M"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "load", lambda *given, **options: pytest.fail("it was loaded"))
+        message = cli.error(2, "import-peft", adapter, *given)
+    assert "'facebook/xglm-564M', not 'pocket-bloom'" in message
+    assert "my-adapter" not in {prompt["name"] for prompt in cli.json("list")["prompts"]}
+    cli.json("import-peft", adapter, *given, "--origin-differs")
+    training = cli.json("show", "my-adapter")["card"]["training"]
+    assert training["origin_differs"] == [
+        "its base model is 'facebook/xglm-564M', not 'pocket-bloom'"
+    ]
 
 
 def test_labels_come_from_the_routes_unless_given(cli: Cli, adapter: Path) -> None:

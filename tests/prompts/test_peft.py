@@ -55,13 +55,24 @@ def prefix_prompt(seed: int = 3) -> SoftPrompt:
     )
 
 
-def import_adapter(folder: Path, hidden_size: int = HIDDEN) -> SoftPrompt:
+def import_adapter(
+    folder: Path,
+    hidden_size: int = HIDDEN,
+    *,
+    model: ModelRef = samples.MODEL,
+    architecture: str = "bloom",
+    layers: int = 2,
+    origin_differs: bool = False,
+) -> SoftPrompt:
     return import_adapter_for(
         folder,
-        model=samples.MODEL,
+        model=model,
         hidden_size=hidden_size,
+        architecture=architecture,
+        layers=layers,
         task="topic",
         labels=samples.labels("sports", "travel"),
+        origin_differs=origin_differs,
     )
 
 
@@ -77,7 +88,7 @@ def saved_by_peft(model: Any, folder: Path) -> Any:
 def test_what_peft_saved_answers_alike_here(model: Any, tmp_path: Path) -> None:
     backbone = Backbone.from_transformers(model, None, model_id="tiny")
     adapted = saved_by_peft(model, tmp_path / "adapter")
-    prompt = import_adapter(tmp_path / "adapter")
+    prompt = import_adapter(tmp_path / "adapter", architecture=backbone.architecture)
     assert prompt.card.position == "prefix"
     assert prompt.card.training["method"] == "peft prompt tuning"
     assert torch.equal(prompt.vectors, adapted.prompt_encoder["default"].embedding.weight)
@@ -177,7 +188,7 @@ def test_a_pickled_adapter_is_never_opened(tmp_path: Path) -> None:
 
 def test_the_model_of_a_card_is_the_one_that_was_given(tmp_path: Path) -> None:
     write_adapter(tmp_path / "a", GOOD, base_model_name_or_path="bigscience/bloom-560m")
-    prompt = import_adapter(tmp_path / "a", 4)
+    prompt = import_adapter(tmp_path / "a", 4, origin_differs=True)
     assert prompt.card.model == ModelRef(id="pocket-bloom", fingerprint=samples.MODEL.fingerprint)
     assert prompt.card.training["base_model"] == "bigscience/bloom-560m"
 
@@ -190,3 +201,127 @@ def test_a_configuration_that_went_through_another_editor(tmp_path: Path) -> Non
     config.write_bytes(config.read_bytes().decode("utf-8-sig").encode("utf-16"))
     with pytest.raises(InvalidInput, match=r"adapter_config\.json: text in UTF-16"):
         import_adapter(tmp_path / "a")
+
+
+def origin(folder: Path, asked: str, **stated: Any) -> SoftPrompt:
+    write_adapter(folder, GOOD, **stated)
+    return import_adapter(folder, 4, model=samples.MODEL.model_copy(update={"id": asked}))
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked"),
+    [
+        ("pocket-bloom", "pocket-bloom"),
+        ("bigscience/bloom-560m", "bigscience/bloom-560m"),
+        ("BigScience/BLOOM-560m ", "bigscience/bloom-560m"),
+        ("/home/somebody/models/bloom-560m/", "bigscience/bloom-560m"),
+        ("C:\\models\\bloom-560m", "bigscience/bloom-560m"),
+        ("bigscience/bloom-560m", "/data/bloom-560m"),
+        ("./bloom-560m", "/data/bloom-560m"),
+        ("../old/bloom-560m", "/data/bloom-560m"),
+        ("/root/.cache/huggingface/hub/models--bigscience--bloom-560m/snapshots/main",
+         "bigscience/bloom-560m"),
+        ("/opt/isogloss/prompts/pocket/pocket-bloom", "pocket-bloom"),
+        ("", "pocket-bloom"),
+        (None, "pocket-bloom"),
+    ],
+)  # fmt: skip
+def test_one_model_may_have_several_names(tmp_path: Path, stated: str | None, asked: str) -> None:
+    prompt = origin(tmp_path / "a", asked, base_model_name_or_path=stated)
+    assert prompt.card.training["base_model"] == (stated.strip() if stated else None)
+    assert "origin_differs" not in prompt.card.training
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked"),
+    [
+        ("facebook/xglm-564M", "pocket-bloom"),
+        ("facebook/xglm-564M", "/data/bloom-560m"),
+        ("bigscience/bloom-560m", "bigscience/bloom-1b1"),
+        ("bigscience/bloom-560m", "somebody/bloom-560m"),
+        ("bigscience/bloom-560m", "bigscience/bloom-560m-tuned"),
+        ("/data/xglm-564M", "bigscience/bloom-560m"),
+        ("/x/models--facebook--xglm-564M/snapshots/main", "bigscience/bloom-560m"),
+        ("pocket-xglm", "pocket-bloom"),
+        (".", "pocket-bloom"),
+    ],
+)
+def test_another_base_model_is_refused_and_both_are_named(
+    tmp_path: Path, stated: str, asked: str
+) -> None:
+    with pytest.raises(InvalidPrompt, match="--origin-differs") as caught:
+        origin(tmp_path / "a", asked, base_model_name_or_path=stated)
+    assert f"its base model is {stated!r}, not {asked!r}" in str(caught.value)
+
+
+def test_a_folder_goes_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bloom-560m").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "bloom-560m")
+    monkeypatch.chdir(tmp_path / "bloom-560m")
+    for number, asked in enumerate((".", str(tmp_path / "link"), "../bloom-560m")):
+        origin(tmp_path / str(number), asked, base_model_name_or_path="bigscience/bloom-560m")
+    with pytest.raises(InvalidPrompt, match=r"not '\.'"):
+        origin(tmp_path / "x", ".", base_model_name_or_path="bigscience/bloom-1b1")
+
+
+COMMIT, OTHER_COMMIT = "ab" * 20, "cd" * 20
+CACHED = f"/hub/models--bigscience--bloom-560m/snapshots/{OTHER_COMMIT}"
+ON_COMMIT = ModelRef(
+    id="bigscience/bloom-560m", revision=COMMIT, fingerprint=samples.MODEL.fingerprint
+)
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ({"task_type": "SEQ_CLS"}, r"task_type is 'SEQ_CLS'.*'CAUSAL_LM'"),
+        ({"task_type": "SEQ_2_SEQ_LM"}, "SEQ_2_SEQ_LM"),
+        ({"task_type": "TOKEN_CLS"}, "TOKEN_CLS"),
+        (
+            {"auto_mapping": {"base_model_class": "BloomForSequenceClassification"}},
+            "Classification",
+        ),
+        ({"auto_mapping": {"base_model_class": "XGLMForCausalLM"}}, "trained on a XGLMForCausalLM"),
+        ({"auto_mapping": {"base_model_class": "BloomModel"}}, "BloomModel"),
+        ({"num_layers": 24}, "has 24 layers, bigscience/bloom-560m has 2"),
+        ({"revision": OTHER_COMMIT}, f"revision '{OTHER_COMMIT}' of the model, '{COMMIT}'"),
+        ({"revision": "step1000"}, "revision 'step1000'"),
+        ({"base_model_name_or_path": CACHED}, f"revision '{OTHER_COMMIT}'"),
+    ],
+)
+def test_another_origin_is_refused_unless_it_is_asked_for(
+    tmp_path: Path, stated: dict[str, Any], reason: str
+) -> None:
+    write_adapter(tmp_path / "a", GOOD, **stated)
+    with pytest.raises(InvalidPrompt, match=reason):
+        import_adapter(tmp_path / "a", 4, model=ON_COMMIT)
+    prompt = import_adapter(tmp_path / "a", 4, model=ON_COMMIT, origin_differs=True)
+    assert len(prompt.card.training["origin_differs"]) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"task_type": "CAUSAL_LM", "num_layers": 2, "revision": "main"},
+        {"auto_mapping": {"base_model_class": "BloomForCausalLM", "parent_library": "x"}},
+        {"revision": COMMIT},
+        {"task_type": None, "num_layers": None, "revision": None, "auto_mapping": None},
+    ],
+)
+def test_what_agrees_is_taken(tmp_path: Path, stated: dict[str, Any]) -> None:
+    write_adapter(tmp_path / "a", GOOD, **stated)
+    prompt = import_adapter(tmp_path / "a", 4, model=ON_COMMIT)
+    assert prompt.card.training["task_type"] == stated.get("task_type")
+
+
+def test_every_difference_is_told_at_once(tmp_path: Path) -> None:
+    stated = {"base_model_name_or_path": "facebook/xglm-564M", "task_type": "SEQ_CLS"}
+    write_adapter(tmp_path / "a", GOOD, **stated, num_layers=24)
+    with pytest.raises(InvalidPrompt, match=r"xglm-564M.*SEQ_CLS.*24 layers"):
+        import_adapter(tmp_path / "a", 4)
+
+
+def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "a", GOOD, base_model_name_or_path=["bloom"])
+    with pytest.raises(InvalidPrompt, match="base_model_name_or_path"):
+        import_adapter(tmp_path / "a", 4)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from prompts.console import ReportingGroup
 from prompts.errors import InvalidData
+from prompts.routes import RouteTable
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from tests.prompts import samples
@@ -29,7 +31,7 @@ from training.selection.choice import Rule
 from training.selection.evidence import Evidence, Origin
 from training.selection.gains import GainRow, compare, worse_clades
 from training.selection.gains_figure import draw_gains
-from training.selection.left_out import leave_out, left_out_rows
+from training.selection.left_out import check_same, leave_out, left_out_rows
 from training.selection.routing import find_origins
 
 OF = ("a model", "topic")
@@ -235,6 +237,41 @@ def test_the_commands_route_explain_and_measure(tmp_path: Path) -> None:
         *("gains_overall.csv", "gains_clades.csv", "gains_languages.csv", "gains.svg", "gains.png"),
         *("left_out.csv", "left_out_languages.csv"),
     }
+
+
+def test_predictions_of_another_prompt_under_the_same_name_measure_nothing(
+    tmp_path: Path,
+) -> None:
+    app = typer.Typer(cls=ReportingGroup)
+    register(app)
+    own = {name: prompt(MODEL, n) for n, name in enumerate(("anywhere", "romance"))}
+    newer = own | {"romance": prompt(MODEL, 9)}
+    store = PromptStore.open(tmp_path / "store", create=True)
+    card = own["anywhere"].card
+    table = RouteTable(
+        model=card.model, task="home", universal="anywhere", clades={"Italic": "romance"}
+    )
+    store.publish(newer, [table])
+
+    def gains(evaluated: Mapping[str, SoftPrompt], *more: str) -> Any:
+        for split, names in (("dev", newer), ("test", evaluated)):
+            path = tmp_path / f"{split}.csv"
+            path.write_bytes(to_bytes(predictions(names, split), ".csv"))
+        given = ["gains", "--evaluations", tmp_path / "test.csv", "--store", tmp_path / "store"]
+        given += ["--out", tmp_path / "gains", *more]
+        return CliRunner().invoke(app, [str(arg) for arg in given])
+
+    refused = gains(own)
+    assert refused.exit_code == 2
+    assert f"'romance' of the route table is {newer['romance'].digest}" in refused.stderr
+    assert f"evaluated as 'romance' is {own['romance'].digest}" in refused.stderr
+    assert gains(newer).exit_code == 0
+    assert gains(newer, "--left-out", str(tmp_path / "dev.csv")).exit_code == 0
+    with pytest.raises(InvalidData, match="'romance' is sha256:new on dev and sha256:old on test"):
+        check_same(
+            {"romance": "sha256:new", "only dev": "sha256:a"},
+            {"romance": "sha256:old", "only test": "sha256:b"},
+        )
 
 
 def test_the_figure_shows_each_model_and_its_routed_clades() -> None:

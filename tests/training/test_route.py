@@ -103,6 +103,14 @@ def test_a_prompt_that_changed_since_its_evaluation_is_not_routed(tmp_path: Path
     assert store.latest() == 1
 
 
+def test_a_prompt_of_another_model_than_the_predictions_say_is_not_routed() -> None:
+    claimed = [replace(row, fingerprint="sha256:other", model="another") for row in rows()]
+    with pytest.raises(
+        InvalidData, match=r"trained for .*its predictions say another \(sha256:oth"
+    ):
+        build_routes(claimed, ANY, None, None, given())
+
+
 def test_evidence_from_test_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match=r"seen\.csv: predictions of the test split"):
         read_evidence([write(tmp_path / "seen.csv", rows("test"))], None)
@@ -126,6 +134,16 @@ def test_evidence_must_be_complete_and_of_one_mind() -> None:
     again = [replace(row, predicted="garden") for row in rows() if row.correct][:1]
     with pytest.raises(InvalidData, match="two answers to deu_Latn '0'"):
         evidence_of(rows() + again)
+    elsewhere = [
+        replace(row, gold="garden", predicted="garden" if row.correct else "music")
+        for row in rows()
+    ]
+    one, other = (
+        [row for row in own if (row.prompt == "romance") == romance]
+        for own, romance in ((rows(), False), (elsewhere, True))
+    )
+    with pytest.raises(InvalidData, match=r"deu_Latn '0' has the gold labels 'music' and 'garden'"):
+        evidence_of(one + other)
     twice, once = evidence_of(rows() + rows())[0], evidence_of(rows())[0]
     assert (twice.correct == once.correct).all()
     assert twice.lineages == once.lineages

@@ -61,6 +61,7 @@ def build_corpus(tokenizer: Tokenizer, meanings: Sequence[Meaning]) -> Corpus:
         texts += meaning.topics
         rows += [(number, TOPIC, True)] * len(meaning.topics)
         first.append(len(texts))
+    tokenizer.encode_special_tokens = True  # what a text spells is text, as when it is served
     encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     start = np.cumsum([0] + [len(encoding) for encoding in encodings])
     tokens = np.fromiter((token for e in encodings for token in e.ids), np.int64, start[-1])

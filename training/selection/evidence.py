@@ -157,11 +157,17 @@ def evidence_of(
 
     Raises:
         InvalidData: prompts were evaluated on different sentences, a sentence has two answers of
-            one prompt, or one name stands for two prompts.
+            one prompt or two gold labels, or one name stands for two prompts.
     """
     answers: dict[str, dict[tuple[str, str], Prediction]] = {}
     digests: dict[str, str] = {}
+    gold: dict[tuple[str, str], str] = {}
     for row in rows:
+        if (known := gold.setdefault((row.language, row.index_id), row.gold)) != row.gold:
+            raise InvalidData(
+                f"{row.language} {row.index_id!r} has the gold labels {known!r} and {row.gold!r} "
+                "in these evaluations, so they are of different data; evaluate all on the same"
+            )
         if digests.setdefault(row.prompt, row.digest) != row.digest:
             raise InvalidData(
                 f"prompt {row.prompt!r} is {digests[row.prompt]} and {row.digest} in these "

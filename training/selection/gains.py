@@ -59,13 +59,31 @@ class Group:
     codes: tuple[str, ...]
 
 
-def routed_gains(evidence: Evidence, table: RouteTable) -> list[GainRow]:
+def routed_gains(
+    evidence: Evidence,
+    table: RouteTable,
+    stored: Mapping[str, str],
+    evaluated: Mapping[str, str],
+) -> list[GainRow]:
     """Gains of a table's routes over its universal prompt: overall, by clade, by language.
 
+    Args:
+        evidence: what prompts answered.
+        table: the routes.
+        stored: digest of each prompt that the table names.
+        evaluated: digest of each prompt in the evidence.
+
     Raises:
-        InvalidData: a prompt of the table was not evaluated.
+        InvalidData: a prompt of the table was not evaluated, or another one under its name.
     """
     chosen = {c: table.route(line).reference for c, line in evidence.lineages.items()}
+    for reference in sorted({table.universal, *chosen.values()}):
+        name = evidence.prompts[_place(evidence, reference)]
+        if evaluated[name] != stored[reference]:
+            raise InvalidData(
+                f"prompt {reference!r} of the route table is {stored[reference]}, and what was "
+                f"evaluated as {name!r} is {evaluated[name]}; evaluate the store's own prompts"
+            )
     single = dict.fromkeys(chosen, table.universal)
     return compare(evidence, chosen, single, (table.model.id, table.task))
 

@@ -60,6 +60,20 @@ class LeftOutRow:
     high: float
 
 
+def check_same(dev: Mapping[str, str], test: Mapping[str, str]) -> None:
+    """Require that a name stands for one prompt on both splits, by its digest.
+
+    Raises:
+        InvalidData: one does not.
+    """
+    for name in sorted(dev.keys() & test.keys()):
+        if dev[name] != test[name]:
+            raise InvalidData(
+                f"--left-out: prompt {name!r} is {dev[name]} on dev and {test[name]} on test; "
+                "evaluate the same prompts on both splits"
+            )
+
+
 def left_out_rows(test: Evidence, chosen: LeftOut, of: tuple[str, str]) -> list[LeftOutRow]:
     """Compare the three ways on test: overall, and by language.
 

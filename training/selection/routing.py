@@ -35,7 +35,8 @@ def build_routes(
     """Choose routes for one model and task, and find the chosen prompts.
 
     Raises:
-        InvalidData: see `evidence_of`; or a clade that none of the languages belongs to.
+        InvalidData: see `evidence_of`; a clade that none of the languages belongs to; or a chosen
+            prompt is for another backbone than the evaluations say.
         NotFound: a chosen prompt is neither in the store under its name nor among `files`.
     """
     known = find_origins(rows, store, files)
@@ -44,6 +45,8 @@ def build_routes(
     choice = choose(evidence, rule, clades)
     chosen = dict.fromkeys([choice.universal.prompt, *choice.routes.values()])
     found = {name: _find(name, digests[name], store, files) for name in chosen}
+    for name, prompt in found.items():
+        _check_model(name, prompt, rows[0])
     card = found[choice.universal.prompt].card
     table = RouteTable(
         model=card.model,
@@ -131,6 +134,15 @@ def _find(
             "name; give its file with --prompts, or publish it first"
         )
     return found
+
+
+def _check_model(name: str, prompt: SoftPrompt, row: Prediction) -> None:
+    made_for = prompt.card.model
+    if made_for.fingerprint != row.fingerprint:
+        raise InvalidData(
+            f"prompt {name!r} was trained for {made_for.id} ({made_for.fingerprint}), its "
+            f"predictions say {row.model} ({row.fingerprint}); evaluate again"
+        )
 
 
 def _as_evidence(
