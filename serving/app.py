@@ -80,7 +80,7 @@ def build_application(settings: ServingSettings, build: BuildClassifier) -> serv
     return ingress.bind(settings, others, build)
 
 
-def demand(settings: ServingSettings) -> dict[str, float]:
+def demand(settings: ServingSettings) -> dict[str, int]:
     """What all replicas together hold of the cluster's resources, by Ray's names."""
     gpus = _gpus(settings)
     replicas = _replicas(settings, gpus) * len(settings.models)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 import warnings
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from prompts.cluster.address import Address, chosen_address
 from prompts.cluster.connection import STOP_S, Machine, connected, variables
-from prompts.cluster.folders import private_folder
+from prompts.cluster.folders import scratch_folder
 from prompts.cluster.processes import end_children
 from prompts.cluster.signals import ended_within
 from prompts.errors import InvalidInput
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _OBJECT_STORE_BYTES = 100 << 20  # requests never go through it
+_LONGEST_SCRATCH = 97 - len("/admin.sock") - len("/") - 56
+"""Bytes of a path that leave room for HAProxy's socket, which Ray puts under a node's number."""
 
 
 def run(
@@ -183,7 +184,7 @@ def _for_a_cluster(
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="serve-", dir=private_folder(os.environ)))
+    folder = scratch_folder(os.environ, _LONGEST_SCRATCH)
     try:
         yield folder
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from prompts.errors import Unavailable
@@ -31,16 +31,23 @@ def private_folder(environment: Mapping[str, str], elsewhere: Iterable[str] = _E
     Raises:
         Unavailable: no place will do; says why, for each.
     """
-    refusals = []
-    for place in filter(None, (environment.get("TMPDIR"), *elsewhere)):
-        try:
-            return _own_folder(Path(place).absolute())
-        except OSError as error:
-            refusals.append(f"{_short(place)} ({error.strerror or error})")
-    raise Unavailable(
-        f"no folder for temporary files: {', '.join(refusals)}; set TMPDIR to a folder that you "
-        f"can write to, with a path of at most {_longest_place()} bytes"
-    )
+    return _first((environment.get("TMPDIR"), *elsewhere), _own_folder)
+
+
+def scratch_folder(
+    environment: Mapping[str, str], longest: int, elsewhere: Iterable[str] = _ELSEWHERE
+) -> Path:
+    """Make a folder for one server, in the first place where its path has at most so many bytes.
+
+    Raises:
+        Unavailable: no place will do; says why, for each.
+    """
+
+    def make(place: Path) -> Path:
+        _check_length(place / "isogloss-xxxxxxxx", longest)
+        return _new_folder(place)
+
+    return _first((environment.get("TMPDIR"), *elsewhere), make)
 
 
 def ray_folder(environment: Mapping[str, str], private: Path) -> Path:
@@ -65,6 +72,24 @@ def ray_folder(environment: Mapping[str, str], private: Path) -> Path:
     return folder
 
 
+def _first(places: Iterable[str | None], make: Callable[[Path], Path]) -> Path:
+    """Make a folder in the first place that will do."""
+    refusals = []
+    for place in filter(None, places):
+        try:
+            return make(Path(place).absolute())
+        except OSError as error:
+            refusals.append(f"{_short(place)} ({error.strerror or error})")
+    raise Unavailable(
+        f"no folder for temporary files: {', '.join(refusals)}; set TMPDIR to a folder with room "
+        "that you can write to, with a short path"
+    )
+
+
+def _new_folder(place: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="isogloss-", dir=place))
+
+
 def _own_folder(place: Path) -> Path:
     """Make this user's folder there, or one under another name where somebody took ours."""
     folder = place / f"isogloss-{os.geteuid()}"
@@ -73,7 +98,7 @@ def _own_folder(place: Path) -> Path:
         folder.mkdir(_OWNER_ONLY)
     except FileExistsError:
         if not _is_ours(folder):
-            return Path(tempfile.mkdtemp(prefix="isogloss-", dir=place))
+            return _new_folder(place)
         folder.chmod(_OWNER_ONLY)
     with tempfile.TemporaryFile(dir=folder):  # a file system may be read-only, or full
         return folder
@@ -87,10 +112,6 @@ def _is_ours(folder: Path) -> bool:
 def _check_length(folder: Path, longest: int) -> None:
     if len(os.fsencode(folder)) > longest:
         raise OSError("its path is too long for the sockets in it")
-
-
-def _longest_place() -> int:
-    return LONGEST_RAY_FOLDER - len(f"/isogloss-{os.geteuid()}/ray")
 
 
 def _short(place: str) -> str:

@@ -60,10 +60,9 @@ def ended_within(limit_s: float, last: Callable[[], None] = lambda: None) -> Ite
     before = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
 
     def watch() -> None:
-        if number := _first_stop(heard, before):
-            if not left.wait(limit_s):
-                last()
-                os._exit(_KILLED + number)
+        if (number := _first_stop(heard, before)) and not left.wait(limit_s):
+            last()
+            os._exit(_KILLED + number)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
