@@ -16,8 +16,9 @@ ALLOWED = {
 # Libraries that only some files may touch, so that the rest stays quick to import and to test.
 ONLY_IN = {
     "ray": (
+        "prompts/cluster/",
         "serving/app.py",
-        "serving/launch.py",
+        "serving/deployment.py",
         "serving/remote.py",
         "training/work/ray_jobs.py",
         "deploy/bench/",
