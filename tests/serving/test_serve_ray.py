@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
+from prompts.numbering import GenerationId
 from prompts.store import PromptStore
+from prompts.verifying import verify
 from serving.front import haproxy_is_installed
 from serving.ports import check_port
 from serving.replicas import REPORT_EXPIRES_S
@@ -289,6 +292,56 @@ def test_killed_replicas_take_no_request_with_them(server: Running, client: http
         for caller in callers:
             caller.result()
     assert generations(client) == {newest}
+
+
+def test_a_store_restored_from_a_backup_is_what_every_process_serves(
+    server: Running, client: httpx.Client, tmp_path: Path
+) -> None:
+    backup = shutil.copytree(server.store.root, tmp_path / "backup")
+    lost = client.put("/v1/prompts/romance", content=soft_prompt(51.0).to_bytes(), headers=ADMIN)
+    shutil.rmtree(server.store.root)
+    shutil.copytree(backup, server.store.root)
+    done = client.put("/v1/prompts/romance", content=soft_prompt(52.0).to_bytes(), headers=ADMIN)
+    assert done.status_code == 200, done.text
+    assert done.json()["generation"] == lost.json()["generation"]
+    assert done.json()["generation_digest"] != lost.json()["generation_digest"]
+    answer = client.post("/v1/classify", json={"inputs": TEXTS}).json()
+    assert {each["prompt"]["digest"] for each in answer["results"]} == {soft_prompt(52.0).digest}
+    wait_until_served(client, server.store.state().identity, problem=False)
+    if haproxy_is_installed():  # it gives requests an id where nobody did: tried again, done once
+        assert server.store.state().records[-1].generation == done.json()["generation"]
+
+
+def test_a_replica_starts_though_the_newest_generation_is_damaged(
+    server: Running, client: httpx.Client
+) -> None:
+    before = server.store.state()
+    newest = server.store.publish({"romance": soft_prompt(53.0)})
+    wait_until_served(client, newest.identity, problem=False)
+    path = server.store.root / "generations" / f"{newest.generation:08d}.json"
+    path.write_bytes(b"rot")
+    for deployment in ("isogloss", f"isogloss-{OTHER}"):
+        for victim in replicas_of(server, deployment):
+            os.kill(victim.pid, signal.SIGKILL)
+            wait_for_two(server, deployment, victim.pid, client)
+    wait_until_served(client, before.identity, problem=True)
+    answer = client.post("/v1/classify", json={"inputs": TEXTS}).json()
+    assert answer["generation"] == before.generation
+    assert verify(server.store, repair=True).whole
+    wait_until_served(client, server.store.state().identity, problem=False)
+
+
+def wait_until_served(client: httpx.Client, generation: GenerationId, *, problem: bool) -> None:
+    """Until all four replicas serve a generation, each with a problem or none."""
+    give_up_s = time.monotonic() + 60
+    while True:
+        replicas = client.get("/ready").json()["replicas"]
+        served = [(each["generation"], each["generation_digest"]) for each in replicas]
+        problems = [each["problem"] is not None for each in replicas]
+        if served == [generation] * 4 and problems == [problem] * 4:
+            return
+        assert time.monotonic() < give_up_s, replicas
+        time.sleep(0.05)
 
 
 def replicas_of(server: Running, deployment: str) -> list[psutil.Process]:
