@@ -14,13 +14,23 @@ from prompts.generations import Generations
 from prompts.object_cache import default_cache
 from prompts.objects import Objects
 from prompts.places import LocalPlace, place_of
+from prompts.servable import check_servable, names_of, newly_answering
 from prompts.soft_prompt import SoftPrompt
 from prompts.store_faults import explained
 from prompts.store_state import StoreState
 
+Guard = Callable[[StoreState, StoreState, Mapping[str, SoftPrompt]], None]
+"""Told of the newest state, of what a change makes of it and of the prompts it brings, by digest;
+raises IsoglossError where that must not become the newest."""
+
 
 class StoreFiles:
-    """A store. Holds no state but its place: any number may be open on one folder or address."""
+    """A store. Holds no state but its place: any number may be open on one folder or address.
+
+    `guard` is asked before every change of this one, and before anything is written.
+    """
+
+    guard: Guard | None = None
 
     def __init__(self, root: Path | str) -> None:
         self.place = place_of(root)
@@ -111,17 +121,32 @@ class StoreFiles:
     ) -> StoreState:
         """Publish `change` of the newest state, however many others publish at the same time."""
         state = self.state()
-        following = change(state)  # refused changes are refused before anything is written
+        # refused changes are refused before anything is written
+        following = self._checked(state, change(state), prompts)
         self._write_objects(prompts)
         while not following.same_content(state):
             if self.generations.append(following):
                 self._confirm_objects(following, prompts)
                 return following
             state = self.state(self.latest(known=following.generation))
-            following = change(state)
+            following = self._checked(state, change(state), prompts)
         if state.generation:
             self.generations.confirm(state.generation)
         return state
+
+    def _checked(
+        self, state: StoreState, following: StoreState, prompts: Mapping[str, SoftPrompt]
+    ) -> StoreState:
+        """Let a change pass, unless what would answer after it could not."""
+        for digest, reference in newly_answering(state, following).items():
+            if digest not in prompts:
+                check_servable(reference, self.read(digest))
+        names = names_of(following)
+        for digest, prompt in prompts.items():
+            check_servable(names.get(digest, digest), prompt)
+        if self.guard is not None:
+            self.guard(state, following, prompts)
+        return following
 
     def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
         with explained("write", self.location):

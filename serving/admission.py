@@ -22,8 +22,8 @@ So, of each unit with limit L:
    in, after which a client holds no more than L / crowd, and no more clients than a crowd do.
 3. What is held is what is counted, one whole request, and what was guessed too low, of tokens
    alone: never more of them than the model reads of the items, which are never guessed.
-4. Of fewer clients than a crowd, one that holds nothing is let in with little, whatever came before:
-   that is the third rule, and it asks nothing else.
+4. Beside fewer clients than a crowd, one that holds nothing is let in with little, whatever came
+   before: that is the third rule, and it asks nothing else.
 """
 
 from __future__ import annotations
@@ -191,15 +191,18 @@ class Admission:
 
     def _room(self, unit: str, client: str, own: Load, counted: Load) -> int:
         """How much more of a unit a client may hold, by its share or as it is little."""
-        limit, mine = getattr(self._limit, unit), getattr(own, unit)
-        share = (SHARE * (limit - getattr(counted, unit)) - mine) // (SHARE + 1)
+        limit: int = getattr(self._limit, unit)
+        mine: int = getattr(own, unit)
+        free = limit - int(getattr(counted, unit))
+        share = (SHARE * free - mine) // (SHARE + 1)
         crowded = len(self._clients.keys() | {client}) > min(CROWD, limit)
         little = 0 if crowded else max(1, limit // CROWD) - mine
         return max(0, share, little)
 
     def _whole(self, unit: str, own: Load) -> bool:
         """Whether a client may take any amount of a unit at once."""
-        limit, counted = getattr(self._limit, unit), getattr(self._counted, unit)
+        limit: int = getattr(self._limit, unit)
+        counted: int = getattr(self._counted, unit)
         none_above = counted == getattr(self.held, unit)
         return own == Load() and none_above and (SHARE + 1) * counted <= limit
 
