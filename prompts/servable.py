@@ -42,10 +42,16 @@ def check_servable(name: str, prompt: SoftPrompt) -> None:
         )
 
 
-def newly_answering(before: StoreState, following: StoreState) -> Mapping[str, str]:
-    """Return the prompts that a change brings into routes and trials: references by digest."""
-    known = _answering(before)
-    return {digest: own for digest, own in _answering(following).items() if digest not in known}
+def newly_answering(
+    before: StoreState, following: StoreState, fingerprint: str | None = None
+) -> Mapping[str, str]:
+    """Return the prompts that a change brings into routes and trials: references by digest.
+
+    With `fingerprint`, those of one model.
+    """
+    known = _answering(before, fingerprint)
+    found = _answering(following, fingerprint)
+    return {digest: reference for digest, reference in found.items() if digest not in known}
 
 
 def names_of(state: StoreState) -> Mapping[str, str]:
@@ -55,11 +61,12 @@ def names_of(state: StoreState) -> Mapping[str, str]:
     }
 
 
-def _answering(state: StoreState) -> dict[str, str]:
-    references = [reference for table in state.routes for reference in table.references]
-    references += [trial.candidate for trial in state.trials]
+def _answering(state: StoreState, fingerprint: str | None) -> dict[str, str]:
+    chosen = [(table.model.fingerprint, own) for table in state.routes for own in table.references]
+    chosen += [(trial.fingerprint, trial.candidate) for trial in state.trials]
     found: dict[str, str] = {}
-    for reference in references:
-        with suppress(NotFound):  # a change may mend a route to nothing
-            found[state.digest_of(reference)] = reference
+    for model, reference in chosen:
+        if fingerprint in (None, model):
+            with suppress(NotFound):  # a change may mend a route to nothing
+                found[state.digest_of(reference)] = reference
     return found

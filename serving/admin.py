@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -18,10 +20,13 @@ from prompts.store import StoreState
 from serving.config import ADMIN_TOKEN_VARIABLE
 from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
+from serving.store_calls import StoreCalls, StoreSilent
 from serving.trials.query import TrialQuery
 
 _LOOK_INTERVAL_S = 0.1
 _NOTE = "published over HTTP"
+_MOST_CHANGES = 8
+"""At a time; each waits until every replica serves it."""
 
 
 class Admin:
@@ -29,8 +34,11 @@ class Admin:
 
     def __init__(self, service: Service, token: SecretStr | None) -> None:
         self._service = service
-        self._store = service.store
+        self._store = copy(service.store)
+        self._store.guard = self._vet
         self._token = token
+        self._calls = StoreCalls("isogloss-admin", most_threads=_MOST_CHANGES)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def authorize(self, header: str | None) -> None:
         """Require `Bearer <token>`, compared in constant time.
@@ -63,7 +71,7 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await asyncio.to_thread(self._publish_prompt, name, data, models)
+        return await self._change(self._publish_prompt, name, data, models)
 
     async def begin_trial(self, name: str, data: bytes, wanted: TrialQuery) -> SwapAnswer:
         """Put a prompt file on trial, as a version of a name.
@@ -77,7 +85,7 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await asyncio.to_thread(self._begin_trial, name, data, wanted, models)
+        return await self._change(self._begin_trial, name, data, wanted, models)
 
     async def promote(self, name: str, request_id: str) -> SwapAnswer:
         """End a trial: its candidate answers from now on. Asked again, it is done once.
@@ -88,7 +96,7 @@ class Admin:
             Unavailable: promoted, but a replica does not serve it in time.
         """
         note = f"promoted over HTTP ({request_id})"
-        return await asyncio.to_thread(self._once, note, partial(self._store.promote, name))
+        return await self._change(self._once, note, partial(self._store.promote, name))
 
     async def end_trial(self, name: str, request_id: str) -> SwapAnswer:
         """End a trial without its candidate. Asked again, it is done once.
@@ -99,7 +107,34 @@ class Admin:
             Unavailable: ended, but a replica does not know in time.
         """
         note = f"trial ended over HTTP ({request_id})"
-        return await asyncio.to_thread(self._once, note, partial(self._store.end_trial, name))
+        return await self._change(self._once, note, partial(self._store.end_trial, name))
+
+    async def _change(self, work: Callable[..., SwapAnswer], *arguments: Any) -> SwapAnswer:
+        """Change the store where it may hang without keeping anything else from going on."""
+        self._loop = asyncio.get_running_loop()
+        timeout_s = self._service.settings.request_timeout_s
+        try:
+            return await self._calls.call(object(), partial(work, *arguments), timeout_s)
+        except StoreSilent as silent:
+            raise Unavailable(
+                f"{silent}; whether the change was made is not known, and it may still be: look at "
+                "GET /v1/prompts before you ask again"
+            ) from silent
+
+    def _vet(
+        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
+    ) -> None:
+        """Have the models try what a change brings, from the thread that is about to make it."""
+        assert self._loop is not None
+        vetting = self._service.vet(before, following, given)
+        asked = asyncio.run_coroutine_threadsafe(vetting, self._loop)
+        try:
+            asked.result(self._service.settings.request_timeout_s)
+        except TimeoutError:
+            asked.cancel()
+            raise Unavailable(
+                "the prompts could not be tried in time, and nothing was changed; try again"
+            ) from None
 
     def _begin_trial(
         self, name: str, data: bytes, wanted: TrialQuery, models: Sequence[ModelAnswer]
@@ -137,7 +172,7 @@ class Admin:
                     f"routes: a table is for model {table.model.id} ({table.model.fingerprint}), "
                     f"which is not served here; served are {', '.join(served.values())}"
                 )
-        return await asyncio.to_thread(lambda: self._settle(self._store.publish({}, tables, _NOTE)))
+        return await self._change(lambda: self._settle(self._store.publish({}, tables, _NOTE)))
 
     async def rollback(self, to: int | None, request_id: str) -> SwapAnswer:
         """Bring an earlier generation's content back, as a new generation.
@@ -151,7 +186,7 @@ class Admin:
             Unavailable: published, but a replica does not serve it in time.
         """
         note = f"rolled back over HTTP ({request_id})"
-        return await asyncio.to_thread(self._once, note, partial(self._store.rollback, to))
+        return await self._change(self._once, note, partial(self._store.rollback, to))
 
     async def delete_prompt(self, name: str) -> SwapAnswer:
         """Delete a prompt in all versions: its files, and what replicas hold of them.
@@ -163,7 +198,7 @@ class Admin:
             Unavailable: deleted, but a replica does not know in time; its files stay until the
                 store is collected.
         """
-        return await asyncio.to_thread(self._delete_prompt, name)
+        return await self._change(self._delete_prompt, name)
 
     def _delete_prompt(self, name: str) -> SwapAnswer:
         answer = self._settle(self._store.delete(name, "deleted over HTTP"))

@@ -160,8 +160,8 @@ def _add_listing(api: FastAPI, service: Service) -> None:
         return await service.models()
 
     @api.get("/v1/prompts", response_model=PromptsAnswer, summary="The current prompts")
-    async def prompts() -> Response:
-        return _json(await service.prompts())
+    async def prompts(request: Request) -> Response:
+        return _json(await service.prompts(_caller(request, service.settings)))
 
     @api.get("/v1/routes", response_model=RoutesAnswer, summary="The route tables, with evidence")
     async def routes() -> Response:
@@ -174,8 +174,8 @@ def _add_listing(api: FastAPI, service: Service) -> None:
 
 def _add_files(api: FastAPI, service: Service) -> None:
     @api.get("/v1/prompts/{name}", summary="One prompt's card: `name` or `name@version`")
-    async def prompt(name: str) -> PromptDetails:
-        return await service.prompt(name)
+    async def prompt(name: str, request: Request) -> PromptDetails:
+        return await service.prompt(name, _caller(request, service.settings))
 
     @api.get(
         "/v1/prompts/{name}/file",
@@ -183,8 +183,9 @@ def _add_files(api: FastAPI, service: Service) -> None:
         response_class=Response,
         responses={200: {"content": {"application/octet-stream": {}}}},
     )
-    async def prompt_file(name: str) -> Response:
-        digest, data = await service.prompt_file(name)
+    async def prompt_file(name: str, request: Request) -> Response:
+        caller = _caller(request, service.settings)
+        digest, data = await service.prompt_file(name, caller)
         filename = f"{name.replace('@', '-')}.safetensors"
         return Response(
             data,
