@@ -17,6 +17,7 @@ from prompts.errors import InvalidPrompt, Unauthorized, Unavailable
 from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import StoreState
+from serving.admission import Stopping
 from serving.config import ADMIN_TOKEN_VARIABLE
 from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
@@ -127,7 +128,11 @@ class Admin:
         """Have the models try what a change brings, from the thread that is about to make it."""
         assert self._loop is not None
         vetting = self._service.vet(before, following, given)
-        asked = asyncio.run_coroutine_threadsafe(vetting, self._loop)
+        try:
+            asked = asyncio.run_coroutine_threadsafe(vetting, self._loop)
+        except RuntimeError as closed:
+            vetting.close()
+            raise Stopping("this replica has stopped, and nothing was changed") from closed
         try:
             asked.result(self._service.settings.request_timeout_s)
         except TimeoutError:
