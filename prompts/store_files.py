@@ -16,6 +16,7 @@ from prompts.generations import Generations
 from prompts.object_cache import default_cache
 from prompts.objects import Objects
 from prompts.places import LocalPlace, place_of
+from prompts.servable import check_servable, names_of, newly_answering
 from prompts.soft_prompt import SoftPrompt, digest_of
 from prompts.store_faults import explained
 from prompts.store_state import StoreState
@@ -23,9 +24,18 @@ from prompts.store_state import StoreState
 Change = Callable[[StoreState], StoreState]
 """Makes the next generation of the newest; the same state again is no change."""
 
+Guard = Callable[[StoreState, StoreState, Mapping[str, SoftPrompt]], None]
+"""Told of the newest state, of what a change makes of it and of the prompts it brings, by digest;
+raises IsoglossError where that must not become the newest."""
+
 
 class StoreFiles:
-    """A store. Holds no state but its place: any number may be open on one folder or address."""
+    """A store. Holds no state but its place: any number may be open on one folder or address.
+
+    `guard` is asked before every change of this one, and before anything is written.
+    """
+
+    guard: Guard | None = None
 
     def __init__(self, root: Path | str) -> None:
         self.place = place_of(root)
@@ -124,19 +134,21 @@ class StoreFiles:
 
         Raises:
             InvalidInput: the request's id stands for another change.
+            InvalidPrompt: what would answer after the change could not.
             StoreError: the store cannot be read or written; a newest generation that cannot be read
                 is not built upon, for what it holds would be lost.
         """
         change = change if request is None else _once(change, request)
         state = self._to_build_upon()
-        following = change(state)  # refused changes are refused before anything is written
+        # refused changes are refused before anything is written
+        following = self._checked(state, change(state), prompts)
         self._write_objects(prompts)
         while not following.same_content(state):
             if self.generations.append(following):
                 self._confirm_objects(following, prompts)
                 return following.stored_as(digest_of(following.to_json()))
             state = self._to_build_upon()
-            following = change(state)
+            following = self._checked(state, change(state), prompts)
         if state.generation:
             self.generations.confirm(state.generation)
         return state
@@ -151,6 +163,22 @@ class StoreFiles:
                 "publish to a new store"
             )
         return self.state(listing.newest)
+
+    def _checked(
+        self, state: StoreState, following: StoreState, prompts: Mapping[str, SoftPrompt]
+    ) -> StoreState:
+        """Let a change pass, unless what would answer after it could not."""
+        if following.same_content(state):
+            return following
+        for digest, reference in newly_answering(state, following).items():
+            if digest not in prompts:
+                check_servable(reference, self.read(digest))
+        names = names_of(following)
+        for digest, prompt in prompts.items():
+            check_servable(names.get(digest, digest), prompt)
+        if self.guard is not None:
+            self.guard(state, following, prompts)
+        return following
 
     def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
         with explained("write", self.location):

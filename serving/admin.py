@@ -10,23 +10,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
+from typing import Any
 
 from pydantic import SecretStr
 
 from prompts import collecting
 from prompts.change_records import ChangeRequest
-from prompts.errors import InvalidPrompt, NotFound, Unauthorized
+from prompts.errors import InvalidPrompt, NotFound, Unauthorized, Unavailable
 from prompts.numbering import GenerationId
 from prompts.routes import RouteTable, check_name
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import StoreState
+from serving.admission import Stopping
 from serving.config import ADMIN_TOKEN_VARIABLE
 from serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 from serving.service import Service
 from serving.settling import settle
+from serving.store_calls import StoreCalls, StoreSilent
 from serving.trials.query import TrialQuery
+
+_MOST_CHANGES = 8
+"""At a time; each waits until every replica serves it."""
+
 
 
 class Admin:
@@ -34,8 +42,11 @@ class Admin:
 
     def __init__(self, service: Service, token: SecretStr | None) -> None:
         self._service = service
-        self._store = service.store
+        self._store = copy(service.store)
+        self._store.guard = self._vet
         self._token = token
+        self._calls = StoreCalls("isogloss-admin", most_threads=_MOST_CHANGES)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def authorize(self, header: str | None) -> None:
         """Require `Bearer <token>`, compared in constant time.
@@ -68,7 +79,7 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await asyncio.to_thread(self._publish_prompt, name, data, models, request_id)
+        return await self._change(self._publish_prompt, name, data, models, request_id)
 
     async def begin_trial(
         self, name: str, data: bytes, wanted: TrialQuery, request_id: str | None
@@ -84,7 +95,7 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await asyncio.to_thread(self._begin_trial, name, data, wanted, models, request_id)
+        return await self._change(self._begin_trial, name, data, wanted, models, request_id)
 
     async def promote(self, name: str, request_id: str | None) -> SwapAnswer:
         """End a trial: its candidate answers from now on.
@@ -97,7 +108,7 @@ class Admin:
         """
         request = _request(request_id, "promotion", f"of {name!r}")
         change = partial(self._store.promote, name, _noted("promoted", request_id), request=request)
-        return await asyncio.to_thread(lambda: self._settled(change(), request))
+        return await self._change(lambda: self._settled(change(), request))
 
     async def end_trial(self, name: str, request_id: str | None) -> SwapAnswer:
         """End a trial without its candidate.
@@ -111,7 +122,38 @@ class Admin:
         request = _request(request_id, "end of trial", f"of {name!r}")
         note = _noted("trial ended", request_id)
         change = partial(self._store.end_trial, name, note, request=request)
-        return await asyncio.to_thread(lambda: self._settled(change(), request))
+        return await self._change(lambda: self._settled(change(), request))
+
+    async def _change(self, work: Callable[..., SwapAnswer], *arguments: Any) -> SwapAnswer:
+        """Change the store where it may hang without keeping anything else from going on."""
+        self._loop = asyncio.get_running_loop()
+        timeout_s = self._service.settings.request_timeout_s
+        try:
+            return await self._calls.call(object(), partial(work, *arguments), timeout_s)
+        except StoreSilent as silent:
+            raise Unavailable(
+                f"{silent}; whether the change was made is not known, and it may still be: look at "
+                "GET /v1/prompts before you ask again"
+            ) from silent
+
+    def _vet(
+        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
+    ) -> None:
+        """Have the models try what a change brings, from the thread that is about to make it."""
+        assert self._loop is not None
+        vetting = self._service.vet(before, following, given)
+        try:
+            asked = asyncio.run_coroutine_threadsafe(vetting, self._loop)
+        except RuntimeError as closed:
+            vetting.close()
+            raise Stopping("this replica has stopped, and nothing was changed") from closed
+        try:
+            asked.result(self._service.settings.request_timeout_s)
+        except TimeoutError:
+            asked.cancel()
+            raise Unavailable(
+                "the prompts could not be tried in time, and nothing was changed; try again"
+            ) from None
 
     def _begin_trial(
         self,
@@ -158,7 +200,7 @@ class Admin:
         request = _request(request_id, "publication", f"of {len(tables)} route tables ({what})")
         note = _noted("published", request_id)
         change = partial(self._store.publish, {}, tables, note, request=request)
-        return await asyncio.to_thread(lambda: self._settled(change(), request))
+        return await self._change(lambda: self._settled(change(), request))
 
     async def rollback(self, to: int | None, request_id: str | None) -> SwapAnswer:
         """Bring an earlier generation's content back, as a new generation.
@@ -173,7 +215,7 @@ class Admin:
         request = _request(request_id, "rollback", target)
         note = _noted("rolled back", request_id)
         change = partial(self._store.rollback, to, note, request=request)
-        return await asyncio.to_thread(lambda: self._settled(change(), request))
+        return await self._change(lambda: self._settled(change(), request))
 
     async def delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
         """Delete a prompt in all versions: its files, and what replicas hold of them.
@@ -186,7 +228,7 @@ class Admin:
             Unavailable: deleted, but a replica does not know in time; its files stay until the
                 store is collected.
         """
-        return await asyncio.to_thread(self._delete_prompt, name, request_id)
+        return await self._change(self._delete_prompt, name, request_id)
 
     def _delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
         request = _request(request_id, "deletion", f"of {name!r}")

@@ -135,6 +135,16 @@ class ModelReplica:
         """Tell what the model is."""
         return await self._classifier.describe()
 
+    async def vet(
+        self, prompts: Mapping[str, str], given: Mapping[str, bytes]
+    ) -> IsoglossError | None:
+        """Require that prompts can answer, before they do; an error is an answer, as above."""
+        try:
+            await self._classifier.vet(prompts, given)
+        except IsoglossError as error:
+            return error
+        return None
+
     def __del__(self) -> None:
         """Stop and leave the board; Ray calls this before it takes a replica down."""
         if hasattr(self, "_watches"):

@@ -11,15 +11,23 @@ may mix generations and still answer each row with the prompt it names. Older ve
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
+from prompts.errors import (
+    InvalidInput,
+    InvalidPrompt,
+    IsoglossError,
+    NotFound,
+    StoreError,
+    Unavailable,
+)
 from prompts.numbering import GenerationId
 from prompts.routes import Route, RouteTable
 from prompts.store import StoreState
 from prompts.trials import Trial
-from serving.residents import PromptReader, ResidentPrompt, Residents, ServedPrompt, Unfit
+from serving.reader import Found, PromptReader, usable
+from serving.residents import Residents, ServedPrompt
 from serving.trials.candidates import Problems, Trials, candidates
 
 logger = logging.getLogger(__name__)
@@ -69,16 +77,33 @@ class PromptBank:
         Raises:
             NotFound: no such prompt or version.
             InvalidInput: not a reference, or a prompt of another model.
-            StoreError: the version exists but cannot be read.
+            Unavailable: the version exists but cannot be read or tried now.
+        """
+        if (here := self.at_hand(reference)) is not None:
+            return here
+        name, version, digest = self.state.resolve(reference)
+        try:
+            return ServedPrompt(name, version, digest, self.reader.recall(digest))
+        except InvalidPrompt as unfit:
+            raise _cannot_answer(reference, unfit) from unfit
+
+    def at_hand(self, reference: str) -> ServedPrompt | None:
+        """Look up `name` or `name@version` in memory alone; None: the store must be asked.
+
+        Raises:
+            NotFound: no such prompt or version.
+            InvalidInput: not a reference, or a prompt that is known not to fit.
         """
         if reference in self.served:
             return self.served[reference]
         name, version, digest = self.state.resolve(reference)
+        here = self.residents.get(digest) or self.reader.recent.get(digest)
+        if here is None:
+            return None
         try:
-            resident = self.residents.get(digest) or self.reader.recall(digest)
-            return ServedPrompt(name, version, digest, _usable(resident))
+            return ServedPrompt(name, version, digest, usable(here))
         except InvalidPrompt as unfit:
-            raise InvalidInput(f"prompt: {reference!r} cannot answer here: {unfit}") from unfit
+            raise _cannot_answer(reference, unfit) from unfit
 
     def choose(self, task: str, lineage: Sequence[str]) -> tuple[ServedPrompt, Route]:
         """Take the prompt of the deepest routed clade of a language's lineage.
@@ -115,7 +140,7 @@ def build_bank(
 
     Raises:
         BankRefused: a route of this model names a prompt that is missing or does not fit.
-        StoreError: a routed prompt cannot be read now.
+        Unavailable: a routed prompt cannot be read or tried now.
     """
     fingerprint = reader.backbone.fingerprint
     routes = {table.task: table for table in state.routes if table.model.fingerprint == fingerprint}
@@ -123,30 +148,49 @@ def build_bank(
     routed = {reference for table in routes.values() for reference in table.references}
     tried = {trial.candidate for trial in trials}
     current = {name for name, entry in state.prompts.items() if entry.current is not None}
-    residents: dict[str, ResidentPrompt | Unfit] = {}
+    named = {each: _resolve(state, each) for each in sorted(current | routed | tried)}
+    digests = {own[2] for own in named.values() if not isinstance(own, IsoglossError)}
+    found = reader.read_all(sorted(digests), previous.residents if previous else {})
+    served, left_out = _usable_of(named, found, routed, state.generation)
+    residents = {digest: own for digest, own in found.items() if not isinstance(own, Unavailable)}
+    running, problems = candidates(trials, routes, served, left_out)
+    return PromptBank(state, routes, residents, served, reader, running, problems)
+
+
+_Named = tuple[str, int, str]
+"""Name, version and digest."""
+
+
+def _usable_of(
+    named: Mapping[str, _Named | IsoglossError],
+    found: Mapping[str, Found],
+    routed: Set[str],
+    generation: int,
+) -> tuple[dict[str, ServedPrompt], dict[str, str]]:
+    """Divide references into those that can answer and, if no route names them, those that cannot
+    and why.
+
+    Raises:
+        BankRefused, Unavailable: as `build_bank`.
+    """
     served: dict[str, ServedPrompt] = {}
     left_out: dict[str, str] = {}
-    for reference in sorted(current | routed | tried):
+    for reference, own in named.items():
         try:
-            name, version, digest = state.resolve(reference)
-            if digest not in residents:
-                residents[digest] = _read(digest, reader, previous)
-            resident = _usable(residents[digest])
-            served[reference] = ServedPrompt(name, version, digest, resident)
+            served[reference] = _served(own, found)
         except (InvalidInput, NotFound) as problem:
             if reference in routed:
                 raise BankRefused(
-                    f"generation {state.generation} is refused: its routes name {reference!r}: "
+                    f"generation {generation} is refused: its routes name {reference!r}: "
                     f"{problem}; publish another prompt under that name, or roll back"
                 ) from problem
             left_out[reference] = str(problem)
-        except StoreError as problem:
+        except Unavailable as problem:
             if reference in routed:
                 raise
             left_out[reference] = str(problem)
             logger.warning("prompt %s is left out: %s", reference, problem)
-    running, problems = candidates(trials, routes, served, left_out)
-    return PromptBank(state, routes, residents, served, reader, running, problems)
+    return served, left_out
 
 
 def _own_trials(state: StoreState, reader: PromptReader) -> list[Trial]:
@@ -154,16 +198,20 @@ def _own_trials(state: StoreState, reader: PromptReader) -> list[Trial]:
     return [trial for trial in state.trials if trial.fingerprint == own]
 
 
-def _read(digest: str, reader: PromptReader, previous: PromptBank | None) -> ResidentPrompt | Unfit:
-    if previous is not None and digest in previous.residents:
-        return previous.residents[digest]
+def _resolve(state: StoreState, reference: str) -> _Named | IsoglossError:
     try:
-        return reader.read(digest)
-    except InvalidPrompt as unfit:
-        return Unfit(str(unfit))
+        return state.resolve(reference)
+    except (InvalidInput, NotFound) as problem:
+        return problem
 
 
-def _usable(resident: ResidentPrompt | Unfit) -> ResidentPrompt:
-    if isinstance(resident, Unfit):
-        raise InvalidPrompt(resident.reason)
-    return resident
+def _served(named: _Named | IsoglossError, found: Mapping[str, Found]) -> ServedPrompt:
+    """Put a name to what was read; raises why it cannot answer."""
+    if isinstance(named, IsoglossError):
+        raise named
+    name, version, digest = named
+    return ServedPrompt(name, version, digest, usable(found[digest]))
+
+
+def _cannot_answer(reference: str, unfit: InvalidPrompt) -> InvalidInput:
+    return InvalidInput(f"prompt: {reference!r} cannot answer here: {unfit}")

@@ -62,6 +62,10 @@ class Caller:
             return self
         return replace(self, timeout_s=max(0.0, self.timeout_s - spent_s))
 
+    def within(self, seconds: float) -> float:
+        """Return how long to wait for something that may take so long."""
+        return seconds if self.timeout_s is None else min(seconds, self.timeout_s)
+
 
 NOBODY_ELSE = Caller()
 """A caller in this process that waits for as long as it takes."""

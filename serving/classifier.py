@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 from serving.answers import MOST_AT_ONCE, result_of
+from serving.bank import PromptBank
 from serving.batching.batcher import Batcher, BatchStats, Row
 from serving.batching.costs import CostTable
 from serving.batching.pricing import Pricing, find_costs
@@ -28,6 +29,7 @@ from serving.live import LiveBank
 from serving.logs import fields
 from serving.metrics import ServingMetrics
 from serving.planning import Job, Planner, RequestPlan
+from serving.residents import ServedPrompt
 from serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer, Result
 from serving.scoring import (
     Part,
@@ -38,6 +40,7 @@ from serving.scoring import (
     score_batch,
     score_readings,
 )
+from serving.store_calls import StoreCalls
 from serving.tracing import stage_span
 from serving.trials import placement
 
@@ -74,6 +77,7 @@ class Classifier:
             flow_of=lambda job: job.request.prompt or "",
             observe=partial(self._observe, "plan"),
         )
+        self._store_calls = StoreCalls("isogloss-older-prompts")
         self._pricing = Pricing.of(settings)
         self._queue: BatchQueue[Row[Reading, Scores]] = BatchQueue(
             self._pricing.budget, settings.deadline_s
@@ -87,6 +91,7 @@ class Classifier:
             free_memory=partial(free_memory, backbone.device),
         )
         self._beside = ThreadPoolExecutor(1, "isogloss-beside")
+        bank.rehearse_in(self._scoring.call)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -103,7 +108,10 @@ class Classifier:
         texts = await self._checked(request.texts)
         if self._settings.log_texts:
             logger.info("texts of a request", extra=fields(texts=list(texts)))
-        job = Job(request, texts, self.bank.current, caller.routing_key)
+        started_s, bank = time.perf_counter(), self.bank.current
+        override = await self._named_prompt(bank, request.prompt, texts, caller)
+        caller = caller.after(time.perf_counter() - started_s)
+        job = Job(request, texts, bank, caller.routing_key, override)
         async with self.gate.enter(texts, caller) as place:
             admitted_s = time.perf_counter()
             with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=len(texts)):
@@ -118,13 +126,51 @@ class Classifier:
             return finish()
         return await self._apart(finish)
 
+    async def _named_prompt(
+        self, bank: PromptBank, reference: str | None, texts: Sequence[str], caller: Caller
+    ) -> ServedPrompt | None:
+        """Find the prompt that a request names; the store is asked for what is not in memory.
+
+        Raises:
+            NotFound, InvalidInput: there is none, or it cannot answer here.
+            StoreError: it cannot be read.
+            StoreSilent: not within the request's time, or that which the store may take.
+        """
+        if reference is None:
+            return None
+        if (here := bank.at_hand(reference)) is not None:
+            return here
+        with self.gate.outside(texts, caller):
+            return await self._store_calls.call(
+                bank.state.resolve(reference),
+                partial(bank.find, reference),
+                caller.within(self._settings.store_timeout_s),
+            )
+
+    async def vet(self, prompts: Mapping[str, str], given: Mapping[str, bytes]) -> None:
+        """Require that prompts can answer here, before they do: references by digest.
+
+        Args:
+            prompts: to be tried, unless they are in use.
+            given: files of those that are not in the store yet, by digest.
+
+        Raises:
+            InvalidPrompt: one cannot; the message says which and why.
+            StoreError, StoreSilent: one cannot be read, or not in time.
+        """
+        await self._store_calls.call(
+            ("vet", tuple(prompts)),
+            partial(self.bank.vet, prompts, given),
+            self._settings.request_timeout_s,
+        )
+
     async def _plan(self, job: Job, caller: Caller) -> RequestPlan:
         """Plan a request beside others', or on the spot where it is short and nobody else is in."""
-        size = sum(map(len, job.texts))
+        size = job.characters
         if self.gate.requests == 1 and size <= _PLANNED_HERE_CHARS:
             return self._planning.run_here(job, size)
-        (planned,) = await self._planning.submit([(job, size)], caller.client)
-        return planned
+        pieces = [(piece, piece.characters) for piece in job.pieces(self._settings.budget_chars)]
+        return RequestPlan.joined(await self._planning.submit(pieces, caller.client))
 
     async def _checked(self, texts: Sequence[str]) -> Sequence[str]:
         check = partial(check_texts, texts, self._settings)

@@ -55,7 +55,8 @@ class ServingSettings(BaseModel):
     deadline_s: float = Field(default=0.003, ge=0)
     """How long a batch may wait, at most, for texts that are known to be on their way."""
     max_queue_tokens: int = Field(default=65_536, ge=1)
-    """Tokens of all requests that are let in at a time; others are refused with 429."""
+    """Tokens of all requests that are let in at a time, shared by `serving.admission`; others are
+    refused with 429."""
     max_queue_items: int = Field(default=4096, ge=1)
     """Texts of all requests that are let in at a time."""
 
@@ -71,6 +72,9 @@ class ServingSettings(BaseModel):
     forwarded_hops: int = Field(default=1, ge=0)
     """Trusted proxies that add the address they were called from to `x-forwarded-for`; 0: the
     header is not read. Requests without a key are told apart by that address."""
+    store_timeout_s: float = Field(default=10.0, gt=0)
+    """How long a request waits for the prompt store, and no longer than for its answer: an older
+    version of a prompt, a card or a file. What serves is in memory."""
     drain_timeout_s: float = Field(default=8.0, ge=0)
     """How long a replica that stops works on what it has let in."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from serving.admission import Admission, Load, Place, QueueFull, Ratio
 from serving.caller import Caller, TooLate
 from serving.config import ServingSettings
 from serving.metrics import ServingMetrics
+from serving.store_calls import StoreSilent
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,9 @@ class Gate:
         max_text_tokens: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._admission = Admission(
-            Load(settings.max_queue_items, settings.max_queue_tokens, settings.max_queue_chars)
-        )
+        limit = Load(settings.max_queue_items, settings.max_queue_tokens, settings.max_queue_chars)
+        self._admission = Admission(limit)
+        self._outside = Admission(limit)
         self._metrics = metrics
         self._max_text_tokens = max_text_tokens
         self._clock = clock
@@ -53,6 +54,35 @@ class Gate:
         """How many are in."""
         return self._admission.requests
 
+    @contextmanager
+    def outside(self, texts: Sequence[str], caller: Caller) -> Iterator[None]:
+        """Hold room for a request that has to wait for the store before it can be let in.
+
+        It is a room of its own: while a store hangs, only those who wait for it are in each other's
+        way, and the speed of the model is measured without them.
+
+        Raises:
+            QueueFull, Stopping: there is no room.
+        """
+        load = Load(len(texts), 0, sum(map(len, texts)))
+        self._outside.stopping = self._admission.stopping
+        with self._counting_who_leaves(len(texts)), self._outside.admit(caller.client, load):
+            yield
+
+    @contextmanager
+    def _counting_who_leaves(self, texts: int) -> Iterator[None]:
+        try:
+            yield
+        except QueueFull as refusal:
+            self._metrics.refused.labels(refusal.reason).inc()
+            raise
+        except (TimeoutError, TooLate, StoreSilent):
+            self._metrics.left.labels("deadline").inc(texts)
+            raise
+        except asyncio.CancelledError:
+            self._metrics.left.labels("caller").inc(texts)
+            raise
+
     @asynccontextmanager
     async def enter(self, texts: Sequence[str], caller: Caller) -> AsyncIterator[Place]:
         """Hold room for a request while open, and no longer than its time.
@@ -65,19 +95,15 @@ class Gate:
         try:
             if not self._admission.requests:
                 self._busy_since_s = started_s
-            with self._admission.admit(caller.client, load, caller.timeout_s) as place:
+            with (
+                self._counting_who_leaves(len(texts)),
+                self._admission.admit(caller.client, load, caller.timeout_s) as place,
+            ):
                 self._show()
                 async with asyncio.timeout(caller.timeout_s):
                     yield place
-        except QueueFull as refusal:
-            self._metrics.refused.labels(refusal.reason).inc()
-            raise
         except TimeoutError:
-            self._metrics.left.labels("deadline").inc(len(texts))
             raise TooLate.after(self._clock() - started_s) from None
-        except asyncio.CancelledError:
-            self._metrics.left.labels("caller").inc(len(texts))
-            raise
         finally:
             self._show()
             if not self._admission.requests:

@@ -162,8 +162,9 @@ def _add_listing(api: FastAPI, service: Service, bodies: Bodies) -> None:
         return await service.models()
 
     @api.get("/v1/prompts", response_model=PromptsAnswer, summary="The current prompts")
-    async def prompts() -> Response:
-        return await bodies.apart(partial(_json, await service.prompts()))
+    async def prompts(request: Request) -> Response:
+        listed = await service.prompts(_caller(request, service.settings))
+        return await bodies.apart(partial(_json, listed))
 
     @api.get("/v1/routes", response_model=RoutesAnswer, summary="The route tables, with evidence")
     async def routes() -> Response:
@@ -180,8 +181,9 @@ def _add_files(api: FastAPI, service: Service, bodies: Bodies) -> None:
         response_model=PromptDetails,
         summary="One prompt's card: `name` or `name@version`",
     )
-    async def prompt(name: str) -> Response:
-        return await bodies.apart(partial(_json, await service.prompt(name)))
+    async def prompt(name: str, request: Request) -> Response:
+        details = await service.prompt(name, _caller(request, service.settings))
+        return await bodies.apart(partial(_json, details))
 
     @api.get(
         "/v1/prompts/{name}/file",
@@ -189,8 +191,9 @@ def _add_files(api: FastAPI, service: Service, bodies: Bodies) -> None:
         response_class=Response,
         responses={200: {"content": {"application/octet-stream": {}}}},
     )
-    async def prompt_file(name: str) -> Response:
-        digest, data = await service.prompt_file(name)
+    async def prompt_file(name: str, request: Request) -> Response:
+        caller = _caller(request, service.settings)
+        digest, data = await service.prompt_file(name, caller)
         filename = f"{name.replace('@', '-')}.safetensors"
         return Response(
             data,

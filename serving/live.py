@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from prompts.errors import StoreError
+from prompts.errors import InvalidPrompt, Unavailable
 from prompts.following import Follower, Sighting
 from prompts.numbering import GenerationId
+from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from serving.bank import PromptBank
 from serving.metrics import ServingMetrics
-from serving.residents import HostsPrompts, PromptReader
+from serving.reader import PromptReader, usable
+from serving.rehearsal import Perform, Verdict
+from serving.residents import HostsPrompts
 from serving.succession import Choice, Succession
 from serving.trials.candidates import key_of
 
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 _STORE_PATIENCE_S = 3.0
 """A store that takes longer, a file system that hangs for one, is said to be a problem."""
 _STRAYS_SHOWN = 3
+_LAST_LOOK_S = 2.0
 
 
 class LiveBank:
@@ -38,16 +42,21 @@ class LiveBank:
         metrics: ServingMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Load the newest generation that can be served; raises StoreError where there is none."""
+        """Load the newest generation that can be served.
+
+        Raises:
+            Unavailable: there is none; of the newest it says why.
+        """
         self.store = store
-        self._reader = PromptReader(store, backbone)
+        self.reader = PromptReader(store, backbone)
         self._metrics = metrics
         self._clock = clock
         self._lock = threading.Lock()
         self._problem: str | None = None
         self._looking_since_s: float | None = None
+        self._looker = 0
         self._follower = Follower(store.generations, clock)
-        self._succession = Succession(store, self._reader, clock)
+        self._succession = Succession(store, self.reader, clock)
         self._final: GenerationId | None = None  # the newest, where no more can be done about it
         seen = self._follower.look()
         choice = self._succession.first(seen.newest)
@@ -56,6 +65,20 @@ class LiveBank:
         self._conclude(seen, choice)
         self._show(self.current)
 
+    def rehearse_in(self, perform: Perform) -> None:
+        """Have new prompts tried by `perform` from now on: where the model runs."""
+
+        def performed(run: Callable[[], list[Verdict]]) -> list[Verdict]:
+            if self._looker != threading.get_ident():
+                return perform(run)
+            self._looking_since_s = None  # that it takes time is no fault of the store
+            try:
+                return perform(run)
+            finally:
+                self._looking_since_s = self._clock()
+
+        self.reader.rehearsal.perform = performed
+
     def refresh(self) -> bool:
         """Swap to the store's newest generation if there is one; True if `current` changed.
 
@@ -63,17 +86,41 @@ class LiveBank:
         tried again if the store could not be read, and passed over if it breaks a route.
         """
         with self._lock:
-            self._looking_since_s = self._clock()
+            self._looker, self._looking_since_s = threading.get_ident(), self._clock()
             try:
                 return self._swap()
-            except StoreError as problem:
+            except Unavailable as problem:
                 self._tell(str(problem))
             except Exception as error:  # what is loaded is served, whatever the store does
                 name = type(error).__name__
                 self._tell(f"the store cannot be read ({name}: {error}); look at it")
             finally:
-                self._looking_since_s = None
+                self._looker, self._looking_since_s = 0, None
             return False
+
+    def vet(self, prompts: Mapping[str, str], given: Mapping[str, bytes]) -> None:
+        """Require that prompts can answer here, before they do: references by digest.
+
+        Those that are not in use are read, from the files that are given or the store, and tried.
+
+        Raises:
+            InvalidPrompt: one cannot; the message says which and why.
+            Unavailable: one cannot be read or tried now.
+        """
+        for digest, reference in prompts.items():
+            try:
+                here = self.current.residents.get(digest)
+                if here is not None:
+                    usable(here)
+                elif digest in given:
+                    self.reader.audition(SoftPrompt.from_bytes(given[digest]))
+                else:
+                    self.reader.recall(digest)
+            except InvalidPrompt as unfit:
+                model = self.reader.backbone.model_id
+                raise InvalidPrompt(
+                    f"prompt {reference!r} cannot answer on {model}: {unfit}; nothing was changed"
+                ) from unfit
 
     @property
     def problem(self) -> str | None:
@@ -112,7 +159,7 @@ class LiveBank:
         if aside.generation <= before.generation:
             logger.warning("the store was replaced: %s follows %s", aside.identity, before.identity)
         if aside.state.dropped - before.state.dropped:
-            self._reader.recall.cache_clear()  # a deleted prompt stays on no device
+            self.reader.recent.clear()  # a deleted prompt stays on no device
         self._metrics.forget_prompts(before.state.prompts.keys() - aside.state.prompts.keys())
         self._show(aside)
 
@@ -160,10 +207,10 @@ class Watch:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop and wait for the last look to end. Idempotent."""
+        """Stop and wait for the last look to end, but not for a store that hangs. Idempotent."""
         self._closed.set()
         if self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(_LAST_LOOK_S)
 
     def _run(self) -> None:
         while not self._closed.wait(self._interval_s):

@@ -1,12 +1,13 @@
 """Which language, which prompt, which tokens: all that is decided before the model runs.
 
-Texts of many requests are detected and tokenized together: both cost less by the batch.
+Texts of many requests are detected and tokenized together: both cost less by the batch. A large
+request comes in pieces, so that it keeps nobody else's waiting. Nothing here asks the store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prompts.errors import InvalidInput, IsoglossError
 from prompts.languages import language as language_of
@@ -23,13 +24,36 @@ from serving.trials.placement import Placement, place
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One request, with the generation it will be answered under."""
+    """One request, or a piece of it, with the generation it will be answered under."""
 
     request: ClassifyRequest
     texts: Sequence[str]
     bank: PromptBank
     routing_key: str = ""
     """What trials go by; empty: each text's own words."""
+    override: ServedPrompt | None = None
+    """The prompt that the request names."""
+    begins_at: int = 0
+    """Place of the first text among the request's."""
+
+    @property
+    def characters(self) -> int:
+        """Of its texts."""
+        return sum(map(len, self.texts))
+
+    def pieces(self, characters: int) -> list[Job]:
+        """Divide it, in order, into jobs of no more than so many characters, or of one text."""
+        starts, room = [0], characters
+        for index, text in enumerate(self.texts):
+            if index > starts[-1] and len(text) > room:
+                starts.append(index)
+                room = characters
+            room -= len(text)
+        ends = [*starts[1:], len(self.texts)]
+        return [
+            replace(self, texts=self.texts[start:end], begins_at=self.begins_at + start)
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +75,15 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class RequestPlan:
-    """How a request will be answered, text by text."""
+    """How a request, or a piece of it, will be answered, text by text."""
 
     task: str
     plans: list[Plan]
+
+    @classmethod
+    def joined(cls, pieces: Sequence[RequestPlan]) -> RequestPlan:
+        """Put the plans of one request's pieces together, in order."""
+        return cls(pieces[0].task, [plan for piece in pieces for plan in piece.plans])
 
 
 class Planner:
@@ -104,7 +133,8 @@ def _plan(
     for index, (text, detection) in enumerate(zip(tokens, found, strict=True)):
         if not text.ids:
             raise InvalidInput(
-                f"inputs[{index}]: this model has no tokens for the text; send other characters"
+                f"inputs[{job.begins_at + index}]: this model has no tokens for the text; send "
+                "other characters"
             )
         if override is not None:
             chosen = [overridden(job.bank, task, detection, override)]
@@ -134,14 +164,14 @@ def _plan_text(
 
 
 def _override(job: Job) -> ServedPrompt | None:
-    """Find the prompt the request names; raises InvalidInput where it is for another task."""
-    reference, task = job.request.prompt, job.request.task
-    if reference is None:
+    """Take the prompt the request names; raises InvalidInput where it is for another task."""
+    prompt, task = job.override, job.request.task
+    if prompt is None:
         return None
-    prompt = job.bank.find(reference)
     own = prompt.resident.card.task
     if task is not None and task != own:
         raise InvalidInput(
-            f"prompt: {reference!r} is for task {own!r}, not {task!r}; leave out one of the two"
+            f"prompt: {job.request.prompt!r} is for task {own!r}, not {task!r}; leave out one of "
+            "the two"
         )
     return prompt

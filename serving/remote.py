@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import ray
@@ -64,6 +64,12 @@ class RemoteModel:
     async def describe(self) -> ModelAnswer:
         """Tell what the model is."""
         return await self._until_answered(lambda: self._ask("describe"))  # type: ignore[no-any-return]
+
+    async def vet(self, prompts: Mapping[str, str], given: Mapping[str, bytes]) -> None:
+        """Require that prompts can answer, before they do; as `Classifier.vet`."""
+        answer = await self._until_answered(lambda: self._ask("vet", prompts, given))
+        if isinstance(answer, IsoglossError):
+            raise answer
 
     async def _until_answered(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask again where a replica died: classifying changes nothing, so twice is as good as once.

@@ -1,8 +1,7 @@
-"""Prompts on one backbone's device: what they are there, and how they get out of the store."""
+"""Prompts on one backbone's device: what they are there, and what must be known of the backbone."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,9 +10,6 @@ import torch
 from torch import Tensor
 
 from prompts.soft_prompt import PromptCard, RunsPrompts
-from prompts.store import PromptStore
-
-OLDER_VERSIONS_KEPT = 64
 
 
 class HostsPrompts(RunsPrompts, Protocol):
@@ -27,8 +23,22 @@ class HostsPrompts(RunsPrompts, Protocol):
     def dtype(self) -> torch.dtype:
         """The precision prompts must have."""
 
+    @property
+    def precision(self) -> torch.dtype:
+        """Of its linear layers."""
+
     def label_rows(self, token_ids: Sequence[int]) -> Tensor:
         """The verbalizer's rows of the LM head: (labels, hidden)."""
+
+    def read_suffixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """Hidden state at each prompt's last position: (pairs, hidden)."""
+
+    def read_prefixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """Hidden state at each text's last token, the prompt before it: (pairs, hidden)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +49,8 @@ class ResidentPrompt:
     vectors: Tensor  # (length, hidden) on the backbone's device, in its dtype
     label_rows: Tensor  # (labels, hidden), shared by prompts with the same verbalizer
     labels: tuple[str, ...]
+    largest: float = 0.0
+    """Of its numbers' sizes, as they were published."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,31 +85,3 @@ class Unfit:
 
 Residents = Mapping[str, ResidentPrompt | Unfit]
 """By digest; a prompt that does not fit this backbone is kept as the reason why."""
-
-
-class PromptReader:
-    """Takes prompts out of the store and onto one backbone's device."""
-
-    def __init__(self, store: PromptStore, backbone: HostsPrompts) -> None:
-        self.backbone = backbone
-        self._store = store
-        self._label_rows = functools.lru_cache(backbone.label_rows)
-        self.recall = functools.lru_cache(OLDER_VERSIONS_KEPT)(self.read)
-        """`read` that remembers the last few: for versions that no bank holds."""
-
-    def read(self, digest: str) -> ResidentPrompt:
-        """Read one prompt.
-
-        Raises:
-            InvalidPrompt: it does not fit this backbone, now or ever.
-            StoreError: it cannot be read now.
-        """
-        prompt = self._store.read(digest)
-        prompt.check_fits(self.backbone)
-        labels = prompt.card.labels
-        return ResidentPrompt(
-            card=prompt.card,
-            vectors=prompt.vectors.to(self.backbone.device, self.backbone.dtype),
-            label_rows=self._label_rows(tuple(label.token_id for label in labels)),
-            labels=tuple(label.label for label in labels),
-        )

@@ -43,26 +43,12 @@ class ServingBackbone(HostsPrompts, Protocol):
         """Which of the two."""
 
     @property
-    def precision(self) -> torch.dtype:
-        """Of its linear layers."""
-
-    @property
     def max_text_tokens(self) -> int:
         """Longer texts are cut here."""
 
     @property
     def tokenizer(self) -> EncodesTexts:
         """The model's own."""
-
-    def read_suffixed(
-        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Hidden state at each prompt's last position: (pairs, hidden)."""
-
-    def read_prefixed(
-        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Hidden state at each text's last token, the prompt before it: (pairs, hidden)."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Mapping
 from typing import Protocol
 
-from prompts.errors import IsoglossError, NotFound, Unavailable
-from prompts.listing import routes_to
-from prompts.soft_prompt import PromptCard
+from prompts.errors import NotFound, Unavailable
+from prompts.servable import names_of, newly_answering
+from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore, StoreState
 from serving.admission import Stopping
 from serving.caller import NOBODY_ELSE, Caller
+from serving.cards import PromptCards
 from serving.classifier import Classifier
 from serving.config import ServingSettings
 from serving.live import LiveBank
@@ -24,15 +24,11 @@ from serving.schemas import (
     ModelAnswer,
     ModelsAnswer,
     PromptDetails,
-    PromptRoute,
     PromptsAnswer,
     ReadyAnswer,
     ReplicaAnswer,
     RoutesAnswer,
 )
-
-DESCRIPTIONS_KEPT = 1024
-"""Prompts whose cards are remembered: every publish brings a new one, and a server lives long."""
 
 
 class ServedModel(Protocol):
@@ -46,6 +42,10 @@ class ServedModel(Protocol):
 
     async def describe(self) -> ModelAnswer:
         """Tell what the model is."""
+        ...
+
+    async def vet(self, prompts: Mapping[str, str], given: Mapping[str, bytes]) -> None:
+        """Require that prompts can answer, before they do; as `Classifier.vet`."""
         ...
 
 
@@ -68,7 +68,7 @@ class Service:
         self.live: LiveBank = classifier.bank
         self._models: dict[str, ServedModel] = {settings.default_model: classifier, **others}
         self._descriptions: dict[str, ModelAnswer] = {}
-        self._describe = functools.lru_cache(DESCRIPTIONS_KEPT)(self._read_description)
+        self._cards = PromptCards(store, classifier.bank)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -99,29 +99,54 @@ class Service:
             default=self.settings.default_model, models=list(self._descriptions.values())
         )
 
-    async def prompts(self) -> PromptsAnswer:
-        """List the current prompts of the served models."""
-        served = {model.fingerprint for model in (await self.models()).models}
-        state = self.live.current.state
-        return await asyncio.to_thread(self._list_prompts, state, served)
+    async def prompts(self, caller: Caller = NOBODY_ELSE) -> PromptsAnswer:
+        """List the current prompts of the served models.
 
-    async def prompt(self, reference: str) -> PromptDetails:
+        Raises:
+            StoreSilent: one is not in memory, and the store has not answered in time.
+        """
+        served = {model.fingerprint for model in (await self.models()).models}
+        return await self._cards.list(self.live.current.state, served, self._wait_s(caller))
+
+    async def prompt(self, reference: str, caller: Caller = NOBODY_ELSE) -> PromptDetails:
         """Describe one prompt: `name`, or `name@version`.
 
         Raises:
             NotFound: there is none.
+            StoreSilent: it is not in memory, and the store has not answered in time.
         """
-        return await asyncio.to_thread(self._details, self.live.current.state, reference)
+        return await self._cards.details(self.live.current.state, reference, self._wait_s(caller))
 
-    async def prompt_file(self, reference: str) -> tuple[str, bytes]:
+    async def prompt_file(self, reference: str, caller: Caller = NOBODY_ELSE) -> tuple[str, bytes]:
         """Return the digest and the bytes of one prompt's file.
 
         Raises:
             NotFound: there is none.
             StoreError: it cannot be read.
+            StoreSilent: the store has not answered in time.
         """
-        _, _, digest = self.live.current.state.resolve(reference)
-        return digest, await asyncio.to_thread(self.store.read_bytes, digest)
+        return await self._cards.file(self.live.current.state, reference, self._wait_s(caller))
+
+    async def vet(
+        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
+    ) -> None:
+        """Require that the served models can answer after a change as it asks them to.
+
+        Every prompt that it brings, or brings into routes and trials, is tried by its model.
+
+        Raises:
+            InvalidPrompt: one cannot answer.
+            Unavailable: one cannot be read or tried now.
+        """
+        await self.models()
+        names = names_of(following)
+        for name, model in self._descriptions.items():
+            own = {d: p for d, p in given.items() if p.card.model.fingerprint == model.fingerprint}
+            wanted = {digest: names.get(digest, digest) for digest in own}
+            wanted |= newly_answering(before, following, model.fingerprint)
+            if wanted:
+                files = {digest: prompt.to_bytes() for digest, prompt in own.items()}
+                await self._models[name].vet(wanted, files)
 
     async def routes(self) -> RoutesAnswer:
         """List the route tables of the served models."""
@@ -174,39 +199,7 @@ class Service:
 
     def forget_prompts(self) -> None:
         """Let go of what was read of prompt files, for some were deleted."""
-        self._describe.cache_clear()
+        self._cards.forget()
 
-    def _list_prompts(self, state: StoreState, served: set[str]) -> PromptsAnswer:
-        current = [name for name, entry in state.prompts.items() if entry.current is not None]
-        details = [self._details(state, name) for name in sorted(current)]
-        return PromptsAnswer(
-            generation=state.generation,
-            generation_digest=state.identity.digest,
-            prompts=[d for d in details if d.card is None or d.card.model.fingerprint in served],
-        )
-
-    def _details(self, state: StoreState, reference: str) -> PromptDetails:
-        name, number, digest = state.resolve(reference)
-        entry = state.prompts[name]
-        version = next(own for own in entry.versions if own.version == number)
-        length, card, problem = None, None, None
-        try:
-            length, card = self._describe(digest)
-        except IsoglossError as unreadable:
-            problem = str(unreadable)
-        return PromptDetails(
-            name=name,
-            version=number,
-            digest=digest,
-            published_at=version.published_at,
-            versions=[each.version for each in entry.versions],
-            length=length,
-            routes=[PromptRoute(**route) for route in routes_to(state, digest)],
-            card=card,
-            problem=problem,
-        )
-
-    def _read_description(self, digest: str) -> tuple[int, PromptCard]:
-        """Read a prompt's length and card; raises IsoglossError where it cannot be read."""
-        prompt = self.store.read(digest)
-        return prompt.length, prompt.card
+    def _wait_s(self, caller: Caller) -> float:
+        return caller.within(self.settings.store_timeout_s)

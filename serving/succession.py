@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from prompts.errors import NotFound, StoreError
+from prompts.errors import NotFound, StoreError, Unavailable
 from prompts.generations import DamagedManifest
 from prompts.numbering import GenerationId
 from prompts.store import PromptStore
 from serving.bank import BankRefused, PromptBank, build_bank
-from serving.residents import PromptReader
+from serving.reader import PromptReader
 
 STANDS_STILL_S = 2.0
 """So long must a store show the same newest generation before it is followed backwards."""
@@ -105,7 +105,7 @@ class Succession:
         for generation in newest_first[:_TRIED]:
             try:
                 return Choice(self.load(generation, served), problem, final)
-            except (StoreError, NotFound) as error:
+            except (Unavailable, NotFound) as error:
                 final = final and isinstance(error, BankRefused | DamagedManifest)
                 problem = problem or f"generation {generation} cannot be served: {error}"
         return Choice(None, problem, final)

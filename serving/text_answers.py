@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from prompts.errors import InvalidInput, IsoglossError, TooLarge
 from serving.command_texts import GivenText
-from serving.parsing import explain
+from serving.parsing import explain, problems
 from serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
 _ABOUT_ONE = re.compile(r"inputs[\[.](\d+)\]?: (.*)", re.DOTALL)
@@ -106,7 +106,7 @@ def _request(texts: Sequence[str], options: Mapping[str, Any]) -> ClassifyReques
     try:
         return ClassifyRequest(inputs=list(texts), **options)
     except ValidationError as invalid:
-        raise explain(invalid, ClassifyRequest) from None
+        raise explain(problems(invalid), ClassifyRequest) from None
 
 
 def _about_one(error: IsoglossError, texts: Sequence[GivenText]) -> tuple[int, Refused]:

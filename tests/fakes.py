@@ -24,6 +24,7 @@ from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from prompts.store import PromptStore
 from prompts.tokenizer import TokenizedText
 from prompts.verbalizer import LabelToken
+from serving import rehearsal
 from serving.admin import Admin
 from serving.classifier import Classifier
 from serving.config import ServingSettings
@@ -36,6 +37,8 @@ from serving.service import Service
 HIDDEN_SIZE = 2
 TOPICS = ("sports", "travel", "politics")
 MODEL = "fake-bloom"
+OVERFLOWING = 60_000.0
+"""A prompt of this sum passes its rehearsal, and makes the numbers overflow ever after."""
 
 
 class FakeTokenizer:
@@ -78,13 +81,15 @@ class FakeBackbone:
     def read_suffixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
     ) -> Tensor:
+        if is_rehearsal(texts):
+            return _states(texts, prompts)  # before prompts go live: no batch of anybody's
         self.entered.set()
         assert self.gate.wait(10)
         self.batches.append([len(text) for text in texts])
         self.pairs.append([len(own) for own in prompts])
         if self.failure is not None:
             raise self.failure
-        return _states(texts, prompts)
+        return _overflowing(_states(texts, prompts), prompts)
 
     def read_prefixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
@@ -93,6 +98,17 @@ class FakeBackbone:
 
     def label_rows(self, token_ids: Sequence[int]) -> Tensor:
         return torch.tensor([[0.001 * token, 0.1 * token] for token in token_ids])
+
+
+def is_rehearsal(texts: Sequence[Sequence[int]]) -> bool:
+    """Whether these are the texts that prompts are tried with before they go live."""
+    return [*map(tuple, texts)] == rehearsal.texts(FakeBackbone.vocab_size)
+
+
+def _overflowing(states: Tensor, prompts: Sequence[Sequence[Tensor]]) -> Tensor:
+    """What OVERFLOWING does to whatever is read under it."""
+    wild = torch.tensor([float(each.sum()) == OVERFLOWING for own in prompts for each in own])
+    return states.masked_fill(wild[:, None], float("inf"))
 
 
 def _states(texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]) -> Tensor:

@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prompts.errors import IsoglossError, Unavailable
 from serving.batching.isolation import BatchFailed, Outcome, is_out_of_memory, run_isolating
@@ -133,7 +133,7 @@ class Batcher(Generic[Work, Done]):
         self._coming = 0
         self._closed = False
         self._running: Sequence[Entry[Row[Work, Done]]] = ()
-        self._errands: deque[Callable[[], None]] = deque()
+        self._errands: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._worker: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -195,7 +195,7 @@ class Batcher(Generic[Work, Done]):
         answer: Future[Result] = Future()
         with self._changed:
             self._start()
-            self._errands.append(partial(_fulfil, answer, function))
+            self._errands.append((answer, function))
             self._changed.notify()
         return answer.result()
 
@@ -206,9 +206,13 @@ class Batcher(Generic[Work, Done]):
             waiting = list(self._running)
             while batch := self._queue.take():
                 waiting += batch
+            errands = list(self._errands)
+            self._errands.clear()
             self._changed.notify()
         for entry in waiting:
             entry.item.ticket.fail(_stopping())
+        for answer, _ in errands:
+            answer.set_exception(_stopping())
 
     def _start(self) -> None:
         """Start with the first work."""
@@ -220,9 +224,15 @@ class Batcher(Generic[Work, Done]):
 
     def _work(self) -> None:
         while self._wait():
-            if self._errands:
-                self._errands.popleft()()
+            self._run_errand()
             self._run_next()
+
+    def _run_errand(self) -> None:
+        """Do the next errand if there is one; nothing of it is kept afterwards."""
+        with self._changed:
+            errand = self._errands.popleft() if self._errands else None
+        if errand is not None:
+            _fulfil(*errand)
 
     def _run_next(self) -> None:
         """Run a batch if one is due; nothing of it, such as its prompts, is kept afterwards."""

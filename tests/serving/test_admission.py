@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from serving.admission import Admission, Load, QueueFull, Ratio, Stopping
+from serving.admission import CROWD, Admission, Load, QueueFull, Ratio, Stopping
 
 LIMIT = Load(items=100, tokens=1000, characters=10_000)
 
@@ -40,8 +40,20 @@ class Room:
         ([("a", 44, 1), ("b", 44, 1)], ("a", 1, 1), "items"),  # two of them have 4/9 each
         ([("a", 44, 1), ("b", 44, 1)], ("c", 9, 1), None),
         ([("a", 1, 1, 9000)], ("a", 1, 1), None),  # what is not asked for is not refused
-        ([("a", 1, 1, 9000)], ("b", 1, 1, 900), "characters"),
-        ([("a", 1, 5000)], ("b", 1, 1), "tokens"),  # let in when it was alone: over the limit
+        ([("a", 1, 1, 9000)], ("b", 1, 1, 1600), None),  # let in when it was alone: of what is
+        ([("a", 1, 1, 9000)], ("b", 1, 1, 1601), "characters"),  # above 4/5, nothing is counted
+        ([("a", 1, 5000)], ("b", 1, 160), None),
+        ([("a", 1, 5000)], ("b", 1, 161), "tokens"),
+        ([("a", 900, 1)], ("b", 16, 1), None),
+        ([("a", 900, 1)], ("b", 17, 1), "items"),
+        ([("a", 1, 5000)], ("a", 1, 1), "tokens"),  # but all of it against its own next request
+        ([("a", 20, 1)], ("b", 999, 1), None),  # a fifth is taken: room for a whole request,
+        ([("a", 20, 1)], ("a", 999, 1), "items"),  # of who holds nothing
+        ([("a", 21, 1)], ("b", 999, 1), "items"),
+        ([("a", 20, 1), ("b", 999, 1)], ("c", 999, 1), "items"),  # one at a time
+        ([("a", 80, 1), ("b", 16, 1), ("c", 3, 1)], ("d", 1, 1), None),  # full: who holds nothing
+        ([("a", 80, 1), ("b", 16, 1), ("c", 3, 1)], ("d", 2, 1), "items"),  # is let in with little
+        ([("a", 80, 1), ("b", 16, 1), ("c", 3, 1), ("d", 1, 1)], ("d", 1, 1), "items"),
     ],
 )
 def test_who_is_let_in(
@@ -78,6 +90,43 @@ def test_a_request_is_counted_by_its_tokens_once_they_are_known() -> None:
         admission.settle("a", place, Load(2, 300))
         assert admission.held == Load(2, 300, 0)
     assert admission.held == Load()
+
+
+def settled(admission: Admission, client: str, guess: Load, load: Load) -> ExitStack:
+    """Let a request in by a guess, and replace that by what it holds."""
+    inside = ExitStack()
+    place = inside.enter_context(admission.admit(client, guess))
+    admission.settle(client, place, load)
+    return inside
+
+
+def test_what_was_guessed_too_low_is_counted_up_to_the_share_of_whoever_holds_it() -> None:
+    admission = Admission(LIMIT)
+    with settled(admission, "a", Load(1, 10, 10), Load(1, 5000)):
+        assert admission.held.tokens == 5000
+        with admission.admit("b", Load(1, 160)), pytest.raises(QueueFull):  # 4/5 of what is left
+            admission.admit("a", Load(1, 1)).__enter__()
+
+
+def test_several_clients_whose_tokens_were_guessed_too_low_keep_nobody_else_out() -> None:
+    admission, inside = Admission(LIMIT), ExitStack()
+    with inside:
+        for client in "abcdefgh":
+            inside.enter_context(settled(admission, client, Load(1, 1, 1), Load(1, 5000)))
+        inside.enter_context(admission.admit("next", Load(1, 7)))
+        with pytest.raises(QueueFull):
+            inside.enter_context(admission.admit("next", Load(1, 1)))
+    assert (admission.held, admission.requests, admission.clients) == (Load(), 0, 0)
+
+
+def test_little_is_let_in_up_to_a_crowd() -> None:
+    admission, inside = Admission(Load(1000, 10**9, 0)), ExitStack()
+    with inside:
+        inside.enter_context(admission.admit("greedy", Load(5000, 1)))
+        for n in range(CROWD - 1):
+            inside.enter_context(admission.admit(f"modest-{n}", Load(1000 // CROWD, 1)))
+        with pytest.raises(QueueFull):
+            inside.enter_context(admission.admit("one too many", Load(1, 1)))
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(None, 1), (1000.0, 1), (10.0, 25), (0.1, 60)])

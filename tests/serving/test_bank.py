@@ -13,7 +13,8 @@ from prompts.store import PromptStore
 from serving.bank import BankRefused, PromptBank, build_bank
 from serving.live import LiveBank
 from serving.metrics import ServingMetrics
-from serving.residents import PromptReader, ResidentPrompt
+from serving.reader import PromptReader
+from serving.residents import ResidentPrompt
 from tests.fakes import FakeBackbone, fake_store, route_table, soft_prompt
 
 LANGUAGE = ("Indo-European", "Italic", "Romance", "Oil")

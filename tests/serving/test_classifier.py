@@ -18,6 +18,7 @@ from serving.engine import build_classifier
 from serving.schemas import ClassifyRequest, ClassifyResponse, Result
 from serving.scoring import Unscorable
 from tests.fakes import (
+    OVERFLOWING,
     FakeBackbone,
     FakeDetector,
     expected_scores,
@@ -245,7 +246,7 @@ def test_one_requests_mistake_is_not_its_neighbours(harness: Harness) -> None:
 
 
 def test_a_prompt_that_overflows_fails_alone(harness: Harness) -> None:
-    harness.store.publish({"wild": soft_prompt(3e38, length=1)})
+    harness.store.publish({"wild": soft_prompt(OVERFLOWING, length=1)})
     with pytest.raises(Unscorable, match="wild@1 makes the model's numbers overflow"):
         harness.answer("a", prompt="wild")
     assert_scores(harness.answer("a").results[0], "a", PROMPTS["everywhere"])
@@ -294,8 +295,9 @@ def test_a_request_keeps_its_generation_while_the_bank_is_swapped(tmp_path: Path
         slow = asyncio.create_task(classifier.classify(request))
         assert await asyncio.to_thread(harness.backbone.entered.wait, 10)
         harness.store.publish({"romance": soft_prompt(9.0)})
-        assert await asyncio.to_thread(classifier.bank.refresh)
-        harness.backbone.gate.set()
+        swapped = asyncio.create_task(asyncio.to_thread(classifier.bank.refresh))
+        harness.backbone.gate.set()  # the new prompt is tried between two batches
+        assert await swapped
         answer = await slow
         assert classifier.bank.generation == 2
         assert len(harness.backbone.batches) > 1

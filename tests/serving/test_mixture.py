@@ -17,6 +17,7 @@ from serving.engine import build_classifier
 from serving.residents import ResidentPrompt, ServedPrompt
 from serving.scoring import Part, Reading, Unscorable, score_readings
 from tests.fakes import (
+    OVERFLOWING,
     FakeBackbone,
     FakeDetector,
     expected_scores,
@@ -245,7 +246,7 @@ def test_labels_are_mixed_by_name_whatever_their_order() -> None:
 
 def test_a_part_that_overflows_fails_its_text_alone() -> None:
     model = FakeBackbone()
-    good, wild = served(soft_prompt(2.0), model), served(soft_prompt(3e38, length=1), model)
+    good, wild = served(soft_prompt(2.0), model), served(soft_prompt(OVERFLOWING, length=1), model)
     both = Reading((1,) * 7, (Part(good, weight=0.6), Part(wild, weight=0.4)))
     failed, alone = routed(model, [both, Reading((1,) * 7, (Part(good),))])
     assert isinstance(failed, Unscorable)

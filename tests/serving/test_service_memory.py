@@ -9,7 +9,7 @@ import pytest
 
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
-from serving import service
+from serving import cards
 from tests.fakes import fake_classifier, fake_settings, fake_store, http_client, soft_prompt
 
 PUBLISHED = 7
@@ -18,7 +18,7 @@ PUBLISHED = 7
 def test_descriptions_of_old_prompts_are_forgotten_and_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "DESCRIPTIONS_KEPT", 3)
+    monkeypatch.setattr(cards, "DESCRIPTIONS_KEPT", 3)
     store = fake_store(tmp_path / "store")
     read: list[str] = []
     of_store = PromptStore.read
@@ -36,12 +36,13 @@ def test_descriptions_of_old_prompts_are_forgotten_and_read_again(
             classifier.bank.refresh()
             monkeypatch.setattr(PromptStore, "read", counted)
             versions = (await client.get("/v1/prompts/romance")).json()["versions"][-PUBLISHED:]
-            asked = [*versions, versions[-1], versions[0]]
+            asked = [*versions, versions[-2], versions[0]]
             answers = [await client.get(f"/v1/prompts/romance@{each}") for each in asked]
             assert all(answer.json()["problem"] is None for answer in answers)
             assert answers[0].json() == answers[-1].json()
             return [answer.json()["digest"] for answer in answers]
 
     digests = asyncio.run(scenario())
-    assert read.count(digests[-2]) == 2  # remembered but for the listing of the current one
+    assert read.count(digests[-2]) == 1  # remembered
     assert read.count(digests[0]) == 2  # the oldest was not
+    assert read.count(digests[PUBLISHED - 1]) == 0  # the current one is in use

@@ -111,7 +111,7 @@ def test_what_went_wrong_is_a_type_and_never_a_message(
     spans = ask(
         server,
         collector,
-        classify({"inputs": SECRET, "prompt": "nobody"}),
+        classify({"inputs": SECRET, "task": "nobody"}),
         {"method": "GET", "url": f"/v1/{SECRET}"},
         {"method": "PUT", "url": "/v1/prompts/romance", "content": b"x"},
         {"method": "BUSINESS", "url": "/health"},

@@ -27,6 +27,7 @@ from serving.trials.tally import BOUNDS_S, Latency, Tally, TrialKey, TrialTallie
 from serving.trials.watch import TrialWatch
 from tests.fakes import (
     MODEL,
+    OVERFLOWING,
     expected_scores,
     fake_classifier,
     fake_settings,
@@ -35,7 +36,7 @@ from tests.fakes import (
 )
 
 ROUTED, CANDIDATE = soft_prompt(2.0, length=5), soft_prompt(-0.4)
-WILD = soft_prompt(3e38, length=1)
+WILD = soft_prompt(OVERFLOWING, length=1)
 TEXTS = ["fra_Latn: " + "x" * n for n in range(5, 65)]
 KEY = TrialKey("romance@2", "canary", datetime(2026, 1, 1, tzinfo=UTC))
 

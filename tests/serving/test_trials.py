@@ -16,15 +16,18 @@ from serving.bank import build_bank
 from serving.caller import Caller, caller_of
 from serving.classifier import Classifier
 from serving.engine import build_classifier
-from serving.residents import PromptReader, ResidentPrompt, ServedPrompt
+from serving.reader import PromptReader
+from serving.residents import ResidentPrompt, ServedPrompt
 from serving.schemas import ClassifyRequest, Result
 from serving.scoring import Part, Reading, Scores, Unscorable, score_batch, score_readings
 from tests.fakes import (
+    OVERFLOWING,
     FakeBackbone,
     FakeDetector,
     expected_scores,
     fake_settings,
     fake_store,
+    is_rehearsal,
     route_table,
     soft_prompt,
 )
@@ -184,23 +187,26 @@ def test_a_named_language_s_route_is_on_trial_too(server: Server) -> None:
 def test_an_overflowing_candidate_leaves_the_answer_to_the_routed_prompt(
     server: Server, kind: str
 ) -> None:
-    server.try_out(soft_prompt(3e38, length=1), kind=kind)
+    server.try_out(soft_prompt(OVERFLOWING, length=1), kind=kind)
     for text, result in zip(some(TEXTS[:5]), server.ask(TEXTS[:5]), strict=True):
         assert_scored_by(result, text, ROUTED)
         assert side_of(result) == "routed"
 
 
 class Broken(FakeBackbone):
-    """Fails on every batch that holds the candidate."""
+    """Fails on every batch that holds the candidate; while it is tried, too, where `at_once`."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, *, at_once: bool = False) -> None:
         super().__init__()
         self.error = error
+        self.at_once = at_once
 
     def read_suffixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
     ) -> Tensor:
         states = super().read_suffixed(texts, prompts)
+        if is_rehearsal(texts) and not self.at_once:
+            return states
         if any(float(each.sum()) == pytest.approx(-0.4) for own in prompts for each in own):
             raise self.error
         return states
@@ -233,10 +239,24 @@ def test_a_broken_candidate_keeps_no_replica_from_starting(
     assert sorted(server.backbone.pairs) == [[1], [1, 1, 1], [2], [2]]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no kernel"), MemoryError()])
+def test_a_candidate_that_the_model_fails_on_is_not_tried_on_anybodys_text(
+    tmp_path: Path, error: Exception
+) -> None:
+    server = Server(tmp_path, Broken(error, at_once=True))
+    server.try_out()
+    server.store.begin_trial("congo", soft_prompt(7.0), kind="shadow", share=1.0)
+    classifier = server.start()
+    classifier.warm_up()
+    classifier.close()
+    assert sorted(server.backbone.pairs) == [[1, 1, 1], [2]]
+    assert list(classifier.bank.current.trial_problems) == ["romance@2"]
+
+
 def test_where_the_routed_prompt_fails_a_canary_answers_and_a_shadow_cannot(
     server: Server,
 ) -> None:
-    server.store.publish({"romance": soft_prompt(3e38, length=1)})
+    server.store.publish({"romance": soft_prompt(OVERFLOWING, length=1)})
     server.try_out()
     (result,) = server.ask(TEXTS[:1])
     assert_scored_by(result, TEXTS[0], CANDIDATE)
