@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from prompts.errors import InvalidInput, IsoglossError, TooLarge
+from prompts.refusals import problems
 from serving.command_texts import GivenText
-from serving.parsing import explain, problems
+from serving.parsing import explain
 from serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
 _ABOUT_ONE = re.compile(r"inputs[\[.](\d+)\]?: (.*)", re.DOTALL)
