@@ -24,6 +24,7 @@ from prompts.seed import default_store_path
 from serving.config import ServingSettings
 from serving.engine import open_prompts
 from serving.front import haproxy_here, haproxy_is_installed
+from serving.heads import guard_heads
 from serving.ports import check_port
 
 if TYPE_CHECKING:
@@ -213,7 +214,13 @@ def _variables() -> dict[str, str]:
     patient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine is not a dead one
     # Nothing in a replica blocks its event loop, so requests need no second loop to cross to.
     direct = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
-    return quiet | patient | direct
+    # Ray's own proxy reads heads as replicas do, and asks this function for middlewares.
+    heads = {
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": (
+            f"{guard_heads.__module__}:{guard_heads.__qualname__}"
+        )
+    }
+    return quiet | patient | direct | heads
 
 
 @contextlib.contextmanager

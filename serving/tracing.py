@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from prompts.errors import InvalidInput
-from serving.schemas import ClassifyResponse
 
 if TYPE_CHECKING:
+    from serving.schemas import ClassifyResponse
     from serving.spans import Attribute, Spans
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")

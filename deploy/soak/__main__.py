@@ -10,6 +10,7 @@ import typer
 
 from deploy.bench.options import check_writable
 from deploy.bench.report import progress
+from deploy.soak.hostile import HostileSettings, run_hostile
 from deploy.soak.kills import KillSettings, run_kills
 from deploy.soak.memory import MemorySettings, run_memory
 from deploy.soak.overload import OverloadSettings, run_overload
@@ -97,6 +98,20 @@ def memory(
     server = ServerSettings(model, dtype, replicas, haproxy)
     settings = MemorySettings(server, minutes, settle_minutes, swap_every_s, sample_every_s, share)
     _run("memory", settings, run_memory, out)
+
+
+@app.command()
+def hostile(
+    bodies: Annotated[int, typer.Option(min=1, help="On each route that looks at one.")] = 100,
+    model: Model = "pocket-bloom",
+    dtype: Dtype = "auto",
+    replicas: Replicas = 1,
+    haproxy: Haproxy = None,
+    out: Out = None,
+) -> None:
+    """Send hostile bodies beside another client."""
+    server = ServerSettings(model, dtype, replicas, haproxy)
+    _run("hostile", HostileSettings(server, bodies), run_hostile, out)
 
 
 def _run(name: str, settings: Any, run: Any, out: Path | None) -> None:

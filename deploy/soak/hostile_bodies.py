@@ -6,15 +6,34 @@ or an error, for each of them is busy for a long time.
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Shape = Callable[[int], bytes]
 
 FIELDS_OF_NO_ROUTE = ("parameters", "__class__")
+MOST_HEADER_BYTES = 1 << 20
+"""Of a prompt file; a larger one is refused by its length alone."""
+_FRAME_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method on one path."""
+
+    method: str
+    path: str
+    fields: tuple[str, ...] = ()
+    """Of its JSON body."""
+    takes_file: bool = False
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether anybody looks at one."""
+        return bool(self.fields) or self.takes_file
 
 
 def _repeated(item: bytes, opening: bytes = b"[", closing: bytes = b"]") -> Shape:
@@ -80,15 +99,46 @@ VALUES: Mapping[str, Shape] = {
 """JSON values, and what is none, of about a size."""
 
 
-def hostile_bodies(size: int, fields: Sequence[str], count: int = 100) -> Iterator[bytes]:
-    """Bodies of at most a size: every value alone and, in turn, as that of every field."""
-    room = size - 200
-    fields = (*fields, *FIELDS_OF_NO_ROUTE)
-    alone = (make(room) for make in VALUES.values())
-    pairs = [(field, value) for value in VALUES for field in fields]
-    random.Random(0).shuffle(pairs)
-    inside = (_in_field(field, VALUES[value](room)) for field, value in pairs)
-    return itertools.islice(itertools.chain(inside, alone), count)
+def hostile_body(number: int, size: int, fields: Sequence[str]) -> bytes:
+    """One body of at most a size: by and by every value, alone and as that of every field."""
+    value = number % len(VALUES)
+    places = (*fields, *FIELDS_OF_NO_ROUTE, None)
+    field = places[(value + number // len(VALUES)) % len(places)]
+    made = list(VALUES.values())[value](size - _FRAME_BYTES)
+    return made if field is None else _in_field(field, made)
+
+
+def hostile_file(number: int, size: int) -> bytes:
+    """One prompt file of a size, whose header or card is hostile: by and by all of them."""
+    header = _HEADERS[number % len(_HEADERS)](min(size, MOST_HEADER_BYTES) - _FRAME_BYTES)
+    return (len(header).to_bytes(8, "little") + header).ljust(size, b"\0")[:size]
+
+
+def hostile(number: int, operation: Operation, size: int) -> bytes:
+    """One body for an operation."""
+    if operation.takes_file:
+        return hostile_file(number, size)
+    return hostile_body(number, size, operation.fields)
+
+
+def operations(document: Mapping[str, Any]) -> list[Operation]:
+    """What an OpenAPI document offers."""
+    schemas = document["components"]["schemas"]
+    found = []
+    for path, methods in document["paths"].items():
+        for method, about in methods.items():
+            content = about.get("requestBody", {}).get("content", {})
+            reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+            model = schemas.get(reference.rpartition("/")[2], {})
+            found.append(
+                Operation(
+                    method=method.upper(),
+                    path=path,
+                    fields=tuple(model.get("properties", ())),
+                    takes_file="application/octet-stream" in content,
+                )
+            )
+    return found
 
 
 def _in_field(field: str, value: bytes) -> bytes:
@@ -96,13 +146,6 @@ def _in_field(field: str, value: bytes) -> bytes:
     good = {"inputs": "one text", "trial": "some-prompt"}
     rest = "".join(f",{json.dumps(name)}:{json.dumps(own)}" for name, own in good.items())
     return b"{" + json.dumps(field).encode() + b":" + value + rest.encode() + b"}"
-
-
-def hostile_files(size: int, header_size: int, count: int = 100) -> Iterator[bytes]:
-    """Prompt files of at most a size, whose headers or cards are hostile."""
-    for make in itertools.islice(itertools.cycle(_HEADERS), count):
-        header = make(header_size)
-        yield (len(header).to_bytes(8, "little") + header).ljust(size, b"\0")[:size]
 
 
 def _card_with(value: Shape) -> Shape:

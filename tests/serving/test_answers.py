@@ -14,6 +14,7 @@ from prompts.label_names import MOST_LABELS
 from prompts.store import PromptStore
 from serving import answers, classifier, http
 from serving.answers import MOST_AT_ONCE
+from serving.schemas import LabelScore
 from tests.fakes import FakeBackbone, route_table, soft_prompt
 from tests.serving.test_app import Server
 
@@ -37,7 +38,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
 def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The thread that builds each label's score."""
     seen: list[int] = []
-    real = answers.LabelScore
+    real = LabelScore
 
     def watched(**values: Any) -> Any:
         seen.append(threading.get_ident())

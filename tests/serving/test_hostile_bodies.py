@@ -11,47 +11,28 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from deploy.soak.hostile_bodies import VALUES, hostile_bodies, hostile_files
+from deploy.soak.hostile_bodies import VALUES, hostile, hostile_body, hostile_file, operations
 from serving import bodies
-from serving.schemas import ClassifyRequest, PromoteRequest, RollbackRequest, RoutesRequest
+from serving.parsing import parse
 from tests.serving.test_app import ADMIN, Server, server
 from tests.serving.test_fuzz_http import listing
 
 __all__ = ["server"]
 
 SIZE = 1 << 20
+BODIES = 100
 LARGEST = 8 << 20
 TIMES = 30
 """How much more of the loop's time a hostile body may take than a harmless one; before bodies were
 bounded it was hundreds of times as much."""
-FIELDS = {
-    ("POST", "/v1/classify"): ClassifyRequest,
-    ("PUT", "/v1/routes"): RoutesRequest,
-    ("POST", "/v1/rollback"): RollbackRequest,
-    ("POST", "/v1/promote"): PromoteRequest,
-}
 MOST_MEMORY = 200 << 20
 HARMLESS = b'{"inputs": "' + b"a" * (SIZE - 100) + b'"}'
-
-
-def sent_to(method: str, path: str) -> Iterator[bytes]:
-    """A hundred bodies for one route of the document."""
-    if (method, path) == ("PUT", "/v1/prompts/{name}"):
-        return hostile_files(SIZE, SIZE)
-    model = FIELDS.get((method, path))
-    # Nobody reads these bodies: a few are enough to see that.
-    return hostile_bodies(SIZE, (*model.model_fields,) if model else (), 100 if model else 3)
-
-
-def operations(document: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(method.upper(), path) for path, own in document["paths"].items() for method in own]
 
 
 async def loop_time(client: httpx.AsyncClient, method: str, path: str, body: bytes) -> float:
@@ -68,17 +49,19 @@ async def loop_time(client: httpx.AsyncClient, method: str, path: str, body: byt
 
 
 def test_no_route_of_the_document_works_for_a_body_on_the_loop(server: Server) -> None:
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
 
     async def scenario(client: httpx.AsyncClient) -> None:
         harmless = [await loop_time(client, "POST", "/v1/classify", HARMLESS) for _ in range(5)]
         most_s = TIMES * max(0.002, *harmless)
-        document = (await client.get("/openapi.json")).json()
-        for method, path in operations(document):
-            for number, body in enumerate(sent_to(method, path)):
+        for operation in operations((await client.get("/openapi.json")).json()):
+            method, path = operation.method, operation.path
+            for number in range(BODIES if operation.takes_body else 3):
+                body = hostile(number, operation, SIZE)
                 spent_s = await loop_time(client, method, path, body)
                 assert spent_s < most_s, (method, path, number, body[:80], spent_s, most_s)
-            seen.add((method, path))
+            if operation.takes_body:
+                seen.add(f"{method} {path}")
 
     before = listing(server.store)
     gc.disable()  # of all that the tests of this process left behind, not of the requests
@@ -86,9 +69,17 @@ def test_no_route_of_the_document_works_for_a_body_on_the_loop(server: Server) -
         server(scenario, max_body_bytes=SIZE, max_prompt_bytes=SIZE)
     finally:
         gc.enable()
-    assert seen >= {*FIELDS, ("PUT", "/v1/prompts/{name}"), ("GET", "/health")}
+    assert seen >= {"POST /v1/classify", "PUT /v1/routes", "PUT /v1/prompts/{name}"}
+    assert seen >= {"POST /v1/rollback", "POST /v1/promote"}
     changed = {name for name, _ in listing(server.store)} - {name for name, _ in before}
     assert not [name for name in changed if name.startswith("objects/")]
+
+
+def test_every_shape_is_tried_and_is_as_large_as_it_may_be() -> None:
+    bodies_seen = [hostile_body(number, 10_000, ("inputs",)) for number in range(BODIES)]
+    assert len(set(bodies_seen)) > BODIES - 5
+    assert all(5_000 < len(body) <= 10_000 for body in bodies_seen)
+    assert len({hostile_file(number, 10_000) for number in range(BODIES)}) > len(VALUES)
 
 
 def peak_bytes() -> int:
@@ -127,7 +118,7 @@ def test_large_bodies_are_parsed_beside_the_loop_and_small_ones_on_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
-    real = bodies.parse
+    real = parse
 
     def watched(*arguments: Any) -> Any:
         threads.append(threading.get_ident())

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from deploy.soak.hostile import HostileSettings, run_hostile
 from deploy.soak.kills import KillSettings, run_kills
 from deploy.soak.memory import MemorySettings, run_memory
 from deploy.soak.overload import OverloadSettings, run_overload
@@ -80,6 +81,16 @@ def test_four_times_the_load_for_a_minute(keep: Keep) -> None:
     assert storm["refused_ms"]["p99"] < REFUSAL_MS
     assert storm["answered_per_s"] > 0.6 * result["sustainable"]["requests_per_s"]
     assert result["recovery"]["recovered_after_s"] < 2 * settings.deadline_ms / 1000
+
+
+def test_a_hundred_hostile_bodies_on_every_route(keep: Keep) -> None:
+    settings = HostileSettings(bodies=max(10, int(100 * SHARE)))
+    result = run_hostile(settings, say)
+    keep("hostile", settings, result)
+    assert result["failed"] == 0
+    assert result["longest_ms"] < 1000
+    assert result["added_mib"] < 200
+    assert result["other_client"]["beside"]["latency_ms"]["p99"] < 200
 
 
 def test_half_an_hour_with_a_swap_every_second(keep: Keep) -> None:

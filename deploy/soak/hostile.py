@@ -1,0 +1,162 @@
+"""Hostile bodies, one after the other on every route, while somebody else asks short questions.
+
+What is measured: how long each takes to be refused, what the other client notices, and how much
+memory the replica takes beyond what it had. There is one replica, so that nobody can turn to
+another, and the bodies are made and sent by another process than the one that asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.soak.hostile_bodies import Operation, hostile, operations
+from deploy.soak.load import OpenLoop
+from deploy.soak.play import Say, play
+from deploy.soak.server import Server, ServerSettings, resident_bytes
+from deploy.soak.stage import Stage
+from deploy.soak.tally import NO_ANSWER, Tally
+from deploy.soak.wire import Connection, NoAnswer, Reply, request_bytes
+
+_MIB = 1 << 20
+_UNREAD_BODIES = 3
+_SHAPE = {"error", "error_type"}
+
+
+@dataclass(frozen=True, slots=True)
+class HostileSettings:
+    """What is done."""
+
+    server: ServerSettings = field(default_factory=lambda: ServerSettings(replicas=1))
+    bodies: int = 100
+    """On each route that looks at one."""
+    size: int = 8 << 20
+    file_size: int = 64 << 20
+    probes_per_s: float = 20.0
+    quiet_s: float = 10.0
+    """How long the other client is alone, before."""
+
+
+def run_hostile(settings: HostileSettings, say: Say = lambda line: None) -> dict[str, Any]:
+    """Run it; what was seen, as JSON.
+
+    Raises:
+        IsoglossError: the server did not start, or the prompts cannot be told apart.
+    """
+    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of one body."""
+
+    status: int
+    """0: there was no answer."""
+    took_s: float
+    wrong: str | None = None
+
+
+def complaint(reply: Reply) -> str | None:
+    """What is wrong with the answer to a hostile body; None if nothing is."""
+    if reply.status < 400:
+        return None
+    try:
+        said = json.loads(reply.body)
+    except ValueError:
+        return f"{reply.status} without JSON"
+    if reply.status >= 500 or set(said) != _SHAPE:
+        return f"{reply.status}: {str(said)[:200]}"
+    return None
+
+
+async def _run(settings: HostileSettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
+    questions, check = stage.questions(), stage.judge.complaint
+    quiet, beside = (Tally(began_s=server.began_s) for _ in range(2))
+    say("the other client alone ...")
+    async with OpenLoop(server.url, questions, settings.probes_per_s, quiet, check).running():
+        await asyncio.sleep(settings.quiet_s)
+    (pid,) = server.replica_pids()
+    _reset_peak(pid)
+    before = resident_bytes(pid)
+    async with OpenLoop(server.url, questions, settings.probes_per_s, beside, check).running():
+        routes = await _attack(settings, server, say)
+    shown = {name: _shown(seen) for name, seen in routes.items()}
+    wrong = sum(len(each["wrong"]) for each in shown.values())
+    return {
+        "model": server.settings.model,
+        "other_client": {"alone": quiet.shown(), "beside": beside.shown()},
+        "routes": shown,
+        "longest_ms": max(each["longest_ms"] for each in shown.values()),
+        "added_mib": round((_peak_bytes(pid) - before) / _MIB, 1),
+        "failed": quiet.failed + beside.failed + wrong,
+    }
+
+
+async def _attack(settings: HostileSettings, server: Server, say: Say) -> dict[str, list[Seen]]:
+    """Send everything to every route, one body at a time."""
+    document, loop = (
+        json.loads((await server.get("/openapi.json")).body),
+        asyncio.get_running_loop(),
+    )
+    seen: dict[str, list[Seen]] = {}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as attacker:
+        for operation in operations(document):
+            name = f"{operation.method} {operation.path}"
+            say(f"{name} ...")
+            size = settings.file_size if operation.takes_file else settings.size
+            asked = (server.url, server.token, operation, size)
+            seen[name] = [
+                await loop.run_in_executor(attacker, attack, *asked, number)
+                for number in range(settings.bodies if operation.takes_body else _UNREAD_BODIES)
+            ]
+    return seen
+
+
+def attack(url: str, token: str, operation: Operation, size: int, number: int) -> Seen:
+    """Make one body and send it."""
+    headers = {"authorization": f"Bearer {token}", "connection": "close"}
+    body = hostile(number, operation, size)
+    path = operation.path.replace("{name}", "hostile")
+    request = request_bytes(operation.method, path, body, headers)
+    return asyncio.run(_ask(Connection(url), request))
+
+
+async def _ask(connection: Connection, request: bytes) -> Seen:
+    began_s = time.perf_counter()
+    try:
+        reply = await connection.ask(request)
+        return Seen(reply.status, time.perf_counter() - began_s, complaint(reply))
+    except NoAnswer as problem:
+        return Seen(NO_ANSWER, time.perf_counter() - began_s, f"no answer: {problem}")
+    finally:
+        connection.close()
+
+
+def _shown(seen: Sequence[Seen]) -> dict[str, Any]:
+    return {
+        "bodies": len(seen),
+        "longest_ms": round(1000 * max(each.took_s for each in seen), 1),
+        "statuses": dict(sorted(Counter(str(each.status) for each in seen).items())),
+        "wrong": [each.wrong for each in seen if each.wrong is not None],
+    }
+
+
+def _reset_peak(pid: int) -> None:
+    with contextlib.suppress(OSError):  # else it is the most since the process began
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most memory of a process; raises OSError or StopIteration once it has ended."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) << 10
