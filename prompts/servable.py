@@ -6,7 +6,7 @@ this is for those who publish without one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import torch
@@ -49,9 +49,10 @@ def newly_answering(
 
     With `fingerprint`, those of one model.
     """
-    known = _answering(before, fingerprint)
-    found = _answering(following, fingerprint)
-    return {digest: reference for digest, reference in found.items() if digest not in known}
+    routed, tried = _routed(before, fingerprint), _tried(before, fingerprint)
+    now_routed, now_tried = _routed(following, fingerprint), _tried(following, fingerprint)
+    new = {digest: own for digest, own in now_tried.items() if digest not in {**tried, **routed}}
+    return new | {digest: own for digest, own in now_routed.items() if digest not in routed}
 
 
 def names_of(state: StoreState) -> Mapping[str, str]:
@@ -61,12 +62,19 @@ def names_of(state: StoreState) -> Mapping[str, str]:
     }
 
 
-def _answering(state: StoreState, fingerprint: str | None) -> dict[str, str]:
-    chosen = [(table.model.fingerprint, own) for table in state.routes for own in table.references]
-    chosen += [(trial.fingerprint, trial.candidate) for trial in state.trials]
+def _routed(state: StoreState, fingerprint: str | None) -> dict[str, str]:
+    tables = [each for each in state.routes if fingerprint in (None, each.model.fingerprint)]
+    return _by_digest(state, (reference for table in tables for reference in table.references))
+
+
+def _tried(state: StoreState, fingerprint: str | None) -> dict[str, str]:
+    trials = [each for each in state.trials if fingerprint in (None, each.fingerprint)]
+    return _by_digest(state, (trial.candidate for trial in trials))
+
+
+def _by_digest(state: StoreState, references: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for model, reference in chosen:
-        if fingerprint in (None, model):
-            with suppress(NotFound):  # a change may mend a route to nothing
-                found[state.digest_of(reference)] = reference
+    for reference in references:
+        with suppress(NotFound):  # a change may mend a route to nothing
+            found[state.digest_of(reference)] = reference
     return found

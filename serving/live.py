@@ -109,7 +109,7 @@ class LiveBank:
         """
         for digest, reference in prompts.items():
             try:
-                here = self.current.residents.get(digest)
+                here = self.current.residents.get(digest) or self.reader.recent.get(digest)
                 if here is not None:
                     usable(here)
                 elif digest in given:

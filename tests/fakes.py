@@ -39,6 +39,8 @@ TOPICS = ("sports", "travel", "politics")
 MODEL = "fake-bloom"
 OVERFLOWING = 60_000.0
 """A prompt of this sum passes its rehearsal, and makes the numbers overflow ever after."""
+WILD = 50_000.0
+"""One of this sum makes them overflow from the first."""
 
 
 class FakeTokenizer:
@@ -73,6 +75,7 @@ class FakeBackbone:
         self.tokenizer = FakeTokenizer()
         self.batches: list[list[int]] = []  # tokens of each text, batch by batch
         self.pairs: list[list[int]] = []  # prompts of each text, batch by batch
+        self.rehearsed: list[float] = []  # sums of the prompts that were tried
         self.failure: Exception | None = None
         self.gate = threading.Event()  # closed by a test that wants batches to wait
         self.gate.set()
@@ -81,15 +84,16 @@ class FakeBackbone:
     def read_suffixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
     ) -> Tensor:
-        if is_rehearsal(texts):
-            return _states(texts, prompts)  # before prompts go live: no batch of anybody's
+        if is_rehearsal(texts):  # before prompts go live: no batch of anybody's
+            self.rehearsed += [float(each.sum()) for each in prompts[0]]
+            return _overflowing(_states(texts, prompts), prompts, WILD)
         self.entered.set()
         assert self.gate.wait(10)
         self.batches.append([len(text) for text in texts])
         self.pairs.append([len(own) for own in prompts])
         if self.failure is not None:
             raise self.failure
-        return _overflowing(_states(texts, prompts), prompts)
+        return _overflowing(_states(texts, prompts), prompts, WILD, OVERFLOWING)
 
     def read_prefixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
@@ -105,9 +109,9 @@ def is_rehearsal(texts: Sequence[Sequence[int]]) -> bool:
     return [*map(tuple, texts)] == rehearsal.texts(FakeBackbone.vocab_size)
 
 
-def _overflowing(states: Tensor, prompts: Sequence[Sequence[Tensor]]) -> Tensor:
-    """What OVERFLOWING does to whatever is read under it."""
-    wild = torch.tensor([float(each.sum()) == OVERFLOWING for own in prompts for each in own])
+def _overflowing(states: Tensor, prompts: Sequence[Sequence[Tensor]], *sums: float) -> Tensor:
+    """What prompts of these sums do to whatever is read under them."""
+    wild = torch.tensor([float(each.sum()) in sums for own in prompts for each in own])
     return states.masked_fill(wild[:, None], float("inf"))
 
 
