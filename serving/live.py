@@ -90,10 +90,10 @@ class LiveBank:
             try:
                 return self._swap()
             except Unavailable as problem:
-                self._tell(str(problem))
+                self._tell(failure=str(problem))
             except Exception as error:  # what is loaded is served, whatever the store does
                 name = type(error).__name__
-                self._tell(f"the store cannot be read ({name}: {error}); look at it")
+                self._tell(failure=f"the store cannot be read ({name}: {error}); look at it")
             finally:
                 self._looker, self._looking_since_s = 0, None
             return False
@@ -143,7 +143,7 @@ class LiveBank:
     def _swap(self) -> bool:
         seen = self._follower.look()
         if seen.newest == self.identity:
-            self._tell(self._about(seen.strays))
+            self._tell(remark=self._about(seen.strays))
         if seen.newest in (self.identity, self._final):
             return False
         started_s = time.perf_counter()
@@ -165,12 +165,13 @@ class LiveBank:
 
     def _conclude(self, seen: Sighting, choice: Choice) -> None:
         self._final = seen.newest if choice.final else None
-        self._tell(choice.problem or self._about(seen.strays))
+        self._tell(choice.problem, self._about(seen.strays))
 
-    def _tell(self, problem: str | None) -> None:
+    def _tell(self, failure: str | None = None, remark: str | None = None) -> None:
         """Say what is wrong: once, for the store is asked often."""
+        problem = failure or remark
         if problem is not None and problem != self._problem:
-            self._metrics.swap_failures.inc()
+            self._metrics.swap_failures.inc(failure is not None)
             logger.error("serving generation %d: %s", self.generation, problem)
         self._problem = problem
         self._metrics.store_problem.set(problem is not None)

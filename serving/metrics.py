@@ -167,7 +167,8 @@ class ServingMetrics:
 
         self.store_problem = Gauge(
             "isogloss_store_problem",
-            "1 while the store's newest generation cannot be read or served, else 0.",
+            "1 while the store's newest generation cannot be read or served, or files of it only "
+            "look like generations, else 0.",
             registry=self.registry,
         )
 

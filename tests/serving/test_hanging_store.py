@@ -64,7 +64,7 @@ class Hanging:
     def everything(self) -> None:
         """From now on nothing can be read."""
         self.files()
-        for name in ("latest", "read", "numbers"):
+        for name in ("read", "numbers", "listing", "has", "mark"):
             self.begin(Generations, name)
 
     async def entered(self, reads: int = 1) -> None:

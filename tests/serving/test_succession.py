@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prompts.errors import StoreError
-from prompts.store import PromptStore
+from prompts.store import PromptStore, StoreState
 from prompts.verifying import verify
 from serving.live import LiveBank
 from serving.succession import STANDS_STILL_S
@@ -181,11 +181,12 @@ def test_nothing_is_published_on_top_of_a_generation_that_cannot_be_read(
 ) -> None:
     whole = manifest(store, 3).read_bytes()
     rot(store)
-    for change in (
+    changes: tuple[Callable[[], StoreState], ...] = (
         lambda: store.publish({"romance": soft_prompt(40.0)}),
         lambda: store.rollback(1),
         lambda: store.delete("congo"),
-    ):
+    )
+    for change in changes:
         with pytest.raises(StoreError, match=r"00000003\.json is refused.*verify --repair"):
             change()
     assert manifest(store, 3).read_bytes() == b"rot"
