@@ -108,7 +108,7 @@ def _labels(
     from prompts.store import is_store, open_store
     from prompts.verbalizer import verbalize
 
-    if labels:
+    if labels := [label.strip() for label in labels]:
         return verbalize(labels, backbone.tokenizer, settle_words(words, labels))
     if words:
         raise InvalidInput("--word needs --label: give every label of the task, in order")
