@@ -35,4 +35,4 @@ def save_checkpoint(
     written["architectures"] = [_CLASSES[config.model_type]]
     file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     if tokenizer is not None:
-        tokenizer.wrapped.save_pretrained(folder)
+        tokenizer.save(folder)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prompts.beginnings import beginning
 from prompts.errors import InvalidInput
-from prompts.special_tokens import blind_to_special_tokens
+from prompts.special_tokens import Names, ignore_special_tokens, restore_names
 
 # Characters read for each token wanted: first so many, and more of a text that yields too little.
 _CHARACTERS = (6, 24, 96)
@@ -40,8 +41,8 @@ class Tokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self.wrapped = tokenizer
         tokenizer.split_special_tokens = True  # a call of its own would switch the search on again
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        self._fast = None if backend is None else _bare(backend)
+        self._fast = getattr(tokenizer, "backend_tokenizer", None)
+        self._names: Names = {} if self._fast is None else _strip(self._fast)
         self._before, self._behind = self._frame()
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
@@ -80,7 +81,13 @@ class Tokenizer:
 
     def vocabulary(self) -> dict[str, int]:
         """Token -> id, added tokens included."""
-        return dict(self.wrapped.get_vocab())
+        given = set(self._names.values())
+        return {t: place for t, place in self.wrapped.get_vocab().items() if t not in given}
+
+    def save(self, folder: Path) -> None:
+        """Write its files in the hub's layout, bare as it is."""
+        self.wrapped.save_pretrained(folder)
+        restore_names(folder / "tokenizer.json", self._names)
 
     def tokens_in_use(self) -> dict[str, int]:
         """Token -> id, of those that a text can become, that frame it, or that have a role."""
@@ -135,10 +142,10 @@ class Tokenizer:
         return [list(ids) for ids in encoded["input_ids"]]
 
 
-def _bare(backend: Any) -> Any:
-    """A `tokenizers.Tokenizer` without what its file may have left switched on."""
+def _strip(backend: Any) -> Names:
+    """Switch off what a `tokenizers.Tokenizer` was saved with; return what was renamed for it."""
     backend.no_truncation()
     backend.no_padding()
     if getattr(backend.model, "dropout", None) is not None:
         backend.model.dropout = None
-    return blind_to_special_tokens(backend)
+    return ignore_special_tokens(backend)

@@ -156,6 +156,25 @@ def test_a_sentencepiece_reads_on_as_if_it_had_no_special_pieces(tmp_path: Path)
     assert 0 in whole.encode("a <s> b").ids  # or this shows nothing
 
 
+@pytest.mark.parametrize("kind", ["bloom", "xglm"])
+def test_what_is_saved_has_the_tokens_own_names(kind: str, tmp_path: Path) -> None:
+    backend = xglm_like() if kind == "xglm" else bloom_like(ignore_merges=True)
+    wrapped = load(tmp_path / "model", backend)
+    own = wrapped.get_vocab()
+    tokenizer = Tokenizer(wrapped)
+    assert tokenizer.vocabulary() == own
+    assert wrapped.unk_token_id == own["<unk>"]
+    tokenizer.save(tmp_path / "saved")
+    model, saved = (
+        json.loads((tmp_path / folder / "tokenizer.json").read_text(encoding="utf-8"))
+        for folder in ("model", "saved")
+    )
+    assert saved == model
+    again = Tokenizer(AutoTokenizer.from_pretrained(tmp_path / "saved"))
+    texts = [*random_texts(seed=3, count=50), "<s> a</s>"]
+    assert ids(again, *texts) == ids(tokenizer, *texts)
+
+
 def test_a_vocabulary_of_whole_words_has_no_special_ones(tmp_path: Path) -> None:
     backend = bloom_like(ignore_merges=True)
     assert backend.model.tokenize("</s>")[0].id == 2  # looked up as a word
@@ -244,7 +263,7 @@ def test_a_model_with_left_over_state_is_the_same_model(tmp_path: Path) -> None:
 
 def test_unknown_characters_are_unknown_still(tmp_path: Path) -> None:
     wordlevel = Backend(models.WordLevel({"<unk>": 0, "river": 1, "<pad>": 2}, "<unk>"))
-    wordlevel.add_special_tokens(["<unk>", "<pad>"])
+    wordlevel.add_special_tokens(["<unk>", "<pad>", "<s>", "</s>"])
     tokenizer = Tokenizer(load(tmp_path, wordlevel))
     assert tokenizer.words("sea") == [0]
     assert tokenizer.words("<pad>") == [0]
