@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
 from prompts import language_codes
-from prompts.errors import UnknownLanguage
+from prompts.errors import InvalidData, UnknownLanguage
 from prompts.refusals import shown
 from prompts.suggestions import spelled_like
 
@@ -82,6 +82,7 @@ def language(code: str) -> Language:
     raise UnknownLanguage(f"unknown language code {shown(code)}{hint}")
 
 
+@functools.lru_cache(4096)  # a data set's folders are named again and again
 def canonical(code: str) -> str:
     """Return the table's code for a language in the script that a code names, else the code.
 
@@ -92,7 +93,29 @@ def canonical(code: str) -> str:
     return entry.code if entry else code
 
 
-def label_of(label: str, written: str, *, wikipedia: bool = False) -> Language:
+def named_languages(names: Iterable[str], where: str) -> dict[str, str]:
+    """Return names, of folders for example, by the `canonical` code of the language they mean.
+
+    Args:
+        names: each is a language, or something else that keeps its name.
+        where: what has these names, for the message.
+
+    Raises:
+        InvalidData: two names mean the same language.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        code = canonical(name)
+        if code in found:
+            raise InvalidData(
+                f"{where}: {found[code]!r} and {name!r} are both {languages()[code].name}, {code}; "
+                "put their texts together, or rename one to what is no language code"
+            )
+        found[code] = name
+    return found
+
+
+def labelled(label: str, written: str, *, wikipedia: bool = False) -> Language:
     """Return the language that a detector's label means; UNDETERMINED for those the table lacks.
 
     Args:

@@ -36,7 +36,6 @@ _MOST_CHANGES = 8
 """At a time; each waits until every replica serves it."""
 
 
-
 class Admin:
     """The admin routes' work. Each answers with a generation that every replica serves."""
 

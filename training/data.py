@@ -1,7 +1,8 @@
 """Labelled texts: a data set on the hub, or a folder of a user's own.
 
 A folder is laid out as SIB-200 is: `<code>/{train,dev,test}.tsv`, tab-separated with a header, the
-columns `index_id category text`, read as `prompts.table_files` reads every table.
+columns `index_id category text`, read as `prompts.table_files` reads every table. The code is one
+of any standard (`fra_Latn`, `fr`, `pt-BR`), or a name of one's own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from prompts import label_names
 from prompts.errors import InvalidData
 from prompts.given_paths import expanded
 from prompts.label_words import confused
+from prompts.language_codes import LONGEST_CODE
+from prompts.languages import canonical, named_languages
 from prompts.refusals import shown
 from prompts.suggestions import spelled_like
 from prompts.table_files import Layout, Row, read_table
@@ -43,7 +46,8 @@ def load_split(source: str, code: str, split: Split) -> list[Example]:
 
     Args:
         source: a folder, or a data set on the hub such as `Davlan/sib200`.
-        code: the language's folder or configuration, such as `eng_Latn`.
+        code: the language's folder or configuration, such as `eng_Latn`; of another standard, the
+            one that means the same.
         split: `dev` is the hub's `validation`.
 
     Raises:
@@ -66,17 +70,19 @@ def load_texts(folder: Path, code: str) -> dict[str, str]:
 
 
 def language_codes(source: str) -> list[str]:
-    """Codes of the languages a data set has, sorted.
+    """Codes of the languages a data set has, sorted: the language table's, else its own.
 
     Raises:
-        InvalidData: no such data, or a folder without a single language.
+        InvalidData: no such data, a folder without a single language, or one with two names for the
+            same.
     """
     if (folder := _folder(source)) is None:
-        return _hub_codes(source)
-    codes = sorted(p.parent.name for p in folder.glob("*/*.tsv"))
+        return sorted(_hub_codes(source))
+    held = {path.parent.name for path in folder.glob("*/*.tsv")}
+    codes = sorted(named_languages(held, f"--data {source}"))
     if not codes:
         raise InvalidData(f"data folder {source!r} has no <code>/train.tsv, dev.tsv or test.tsv")
-    return list(dict.fromkeys(codes))
+    return codes
 
 
 def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
@@ -132,13 +138,15 @@ def _folder(source: str) -> Path | None:
 
 
 def _language_folder(root: Path, code: str) -> Path:
-    folder = root / code
     # A code is one folder name: "../elsewhere" is not a language of this data.
-    if "/" in code or code in ("", ".", "..") or not folder.is_dir():
-        close = spelled_like(code, language_codes(str(root)), cutoff=0.5)
+    alike = {path.name for path in root.iterdir() if canonical(path.name) == canonical(code)}
+    held = {name for name in alike if any((root / name).glob("*.tsv"))} or alike
+    if (name := named_languages(held, f"--data {root}").get(canonical(code))) is None:
+        known = language_codes(str(root)) if len(code) <= LONGEST_CODE else ()
+        close = spelled_like(code, known, cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise InvalidData(f"language {shown(code)}: no such folder in {root}{hint}")
-    return folder
+    return root / name
 
 
 def _load_file(path: Path) -> list[Example]:
@@ -173,6 +181,7 @@ def _unique(rows: Iterable[Row]) -> Iterator[dict[str, str]]:
 def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
     import datasets
 
+    code = _hub_codes(source).get(canonical(code), code)
     names = _hub(source, lambda: datasets.get_dataset_split_names(source, code))
     name = next((name for name in _HUB_SPLITS[split] if name in names), None)
     if name is None:
@@ -188,10 +197,12 @@ def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
     ]
 
 
-def _hub_codes(source: str) -> list[str]:
+def _hub_codes(source: str) -> dict[str, str]:
+    """Names of the configurations, by code."""
     import datasets
 
-    return sorted(_hub(source, lambda: datasets.get_dataset_config_names(source)))
+    names = _hub(source, lambda: datasets.get_dataset_config_names(source))
+    return named_languages(names, f"--data {source}")
 
 
 def _hub(source: str, call: Callable[[], T]) -> T:

@@ -65,7 +65,9 @@ def test_a_declared_charset_is_named_where_the_bytes_are_not_utf_8(server: Serve
 def test_gzip_is_unpacked(server: Server, name: str) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         headers = {"content-encoding": name}
-        packed = await client.post("/v1/classify", content=gzip.compress(BODY, mtime=0), headers=headers)
+        packed = await client.post(
+            "/v1/classify", content=gzip.compress(BODY, mtime=0), headers=headers
+        )
         plain = await client.post("/v1/classify", content=BODY)
         assert packed.status_code == 200
         assert packed.json() == plain.json()

@@ -67,6 +67,18 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
     assert "fra_Latn.txt, line 2: byte 0xe9 is not UTF-8" in refusal(folder)
 
 
+def test_files_are_found_by_any_code_of_their_language(tmp_path: Path) -> None:
+    names = {"en": "eng_Latn", "fr": "fra_Latn", "de-DE": "deu_Latn"}
+    folder = write_lines(tmp_path, {name: LINES[code] for name, code in names.items()})
+    text = load(folder, sources="fra_Latn,deu_Latn")
+    assert {own.code for held in text.sentences.values() for own in held} == {
+        "fra_Latn",
+        "deu_Latn",
+    }
+    write_lines(folder, {"fra_Latn": LINES["fra_Latn"]})
+    assert "'fr' and 'fra_Latn' are both French" in refusal(folder)
+
+
 def test_only_a_line_feed_ends_a_line_and_an_empty_line_is_no_sentence(tmp_path: Path) -> None:
     lines = {
         "eng_Latn": ["One\u2028two.", "", "Three.", "Four.\r"],
