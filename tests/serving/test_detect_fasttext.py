@@ -73,8 +73,10 @@ def test_a_label_of_no_language_of_the_table_is_undetermined(tmp_path: Path, lab
     path = write_fasttext(tmp_path / "other.bin", {"sali": label}, labels)
     (found,) = load_detector(f"fasttext:{path}").detect(["sali"])
     assert (found.language, found.confidence) == (UNDETERMINED, 0.0)
-    assert found.candidates[0] == ("und", pytest.approx(1, abs=1e-3))
-    assert all(chance < 1e-3 for _, chance in found.candidates[1:])
+    (code, chance), *others = found.candidates
+    assert code == "und"
+    assert chance == pytest.approx(1, abs=1e-3)
+    assert all(rest < 1e-3 for _, rest in others)
 
 
 @needs_fasttext
