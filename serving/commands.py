@@ -114,6 +114,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Classify texts in this process: the same answer as the HTTP endpoint, without a server."""
+    from serving.parsing import built
     from serving.schemas import ClassifyRequest
 
     lines = read_texts(texts, sys.stdin.buffer)
@@ -125,7 +126,8 @@ def classify(
     }  # fmt: skip
     size = settings.max_inputs
     requests = [
-        ClassifyRequest(inputs=lines[i : i + size], **common) for i in range(0, len(lines), size)
+        built(ClassifyRequest, {"inputs": lines[i : i + size], **common})
+        for i in range(0, len(lines), size)
     ]
     answer = _classify(settings, requests)
     if as_json:
