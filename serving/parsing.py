@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -54,6 +54,19 @@ def parse(
         found = problems(invalid)
     if found[0]["type"] == "json_invalid":
         raise _not_json(found[0]["msg"], content_type)
+    raise explain(found, model)
+
+
+def built(model: type[Body], fields: Mapping[str, Any]) -> Body:
+    """Fields that are no JSON, such as a command's options -> a validated request.
+
+    Raises:
+        InvalidInput: as `parse`.
+    """
+    try:
+        return model.model_validate(fields)
+    except ValidationError as invalid:
+        found = problems(invalid)
     raise explain(found, model)
 
 

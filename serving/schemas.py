@@ -37,7 +37,7 @@ class ClassifyRequest(BaseModel):
         description="A text, or a list of 1 to 256 texts."
     )
     model: str | None = Field(
-        default=None, max_length=1024, description="A served model; null is the default one."
+        default=None, max_length=4096, description="A served model; null is the default one."
     )
     task: str | None = Field(
         default=None, max_length=64, description="A label set by name; null is `topic`."

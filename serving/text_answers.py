@@ -11,12 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from prompts.errors import InvalidInput, IsoglossError, TooLarge
-from prompts.refusals import problems
 from serving.command_texts import GivenText
-from serving.parsing import explain
+from serving.parsing import built
 from serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
 _ABOUT_ONE = re.compile(r"inputs[\[.](\d+)\]?: (.*)", re.DOTALL)
@@ -104,10 +101,7 @@ async def _answer(
 
 
 def _request(texts: Sequence[str], options: Mapping[str, Any]) -> ClassifyRequest:
-    try:
-        return ClassifyRequest(inputs=list(texts), **options)
-    except ValidationError as invalid:
-        raise explain(problems(invalid), ClassifyRequest) from None
+    return built(ClassifyRequest, {"inputs": list(texts), **options})
 
 
 def _about_one(error: IsoglossError, texts: Sequence[GivenText]) -> tuple[int, Refused]:

@@ -218,3 +218,16 @@ def assert_same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
         assert [s["label"] for s in mine["scores"]] == [s["label"] for s in theirs["scores"]]
         for s, t in zip(mine["scores"], theirs["scores"], strict=True):
             assert s["score"] == pytest.approx(t["score"], abs=1e-5)
+
+
+@pytest.mark.parametrize("option", ["--task", "--language", "--prompt"])
+def test_an_option_that_is_too_long_is_refused_in_a_sentence(
+    store: PromptStore, option: str
+) -> None:
+    with pytest.raises(InvalidInput, match=rf"^{option[2:]}: .* at most \d+ characters"):
+        classify(store, "text", option, "x\x1b" * 1000)
+
+
+def test_a_text_that_is_no_unicode_is_refused_in_a_sentence(store: PromptStore) -> None:
+    with pytest.raises(InvalidInput, match=r"inputs\.?\[?0"):
+        classify(store, "caf\udce9")
