@@ -10,6 +10,7 @@ import pytest
 from prompts.errors import InvalidData, UnknownLanguage
 from prompts.language_codes import LONGEST_CODE, Tag, parse
 from prompts.languages import canonical, labelled, language, languages, named_languages
+from tests.some import some
 
 WRITTEN = """
 fr=fra_Latn en=eng_Latn de=deu_Latn pt-BR=por_Latn pt_BR=por_Latn PT_br=por_Latn es-419=spa_Latn
@@ -105,7 +106,7 @@ def test_taking_a_code_apart() -> None:
 
 
 def test_the_tables_codes_are_what_they_are() -> None:
-    for code, entry in languages().items():
+    for code, entry in some(languages().items()):
         assert language(code) is entry
         assert canonical(code) == code
         assert canonical(code.lower().replace("_", "-")) == code

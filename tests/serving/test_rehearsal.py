@@ -128,4 +128,6 @@ def test_what_no_precision_holds_is_refused_without_a_model(value: float) -> Non
 
 @pytest.mark.parametrize("value", [LARGEST, -LARGEST, 1e-45, -1e-40, 0.0])
 def test_what_every_precision_holds_is_not(value: float) -> None:
-    check_servable("mine", replace(soft_prompt(1.0), vectors=torch.full((3, 2), value)))
+    prompt = replace(soft_prompt(1.0), vectors=torch.full((3, 2), value))
+    check_servable("mine", prompt)
+    assert float(prompt.vectors.abs().max()) == abs(float(torch.tensor(value)))
