@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import re
-import shutil
 import signal
 import tempfile
 import threading
@@ -20,7 +19,9 @@ from typing import TYPE_CHECKING
 from prompts.errors import Unavailable
 from serving.config import ServingSettings
 from serving.engine import open_prompts
-from serving.front import haproxy_here, haproxy_is_installed
+from serving.front import haproxy_here, haproxy_is_installed, inner_host
+from serving.lifeline import lifeline
+from serving.local_ray import close_session_folder, forget_token, private_variables
 from serving.ports import check_port
 
 if TYPE_CHECKING:
@@ -100,19 +101,18 @@ def running(
     haproxy = haproxy_is_installed() if haproxy is None else haproxy
     before = dict(os.environ)
     try:
-        os.environ.update(_environment(scratch, haproxy) | before)
-        say("starting Ray on this machine (a few seconds) ...")
-        with _without_warnings():
-            _start_ray(settings)
-            say(f"loading {', '.join(settings.models)} and the prompts ...")
-            _deploy(settings, build)
-        yield f"http://{_shown_host(settings.host)}:{port}"
+        with lifeline(scratch, lambda: _stop(say)) as line:
+            os.environ.update(_environment(scratch, settings.host, haproxy) | before)
+            say("starting Ray on this machine (a few seconds) ...")
+            with _without_warnings():
+                with line.starting():
+                    _start_ray(settings)
+                say(f"loading {', '.join(settings.models)} and the prompts ...")
+                _deploy(settings, build)
+            yield f"http://{_shown_host(settings.host)}:{port}"
     finally:
-        say("stopping ...")
-        _stop()
         os.environ.clear()
         os.environ.update(before)
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check_models(settings: ServingSettings) -> None:
@@ -123,7 +123,7 @@ def _check_models(settings: ServingSettings) -> None:
         resolve(model)
 
 
-def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
+def _environment(scratch: Path, host: str, haproxy: bool) -> dict[str, str]:
     """Variables of the Ray processes: quiet, local, and with as few hops as there can be.
 
     Ray reads most of these when it is imported, in this process and in each of its own; a variable
@@ -138,8 +138,9 @@ def _environment(scratch: Path, haproxy: bool) -> dict[str, str]:
     patient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine is not a dead one
     # Nothing in a replica blocks its event loop, so requests need no second loop to cross to.
     direct = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
-    front = haproxy_here(scratch) if haproxy else {}
-    return quiet | patient | direct | front
+    front = haproxy_here(scratch, host) if haproxy else {}
+    own = {} if "RAY_ADDRESS" in os.environ else private_variables(scratch)
+    return quiet | patient | direct | front | own
 
 
 @contextlib.contextmanager
@@ -153,6 +154,7 @@ def _without_warnings() -> Iterator[None]:
 def _start_ray(settings: ServingSettings) -> None:
     import ray
 
+    forget_token()
     ray.init(
         address=os.environ.get("RAY_ADDRESS", "local"),
         num_cpus=None if "RAY_ADDRESS" in os.environ else _logical_cpus(settings),
@@ -162,6 +164,7 @@ def _start_ray(settings: ServingSettings) -> None:
         logging_level=logging.ERROR,
         namespace="isogloss",
     )
+    close_session_folder()
 
 
 def _logical_cpus(settings: ServingSettings) -> int:
@@ -180,7 +183,7 @@ def _deploy(settings: ServingSettings, build: BuildClassifier | None) -> None:
     try:
         serve.start(
             proxy_location="HeadOnly",
-            http_options={"host": settings.host, "port": settings.port},
+            http_options={"host": inner_host(settings.host), "port": settings.port},
             logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
         )
         app = application(settings) if build is None else build_application(settings, build)
@@ -204,10 +207,11 @@ def _cause(report: str) -> str:
     return lines[-1]
 
 
-def _stop() -> None:
+def _stop(say: Say) -> None:
     import ray
     from ray import serve
 
+    say("stopping ...")
     if not ray.is_initialized():
         return
     # Ray reports its own end as a failure.

@@ -17,7 +17,9 @@ ALLOWED = {
 ONLY_IN = {
     "ray": (
         "serving/app.py",
+        "serving/haproxy_actor.py",
         "serving/launch.py",
+        "serving/local_ray.py",
         "serving/remote.py",
         "training/work/ray_jobs.py",
         "deploy/bench/",
