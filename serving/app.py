@@ -28,6 +28,7 @@ from serving.config import ServingSettings, admin_token
 from serving.engine import build_classifier, open_prompts
 from serving.http import build_api
 from serving.live import Watch
+from serving.local_ray import listen_where_ray_does
 from serving.logs import configure_logging, work_on
 from serving.remote import ActorBoard, RemoteModel
 from serving.replicas import REPORT_INTERVAL_S, Lookout
@@ -84,6 +85,7 @@ class ModelReplica:
     """One replica of one model."""
 
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
+        listen_where_ray_does()
         configure_logging(settings.log_format, log_texts=settings.log_texts)
         context = serve.get_replica_context()
         start_tracing(settings.traces, context.replica_id.unique_id)

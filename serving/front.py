@@ -84,7 +84,7 @@ def haproxy_here(scratch: Path, host: str) -> dict[str, str]:
     ports = _replica_ports()
     return haproxy_everywhere() | {
         HOST_VARIABLE: host,
-        # It is given one syslog, which would be sent to from a port open to everybody: here is none.
+        # To send to its default, a syslog, it would open a port to everybody; nobody is here.
         "RAY_SERVE_HAPROXY_LOG_TARGET": str(scratch / "no-log.sock"),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",

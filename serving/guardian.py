@@ -19,10 +19,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 MARK_VARIABLE = "ISOGLOSS_SERVER"
+_GOOD_ORDER = b"."
 _PROC = Path("/proc")
 _PATIENCE_S = 30.0
 _LOOK_S = 0.05
@@ -33,18 +34,21 @@ _EMPTY_LOOKS = 2
 class Guardian:
     """The command's end of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, farewell: Sequence[str] = ()) -> None:
         """Start watching over this process.
 
         Args:
             folder: of the server alone; it goes when everything else has gone.
+            farewell: a command to run if this process ends without having closed the guardian.
         """
         self.mark = uuid.uuid4().hex
         self._folder = folder
+        self._farewell = farewell
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", __file__, self.mark, str(self._folder)]
+        command += self._farewell
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )
@@ -70,12 +74,15 @@ class Guardian:
     def close(self) -> None:
         """End whatever is left of the server now, and wait until it has ended."""
         self.revive()
-        self._close_pipe()
+        self._close_pipe(_GOOD_ORDER)
         self._process.wait()
 
-    def _close_pipe(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+    def _close_pipe(self, last_word: bytes = b"") -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(last_word)
+            pipe.close()
 
 
 def processes(mark: str) -> set[int]:
@@ -128,14 +135,16 @@ def end_all(mark: str) -> None:
         time.sleep(_LOOK_S)
 
 
-def main(mark: str, folder: str) -> None:
+def main(mark: str, folder: str, *farewell: str) -> None:
     """Wait until the command is gone, then end what is left of its server."""
     # Supervisors tell every process of a service to end; this one has to be the last.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    while os.read(sys.stdin.fileno(), 1):
-        pass
+    said = sys.stdin.buffer.read()
     end_all(mark)
+    if farewell and said != _GOOD_ORDER:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(farewell, check=False, timeout=_PATIENCE_S, stdin=subprocess.DEVNULL)
     shutil.rmtree(folder, ignore_errors=True)
 
 

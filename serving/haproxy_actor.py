@@ -1,11 +1,11 @@
-"""Ray Serve's actor that runs HAProxy, as we want it: its program is back at once where it dies, its
-statistics are for this machine, and what it says is in the contract's shape.
+"""Ray Serve's actor that runs HAProxy, as we want it.
 
 Ray asks the actor every ten seconds whether HAProxy is alive, gives it up after three times, and
-starts another actor. It also opens HAProxy's statistics and metrics to every interface, by constants
-of its own. Both are seen to inside the actor, whose class Ray's controller takes from here: it calls
-`install` because the variables of `serving.front` name it. Made for Ray 2.60; a test compares what is
-replaced with what the installed Ray has.
+starts another actor: here HAProxy is started again at once. Ray opens HAProxy's statistics and
+metrics to every interface: here they are for this machine. And what HAProxy says by itself is in
+the contract's shape. All this is done inside the actor, whose class Ray's controller takes from
+here: it calls `install`, for the variables of `serving.front` name it. Made for Ray 2.60; a test
+compares what is replaced with what the installed Ray has.
 """
 
 from __future__ import annotations

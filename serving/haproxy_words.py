@@ -1,9 +1,9 @@
 """What HAProxy answers by itself, in the contract's shape.
 
-What is wrong with a request before its head has been read (it is no HTTP, it does not arrive) HAProxy
-answers with pages that no setting changes: `errorfile` and `http-error` are for what comes later. So
-a copy of the program speaks instead, in which those constant texts are ours, byte for byte as long.
-A program without exactly these texts is left as it is: then those answers are HTML.
+What is wrong with a request before its head has been read (it is no HTTP, it does not arrive)
+HAProxy answers with pages that no setting changes: `errorfile` and `http-error` are for what comes
+later. So a copy of the program speaks instead, in which those constant texts are ours, byte for
+byte as long. A program without exactly such texts is left as it is: then those answers are HTML.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from prompts.errors import Unavailable
 from serving.guardian import Guardian
-from serving.local_ray import missing_parts
+from serving.local_ray import abandon, missing_parts, patience_s
 
 _LOOK_S = 0.5
 
@@ -24,11 +25,15 @@ class Lifeline:
     """Looks after the cluster from a thread, and interrupts the main thread when it has gone."""
 
     def __init__(
-        self, guardian: Guardian, missing: Callable[[], list[str]] = missing_parts
+        self,
+        guardian: Guardian,
+        missing: Callable[[], list[str]] = missing_parts,
+        patience: Callable[[], float] = patience_s,
     ) -> None:
         self.problem: str | None = None
         self._guardian = guardian
         self._missing = missing
+        self._patience = patience
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="lifeline", daemon=True)
 
@@ -55,30 +60,44 @@ class Lifeline:
             raise Unavailable(self.problem)
 
     def _watch(self) -> None:
+        """Whoever ends all processes at once ends this one too: it is given time to hear of it."""
+        since_s: float | None = None
         while not self._closed.wait(_LOOK_S):
             self._guardian.revive()
-            if missing := self._missing():
-                self.problem = (
-                    f"the server has lost its Ray cluster ({', '.join(missing)} ended) and cannot "
-                    "go on; start it again"
-                )
-                os.kill(os.getpid(), signal.SIGINT)  # wakes it from whatever it waits for
+            missing = self._missing()
+            if not missing:
+                since_s = None
+                continue
+            since_s = time.monotonic() if since_s is None else since_s
+            if time.monotonic() - since_s >= self._patience():
+                self._interrupt(missing)
                 return
+
+    def _interrupt(self, missing: Sequence[str]) -> None:
+        self.problem = (
+            f"the server has lost its Ray cluster ({' and '.join(missing)} ended) and cannot go "
+            "on; start it again"
+        )
+        os.kill(os.getpid(), signal.SIGINT)  # wakes the main thread from whatever it waits for
 
 
 @contextlib.contextmanager
-def lifeline(scratch: Path, stop: Callable[[], None]) -> Iterator[Lifeline]:
+def lifeline(
+    scratch: Path, stop: Callable[[], None], farewell: Sequence[str] = ()
+) -> Iterator[Lifeline]:
     """What a server is started and runs in; nothing of it is left behind.
 
     Args:
         scratch: a folder of the server's alone, which goes with it.
         stop: ends the server in good order; where that takes too long for whoever asks a second
             time, or where the cluster goes meanwhile, the server is ended without order.
+        farewell: a command to run where this process is killed and could not stop anything: for
+            what is on a cluster of others.
 
     Raises:
         Unavailable: the server has lost its cluster.
     """
-    guardian = Guardian(scratch)
+    guardian = Guardian(scratch, farewell)
     line = Lifeline(guardian)
     try:
         yield line
@@ -86,8 +105,18 @@ def lifeline(scratch: Path, stop: Callable[[], None]) -> Iterator[Lifeline]:
         line.check()
         raise
     finally:
-        if line.problem is None:
-            with contextlib.suppress(KeyboardInterrupt):
-                stop()
-        line.close()
+        lost = line.problem is not None
+        stopped = not lost and _ran_through(stop)
+        _ran_through(line.close)
         guardian.close()
+        if not stopped:
+            abandon(int(lost))
+
+
+def _ran_through(task: Callable[[], None]) -> bool:
+    """Whether nobody interrupted it."""
+    try:
+        task()
+    except KeyboardInterrupt:
+        return False
+    return True

@@ -8,11 +8,17 @@ for the version that is pinned; a test asks a real server what it listens on.
 
 from __future__ import annotations
 
+import atexit
+import ipaddress
 import os
 import secrets
+import socket
+import sys
 from pathlib import Path
 
 _TOKEN_FILE = "ray-token"
+_PATIENCE_S = 1.0
+_PATIENCE_WITH_OTHERS_S = 10.0
 _NEEDED = ("gcs_server", "raylet")
 """Without one of these nothing works; the rest are logs and metrics."""
 
@@ -48,10 +54,67 @@ def close_session_folder() -> None:
     os.chmod(worker._global_node.get_session_dir_path(), 0o700)
 
 
+def listen_where_ray_does() -> None:
+    """Keep this replica's port for other replicas to this machine, if Ray's own are.
+
+    Requests between replicas are pickled. Ray Serve lets every interface in, whatever Ray does; it
+    opens the port once the replica has been built.
+    """
+    import ray
+    from ray.serve._private import replica
+
+    address = ray.util.get_node_ip_address()
+    if not ipaddress.ip_address(address).is_loopback:
+        return
+    listen = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, anywhere: listen(
+        server, anywhere.replace("[::]", address)
+    )
+
+
+def abandon(exit_code: int) -> None:
+    """Have this process leave without Ray's leave, for which it waits a minute once there is none.
+
+    Args:
+        exit_code: that the process ends with, whenever it does.
+    """
+    from ray._private import worker
+
+    sys.excepthook = worker.normal_excepthook  # Ray's own tells the cluster first
+    atexit.register(_leave, exit_code)  # the last one that is registered is the first one called
+
+
+def _leave(exit_code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
 def missing_parts() -> list[str]:
-    """Those of Ray's processes that this one started, that nothing works without, and that ended."""
+    """What of the cluster has gone that nothing works without."""
     from ray._private import worker
 
     node = worker._global_node
-    dead = [name for name, _ in node.dead_processes()] if node is not None else []
+    if node is None:
+        return []
+    if not node.all_processes:  # others started it
+        return [] if _listens(node.gcs_address) else ["its GCS"]
+    dead = [name for name, _ in node.dead_processes()]
     return [name for name in _NEEDED if name in dead]
+
+
+def patience_s() -> float:
+    """How long something may be missing: what this process started does not come back by itself."""
+    from ray._private import worker
+
+    node = worker._global_node
+    return _PATIENCE_S if node is not None and node.all_processes else _PATIENCE_WITH_OTHERS_S
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True

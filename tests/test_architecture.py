@@ -17,6 +17,7 @@ ALLOWED = {
 ONLY_IN = {
     "ray": (
         "serving/app.py",
+        "serving/farewell.py",
         "serving/haproxy_actor.py",
         "serving/launch.py",
         "serving/local_ray.py",
