@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.serve._private import controller, haproxy
 
 from serving.front import HOST_VARIABLE, LOOPBACK
 from serving.haproxy_words import WORDS, speaking_program
+
+haproxy: Any = importlib.import_module("ray.serve._private.haproxy")
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _REPLACED = {
@@ -42,7 +44,7 @@ def template(of_ray: str) -> str:
     return of_ray
 
 
-class OurHAProxy(haproxy.HAProxyApi):
+class OurHAProxy(haproxy.HAProxyApi):  # type: ignore[misc]
     """One HAProxy, which takes the place of any that an actor before this one has left."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -72,7 +74,7 @@ class OurHAProxy(haproxy.HAProxyApi):
 _THEIRS: Any = haproxy.HAProxyManager.__ray_metadata__.modified_class.__ray_actor_class__
 
 
-class WatchedHAProxy(_THEIRS):
+class WatchedHAProxy(_THEIRS):  # type: ignore[misc]
     """The actor; it does not wait to be asked whether HAProxy is alive."""
 
     def __init__(self, http_options: Any, *args: Any, **options: Any) -> None:
@@ -106,4 +108,5 @@ class WatchedHAProxy(_THEIRS):
 
 def install() -> None:
     """Have the controller in this process start our actor in place of Ray's."""
+    controller: Any = importlib.import_module("ray.serve._private.controller")
     controller.HAProxyManager = ray.remote(num_cpus=0)(WatchedHAProxy)

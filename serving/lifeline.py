@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prompts.errors import Unavailable
 from serving.guardian import Guardian
-from serving.local_ray import abandon, missing_parts, patience_s
+from serving.local_ray import abandon, apart, missing_parts, patience_s
 
 _LOOK_S = 0.5
 
@@ -40,7 +40,7 @@ class Lifeline:
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
         """Start the cluster while open; what ends of it from then on is missed."""
-        with self._guardian.marking():
+        with self._guardian.marking(), apart():
             yield
         self._thread.start()
 

@@ -9,12 +9,17 @@ for the version that is pinned; a test asks a real server what it listens on.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import functools
+import importlib
 import ipaddress
 import os
 import secrets
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _TOKEN_FILE = "ray-token"
 _PATIENCE_S = 1.0
@@ -42,16 +47,29 @@ def private_variables(scratch: Path) -> dict[str, str]:
 
 def forget_token() -> None:
     """Have Ray read its token again: a process may start one server after another."""
-    from ray._raylet import AuthenticationTokenLoader
+    raylet: Any = importlib.import_module("ray._raylet")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
 
-    AuthenticationTokenLoader.instance().reset_cache()
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """While open, Ray's processes get process groups of their own.
+
+    Whoever ends a group, a terminal or a supervisor, then ends this process alone, which ends the
+    rest in order: a cluster that ends under a server takes all its requests with it.
+    """
+    services: Any = importlib.import_module("ray._private.services")
+    theirs = services.ConsolePopen
+    services.ConsolePopen = functools.partial(theirs, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = theirs
 
 
 def close_session_folder() -> None:
     """Keep others out of the folder of Ray's sockets and logs, which Ray opens to everybody."""
-    from ray._private import worker
-
-    os.chmod(worker._global_node.get_session_dir_path(), 0o700)
+    os.chmod(_node().get_session_dir_path(), 0o700)
 
 
 def listen_where_ray_does() -> None:
@@ -61,9 +79,9 @@ def listen_where_ray_does() -> None:
     opens the port once the replica has been built.
     """
     import ray
-    from ray.serve._private import replica
 
-    address = ray.util.get_node_ip_address()
+    replica: Any = importlib.import_module("ray.serve._private.replica")
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     if not ipaddress.ip_address(address).is_loopback:
         return
     listen = replica.add_port_to_grpc_server
@@ -92,9 +110,7 @@ def _leave(exit_code: int) -> None:
 
 def missing_parts() -> list[str]:
     """What of the cluster has gone that nothing works without."""
-    from ray._private import worker
-
-    node = worker._global_node
+    node = _node()
     if node is None:
         return []
     if not node.all_processes:  # others started it
@@ -105,10 +121,15 @@ def missing_parts() -> list[str]:
 
 def patience_s() -> float:
     """How long something may be missing: what this process started does not come back by itself."""
+    node = _node()
+    return _PATIENCE_S if node is not None and node.all_processes else _PATIENCE_WITH_OTHERS_S
+
+
+def _node() -> Any:
+    """This process's view of the cluster; None while there is none."""
     from ray._private import worker
 
-    node = worker._global_node
-    return _PATIENCE_S if node is not None and node.all_processes else _PATIENCE_WITH_OTHERS_S
+    return worker._global_node
 
 
 def _listens(address: str) -> bool:

@@ -6,6 +6,7 @@ and nobody on the port. What does not end must answer again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import statistics
@@ -39,6 +40,12 @@ def _of_the_group(number: signal.Signals) -> Strike:
     return lambda server: os.killpg(server.process.pid, number)
 
 
+def _of_everything(server: Running) -> None:
+    for pid in processes(server.mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
 def _of_a_part(name: str) -> Strike:
     """SIGKILL of the processes whose program has this name."""
 
@@ -64,6 +71,7 @@ BLOWS: Mapping[str, Strike] = MappingProxyType(
         "SIGKILL of the command": _of_the_command(signal.SIGKILL),
         "SIGTERM to the group": _of_the_group(signal.SIGTERM),
         "SIGINT to the group": _of_the_group(signal.SIGINT),
+        "SIGTERM to every process": _of_everything,
         "SIGTERM to the command": _of_the_command(signal.SIGTERM),
         "SIGKILL of the GCS": _of_a_part("gcs_server"),
         "SIGKILL of the raylet": _of_a_part("raylet"),
