@@ -29,7 +29,7 @@ _REPLACED = {
     "    bind :{{ config.metrics_port }}": f"    bind {LOOPBACK}:{{{{ config.metrics_port }}}}",
     "  bind *:{{ config.stats_port }}": f"  bind {LOOPBACK}:{{{{ config.stats_port }}}}",
     "    http-request return status 404 content-type text/plain lf-string "
-    "\"Path \\'%[path]\\' not found. Ping http://.../-/routes for available routes.\"": (
+    "\"Path '%[path]' not found. Ping http://.../-/routes for available routes.\"": (
         "    http-request return status 503 content-type application/json string "
         + '"' + WORDS[503].json().replace('"', '\\"') + '"'
     ),

@@ -116,6 +116,8 @@ def run_ends(settings: EndSettings, say: Say = lambda line: None) -> dict[str, A
 
 def _once(blow: str, command: Sequence[str], scratch: Path) -> dict[str, Any]:
     with running(command, scratch) as server:
+        # It answers a moment before it has started, and what ends it then ends a start.
+        _wait_until(lambda: b"ready after" in (scratch / "server.log").read_bytes())
         before = set(parts(server, "haproxy"))
         began_s = time.perf_counter()
         BLOWS[blow](server)
