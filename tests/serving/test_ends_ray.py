@@ -136,7 +136,7 @@ def session_folder(server: Running) -> Path:
     (given,) = [
         argument.partition("=")[2]
         for argument in part(server, "raylet").cmdline()
-        if argument.startswith("--session_dir=") or argument.startswith("--session-dir=")
+        if argument.startswith(("--session_dir=", "--session-dir="))
     ]
     return Path(given)
 
