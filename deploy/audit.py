@@ -124,8 +124,8 @@ def findings(report: Mapping[str, Any]) -> list[Finding]:
 
 def ask(service: str, requirements: Path, timeout_s: float) -> dict[str, Any] | None:
     """pip-audit's report on pinned requirements; None where the service does not answer."""
-    command = [sys.executable, "-m", "pip_audit", "--requirement", str(requirements), "--no-deps"]
-    command += ["--disable-pip", "--format", "json", "--progress-spinner", "off"]
+    command = [sys.executable, "-P", "-m", "pip_audit", "--requirement", str(requirements)]
+    command += ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
     command += [*SERVICES[service], "--timeout", str(_QUESTION_S)]
     try:
         ran = subprocess.run(

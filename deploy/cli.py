@@ -11,6 +11,7 @@ import typer
 
 from deploy.bench import commands as bench
 from prompts import commands as prompts
+from prompts.cluster.import_path import leave_working_folder
 from prompts.console import ReportingGroup
 from serving import commands as serving
 from training import commands as training
@@ -43,4 +44,5 @@ def isogloss(
 
 def main() -> None:
     """Entry point of the `isogloss` command."""
+    leave_working_folder()  # where it was started with `python -m` or `-c`
     app()

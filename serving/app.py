@@ -20,6 +20,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
+from prompts.cluster.privacy import listen_where_ray_does
 from prompts.errors import IsoglossError
 from serving.admin import Admin
 from serving.caller import NOBODY_ELSE, Caller
@@ -28,7 +29,6 @@ from serving.config import ServingSettings, admin_token
 from serving.engine import build_classifier, open_prompts
 from serving.http import build_api
 from serving.live import Watch
-from serving.local_ray import listen_where_ray_does
 from serving.logs import configure_logging, work_on
 from serving.remote import ActorBoard, RemoteModel
 from serving.replicas import REPORT_INTERVAL_S, Lookout
@@ -56,7 +56,7 @@ def application(settings: ServingSettings | Mapping[str, Any]) -> serve.Applicat
 def build_application(settings: ServingSettings, build: BuildClassifier) -> serve.Application:
     """Build the application; `build` makes the classifier inside each replica."""
     gpus = _gpus(settings)
-    replicas = settings.replicas or max(1, gpus // len(settings.models))
+    replicas = _replicas(settings, gpus)
     threads = settings.threads or max(1, _cores() // (replicas * len(settings.models)))
     settings = settings.model_copy(update={"replicas": replicas, "threads": threads})
     deploy = serve.deployment(
@@ -79,6 +79,18 @@ def build_application(settings: ServingSettings, build: BuildClassifier) -> serv
     }
     ingress = deploy(serve.ingress()(IngressReplica)).options(name="isogloss")
     return ingress.bind(settings, others, build)
+
+
+def demand(settings: ServingSettings) -> dict[str, int]:
+    """What all replicas together hold of the cluster's resources, by Ray's names."""
+    gpus = _gpus(settings)
+    replicas = _replicas(settings, gpus) * len(settings.models)
+    return {"CPU": replicas} | ({"GPU": replicas} if gpus else {})
+
+
+def _replicas(settings: ServingSettings, gpus: int) -> int:
+    """Replicas of each model."""
+    return settings.replicas or max(1, gpus // len(settings.models))
 
 
 class ModelReplica:

@@ -1,14 +1,11 @@
-"""`isogloss serve`: Ray Serve on this machine, from nothing to a URL, and down again."""
+"""`isogloss serve`: from nothing to a URL that answers, and down again."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import os
-import re
+import shutil
 import signal
-import tempfile
 import threading
 import time
 import warnings
@@ -16,12 +13,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompts.errors import Unavailable
+from prompts.cluster.address import Address, chosen_address
+from prompts.cluster.connection import STOP_S, Machine, connected, variables
+from prompts.cluster.folders import scratch_folder
+from prompts.cluster.privacy import private_variables
+from prompts.cluster.processes import end_children
+from prompts.cluster.signals import ended_within
+from prompts.errors import InvalidInput
+from prompts.places import address_of, place_of
+from prompts.seed import default_store_path
 from serving.config import ServingSettings
 from serving.engine import open_prompts
-from serving.front import haproxy_here, haproxy_is_installed, inner_host
+from serving.farewell import farewell_to
+from serving.front import haproxy_here, haproxy_is_installed
 from serving.lifeline import lifeline
-from serving.local_ray import close_session_folder, forget_token, private_variables
 from serving.ports import check_port
 
 if TYPE_CHECKING:
@@ -30,7 +35,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _OBJECT_STORE_BYTES = 100 << 20  # requests never go through it
-_APP = "isogloss"
+_LONGEST_SCRATCH = 97 - len("/admin.sock") - len("/") - 56
+"""Bytes of a path that leave room for HAProxy's socket, which Ray puts under a node's number."""
 
 
 def run(
@@ -49,13 +55,15 @@ def run(
     ready = False
     try:
         _stop_on_signals()
-        with running(settings, say, haproxy=haproxy, build=build) as url:
-            ready = True
-            _stop_on_signals()  # again: Ray has put its own in place
-            say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
-            say(f"try: {_example(url)}")
-            say("Ctrl-C stops it")
-            threading.Event().wait()
+        with contextlib.ExitStack() as starting:
+            starting.enter_context(ended_within(STOP_S, end_children))
+            with running(settings, say, haproxy=haproxy, build=build) as url:
+                starting.close()
+                ready = True
+                say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
+                say(f"try: {_example(url)}")
+                say("Ctrl-C stops it")
+                threading.Event().wait()  # for a signal, or the lifeline
     except KeyboardInterrupt:
         return 0 if ready else 130
     return 0
@@ -80,7 +88,7 @@ def running(
     haproxy: bool | None = None,
     build: BuildClassifier | None = None,
 ) -> Iterator[str]:
-    """Run a server on this machine while open; yields its URL once it answers.
+    """Run a server while open; yields its URL once it answers there.
 
     Args:
         settings: of the server.
@@ -90,29 +98,112 @@ def running(
 
     Raises:
         PortInUse, NotFound, StoreError: before anything is started.
+        InvalidInput: what is asked for is not possible on this cluster.
         Unavailable: the server did not start; the message says why.
     """
+    address = chosen_address(None, os.environ)
     if build is None:
         _check_models(settings)
     open_prompts(settings)
+    if address.own:
+        server = _on_this_machine(settings, say, haproxy, build)
+    else:
+        server = _on_a_cluster(settings, say, haproxy, build, address)
+    with server as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _on_this_machine(
+    settings: ServingSettings, say: Say, haproxy: bool | None, build: BuildClassifier | None
+) -> Iterator[str]:
     port = check_port(settings.host, settings.port)
     settings = settings.model_copy(update={"port": port})
-    scratch = Path(tempfile.mkdtemp(prefix="isogloss-"))
     haproxy = haproxy_is_installed() if haproxy is None else haproxy
-    before = dict(os.environ)
+    machine = Machine(_logical_cpus(settings), _OBJECT_STORE_BYTES)
+    with contextlib.ExitStack() as server:
+        scratch = server.enter_context(_scratch())
+        line = server.enter_context(lifeline(scratch))
+        front = haproxy_here(scratch, settings.host) if haproxy else {}
+        server.enter_context(variables(_variables() | front | private_variables(scratch)))
+        with line.starting():
+            server.enter_context(connected(Address("local", ""), machine, say))
+        server.enter_context(_telling_of_the_end(say))
+        say(f"loading {', '.join(settings.models)} and the prompts ...")
+        with _without_warnings():
+            from serving.deployment import alone
+        with alone(settings, build) as url, line.until_asked():
+            yield url
+
+
+@contextlib.contextmanager
+def _on_a_cluster(
+    settings: ServingSettings,
+    say: Say,
+    haproxy: bool | None,
+    build: BuildClassifier | None,
+    address: Address,
+) -> Iterator[str]:
+    settings = _for_a_cluster(settings, haproxy, address)
+    with contextlib.ExitStack() as server:
+        server.enter_context(variables(_variables()))
+        scratch = server.enter_context(_scratch())
+        line = server.enter_context(lifeline(scratch, farewell_to(address.text)))
+        with line.starting():
+            server.enter_context(connected(address, Machine(0, 0), say))
+        server.enter_context(_telling_of_the_end(say))
+        say(f"loading {', '.join(settings.models)} and the prompts on {address} ...")
+        with _without_warnings():
+            from serving.deployment import beside_others
+        with beside_others(settings, build, say) as url, line.until_asked():
+            yield url
+
+
+def _for_a_cluster(
+    settings: ServingSettings, haproxy: bool | None, address: Address
+) -> ServingSettings:
+    """The settings as they mean the same in replicas with other folders and variables.
+
+    Raises:
+        InvalidInput: they cannot.
+    """
+    if address.client:
+        raise InvalidInput(
+            f"{address}: a server does not run through Ray Client; give the address of the "
+            "cluster's head, such as 10.0.0.1:6379, on one of its machines"
+        )
+    if haproxy:
+        raise InvalidInput(
+            f"--haproxy: the machines of a cluster ({address}) run it where their own environment "
+            "says so (deploy/haproxy.env); leave the option out"
+        )
+    for model in settings.models:
+        if not Path(model).is_absolute() and Path(model).expanduser().is_dir():
+            raise InvalidInput(
+                f"--model {model}: on a cluster ({address}) give a path from the root that all of "
+                "its machines have"
+            )
+    store = settings.store or default_store_path()
+    if address_of(store) is None:
+        store = Path(place_of(store).location).absolute()
+    return settings.model_copy(update={"store": store})
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = scratch_folder(os.environ, _LONGEST_SCRATCH)
     try:
-        with lifeline(scratch, lambda: _stop(say)) as line:
-            os.environ.update(_environment(scratch, settings.host, haproxy) | before)
-            say("starting Ray on this machine (a few seconds) ...")
-            with _without_warnings():
-                with line.starting():
-                    _start_ray(settings)
-                say(f"loading {', '.join(settings.models)} and the prompts ...")
-                _deploy(settings, build)
-            yield f"http://{_shown_host(settings.host)}:{port}"
+        yield folder
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _telling_of_the_end(say: Say) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        say("stopping ...")
 
 
 def _check_models(settings: ServingSettings) -> None:
@@ -123,24 +214,13 @@ def _check_models(settings: ServingSettings) -> None:
         resolve(model)
 
 
-def _environment(scratch: Path, host: str, haproxy: bool) -> dict[str, str]:
-    """Variables of the Ray processes: quiet, local, and with as few hops as there can be.
-
-    Ray reads most of these when it is imported, in this process and in each of its own; a variable
-    that the user has set wins.
-    """
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_SERVE_LOG_TO_STDERR": "0",
-        "RAY_DEDUP_LOGS": "0",
-    }
+def _variables() -> dict[str, str]:
+    """Variables of the Ray processes: quiet, patient, and with as few hops as there can be."""
+    quiet = {"RAY_SERVE_LOG_TO_STDERR": "0", "RAY_DEDUP_LOGS": "0"}
     patient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine is not a dead one
     # Nothing in a replica blocks its event loop, so requests need no second loop to cross to.
     direct = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
-    front = haproxy_here(scratch, host) if haproxy else {}
-    own = {} if "RAY_ADDRESS" in os.environ else private_variables(scratch)
-    return quiet | patient | direct | front | own
+    return quiet | patient | direct
 
 
 @contextlib.contextmanager
@@ -151,74 +231,6 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
-def _start_ray(settings: ServingSettings) -> None:
-    import ray
-
-    forget_token()
-    ray.init(
-        address=os.environ.get("RAY_ADDRESS", "local"),
-        num_cpus=None if "RAY_ADDRESS" in os.environ else _logical_cpus(settings),
-        object_store_memory=None if "RAY_ADDRESS" in os.environ else _OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        namespace="isogloss",
-    )
-    close_session_folder()
-
-
 def _logical_cpus(settings: ServingSettings) -> int:
     """Ray's CPUs are places, not cores: there must be one for every replica."""
     return max(os.cpu_count() or 1, (settings.replicas or 1) * len(settings.models))
-
-
-def _deploy(settings: ServingSettings, build: BuildClassifier | None) -> None:
-    from ray import serve
-    from ray.exceptions import RayError
-    from ray.serve.schema import LoggingConfig
-
-    from serving.app import application, build_application
-
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    try:
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": inner_host(settings.host), "port": settings.port},
-            logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
-        )
-        app = application(settings) if build is None else build_application(settings, build)
-        serve.run(app, name=_APP, route_prefix="/")
-    except (RayError, RuntimeError, TimeoutError) as error:
-        deployed = serve.status().applications.get(_APP)
-        reports = [each.message for each in deployed.deployments.values()] if deployed else []
-        report = "\n".join([str(error), *reports])
-        remedy = "; try again with --no-haproxy" if "HAProxy" in report else ""
-        raise Unavailable(f"the server did not start: {_cause(report)}{remedy}") from error
-
-
-def _cause(report: str) -> str:
-    """What Ray's report of a replica's failure says at its end: our own sentence, if it is ours."""
-    lines = [line.strip() for line in report.splitlines() if line.strip()]
-    for line in reversed(lines):
-        if "cannot bind socket" in line:
-            return line
-        if found := re.match(r"(?:prompts|serving)\.[\w.]+: (.+)", line):
-            return found.group(1)
-    return lines[-1]
-
-
-def _stop(say: Say) -> None:
-    import ray
-    from ray import serve
-
-    say("stopping ...")
-    if not ray.is_initialized():
-        return
-    # Ray reports its own end as a failure.
-    with _without_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        serve.shutdown()  # type: ignore[no-untyped-call]
-        ray.shutdown()
-
-
-def _shown_host(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)

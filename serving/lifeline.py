@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from prompts.cluster.loss import abandon, missing_parts, patience_s
 from prompts.errors import Unavailable
 from serving.guardian import Guardian
-from serving.local_ray import abandon, apart, missing_parts, patience_s
 
 _LOOK_S = 0.5
 
@@ -31,6 +31,9 @@ class Lifeline:
         patience: Callable[[], float] = patience_s,
     ) -> None:
         self.problem: str | None = None
+        self.cut_short = False
+        """Whether the cluster went while the server stopped, as it was asked to."""
+        self._asked = False
         self._guardian = guardian
         self._missing = missing
         self._patience = patience
@@ -40,15 +43,24 @@ class Lifeline:
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
         """Start the cluster while open; what ends of it from then on is missed."""
-        with self._guardian.marking(), apart():
+        with self._guardian.marking():
             yield
         self._thread.start()
+
+    @contextlib.contextmanager
+    def until_asked(self) -> Iterator[None]:
+        """Serve while open; a cluster that goes later than that does what was asked for."""
+        try:
+            yield
+        finally:
+            self._asked = self.problem is None
 
     def close(self) -> None:
         """Look no longer; nobody is interrupted after this."""
         self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        with contextlib.suppress(KeyboardInterrupt):  # its own, just before
+            if self._thread.is_alive():
+                self._thread.join()
 
     def check(self) -> None:
         """Do nothing, unless the cluster has gone.
@@ -74,28 +86,31 @@ class Lifeline:
                 return
 
     def _interrupt(self, missing: Sequence[str]) -> None:
-        self.problem = (
-            f"the server has lost its Ray cluster ({' and '.join(missing)} ended) and cannot go "
-            "on; start it again"
-        )
+        if self._asked:
+            self.cut_short = True
+        else:
+            self.problem = (
+                f"the server has lost its Ray cluster ({' and '.join(missing)} ended) and cannot "
+                "go on; start it again"
+            )
         os.kill(os.getpid(), signal.SIGINT)  # wakes the main thread from whatever it waits for
 
 
 @contextlib.contextmanager
-def lifeline(
-    scratch: Path, stop: Callable[[], None], farewell: Sequence[str] = ()
-) -> Iterator[Lifeline]:
-    """What a server is started and runs in; nothing of it is left behind.
+def lifeline(scratch: Path, farewell: Sequence[str] = ()) -> Iterator[Lifeline]:
+    """What a server is started, runs and is stopped in; nothing of it is left behind.
+
+    Where the cluster goes while the server stops, or whoever asked asks a second time, stopping is
+    interrupted, and the rest ends without order.
 
     Args:
         scratch: a folder of the server's alone, which goes with it.
-        stop: ends the server in good order; where that takes too long for whoever asks a second
-            time, or where the cluster goes meanwhile, the server is ended without order.
         farewell: a command to run where this process is killed and could not stop anything: for
             what is on a cluster of others.
 
     Raises:
         Unavailable: the server has lost its cluster.
+        KeyboardInterrupt: it was told to stop.
     """
     guardian = Guardian(scratch, farewell)
     line = Lifeline(guardian)
@@ -105,18 +120,7 @@ def lifeline(
         line.check()
         raise
     finally:
-        lost = line.problem is not None
-        stopped = not lost and _ran_through(stop)
-        _ran_through(line.close)
+        line.close()
         guardian.close()
-        if not stopped:
-            abandon(int(lost))
-
-
-def _ran_through(task: Callable[[], None]) -> bool:
-    """Whether nobody interrupted it."""
-    try:
-        task()
-    except KeyboardInterrupt:
-        return False
-    return True
+        if line.cut_short:
+            abandon(0)

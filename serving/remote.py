@@ -144,6 +144,10 @@ class ActorBoard:
         except RayError as error:
             raise _silent(error) from error
 
+    def close(self) -> None:
+        """Take the board itself away: no replica is left to report."""
+        ray.kill(self._actor)
+
     def _find(self) -> Any:
         # Whoever waits for the replicas must not keep these from reporting.
         board: Any = ray.remote(concurrency_groups={_WAITING: 64})(LocalBoard)  # type: ignore[call-overload]

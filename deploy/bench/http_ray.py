@@ -15,6 +15,7 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 from deploy.bench.http_peers import ROUTE, Answer, Batches, Options, Request, Scorer
+from prompts.cluster.import_path import job_config
 
 _BATCH = 32
 _WAIT_S = 0.0  # Serve waits 10 ms by default, which costs this peer half its rate with one caller
@@ -57,6 +58,7 @@ def serve_batched(options: Options) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
+        job_config=job_config(),
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prompts.cluster.import_path import variables_of_a_module
 from prompts.errors import Unavailable
 from serving.ports import free_port
 
@@ -104,7 +105,7 @@ def _environment(mark: str, scratch: Path) -> dict[str, str]:
     own["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     if len(str(scratch)) <= _LONGEST_RAY_FOLDER:
         own["RAY_TMPDIR"] = str(scratch)
-    return {**os.environ, **own}
+    return {**os.environ, **own, **variables_of_a_module(os.environ)}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

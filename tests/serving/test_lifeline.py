@@ -49,7 +49,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(module, "_LOOK_S", 0.001)
     monkeypatch.setattr(module, "Guardian", NoGuardian)
-    monkeypatch.setattr(module, "apart", threading.Lock)
     monkeypatch.setattr(module, "abandon", state.abandoned.append)
     monkeypatch.setattr(
         module,
@@ -63,17 +62,16 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 def test_a_lost_cluster_ends_whatever_the_main_thread_waits_for(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    stopped: list[bool] = []
     with (  # noqa: PT012
         pytest.raises(Unavailable, match=r"lost its Ray cluster \(gcs_server ended\).*start it"),
-        lifeline(tmp_path, lambda: stopped.append(True)) as line,
+        lifeline(tmp_path) as line,
     ):
         with line.starting():
             pass
-        cluster.missing = ["gcs_server"]
-        assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
-    assert not stopped, "there is nothing left that could be stopped in order"
-    assert cluster.abandoned == [1]
+        with line.until_asked():
+            cluster.missing = ["gcs_server"]
+            assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
+    assert cluster.abandoned == [], "who was connected does that"
 
 
 def test_what_comes_back_in_time_is_not_lost(cluster: Cluster, tmp_path: Path) -> None:
@@ -95,15 +93,15 @@ def test_what_comes_back_in_time_is_not_lost(cluster: Cluster, tmp_path: Path) -
     line.check()
 
 
-def test_ctrl_c_stops_in_order(cluster: Cluster, tmp_path: Path) -> None:
-    stopped: list[bool] = []
+def test_ctrl_c_is_no_loss(cluster: Cluster, tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        lifeline(tmp_path, lambda: stopped.append(True)) as line,
+        lifeline(tmp_path) as line,
         line.starting(),
+        line.until_asked(),
     ):
         signal.raise_signal(signal.SIGINT)
-    assert stopped == [True]
+    assert line.problem is None
     assert cluster.abandoned == []
 
 
@@ -111,15 +109,16 @@ def test_a_cluster_that_goes_while_it_stops_is_not_waited_for(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """Whoever ends all processes at once asked for the end: it is no failure."""
-
-    def stop() -> None:
-        cluster.missing = ["raylet"]
-        assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
-
-    with pytest.raises(KeyboardInterrupt), lifeline(tmp_path, stop) as line:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), lifeline(tmp_path) as line:  # noqa: PT012
         with line.starting():
             pass
-        signal.raise_signal(signal.SIGINT)
+        try:
+            with line.until_asked():
+                signal.raise_signal(signal.SIGINT)
+        finally:
+            cluster.missing = ["raylet"]
+            assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
+    assert line.problem is None
     assert cluster.abandoned == [0]
 
 
@@ -129,7 +128,7 @@ def test_an_abandoned_cluster_is_not_asked_for_leave(code: int) -> None:
 import atexit, os
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray
-from serving.local_ray import abandon
+from prompts.cluster.loss import abandon
 abandon({code})
 print("said", end="")
 raise SystemExit(3)

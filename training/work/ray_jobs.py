@@ -1,4 +1,4 @@
-"""Workers as Ray actors: the only file of this package that knows Ray.
+"""Workers as Ray actors: with `prompts.cluster`, which connects, all of training that knows Ray.
 
 On one machine Ray is started for the job and stopped again. On a cluster (`--ray-address`, or
 RAY_ADDRESS) every machine needs the same environment (isogloss, torch and ray in the same versions,
@@ -13,12 +13,10 @@ unit it was doing, how often that one has failed, and that another machine might
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,8 @@ from typing import Any
 
 from prompts import durable
 from prompts.backbone import Backbone
+from prompts.cluster.address import chosen_address
+from prompts.cluster.connection import Machine, connected, ray, variables
 from prompts.errors import InvalidInput, IsoglossError, Unavailable
 from training.files import writing
 from training.work.crew import (
@@ -42,12 +42,9 @@ from training.work.crew import (
 )
 
 _OBJECT_STORE_BYTES = 256 << 20  # units travel through it, one a worker
-_CONNECT_S = 10.0
 _NO_WORKER_S = 300.0  # a cluster may have to start a machine first
 _SHARED_WITHIN_S = 5.0  # network file systems show a new file a little late
 _ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray prints each worker's death to standard output, where `--json` goes; we tell it ourselves.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     # Not 15, Ray's default, with which a busy machine gives workers next to nothing.
@@ -152,7 +149,7 @@ class _RayCrew:
     """Actors of this job, known by number."""
 
     def __init__(self, spec: ModelSpec, workers: int, place: _Place) -> None:
-        nodes = [_resources(node) for node in _ray().nodes()]
+        nodes = [_resources(node) for node in ray().nodes()]
         gpus = sum(node.get("GPU", 0) for node in nodes) if spec.device != "cpu" else 0
         if spec.device == "cuda" and not gpus:
             raise InvalidInput("--device cuda: the Ray cluster has no GPU; use --device cpu")
@@ -175,7 +172,7 @@ class _RayCrew:
     def hire(self) -> None:
         """Start an actor; Ray may have to wait for room."""
         number, self._hired = self._hired, self._hired + 1
-        actor = _ray().remote(Worker).options(**self._options).remote(*self._arguments)
+        actor = ray().remote(Worker).options(**self._options).remote(*self._arguments)
         self._actors[number] = actor
         self._waiting_for_room.add(actor.here.remote())
         self._starting[actor.start.remote()] = number
@@ -198,7 +195,7 @@ class _RayCrew:
         asked = [*self._running, *self._starting, *self._waiting_for_room]
         nobody = not self._running and len(self._waiting_for_room) == len(self._starting)
         patience_s = _NO_WORKER_S if nobody else None
-        answered, _ = _ray().wait(asked, num_returns=1, timeout=patience_s)
+        answered, _ = ray().wait(asked, num_returns=1, timeout=patience_s)
         if not answered:
             raise Unavailable(
                 f"--workers: there was no room for one within {_NO_WORKER_S:.0f} s, each needing "
@@ -229,7 +226,7 @@ class _RayCrew:
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            return _ray().get(reference)
+            return ray().get(reference)
         except RayTaskError as error:  # a fault in the program, with the worker's own traceback
             return Failed(worker, error)
         except RayError as error:
@@ -237,7 +234,7 @@ class _RayCrew:
             return Lost(worker, _reason(error))
 
     def _stop(self, worker: int) -> None:
-        _ray().kill(self._actors.pop(worker))
+        ray().kill(self._actors.pop(worker))
 
 
 def _reason(error: Exception) -> str:
@@ -258,70 +255,11 @@ def _resources(node: dict[str, Any]) -> dict[str, float]:
 @contextlib.contextmanager
 def _connected(workers: Pool, say: Callable[[str], None]) -> Iterator[None]:
     """A connection to the cluster, or Ray on this machine, unless this process has one already."""
-    address = workers.address or os.environ.get("RAY_ADDRESS", "local")
-    before = dict(os.environ)
-    os.environ.update(_ENVIRONMENT | before)
-    try:
-        if _ray().is_initialized():
+    address = chosen_address(workers.address, os.environ)
+    machine = Machine(max(os.cpu_count() or 1, workers.count), _OBJECT_STORE_BYTES)
+    with variables(_ENVIRONMENT):
+        if ray().is_initialized():
             yield
             return
-        _check_address(address)
-        if address == "local":
-            say("starting Ray on this machine (a few seconds) ...")
-        _init(address, workers.count)
-        try:
+        with connected(address, machine, say):
             yield
-        finally:
-            _ray().shutdown()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _init(address: str, workers: int) -> None:
-    own = address == "local"
-    # Ray's CPUs are places, not cores: on one machine there must be one for every worker.
-    cores = max(os.cpu_count() or 1, workers) if own else None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its libraries, about their own future versions
-            _ray().init(
-                address=address,
-                num_cpus=cores,
-                object_store_memory=_OBJECT_STORE_BYTES if own else None,
-                include_dashboard=False if own else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                namespace="isogloss",
-            )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        raise Unavailable(
-            f"--ray-address {address}: Ray did not start there ({said[0]})"
-        ) from error
-
-
-def _check_address(address: str) -> None:
-    """Find out in seconds that nobody is there: Ray itself tries for minutes.
-
-    Raises:
-        Unavailable: no program listens at `host:port`.
-    """
-    host, separator, port = address.rpartition("://")[2].rpartition(":")
-    if not separator or not port.isdecimal():
-        return  # "local", "auto"
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise Unavailable(
-            f"--ray-address {address}: nothing answers there ({error}); name the head's address "
-            "as `ray start --head` printed it, or leave it out to work on this machine"
-        ) from error
-
-
-def _ray() -> Any:
-    """The library, imported when first used: after the variables it reads then are set."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import ray
-    return ray
