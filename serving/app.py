@@ -20,6 +20,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
+from prompts.cluster.privacy import listen_where_ray_does
 from prompts.errors import IsoglossError
 from serving.admin import Admin
 from serving.caller import NOBODY_ELSE, Caller
@@ -97,6 +98,7 @@ class ModelReplica:
     """One replica of one model."""
 
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
+        listen_where_ray_does()
         configure_logging(settings.log_format, log_texts=settings.log_texts)
         context = serve.get_replica_context()
         start_tracing(settings.traces, context.replica_id.unique_id)

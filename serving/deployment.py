@@ -20,10 +20,12 @@ from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig, ServeInstanceDetails
 
+from prompts.cluster.loss import missing_parts
 from prompts.errors import Unavailable
 from serving.answering import first_that_answers
 from serving.app import application, build_application, demand
 from serving.config import ServingSettings
+from serving.front import inner_host
 from serving.joined import APPLICATION, ROOT, Found, fitted, urls, wait_for_room
 from serving.ports import check_port
 from serving.remote import ActorBoard
@@ -49,8 +51,9 @@ def alone(settings: ServingSettings, build: BuildClassifier | None) -> Iterator[
     try:
         yield url
     finally:  # a start that failed ends with Ray's processes
-        with _in_silence():
-            serve.shutdown()  # type: ignore[no-untyped-call]
+        if not missing_parts():
+            with _in_silence():
+                serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
@@ -80,7 +83,8 @@ def beside_others(
         yield url
     finally:
         with _in_silence():
-            _take_away(wait=answers, serve_too=found is None)
+            if not missing_parts():
+                _take_away(wait=answers, serve_too=found is None)
 
 
 def find() -> Found | None:
@@ -118,7 +122,7 @@ def _start_serve(settings: ServingSettings) -> None:
     with _naming_failures():
         serve.start(
             proxy_location="HeadOnly",
-            http_options={"host": settings.host, "port": settings.port},
+            http_options={"host": inner_host(settings.host), "port": settings.port},
             logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
         )
 

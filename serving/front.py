@@ -11,7 +11,13 @@ import os
 import random
 from pathlib import Path
 
+from serving.haproxy_words import WORDS
 from serving.ports import are_free, free_port
+
+INSTALL_OUR_ACTOR = "serving.haproxy_actor.install"
+HOST_VARIABLE = "ISOGLOSS_HTTP_HOST"
+"""Where HAProxy listens, where the replicas behind it do not listen there as well."""
+LOOPBACK = "127.0.0.1"
 
 _DRAIN_S = "0.2"
 _REPLICA_PORTS = range(30_000, 32_700)  # above what Ray gives its workers, below the system's own
@@ -36,15 +42,12 @@ was there: hence `http-buffer-request`, whose waiting `timeout http-request` lim
 `forwardfor` tells replicas the address a request is from, for clients that no key tells apart.
 """
 
-_NOBODY = (
-    r"{\"error\": \"no replica can be reached; try again in a moment\", "
-    r"\"error_type\": \"unavailable\"}"
-)
 _BALANCE = "leastconn" + "".join(
-    f'\n    http-error status {status} content-type application/json string "{_NOBODY}"'
-    for status in (502, 503, 504)
-)
-"""HAProxy's `balance`, and what it answers where no replica does: in the contract's shape."""
+    f"\n    http-error status {status} content-type application/json string "
+    + '"' + words.json().replace('"', r"\"") + '"'
+    for status, words in WORDS.items()
+)  # fmt: skip
+"""HAProxy's `balance`, and what it answers by itself once it has read a request's head."""
 
 
 def haproxy_is_installed() -> bool:
@@ -62,18 +65,29 @@ def haproxy_everywhere(
     """The variables that any server needs, on one machine or many."""
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": INSTALL_OUR_ACTOR,
         "RAY_SERVE_HAPROXY_RETRY_ON": _RETRY.format(seconds=request_timeout_s),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(client_timeout_s),
         "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": _BALANCE,
+        # How often HAProxy's actor is asked whether all is well; after three times it is replaced.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_SERVE_HAPROXY_RETRIES": "10",  # many may meet one dead replica before it is marked so
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES + 1024),  # it keeps 1024 for itself
     }
 
 
-def haproxy_here(scratch: Path) -> dict[str, str]:
-    """The variables of a server on this machine, which may not be the only one."""
+def haproxy_here(scratch: Path, host: str) -> dict[str, str]:
+    """The variables of a server on this machine, which may not be the only one.
+
+    Args:
+        scratch: a folder of the server's alone.
+        host: where HAProxy listens; all behind it is for this machine.
+    """
     ports = _replica_ports()
     return haproxy_everywhere() | {
+        HOST_VARIABLE: host,
+        # To send to its default, a syslog, it would open a port to everybody; nobody is here.
+        "RAY_SERVE_HAPROXY_LOG_TARGET": str(scratch / "no-log.sock"),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
@@ -87,6 +101,11 @@ def haproxy_here(scratch: Path) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.stop),
     }
+
+
+def inner_host(host: str) -> str:
+    """Where what is behind HAProxy listens, if the variables above are set; else where all does."""
+    return LOOPBACK if HOST_VARIABLE in os.environ else host
 
 
 def _replica_ports() -> range:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from prompts.cluster.address import Address, chosen_address
 from prompts.cluster.connection import STOP_S, Machine, connected, variables
 from prompts.cluster.folders import scratch_folder
+from prompts.cluster.privacy import private_variables
 from prompts.cluster.processes import end_children
 from prompts.cluster.signals import ended_within
 from prompts.errors import InvalidInput
@@ -23,8 +24,10 @@ from prompts.places import address_of, place_of
 from prompts.seed import default_store_path
 from serving.config import ServingSettings
 from serving.engine import open_prompts
+from serving.farewell import farewell_to
 from serving.front import haproxy_here, haproxy_is_installed
 from serving.heads import guard_heads
+from serving.lifeline import lifeline
 from serving.ports import check_port
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ def run(
                 say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
                 say(f"try: {_example(url)}")
                 say("Ctrl-C stops it")
-                threading.Event().wait()
+                threading.Event().wait()  # for a signal, or the lifeline
     except KeyboardInterrupt:
         return 0 if ready else 130
     return 0
@@ -119,16 +122,18 @@ def _on_this_machine(
     settings = settings.model_copy(update={"port": port})
     haproxy = haproxy_is_installed() if haproxy is None else haproxy
     machine = Machine(_logical_cpus(settings), _OBJECT_STORE_BYTES)
-    with (
-        _scratch() as scratch,
-        variables(_variables() | (haproxy_here(scratch) if haproxy else {})),
-        connected(Address("local", ""), machine, say),
-        _telling_of_the_end(say),
-    ):
+    with contextlib.ExitStack() as server:
+        scratch = server.enter_context(_scratch())
+        line = server.enter_context(lifeline(scratch))
+        front = haproxy_here(scratch, settings.host) if haproxy else {}
+        server.enter_context(variables(_variables() | front | private_variables(scratch)))
+        with line.starting():
+            server.enter_context(connected(Address("local", ""), machine, say))
+        server.enter_context(_telling_of_the_end(say))
         say(f"loading {', '.join(settings.models)} and the prompts ...")
         with _without_warnings():
             from serving.deployment import alone
-        with alone(settings, build) as url:
+        with alone(settings, build) as url, line.until_asked():
             yield url
 
 
@@ -141,15 +146,17 @@ def _on_a_cluster(
     address: Address,
 ) -> Iterator[str]:
     settings = _for_a_cluster(settings, haproxy, address)
-    with (
-        variables(_variables()),
-        connected(address, Machine(0, 0), say),
-        _telling_of_the_end(say),
-    ):
+    with contextlib.ExitStack() as server:
+        server.enter_context(variables(_variables()))
+        scratch = server.enter_context(_scratch())
+        line = server.enter_context(lifeline(scratch, farewell_to(address.text)))
+        with line.starting():
+            server.enter_context(connected(address, Machine(0, 0), say))
+        server.enter_context(_telling_of_the_end(say))
         say(f"loading {', '.join(settings.models)} and the prompts on {address} ...")
         with _without_warnings():
             from serving.deployment import beside_others
-        with beside_others(settings, build, say) as url:
+        with beside_others(settings, build, say) as url, line.until_asked():
             yield url
 
 

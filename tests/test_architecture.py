@@ -19,6 +19,8 @@ ONLY_IN = {
         "prompts/cluster/",
         "serving/app.py",
         "serving/deployment.py",
+        "serving/farewell.py",
+        "serving/haproxy_actor.py",
         "serving/remote.py",
         "training/work/ray_jobs.py",
         "deploy/bench/",

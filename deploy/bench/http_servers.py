@@ -39,6 +39,8 @@ class Running:
     url: str
     mark: str
     seconds_to_ready: float
+    process: subprocess.Popen[bytes]
+    """The command, which leads a group of processes."""
 
     def peak_memory_bytes(self) -> int | None:
         """Memory of all its processes at their peak so far; None where there is no /proc.
@@ -81,7 +83,7 @@ def running(
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(process, url, log)
-        yield Running(url, mark, round(time.monotonic() - started_s, 1))
+        yield Running(url, mark, round(time.monotonic() - started_s, 1), process)
     finally:
         _stop(process, mark)
 

@@ -10,6 +10,7 @@ import typer
 
 from deploy.bench.options import check_writable
 from deploy.bench.report import progress
+from deploy.soak.ends import BLOWS, EndSettings, run_ends
 from deploy.soak.hostile import HostileSettings, run_hostile
 from deploy.soak.kills import KillSettings, run_kills
 from deploy.soak.memory import MemorySettings, run_memory
@@ -60,6 +61,23 @@ def kills(
     """Kill replicas under load."""
     server = ServerSettings(model, dtype, replicas, haproxy)
     _run("kills", KillSettings(server, seconds, every_s, share), run_kills, out)
+
+
+@app.command()
+def ends(
+    times: Annotated[int, typer.Option(min=1, help="That each is done.")] = 3,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(BLOWS)}; may be repeated.")
+    ] = None,
+    model: Model = "pocket-bloom",
+    dtype: Dtype = "auto",
+    replicas: Replicas = 1,
+    haproxy: Haproxy = None,
+    out: Out = None,
+) -> None:
+    """Kill the command, parts of Ray, HAProxy, and the whole process group."""
+    server = ServerSettings(model, dtype, replicas, haproxy)
+    _run("ends", EndSettings(server, times, tuple(only or BLOWS)), run_ends, out)
 
 
 @app.command()

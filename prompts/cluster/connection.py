@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from prompts.cluster import processes
 from prompts.cluster.address import Address, check_answers
 from prompts.cluster.folders import private_folder, ray_folder
 from prompts.cluster.import_path import job_config, safe_variables
+from prompts.cluster.loss import abandon, missing_parts
+from prompts.cluster.privacy import apart, private_variables, read_variables_again
 from prompts.cluster.signals import ended_within, ending_in_order, handlers_kept
 from prompts.cluster.start_errors import start_error
 from prompts.errors import IsoglossError, Unavailable
@@ -62,12 +65,22 @@ def connected(address: Address, machine: Machine, say: Callable[[str], None]) ->
     if address.own:
         say("starting Ray on this machine (a few seconds) ...")
     others = processes.children()
-    with ending_in_order():
+    with ending_in_order(), _private() if address.own else contextlib.nullcontext():
         try:
             _init(address, machine)
             yield
         finally:
             _end(processes.children() - others if address.own else set())
+
+
+@contextlib.contextmanager
+def _private() -> Iterator[None]:
+    """Keep Ray that is started while open to this machine and to this user."""
+    with (
+        tempfile.TemporaryDirectory(dir=private_folder(os.environ)) as folder,
+        variables(private_variables(Path(folder))),
+    ):
+        yield
 
 
 def _init(address: Address, machine: Machine) -> None:
@@ -77,6 +90,10 @@ def _init(address: Address, machine: Machine) -> None:
         given["job_config"] = job_config()
     try:
         with _quiet(), handlers_kept(), ended_within(STOP_S, processes.end_children):
+            ray()
+            read_variables_again()
+            groups = apart() if address.own else contextlib.nullcontext()
+        with _quiet(), handlers_kept(), ended_within(STOP_S, processes.end_children), groups:
             ray().init(
                 address=address.text,
                 log_to_driver=False,
@@ -104,8 +121,11 @@ def _own_options(machine: Machine, folder: Path) -> dict[str, Any]:
 def _end(ours: set[processes.Process]) -> None:
     """Disconnect, and end what Ray leaves of its own processes."""
     everything = processes.below(ours)
-    with _quiet():
-        ray().shutdown()
+    if missing_parts():
+        abandon(1)
+    else:
+        with _quiet():
+            ray().shutdown()
     processes.end(everything)
 
 

@@ -66,7 +66,8 @@ def test_every_package_is_copied(instructions: list[tuple[str, str]]) -> None:
 
 def test_it_runs_the_server_as_nobody_special(instructions: list[tuple[str, str]]) -> None:
     last = dict(instructions)  # of each instruction the last one, which is in the last stage
-    assert last["USER"] == "isogloss"
+    assert last["USER"] == "1000:1000"
+    assert any("useradd --uid 1000" in rest for word, rest in instructions if word == "RUN")
     assert last["CMD"] == '["isogloss", "serve", "--host", "0.0.0.0", "--port", "8000"]'
     assert last["EXPOSE"] == "8000"
     assert last["HEALTHCHECK"].rstrip('"]').endswith("http://127.0.0.1:8000/health")

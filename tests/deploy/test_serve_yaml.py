@@ -119,11 +119,89 @@ def test_kuberay_runs_the_pinned_ray_on_one_shared_store(
     for pod in (group["template"]["spec"] for group in pods):
         (container,) = pod["containers"]
         environment = {entry["name"]: entry for entry in container["env"]}
-        (volume,) = pod["volumes"]
-        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-        (mount,) = container["volumeMounts"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        store = volumes["store"]["persistentVolumeClaim"]
+        assert store["claimName"] == claim["metadata"]["name"]
+        (mount,) = (each for each in container["volumeMounts"] if each["name"] == "store")
         assert environment["ISOGLOSS_STORE"]["value"].startswith(mount["mountPath"] + "/")
         assert "secretKeyRef" in environment["ISOGLOSS_ADMIN_TOKEN"]["valueFrom"]
+
+
+Spec = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def cluster(kubernetes: dict[str, Spec]) -> Spec:
+    return dict(kubernetes["RayService"]["spec"]["rayClusterConfig"])
+
+
+@pytest.fixture(scope="module")
+def templates(cluster: Spec) -> list[Spec]:
+    """The pods' templates: the head's and those of the workers."""
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    assert len(groups) > 1
+    return [group["template"] for group in groups]
+
+
+def test_ray_asks_for_a_token(cluster: Spec) -> None:
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["rayStartParams"]["ray-client-server-port"] == "0"
+
+
+def test_pods_can_do_no_more_than_they_must(templates: list[Spec]) -> None:
+    for pod in (template["spec"] for template in templates):
+        assert pod["automountServiceAccountToken"] is False
+        whole = pod["securityContext"]
+        assert whole["runAsNonRoot"] is True
+        assert whole["runAsUser"] == whole["runAsGroup"] == whole["fsGroup"] == 1000
+        assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_what_is_written_has_a_place_to_be_written_to(templates: list[Spec]) -> None:
+    for pod in (template["spec"] for template in templates):
+        (container,) = pod["containers"]
+        mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+        assert set(mounts) == {"/var/lib/isogloss", "/tmp", "/home/isogloss"}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        for path in ("/tmp", "/home/isogloss"):
+            assert volumes[mounts[path]]["emptyDir"]["sizeLimit"]
+
+
+def selected_by(selector: Spec, template: Spec) -> bool:
+    labels = template["metadata"]["labels"]
+    return bool(selector["matchLabels"].items() <= labels.items())
+
+
+def test_only_http_is_open_to_everybody(
+    kubernetes: dict[str, Spec], templates: list[Spec], serve_config: Spec
+) -> None:
+    policy = kubernetes["NetworkPolicy"]["spec"]
+    assert all(selected_by(policy["podSelector"], template) for template in templates)
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    callers, each_other, operator = policy["ingress"]
+    assert callers == {"ports": [{"protocol": "TCP", "port": serve_config["http_options"]["port"]}]}
+    assert set(each_other) == {"from"}
+    (peers,) = each_other["from"]
+    assert all(selected_by(peers["podSelector"], template) for template in templates)
+    assert "namespaceSelector" not in peers, "pods of other namespaces could call themselves so"
+    assert [port["port"] for port in operator["ports"]] == [8265]
+    (who,) = operator["from"]
+    assert who["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
+
+
+def test_the_head_declares_what_the_operator_needs_and_no_more(templates: list[Spec]) -> None:
+    (head,) = templates[0]["spec"]["containers"]
+    ports = {each["name"]: each["containerPort"] for each in head["ports"]}
+    assert ports == {"gcs-server": 6379, "dashboard": 8265, "serve": 8000}
 
 
 def test_haproxy_is_told_the_same_on_every_kind_of_cluster(

@@ -145,7 +145,7 @@ def test_haproxy_is_told_to_try_again(tmp_path: Path) -> None:
     assert lines[0].split()[:2] == ["conn-failure", "empty-response"]
     assert {"option http-buffer-request", "timeout http-request 30s"} <= set(lines[1:])
     assert int(told["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) > RETRIED_BYTES
-    here = haproxy_here(tmp_path)
+    here = haproxy_here(tmp_path, "127.0.0.1")
     first = int(here["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"])
     last = int(here["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"])
     assert 30_000 <= first < last <= 32_768

