@@ -8,6 +8,7 @@ bounded as well (`serving.parsing`); eight megabytes of text take it some hundre
 from __future__ import annotations
 
 import asyncio
+import io
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -163,15 +164,15 @@ async def read_body(
 
 
 async def _read(stream: AsyncIterator[bytes], limit: int, hold: Callable[[int], None]) -> bytes:
-    chunks: list[bytes] = []
+    body = io.BytesIO()  # whose content is taken out without a second copy
     size = 0
     async for chunk in stream:
         size += len(chunk)
         if size > limit:
             raise _too_large(f"more than {limit} bytes", limit)
         hold(size)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        body.write(chunk)
+    return body.getvalue()
 
 
 def unpacked(body: bytes, limit: int) -> bytes:

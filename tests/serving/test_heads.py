@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from serving import heads
+from serving import heads, launch
 from serving.caller import REQUEST_ID_HEADER
 from tests.sockets import served
 
@@ -167,3 +170,16 @@ def test_a_failure_outside_all_handlers_is_told_in_the_contracts_shape(url: str)
     status, answer = send(url, b"GET /fails HTTP/1.1\r\nhost: x\r\n\r\n")
     assert (status, answer["error_type"]) == (500, "internal")
     assert "outside" not in answer["error"]
+
+
+def test_rays_own_proxy_is_told_where_the_guard_is(tmp_path: Path) -> None:
+    variables = launch._environment(tmp_path, haproxy=False)
+    module, _, name = variables["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"].partition(":")
+    assert getattr(importlib.import_module(module), name) is heads.guard_heads
+
+
+def test_the_guard_is_light_enough_for_a_proxy() -> None:
+    """Whose process would else hold a model's libraries."""
+    code = "import sys, serving.heads; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
