@@ -310,7 +310,11 @@ def test_the_watch_of_a_store_that_hangs_lets_the_server_stop(
     monkeypatch.setattr("serving.live._LAST_LOOK_S", 0.01)
     live = LiveBank(store, FakeBackbone(), ServingMetrics())
     hanging.everything()
-    watch = Watch(lambda: live.refresh() and None, interval_s=0.001)
+
+    def look() -> None:
+        live.refresh()
+
+    watch = Watch(look, interval_s=0.001)
     asyncio.run(hanging.entered())
     watch.close()
     hanging.end()
