@@ -327,3 +327,23 @@ def test_errands_run_in_the_thread_of_the_batches() -> None:
         batches.close()
 
     asyncio.run(scenario())
+
+
+def test_who_waits_for_an_errand_is_told_when_it_will_not_be_done() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        double.gate.clear()
+        batches = batcher(double)
+        held = asyncio.create_task(batches.submit([(2, 1)]))
+        await until_entered(double)
+        errand = asyncio.create_task(asyncio.to_thread(batches.call, lambda: "done"))
+        while not batches._errands:
+            await asyncio.sleep(0.001)
+        batches.close()
+        with pytest.raises(Unavailable, match="stopping"):
+            await errand
+        with pytest.raises(Unavailable, match="stopping"):
+            await held
+        double.gate.set()
+
+    asyncio.run(scenario())

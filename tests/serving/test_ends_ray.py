@@ -44,7 +44,7 @@ def serving(folder: Path) -> Iterator[Running]:
         start_new_session=True,
     ) as process:
         try:
-            yield Running(process, wait_for_url(process), store)
+            yield Running(process, wait_for_url(process), store, folder)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE_S)
