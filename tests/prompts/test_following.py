@@ -131,6 +131,51 @@ def test_a_store_that_stands_still_is_neither_listed_nor_read(
     assert follower.look().newest == following.identity
 
 
+def test_a_mark_equals_another_only_where_nothing_changed_a_moment_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = LocalFolder(tmp_path, tmp_path)
+    (tmp_path / "a").touch()
+    for name in ("a", None):
+        assert folder.mark(name) != folder.mark(name)
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    for name in ("a", None):
+        assert folder.mark(name) == folder.mark(name)
+    assert folder.mark("b") is None
+
+
+def overwrite(generations: Path) -> None:
+    (generations / "00000002.json").write_bytes(b"other content, in the same file")
+
+
+def come_out_of_order(generations: Path) -> None:
+    (generations / "00000004.json").touch()
+    os.utime(generations, (1, 1))  # as if a while had passed
+
+
+def replace(generations: Path) -> None:
+    data = (generations / "00000001.json").read_bytes()
+    (generations / "new").write_bytes(data)
+    os.rename(generations / "new", generations / "00000002.json")
+    os.utime(generations, (2, 2))
+
+
+@pytest.mark.parametrize("change", [overwrite, come_out_of_order, replace])
+def test_a_change_of_a_store_that_stood_still_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    store = PromptStore.open(tmp_path / "store", create=True)
+    for seed in (1, 2):
+        store.publish({"p": samples.prompt(seed)})
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    follower = Follower(store.generations)
+    before = follower.look()
+    change(store.root / "generations")
+    assert follower.look() == Follower(store.generations).look() != before
+
+
 def test_a_switched_link_is_seen_where_the_numbers_are_the_same(tmp_path: Path) -> None:
     stores = [PromptStore.open(tmp_path / name, create=True) for name in ("blue", "green")]
     states = [own.publish({"p": samples.prompt(n)}) for n, own in enumerate(stores)]

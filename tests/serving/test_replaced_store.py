@@ -12,13 +12,21 @@ from typing import Any
 import httpx
 import pytest
 
-from prompts.numbering import MAX_GENERATION
+from prompts.numbering import MAX_GENERATION, GenerationId
 from prompts.store import PromptStore
 from prompts.verifying import verify
 from serving.live import LiveBank
-from serving.replicas import LocalBoard
+from serving.replicas import LocalBoard, ReplicaReport, Wanted
 from serving.succession import STANDS_STILL_S
-from tests.fakes import fake_classifier, fake_settings, fake_store, http_client, soft_prompt
+from tests.fakes import (
+    FakeBackbone,
+    fake_classifier,
+    fake_settings,
+    fake_store,
+    http_client,
+    route_table,
+    soft_prompt,
+)
 from tests.serving.replicas_of import Clock, bank, looking
 
 ADMIN = {"authorization": "Bearer token"}
@@ -92,6 +100,23 @@ def test_a_store_that_went_back_is_followed_once_it_stands_still(store: PromptSt
     assert live.refresh()
     assert agree(live, store)
     assert (live.generation, live.problem) == (4, None)
+
+
+def test_of_a_restored_store_the_newest_that_can_be_served_is_followed(
+    store: PromptStore,
+) -> None:
+    clock = Clock()
+    live = bank(store, clock)
+    restore(store)
+    publish(store, 1.0, 2.0)
+    too_long = soft_prompt(1.0, length=FakeBackbone.max_prompt_length + 1)
+    store.publish({"long": too_long}, [route_table("long")])
+    assert store.latest() == live.generation
+    assert not live.refresh()
+    clock.now_s += STANDS_STILL_S
+    assert live.refresh()
+    assert live.identity == bank(store).identity == store.state(5).identity
+    assert "generation 6 cannot be served" in (live.problem or "")
 
 
 def test_a_copy_under_way_is_not_followed_through_the_ages(store: PromptStore) -> None:
@@ -251,9 +276,15 @@ def test_a_replica_that_has_a_higher_number_of_another_history_is_waited_for(
 ) -> None:
     """It does not look at the store any more: the publisher must not be told that it serves."""
     settings = fake_settings(store.root, swap_timeout_s=0.3)
+    waits: list[Wanted] = []
+
+    class Counting(LocalBoard):
+        def wait_for(self, wanted: Wanted, timeout_s: float) -> list[ReplicaReport]:
+            waits.append(wanted)
+            return super().wait_for(wanted, timeout_s)
 
     async def scenario() -> None:
-        classifier, board = fake_classifier(settings), LocalBoard()
+        classifier, board = fake_classifier(settings), Counting()
         async with http_client(classifier, store, settings, "token", board) as client:
             restore(store)
             publish(store, 1.0, 2.0)
@@ -272,6 +303,8 @@ def test_a_replica_that_has_a_higher_number_of_another_history_is_waited_for(
             assert "sha256:abababababab" in late.json()["error"]
 
     asyncio.run(scenario())
+    assert len(waits) < 6, "it waits, and does not ask again and again"
+    assert waits[-1].strangers == {GenerationId(30, "sha256:" + "ab" * 32)}
 
 
 def test_a_replica_that_went_on_with_the_same_history_is_not_waited_for(
@@ -285,13 +318,17 @@ def test_a_replica_that_went_on_with_the_same_history_is_not_waited_for(
         real(own, {"spare": soft_prompt(5.0)})
         return state
 
-    async def scenario(client: httpx.AsyncClient, board: LocalBoard) -> None:
-        monkeypatch.setattr(PromptStore, "publish", overtaken)
-        done = await client.put("/v1/prompts/romance", content=NEW.to_bytes(), headers=ADMIN)
-        assert (done.status_code, done.json()["generation"]) == (200, 7)
-        assert {each.generation for each in board.reports()} <= {7, 8}
+    settings = fake_settings(store.root, swap_timeout_s=60)
 
-    served(store, scenario)
+    async def scenario() -> None:
+        classifier, board = fake_classifier(settings), LocalBoard()
+        async with http_client(classifier, store, settings, "token", board) as client:
+            monkeypatch.setattr(PromptStore, "publish", overtaken)
+            done = await client.put("/v1/prompts/romance", content=NEW.to_bytes(), headers=ADMIN)
+            assert (done.status_code, done.json()["generation"]) == (200, 7)
+            assert [each.generation for each in board.reports()] == [8]
+
+    asyncio.run(scenario())
 
 
 def test_a_store_restored_while_its_publisher_waits_is_said(
