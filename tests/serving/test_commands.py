@@ -115,6 +115,9 @@ def test_the_table_shows_text_label_language_route_and_prompt(store: PromptStore
         assert word in " ".join(table.split())
 
 
+GZIP = gzip.compress(b"a\n", mtime=0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "error", "message"),
     [
@@ -122,7 +125,7 @@ def test_the_table_shows_text_label_language_route_and_prompt(store: PromptStore
         (["-"], b"", InvalidInput, "standard input is empty"),
         (["-"], b"\n\n", InvalidInput, "standard input is empty"),
         (["-"], "über\n".encode("utf-16"), MalformedInput, "standard input: text in UTF-16"),
-        (["-"], gzip.compress(b"a\n"), MalformedInput, "standard input: compressed with gzip"),
+        (["-"], GZIP, MalformedInput, "standard input: compressed with gzip"),
         (["-", "-"], b"a\n", InvalidInput, "- is given twice"),
         (["a", " ", "b"], None, InvalidInput, "^text 2: the text is empty"),
         (["a", "x" * 100_001], None, TooLarge, "^text 2: 100001 characters are too many"),

@@ -172,8 +172,8 @@ def test_a_failure_outside_all_handlers_is_told_in_the_contracts_shape(url: str)
     assert "outside" not in answer["error"]
 
 
-def test_rays_own_proxy_is_told_where_the_guard_is(tmp_path: Path) -> None:
-    variables = launch._environment(tmp_path, haproxy=False)
+def test_rays_own_proxy_is_told_where_the_guard_is() -> None:
+    variables = launch._variables()
     module, _, name = variables["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"].partition(":")
     assert getattr(importlib.import_module(module), name) is heads.guard_heads
 
