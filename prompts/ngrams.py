@@ -7,42 +7,24 @@ in one array behind markers, so numpy runs over the batch once instead of once p
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prompts import writing
+from prompts import cleaning, writing
 
 SLOT_BITS = 22
-CHARACTERS = 1000  # more text does not change the answer, and a megabyte would stall a batch
 ORDERS = 5
 FEATURES = ORDERS + 1  # per character: five n-grams, and the word that starts there
-_MARKER, _SPACE = 0, 32
+_SPACE = 32
 _PRIME, _GOLDEN = np.uint32(0x01000193), np.uint32(0x9E3779B1)
 _SALTS = np.array(
     [[k * 0x85EBCA6B & 0xFFFFFFFF] for k in range(1, FEATURES + 1)], np.uint32
 )  # keep n-grams of different orders apart
 _LEAST_ROOM = np.arange(1, FEATURES + 1)[:, None]
 _POWERS = np.array([pow(0x01000193, k + 1, 2**32) for k in range(32)], np.uint32)
-# What is the same whatever language stands around it. Addresses, mentions and code are runs of
-# ASCII, since Thai or Chinese may follow without a space; a hashtag in other letters is a word.
-_FOREIGN = re.compile(
-    r"(?:https?://|www\.)[!-~]+"
-    r"|(?<![!-~])[!-~]+(?:@[!-~]+\.[!-~]+|\.(?:com|org|net|gov|edu|io)\b[!-~]*)"
-    r"|(?<![\w.+-])[@#][a-z0-9_.]+(?!\w)"  # @somebody, #topic
-    r"|```.*?(?:```|$)|`[^`\n]*`|</?[a-z][^<>\n]*>"  # quoted code, tags
-    r"|(?<![!-~])[!-~]*(?:[a-z0-9](?:_|::|->|=|\(\))|[{}])[!-~]*",  # code_like(), x=1
-    re.IGNORECASE | re.DOTALL,
-)
-# One of these is in whatever the expression above finds: looking for them is quicker.
-_SIGNS = (
-    *("://", "@", "#", "`", "<", "_", "::", "->", "=", "()", "{", "}"),
-    *("www.", ".com", ".org", ".net", ".gov", ".edu", ".io"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +40,13 @@ class Features:
     scripts: NDArray[np.intp]
 
 
-def normalize(texts: Sequence[str]) -> list[str]:
-    """Return the start of each text in compatibility form, without what is of no language.
-
-    That is addresses of the web and of mail, mentions, ASCII hashtags, tags and code.
-    """
-    texts = [text[:CHARACTERS] for text in texts]
-    joined = "\0".join(texts).lower()
-    if any(sign in joined for sign in _SIGNS):
-        texts = [_FOREIGN.sub(" ", text) for text in texts]
-    return [unicodedata.normalize("NFKC", text) for text in texts]
-
-
 def extract(texts: Sequence[str]) -> Features:
     """Hash the n-grams of every text. Never fails: a text without letters has no features."""
-    joined = "".join([f"\0 {text.replace(chr(0), ' ')} " for text in normalize(texts)]).lower()
-    points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    scripts = writing.scripts_of(points)
-    letters = np.where((scripts == 0) & (points != _MARKER), np.uint32(_SPACE), points)
-    blank = letters == _SPACE
-    kept = np.flatnonzero(~(blank & np.concatenate(([False], blank[:-1]))))
-    letters, scripts = letters[kept], scripts[kept]
-    starts = np.flatnonzero(letters == _MARKER)
-    ends = np.append(starts, len(letters))
+    read = cleaning.read(texts)
     return Features(
-        slots=_slots(letters, ends),
-        starts=ends,
-        scripts=writing.dominant(scripts, ends),
+        slots=_slots(read.points, read.bounds),
+        starts=read.bounds,
+        scripts=writing.dominant(read.scripts, read.bounds),
     )
 
 

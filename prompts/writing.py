@@ -2,7 +2,9 @@
 
 The script narrows a language down before a single n-gram is looked at. The ranges are Unicode's
 blocks of letters and marks for every script of the language table, no more; anything outside them
-(digits, punctuation, emoji, scripts that no known language uses) counts as "no letter".
+(digits, punctuation, emoji, scripts that no known language uses) counts as "no letter". So do
+symbols that only look like letters, such as ™; and what has no look at all is told apart, since it
+stands between the letters of one word.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 # (script, first, last code point). Han and Kana are apart: Japanese mixes them, Chinese does not.
 _BLOCKS: tuple[tuple[str, int, int], ...] = (
     ("Latn", 0x0041, 0x02AF),
-    ("Latn", 0x0300, 0x036F),  # combining marks: tones of Fon, Yoruba, ...
+    ("Zinh", 0x0300, 0x036F),  # combining marks: tones of Fon, Yoruba, ...; stress in Cyrillic
     ("Latn", 0x1D00, 0x1DBF),
     ("Latn", 0x1E00, 0x1EFF),
     ("Latn", 0x2C60, 0x2C7F),
@@ -66,25 +68,56 @@ _BLOCKS: tuple[tuple[str, int, int], ...] = (
 )
 NONE = 0
 NAMES: tuple[str, ...] = ("", *dict.fromkeys(name for name, _, _ in _BLOCKS))
-# One of these is about a word's worth of meaning, where a Latin letter is a fifth of one.
-_DENSE = {"Hani": 3, "Kana": 2, "Hang": 2}
-WEIGHTS = np.array([0, *(_DENSE.get(name, 1) for name in NAMES[1:])])
-_END = 1 + max(last for _, _, last in _BLOCKS)
+# One of these is about a word's worth of meaning, where a Latin letter is a fifth of one. A mark
+# is in the script of the letter under it.
+_WEIGHT = {"Hani": 3, "Kana": 2, "Hang": 2, "Zinh": 0}
+WEIGHTS = np.array([0, *(_WEIGHT.get(name, 1) for name in NAMES[1:])])
+
+INVISIBLE, SYMBOL = 254, 255
+"""What `kinds_of` says of code points that have no look, and of symbols that are no letters."""
+# Unicode's Default_Ignorable_Code_Point: joiners, soft hyphens, variation selectors, fillers, ...
+_INVISIBLE: tuple[tuple[int, int], ...] = (
+    *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5)),
+    *((0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164)),
+    *((0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8)),
+    *((0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+)
+# Where symbols and numbers are whose compatibility form has letters: ™, ℃, ⅷ, ⓐ, ㎞, ﷼, 🅰.
+_SYMBOLS: tuple[tuple[int, int], ...] = (
+    *((0x20A0, 0x20CF), (0x2100, 0x218F), (0x2460, 0x24FF), (0x3200, 0x33FF)),
+    *((0xFDFC, 0xFDFC), (0x1F100, 0x1F2FF)),
+)
+_NO_LETTERS = frozenset([0x00B5, 0x2139])  # micro sign, information sign: letters by category only
+_END = 1 + max(last for _, last in _INVISIBLE)
 
 
 @functools.cache
 def _table() -> NDArray[np.uint8]:
-    """Return the script's number for each code point; 0 where it is not a letter or a mark."""
+    """Return what `kinds_of` says of each code point."""
     table = np.zeros(_END + 1, np.uint8)
     for name, first, last in _BLOCKS:
         for point in range(first, last + 1):
             if unicodedata.category(chr(point))[0] in "LM":
                 table[point] = NAMES.index(name)
+    for first, last in _INVISIBLE:
+        table[first : last + 1] = INVISIBLE
+    for first, last in _SYMBOLS:
+        table[[point for point in range(first, last + 1) if _looks_like_letters(point)]] = SYMBOL
+    table[list(_NO_LETTERS)] = SYMBOL
     return table
 
 
-def scripts_of(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Return each code point's script as an index into NAMES; 0 for what is not a letter."""
+def _looks_like_letters(point: int) -> bool:
+    """Whether this is no letter, but its compatibility form has one."""
+    form = unicodedata.normalize("NFKC", chr(point))
+    return unicodedata.category(chr(point))[0] not in "LM" and any(map(str.isalpha, form))
+
+
+def kinds_of(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return each code point's script as an index into NAMES; 0 for what is not a letter.
+
+    Or INVISIBLE, or SYMBOL.
+    """
     return _table()[np.minimum(points, _END)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
-from prompts import ngrams, writing
+from prompts import cleaning, writing
 from prompts.languages import Language, languages
 from serving.detecting.detection import NOTHING, Detection
 
@@ -41,12 +41,12 @@ def language_of(label: str, script: int) -> Language | None:
 
 
 def detect_by_script(texts: Sequence[str], one: Callable[[str, int], Detection]) -> list[Detection]:
-    """Ask `one` about each text as it is left by `normalize`, and its main script.
+    """Ask `one` about each text as it is left by `clean`, and its main script.
 
     A text without letters is told without asking.
     """
-    scripts = ngrams.extract(texts).scripts.tolist()
-    cleaned = ngrams.normalize(texts)
+    cleaned = cleaning.clean(texts)
+    scripts = cleaning.main_scripts(cleaned).tolist()
     return [
         NOTHING if script == writing.NONE else one(text, script)
         for text, script in zip(cleaned, scripts, strict=True)

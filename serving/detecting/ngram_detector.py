@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prompts import ngrams, writing
+from prompts import cleaning, ngrams, writing
 from prompts.languages import language
 from serving.detecting.detection import NOTHING, TOP, Detection
 
 _CHUNK = 32  # texts at a time: bounds memory, whatever the batch
-# As many as a text has n-grams at most; NFKC makes up to 18 letters of one.
-_ONES = np.ones(20 * ngrams.CHARACTERS * ngrams.FEATURES, np.float32)
+# As many as a text has n-grams at most.
+_ONES = np.ones(cleaning.LONGEST * ngrams.FEATURES, np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,120 @@
+"""What stands in texts and is of no language: addresses, mentions, tags, code, blobs, mail headers.
+
+Every expression is linear in the text: what could give back is possessive, and what is looked for
+in a word is looked for once, from its start. Each runs alone, and only where one of its signs is:
+that is several times quicker than all of them as one.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+
+LONGEST_WORD = 40
+"""A run of so many printable ASCII characters may be a blob; words of languages are shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One kind of markup; one of `signs`, in lower case, is in whatever `pattern` finds."""
+
+    signs: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+_TOP_DOMAINS = ("com", "org", "net", "gov", "edu", "io")
+_TOP = rf"(?i:{'|'.join(_TOP_DOMAINS)})(?![A-Za-z0-9])"
+_CODE = r"(?:_|::|->|=|\(\))"
+_START = r"(?<![!-~])"  # of a run of printable ASCII
+
+# Only where one of its signs has shown that there are headers. A subject is in the text's language.
+_HEADERS = _Kind(
+    ("message-id:", "mime-version:", "content-type:", "received:"),
+    re.compile(
+        r"^(?i:received|return-path|delivered-to|message-id|in-reply-to|references|mime-version"
+        r"|date|from|to|cc|bcc|sender|reply-to|user-agent"
+        r"|(?:x|dkim|arc|list|authentication|content)-[\w-]++)"
+        r":[^\n]*+(?:\n[ \t][^\n]*+)*+",
+        re.MULTILINE,
+    ),
+)
+_QUOTED_CODE = _Kind(("`",), re.compile(r"`(?:``(?:[^`]++|`(?!``))*+(?:```|\Z)|[^`\n]*+`)"))
+_TAGS = _Kind(
+    ("<",),
+    re.compile(
+        r"""<(?:
+            !--(?:[^-]++|-(?!->))*+(?:-->|\Z)
+            |!\[CDATA\[
+            |(?i:script|style)\b[^<>]*+>(?:[^<]++|<(?!/(?i:script|style)\b))*+
+            |/?[A-Za-z!?][^<>\n]*+>
+            |[A-Za-z][\w:.-]*+\s++[\w:@.-]++\s*+=[^<>]*+>  # of several lines
+        )""",
+        re.VERBOSE,
+    ),
+)
+# Addresses, mentions and code are runs of ASCII, since Thai or Chinese may follow without a space;
+# a hashtag in other letters is a word.
+_IN_WORDS = (
+    _Kind(
+        ("://", "www.", "data:"),
+        re.compile(
+            r"[HhFfWwDd](?:(?<=[Hh])(?i:ttps?://)|(?<=[Ff])(?i:tp://)|(?<=[Ww])(?i:ww\.)"
+            r"|(?<=[Dd])(?i:ata:[a-z]+/))[!-~]++"
+        ),
+    ),
+    _Kind(("://",), re.compile(rf"{_START}[A-Za-z][A-Za-z0-9+.-]*+://[!-~]++")),
+    _Kind(("@",), re.compile(rf"{_START}[!-?A-~]++@[!-\-/-~]*+\.[!-~]++")),
+    _Kind(
+        tuple(f".{domain}" for domain in _TOP_DOMAINS),
+        re.compile(rf"{_START}(?:[!-\-/-~]++|\.(?!{_TOP}))++\.{_TOP}[!-~]*+"),
+    ),
+    _Kind(
+        ("_", "::", "->", "=", "()", "{", "}"),
+        re.compile(
+            rf"{_START}(?:[!-/:-@[-`|~]++|[A-Za-z0-9]++(?!{_CODE}))*+"
+            rf"(?:[A-Za-z0-9]++{_CODE}|[{{}}])[!-~]*+"
+        ),
+    ),
+    _Kind(("@", "#"), re.compile(r"[@#](?<![\w.+-].)[A-Za-z0-9_.]++(?!\w)")),
+)
+_KINDS = (_HEADERS, _QUOTED_CODE, _TAGS, *_IN_WORDS)
+# Base64 (its last line, too) and digests; web tokens. They have no sign but their length.
+_BLOBS = re.compile(
+    rf"""{_START}(?:
+        (?=[A-Za-z+/]*+[0-9])[A-Za-z0-9+/]{{{LONGEST_WORD},}}+={{0,2}}
+            (?:\r?\n(?=[A-Za-z]*+[0-9+/=])[A-Za-z0-9+/]++={{0,2}}(?=\s|\Z))*+
+        |eyJ[A-Za-z0-9_-]++\.[A-Za-z0-9_.-]++
+    )""",
+    re.VERBOSE,
+)
+_CUT_TAG = re.compile(r"<[A-Za-z!?/][^<>]*+\Z")
+_ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
+_ENTITIES = 1000  # as many as there are letters read: each takes a call
+
+SIGNS = tuple(dict.fromkeys(sign for kind in _KINDS for sign in kind.signs)) + ("&",)
+"""A text that has none of them, nor a run of LONGEST_WORD, has no markup and no entities."""
+
+
+def without_markup(text: str, *, cut: bool) -> str:
+    """Return the text with a blank for all that is of no language.
+
+    Args:
+        text: as it came, or the beginning of a longer one.
+        cut: it is a beginning, so that a tag at its end may be open.
+    """
+    if cut:
+        text = _CUT_TAG.sub(" ", text)
+    lowered = text.lower()
+    for kind in _KINDS:
+        if any(sign in lowered for sign in kind.signs):
+            text = kind.pattern.sub(" ", text)
+    return _BLOBS.sub(" ", text)
+
+
+def unescape(text: str) -> str:
+    """Return the text with the characters that entities such as `&eacute;` stand for."""
+    if "&" not in text:
+        return text
+    text = text.replace("&nbsp;", " ")
+    return _ENTITY.sub(lambda found: html.unescape(found[0]), text, count=_ENTITIES)
