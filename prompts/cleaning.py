@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompts import writing
-from prompts.markup import LONGEST_WORD, SIGNS, unescape, without_markup
+from prompts.markup import LONGEST_WORD, may_hold_markup, unescape, without_markup
 
 CHARACTERS = 1000  # more text does not change the answer, and a megabyte would stall a batch
 MARKER, _SPACE = 0, 32
+_NOT_LETTERS = (writing.INVISIBLE, writing.SYMBOL)
 LONGEST = CHARACTERS + 3  # with a marker and two spaces around it
 _ENOUGH = 500  # letters in a text's beginning; where there are fewer, more is read
 _FURTHER = (4_000, 20_000)  # characters to read then, once long runs without words are gone
@@ -43,15 +44,18 @@ class Letters:
 
 def read(texts: Sequence[str]) -> Letters:
     """Return the letters that the texts begin with. Never fails."""
-    joined = _join([text[:CHARACTERS] for text in texts])
-    lowered = joined.lower()
-    points, kinds = _look_up(lowered)
-    if not _is_plain(texts, lowered, points, kinds):
-        joined = _join(clean(texts))
-        points, kinds = _look_up(joined.lower())
+    beginnings = [text[:CHARACTERS] for text in texts]
+    composed = [unicodedata.normalize("NFKC", text) for text in beginnings]
+    joined = _join(composed).lower()
+    points, kinds = _look_up(joined)
+    odd = _odd(texts, joined, points, kinds)
+    if composed != beginnings:
+        odd += [at for at, text in enumerate(beginnings) if _has_symbols(text, composed[at])]
+    if odd:
+        for at in odd:
+            composed[at] = _clean(texts[at])
+        points, kinds = _look_up(_join(composed).lower())
         kinds[kinds >= writing.INVISIBLE] = 0
-    elif (composed := unicodedata.normalize("NFKC", joined)) != joined:
-        points, kinds = _look_up(composed.lower())
     return _cut(*_spaced(points, kinds))
 
 
@@ -64,7 +68,7 @@ def main_scripts(cleaned: Sequence[str]) -> NDArray[np.intp]:
     """Return each cleaned text's main script as an index into writing.NAMES; 0 for no letters."""
     points, kinds = _look_up(_join(cleaned).lower())
     kinds[kinds >= writing.INVISIBLE] = 0
-    return writing.dominant(kinds, np.append(np.flatnonzero(points == MARKER), len(points)))
+    return writing.dominant(kinds, _bounds(points))
 
 
 def _join(texts: Sequence[str]) -> str:
@@ -76,23 +80,40 @@ def _look_up(text: str) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     return points, writing.kinds_of(points)
 
 
-def _is_plain(
-    texts: Sequence[str], lowered: str, points: NDArray[np.uint32], kinds: NDArray[np.uint8]
-) -> bool:
-    """Whether cleaning would change none of the texts but by composing it."""
-    starts = np.flatnonzero(points == MARKER)
-    if len(starts) != len(texts) or kinds.max(initial=0) >= writing.INVISIBLE:
-        return False
-    if any(sign in lowered for sign in SIGNS) or _longest_run(points) >= LONGEST_WORD:
-        return False
-    long = [len(text) > CHARACTERS for text in texts]
-    return not any(long) or bool((np.add.reduceat(kinds > 0, starts)[long] >= _ENOUGH).all())
+def _odd(
+    texts: Sequence[str], joined: str, points: NDArray[np.uint32], kinds: NDArray[np.uint8]
+) -> list[int]:
+    """Return the texts that cleaning may change, given what composing makes of the batch."""
+    ascii, found = joined.encode("ascii", "replace"), kinds.tobytes()
+    long = any([len(text) > CHARACTERS for text in texts])
+    hidden = any(kind in found for kind in _NOT_LETTERS)
+    marked, run = may_hold_markup(ascii), _longest_run(points) >= LONGEST_WORD
+    if not (long or hidden or marked or run) and ascii.count(MARKER) == len(texts):
+        return []
+    starts = np.flatnonzero(points == MARKER).tolist()
+    if len(starts) > len(texts):  # some text has a NUL
+        return list(range(len(texts)))
+    return [
+        at
+        for at, (text, start, end) in enumerate(
+            zip(texts, starts, [*starts[1:], len(points)], strict=True)
+        )
+        if (hidden and any(kind in found[start:end] for kind in _NOT_LETTERS))
+        or (marked and may_hold_markup(ascii[start:end]))
+        or (run and _longest_run(points[start:end]) >= LONGEST_WORD)
+        or (len(text) > CHARACTERS and np.count_nonzero(kinds[start:end]) < _ENOUGH)
+    ]
+
+
+def _has_symbols(text: str, composed: str) -> bool:
+    """Whether composing may have made letters of symbols."""
+    return text != composed and bool((_look_up(text)[1] == writing.SYMBOL).any())
 
 
 def _longest_run(points: NDArray[np.uint32]) -> int:
     """Return the length of the longest run of printable ASCII."""
     others = np.flatnonzero(points - np.uint32(0x21) >= 0x5E)  # what is less becomes large
-    return int(np.diff(others).max(initial=1)) - 1
+    return int((others[1:] - others[:-1]).max(initial=1)) - 1
 
 
 def _clean(text: str) -> str:
@@ -111,8 +132,8 @@ def _clean(text: str) -> str:
 def _clean_piece(text: str, *, cut: bool) -> tuple[str, int]:
     """Return the piece of a text cleaned, and how many letters there are in it."""
     text = without_markup(_visible(unescape(text.replace("\0", " "))), cut=cut)
-    letters = int(np.count_nonzero(_look_up(text.lower())[1])) if cut else 0
-    return unicodedata.normalize("NFKC", text), letters
+    text = unicodedata.normalize("NFKC", text)
+    return text, int(np.count_nonzero(_look_up(text.lower())[1])) if cut else 0
 
 
 def _visible(text: str) -> str:
@@ -131,19 +152,25 @@ def _spaced(
     points: NDArray[np.uint32], kinds: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     """Put one space for anything between words."""
-    letters = np.where((kinds == 0) & (points != MARKER), np.uint32(_SPACE), points)
-    blank = letters == _SPACE
-    kept = np.flatnonzero(~(blank & np.concatenate(([False], blank[:-1]))))
-    return letters[kept], kinds[kept]
+    blank = (kinds == 0) & (points != MARKER)
+    kept = np.ones(len(points), np.bool_)
+    np.logical_not(blank[1:] & blank[:-1], out=kept[1:])
+    return np.where(blank, np.uint32(_SPACE), points)[kept], kinds[kept]
 
 
 def _cut(points: NDArray[np.uint32], scripts: NDArray[np.uint8]) -> Letters:
     """Leave each text at most CHARACTERS: compatibility forms may be many times longer."""
-    bounds = np.append(np.flatnonzero(points == MARKER), len(points))
-    lengths = np.diff(bounds)
-    if lengths.max(initial=0) <= LONGEST:
+    bounds = _bounds(points)
+    lengths = bounds[1:] - bounds[:-1]
+    if len(points) <= LONGEST or lengths.max() <= LONGEST:
         return Letters(points, scripts, bounds)
-    place = np.arange(len(points)) - np.repeat(bounds[:-1], lengths)
-    kept = place < LONGEST
-    shorter = np.minimum(lengths, LONGEST)
-    return Letters(points[kept], scripts[kept], np.concatenate(([0], np.cumsum(shorter))))
+    kept = np.arange(len(points)) - np.repeat(bounds[:-1], lengths) < LONGEST
+    return Letters(points[kept], scripts[kept], _bounds(points[kept]))
+
+
+def _bounds(points: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Return where each text begins, and where the last one ends."""
+    starts = np.flatnonzero(points == MARKER)
+    bounds = np.full(len(starts) + 1, len(points))
+    bounds[:-1] = starts
+    return bounds

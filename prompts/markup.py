@@ -28,17 +28,6 @@ _TOP = rf"(?i:{'|'.join(_TOP_DOMAINS)})(?![A-Za-z0-9])"
 _CODE = r"(?:_|::|->|=|\(\))"
 _START = r"(?<![!-~])"  # of a run of printable ASCII
 
-# Only where one of its signs has shown that there are headers. A subject is in the text's language.
-_HEADERS = _Kind(
-    ("message-id:", "mime-version:", "content-type:", "received:"),
-    re.compile(
-        r"^(?i:received|return-path|delivered-to|message-id|in-reply-to|references|mime-version"
-        r"|date|from|to|cc|bcc|sender|reply-to|user-agent"
-        r"|(?:x|dkim|arc|list|authentication|content)-[\w-]++)"
-        r":[^\n]*+(?:\n[ \t][^\n]*+)*+",
-        re.MULTILINE,
-    ),
-)
 _QUOTED_CODE = _Kind(("`",), re.compile(r"`(?:``(?:[^`]++|`(?!``))*+(?:```|\Z)|[^`\n]*+`)"))
 _TAGS = _Kind(
     ("<",),
@@ -57,10 +46,9 @@ _TAGS = _Kind(
 # a hashtag in other letters is a word.
 _IN_WORDS = (
     _Kind(
-        ("://", "www.", "data:"),
+        ("://", "www."),
         re.compile(
-            r"[HhFfWwDd](?:(?<=[Hh])(?i:ttps?://)|(?<=[Ff])(?i:tp://)|(?<=[Ww])(?i:ww\.)"
-            r"|(?<=[Dd])(?i:ata:[a-z]+/))[!-~]++"
+            r"[HhFfWw](?:(?<=[Hh])(?i:ttps?://)|(?<=[Ff])(?i:tp://)|(?<=[Ww])(?i:ww\.))[!-~]++"
         ),
     ),
     _Kind(("://",), re.compile(rf"{_START}[A-Za-z][A-Za-z0-9+.-]*+://[!-~]++")),
@@ -78,22 +66,48 @@ _IN_WORDS = (
     ),
     _Kind(("@", "#"), re.compile(r"[@#](?<![\w.+-].)[A-Za-z0-9_.]++(?!\w)")),
 )
-_KINDS = (_HEADERS, _QUOTED_CODE, _TAGS, *_IN_WORDS)
-# Base64 (its last line, too) and digests; web tokens. They have no sign but their length.
-_BLOBS = re.compile(
-    rf"""{_START}(?:
-        (?=[A-Za-z+/]*+[0-9])[A-Za-z0-9+/]{{{LONGEST_WORD},}}+={{0,2}}
-            (?:\r?\n(?=[A-Za-z]*+[0-9+/=])[A-Za-z0-9+/]++={{0,2}}(?=\s|\Z))*+
-        |eyJ[A-Za-z0-9_-]++\.[A-Za-z0-9_.-]++
-    )""",
-    re.VERBOSE,
+_KINDS = (_QUOTED_CODE, _TAGS, *_IN_WORDS)
+# Mail headers are only looked for where there is an address and one of these. A subject is in the
+# text's language.
+_OF_MAIL = ("message-id:", "mime-version:", "content-type:", "received:")
+_HEADERS = re.compile(
+    r"^(?i:received|return-path|delivered-to|message-id|in-reply-to|references|mime-version|date"
+    r"|from|to|cc|bcc|sender|reply-to|user-agent|(?:x|dkim|arc|list|authentication|content)-[\w-]++)"
+    r":[^\n]*+(?:\n[ \t][^\n]*+)*+",
+    re.MULTILINE,
+)
+# Base64 (its last line, too) and digests, web tokens, data in addresses: they have no sign but
+# their length.
+_BLOBS = (
+    re.compile(rf"data:[a-z]++/[!-~]{{{LONGEST_WORD},}}"),
+    re.compile(
+        rf"""{_START}(?:
+            (?=[A-Za-z+/]*+[0-9])[A-Za-z0-9+/]{{{LONGEST_WORD},}}+={{0,2}}
+                (?:\r?\n(?=[A-Za-z]*+[0-9+/=])[A-Za-z0-9+/]++={{0,2}}(?=\s|\Z))*+
+            |(?=[!-~]{{{LONGEST_WORD}}})eyJ[A-Za-z0-9_-]++\.[A-Za-z0-9_.-]++
+        )""",
+        re.VERBOSE,
+    ),
 )
 _CUT_TAG = re.compile(r"<[A-Za-z!?/][^<>]*+\Z")
 _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 _ENTITIES = 1000  # as many as there are letters read: each takes a call
 
-SIGNS = tuple(dict.fromkeys(sign for kind in _KINDS for sign in kind.signs)) + ("&",)
-"""A text that has none of them, nor a run of LONGEST_WORD, has no markup and no entities."""
+# What may_hold_markup looks for, as bytes: they are quickest to search.
+_SIGNS = [
+    sign.encode()
+    for sign in dict.fromkeys(("&", *(sign for kind in _KINDS for sign in kind.signs)))
+    if not sign.removeprefix(".") in _TOP_DOMAINS
+]
+_DOMAINS = re.compile(rf"\.(?:{'|'.join(_TOP_DOMAINS)})".encode())
+
+
+def may_hold_markup(ascii: bytes) -> bool:
+    """Whether a lower-case text may have entities or markup; others in it are any byte from 127.
+
+    Markup that has no sign but its length is not looked for: see LONGEST_WORD.
+    """
+    return any([sign in ascii for sign in _SIGNS]) or _DOMAINS.search(ascii) is not None
 
 
 def without_markup(text: str, *, cut: bool) -> str:
@@ -106,10 +120,14 @@ def without_markup(text: str, *, cut: bool) -> str:
     if cut:
         text = _CUT_TAG.sub(" ", text)
     lowered = text.lower()
+    if "@" in lowered and any(name in lowered for name in _OF_MAIL):
+        text = _HEADERS.sub(" ", text)
     for kind in _KINDS:
         if any(sign in lowered for sign in kind.signs):
             text = kind.pattern.sub(" ", text)
-    return _BLOBS.sub(" ", text)
+    for blob in _BLOBS:
+        text = blob.sub(" ", text)
+    return text
 
 
 def unescape(text: str) -> str:

@@ -58,7 +58,7 @@ def _slots(letters: NDArray[np.uint32], bounds: NDArray[np.intp]) -> NDArray[np.
     for order in range(1, min(ORDERS, size)):
         hashes[order, :-order] = hashes[order - 1, :-order] * _PRIME + letters[order:]
     # How far each character is from its text's end; an n-gram needs room for n.
-    room = np.repeat(bounds[1:], np.diff(bounds)) - np.arange(size)
+    room = np.repeat(bounds[1:], bounds[1:] - bounds[:-1]) - np.arange(size)
     room[bounds[:-1]] = 0  # markers
     whole = room >= _LEAST_ROOM
     starts, words = _words(letters)
@@ -71,18 +71,19 @@ def _slots(letters: NDArray[np.uint32], bounds: NDArray[np.intp]) -> NDArray[np.
 def _words(letters: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
     """Return where words start, and a hash of each whole word."""
     inside = letters > _SPACE
-    starts = np.flatnonzero(inside & ~np.concatenate(([False], inside[:-1])))
+    starts = np.flatnonzero(inside[1:] > inside[:-1]) + 1  # before the first word is a marker
     if not len(starts):
         return starts, np.zeros(0, np.uint32)
-    place = _place(starts, len(letters))
-    terms = np.where(inside, letters * _GOLDEN * _POWERS[np.minimum(place, 31)], np.uint32(0))
+    place = np.minimum(_place(starts, len(letters)), len(_POWERS) - 1)
+    terms = np.where(inside, letters * _GOLDEN * _POWERS[place], np.uint32(0))
     return starts, np.add.reduceat(terms, starts, dtype=np.uint32)
 
 
 def _place(starts: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    """Return each character's place in its word; before the first word, 0."""
-    bounds = np.concatenate(([0], starts, [length]))
-    place: NDArray[np.intp] = np.arange(length) - np.repeat(bounds[:-1], np.diff(bounds))
+    """Return each character's place in its word; before the first word, from the beginning."""
+    begins = np.zeros(length, np.intp)
+    begins[starts] = starts
+    place: NDArray[np.intp] = np.arange(length) - np.maximum.accumulate(begins)
     return place
 
 

@@ -68,6 +68,7 @@ _BLOCKS: tuple[tuple[str, int, int], ...] = (
 )
 NONE = 0
 NAMES: tuple[str, ...] = ("", *dict.fromkeys(name for name, _, _ in _BLOCKS))
+_KANA, _HANI = NAMES.index("Kana"), NAMES.index("Hani")
 # One of these is about a word's worth of meaning, where a Latin letter is a fifth of one. A mark
 # is in the script of the letter under it.
 _WEIGHT = {"Hani": 3, "Kana": 2, "Hang": 2, "Zinh": 0}
@@ -128,12 +129,15 @@ def dominant(scripts: NDArray[np.uint8], bounds: NDArray[np.intp]) -> NDArray[np
     kana makes Han Japanese.
     """
     texts = len(bounds) - 1
-    cells = np.repeat(np.arange(0, texts * len(NAMES), len(NAMES)), np.diff(bounds)) + scripts
-    counts = np.bincount(cells, WEIGHTS[scripts], texts * len(NAMES)).reshape(texts, -1)
-    kana, han = counts[:, NAMES.index("Kana")], counts[:, NAMES.index("Hani")]
+    rows = np.arange(0, texts * len(NAMES), len(NAMES))
+    cells = np.repeat(rows, bounds[1:] - bounds[:-1]) + scripts
+    found = np.bincount(cells, minlength=texts * len(NAMES)).reshape(texts, -1)
+    counts = found * WEIGHTS
+    kana, han = counts[:, _KANA], counts[:, _HANI]
     japanese = kana * 8 > han
-    kana += np.where(japanese, han, 0)
-    han[japanese] = 0
+    if japanese.any():
+        kana += np.where(japanese, han, 0)
+        han[japanese] = 0
     main: NDArray[np.intp] = counts.argmax(axis=1)
     return main
 
