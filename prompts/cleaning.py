@@ -6,6 +6,7 @@ cut after it is cleaned. Most texts need no cleaning, which one look at a whole 
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -22,9 +23,15 @@ MARKER, _SPACE = 0, 32
 _NOT_LETTERS = (writing.INVISIBLE, writing.SYMBOL)
 LONGEST = CHARACTERS + 3  # with a marker and two spaces around it
 _ENOUGH = 500  # letters in a text's beginning; where there are fewer, more is read
-_FURTHER = (4_000, 20_000)  # characters to read then, once long runs without words are gone
-_MOST = 100_000  # characters in which such runs are looked for
+_FURTHER = (4_000, 20_000, 100_000)  # characters to read then, long runs without words left out
 _RUNS = re.compile(r"[\W\d_]{64,}|[!-;=?-~]{200,}")
+# UTF-8 that was read as Windows-1252, or as Latin-1: a first byte and one of those that follow it.
+_WINDOWS = {
+    ord(character): byte
+    for byte in range(0x80, 0xA0)
+    for character in bytes([byte]).decode("cp1252", "ignore")
+}
+_MISREAD = re.compile(f"[\u00c2-\u00f4][\u0080-\u00bf{''.join(map(chr, _WINDOWS))}]")
 # In Persian this joiner parts what other languages of its script write as two words.
 _PARTED = re.compile(r"(?<=[\u0620-\u06ff]{2})\u200c(?=[\u0620-\u06ff]{2})")
 
@@ -50,7 +57,8 @@ def read(texts: Sequence[str]) -> Letters:
     points, kinds = _look_up(joined)
     odd = _odd(texts, joined, points, kinds)
     if composed != beginnings:
-        odd += [at for at, text in enumerate(beginnings) if _has_symbols(text, composed[at])]
+        changed = [at for at, text in enumerate(beginnings) if text != composed[at]]
+        odd += [at for at in changed if _is_doubtful(beginnings[at])]
     if odd:
         for at in odd:
             composed[at] = _clean(texts[at])
@@ -105,9 +113,9 @@ def _odd(
     ]
 
 
-def _has_symbols(text: str, composed: str) -> bool:
-    """Whether composing may have made letters of symbols."""
-    return text != composed and bool((_look_up(text)[1] == writing.SYMBOL).any())
+def _is_doubtful(text: str) -> bool:
+    """Whether composing may have made letters of symbols, or hidden that the text was misread."""
+    return bool((_look_up(text)[1] == writing.SYMBOL).any()) or bool(_MISREAD.search(text))
 
 
 def _longest_run(points: NDArray[np.uint32]) -> int:
@@ -120,7 +128,7 @@ def _clean(text: str) -> str:
     beginning, letters = _clean_piece(text[:CHARACTERS], cut=len(text) > CHARACTERS)
     if len(text) <= CHARACTERS or letters >= _ENOUGH:
         return beginning
-    text = _RUNS.sub(" ", text[:_MOST])
+    text = _RUNS.sub(" ", text[: _FURTHER[-1]])
     for size in _FURTHER:
         piece, letters = _clean_piece(text[:size], cut=len(text) > size)
         if len(text) <= size or letters >= _ENOUGH:
@@ -131,9 +139,21 @@ def _clean(text: str) -> str:
 
 def _clean_piece(text: str, *, cut: bool) -> tuple[str, int]:
     """Return the piece of a text cleaned, and how many letters there are in it."""
-    text = without_markup(_visible(unescape(text.replace("\0", " "))), cut=cut)
+    text = without_markup(_visible(_reread(unescape(text.replace("\0", " ")))), cut=cut)
     text = unicodedata.normalize("NFKC", text)
     return text, int(np.count_nonzero(_look_up(text.lower())[1])) if cut else 0
+
+
+def _reread(text: str) -> str:
+    """Return the text as UTF-8 where all of it was read as something else."""
+    if not _MISREAD.search(text):
+        return text
+    try:
+        data = text.translate(_WINDOWS).encode("latin-1")
+        found = codecs.getincrementaldecoder("utf-8")().decode(data)  # its end may be cut
+    except UnicodeError:
+        return text
+    return found if len(data) - len(found) > 1 else text  # one may be chance
 
 
 def _visible(text: str) -> str:

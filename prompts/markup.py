@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LONGEST_WORD = 40
@@ -23,50 +24,44 @@ class _Kind:
     pattern: re.Pattern[str]
 
 
+def _kind(signs: Sequence[str], one: str) -> _Kind:
+    """Find one of a kind, and all that follow it: one replacement costs less than many."""
+    return _Kind(tuple(signs), re.compile(rf"{one}(?:\s*+{one})*+"))
+
+
 _TOP_DOMAINS = ("com", "org", "net", "gov", "edu", "io")
 _TOP = rf"(?i:{'|'.join(_TOP_DOMAINS)})(?![A-Za-z0-9])"
 _CODE = r"(?:_|::|->|=|\(\))"
 _START = r"(?<![!-~])"  # of a run of printable ASCII
+_TAG = (
+    r"<(?:!--(?:[^-]++|-(?!->))*+(?:-->|\Z)|!\[CDATA\["
+    r"|(?i:script|style)\b[^<>]*+>(?:[^<]++|<(?!/(?i:script|style)\b))*+"
+    r"|/?[A-Za-z!?][^<>\n]*+>"
+    r"|[A-Za-z][\w:.-]*+\s++[\w:@.-]++\s*+=[^<>]*+>)"  # one of several lines
+)
 
-_QUOTED_CODE = _Kind(("`",), re.compile(r"`(?:``(?:[^`]++|`(?!``))*+(?:```|\Z)|[^`\n]*+`)"))
-_TAGS = _Kind(
-    ("<",),
-    re.compile(
-        r"""<(?:
-            !--(?:[^-]++|-(?!->))*+(?:-->|\Z)
-            |!\[CDATA\[
-            |(?i:script|style)\b[^<>]*+>(?:[^<]++|<(?!/(?i:script|style)\b))*+
-            |/?[A-Za-z!?][^<>\n]*+>
-            |[A-Za-z][\w:.-]*+\s++[\w:@.-]++\s*+=[^<>]*+>  # of several lines
-        )""",
-        re.VERBOSE,
+# In the order in which they are taken away. Addresses, mentions and code are runs of ASCII, since
+# Thai or Chinese may follow without a space; a hashtag in other letters is a word.
+_KINDS = (
+    _kind(["`"], r"`(?:``(?:[^`]++|`(?!``))*+(?:```|\Z)|[^`\n]*+`)"),
+    _kind(["<"], _TAG),
+    _kind(
+        ["://", "www."],
+        r"[HhFfWw](?:(?<=[Hh])(?i:ttps?://)|(?<=[Ff])(?i:tp://)|(?<=[Ww])(?i:ww\.))[!-~]++",
     ),
+    _kind(["://"], rf"{_START}[A-Za-z][A-Za-z0-9+.-]*+://[!-~]++"),
+    _kind(["@"], rf"{_START}[!-?A-~]++@[!-\-/-~]*+\.[!-~]++"),
+    _kind(
+        [f".{domain}" for domain in _TOP_DOMAINS],
+        rf"{_START}(?:[!-\-/-~]++|\.(?!{_TOP}))++\.{_TOP}[!-~]*+",
+    ),
+    _kind(
+        ["_", "::", "->", "=", "()", "{", "}"],
+        rf"{_START}(?:[!-/:-@[-`|~]++|[A-Za-z0-9]++(?!{_CODE}))*+"
+        rf"(?:[A-Za-z0-9]++{_CODE}|[{{}}])[!-~]*+",
+    ),
+    _kind(["@", "#"], r"[@#](?<![\w.+-].)[A-Za-z0-9_.]++(?!\w)"),
 )
-# Addresses, mentions and code are runs of ASCII, since Thai or Chinese may follow without a space;
-# a hashtag in other letters is a word.
-_IN_WORDS = (
-    _Kind(
-        ("://", "www."),
-        re.compile(
-            r"[HhFfWw](?:(?<=[Hh])(?i:ttps?://)|(?<=[Ff])(?i:tp://)|(?<=[Ww])(?i:ww\.))[!-~]++"
-        ),
-    ),
-    _Kind(("://",), re.compile(rf"{_START}[A-Za-z][A-Za-z0-9+.-]*+://[!-~]++")),
-    _Kind(("@",), re.compile(rf"{_START}[!-?A-~]++@[!-\-/-~]*+\.[!-~]++")),
-    _Kind(
-        tuple(f".{domain}" for domain in _TOP_DOMAINS),
-        re.compile(rf"{_START}(?:[!-\-/-~]++|\.(?!{_TOP}))++\.{_TOP}[!-~]*+"),
-    ),
-    _Kind(
-        ("_", "::", "->", "=", "()", "{", "}"),
-        re.compile(
-            rf"{_START}(?:[!-/:-@[-`|~]++|[A-Za-z0-9]++(?!{_CODE}))*+"
-            rf"(?:[A-Za-z0-9]++{_CODE}|[{{}}])[!-~]*+"
-        ),
-    ),
-    _Kind(("@", "#"), re.compile(r"[@#](?<![\w.+-].)[A-Za-z0-9_.]++(?!\w)")),
-)
-_KINDS = (_QUOTED_CODE, _TAGS, *_IN_WORDS)
 # Mail headers are only looked for where there is an address and one of these. A subject is in the
 # text's language.
 _OF_MAIL = ("message-id:", "mime-version:", "content-type:", "received:")
