@@ -1,5 +1,7 @@
 """The languages Isogloss knows: codes, names, and their place in the Glottolog tree.
 
+A code of the table, such as `fra_Latn`, is found as anybody writes it: see `language_codes`.
+
 The table, `data/languages.csv`, is built from lang2vec's `fam` vectors by
 `training/build_languages.py` and committed, so nothing here needs lang2vec.
 """
@@ -14,9 +16,15 @@ from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
+from prompts import language_codes
 from prompts.errors import UnknownLanguage
 
 _LINEAGE_SEPARATOR = ">"
+# What a language is taken to be written in where nothing tells.
+_USUAL_SCRIPTS = ("Hans", "Latn", "Arab")
+_USUAL_OF = {"arb": "Arab", "kas": "Arab"}
+_TRADITIONAL = frozenset(["HK", "MO", "TW"])  # where Chinese is written in Hant
+_SHOWN_CHARS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +66,47 @@ def languages() -> Mapping[str, Language]:
 
 
 def language(code: str) -> Language:
-    """Return the language with this code; `und` is UNDETERMINED.
+    """Return the language that a code of any standard means; `und` is UNDETERMINED.
 
-    Raises UnknownLanguage, which names the code and those nearest to it.
+    Where the table has the language in one script, that one is meant, whatever the code says of it.
+
+    Raises:
+        UnknownLanguage: the message names the code and those nearest to it.
     """
-    if code == UNDETERMINED.code:
+    if code.casefold() == UNDETERMINED.code:
         return UNDETERMINED
-    known = languages()
-    if code not in known:
-        close = " or ".join(_close_codes(code, known))
-        hint = f"; did you mean {close}?" if close else ""
-        raise UnknownLanguage(f"unknown language code {code!r}{hint}")
-    return known[code]
+    if (entry := languages().get(code)) or (entry := _meant(code.strip(), strict=False)):
+        return entry
+    close = " or ".join(_close_codes(code, languages()))
+    hint = f"; did you mean {close}?" if close else ""
+    shown = code if len(code) <= _SHOWN_CHARS else f"{code[: _SHOWN_CHARS - 1]}…"
+    raise UnknownLanguage(f"unknown language code {shown!r}{hint}")
+
+
+def canonical(code: str) -> str:
+    """Return the table's code for a language in the script that a code names, else the code.
+
+    `fr` and `pt-BR` are fra_Latn and por_Latn; `srp_Latn` stays, as the table has Serbian in
+    Cyrillic, and so does whatever is no language.
+    """
+    entry = _meant(code, strict=True)
+    return entry.code if entry else code
+
+
+def label_of(label: str, written: str, *, wikipedia: bool = False) -> Language:
+    """Return the language that a detector's label means; UNDETERMINED for those the table lacks.
+
+    Args:
+        label: a code of any standard.
+        written: the ISO 15924 script of the text, which decides where the label does not.
+        wikipedia: the labels are Wikipedia's codes.
+    """
+    tag = language_codes.meaning(label, _by_language(), written=written, wikipedia=wikipedia)
+    if tag is None:
+        return UNDETERMINED
+    entries = _by_language()[tag.language]
+    found = _in_script(entries, _script(tag)) or _in_script(entries, written)
+    return found or _usual(entries)
 
 
 def deepest_clade(lineage: Sequence[str], routed: Container[str]) -> str | None:
@@ -89,14 +126,57 @@ def _from_row(row: Mapping[str, str]) -> Language:
     )
 
 
+@functools.cache
+def _by_language() -> Mapping[str, Sequence[Language]]:
+    """Return the entries of each language, by ISO 639-3 code."""
+    found: dict[str, list[Language]] = {}
+    for entry in languages().values():
+        found.setdefault(entry.iso639_3, []).append(entry)
+    return MappingProxyType(found)
+
+
+def _meant(code: str, *, strict: bool) -> Language | None:
+    tag = language_codes.meaning(code, _by_language())
+    if tag is None:
+        return None
+    entries, script = _by_language()[tag.language], _script(tag)
+    if not script:
+        return _usual(entries)
+    return _in_script(entries, script) or (
+        entries[0] if len(entries) == 1 and not strict else None
+    )
+
+
+def _script(tag: language_codes.Tag) -> str:
+    """Return the script that a code names, if only by its country; Han alone is of either kind."""
+    if tag.language == "zho" and not tag.script:
+        return "Hant" if tag.region in _TRADITIONAL else ""
+    return "" if tag.script == "Hani" else tag.script
+
+
+def _in_script(entries: Sequence[Language], script: str) -> Language | None:
+    return next((entry for entry in entries if entry.script == script), None)
+
+
+def _usual(entries: Sequence[Language]) -> Language:
+    usual = (_USUAL_OF.get(entries[0].iso639_3), *_USUAL_SCRIPTS)
+    found = (entry for script in usual for entry in entries if entry.script == script)
+    return next(found, entries[0])
+
+
 def _close_codes(code: str, known: Mapping[str, Language]) -> list[str]:
-    """Return codes someone may have meant: the same ISO code, the same name, a like spelling."""
-    asked = code.casefold()
-    language_part = asked.replace("-", "_").split("_")[0]
+    """Return codes someone may have meant: the same language, the same name, a like spelling."""
+    if len(code) > language_codes.LONGEST_CODE:
+        return []
+    asked = code.casefold().strip()
+    tag = language_codes.meaning(asked.replace("_", "-").split("-")[0], _by_language())
     same = [
         entry.code
         for entry in known.values()
-        if language_part == entry.iso639_3 or asked == entry.name.casefold()
+        if (tag and tag.language == entry.iso639_3) or asked == entry.name.casefold()
     ]
-    spelled = difflib.get_close_matches(code, known, n=3, cutoff=0.7)
-    return list(dict.fromkeys([*same, *spelled]))[:3]
+    named = [
+        entry.code for entry in known.values() if asked in entry.name.casefold().split()
+    ]
+    meant = list(dict.fromkeys([*same, *named]))
+    return (meant or difflib.get_close_matches(code, known, n=3, cutoff=0.7))[:3]
