@@ -24,13 +24,15 @@ _NOT_LETTERS = (writing.INVISIBLE, writing.SYMBOL)
 LONGEST = CHARACTERS + 3  # with a marker and two spaces around it
 _ENOUGH = 500  # letters in a text's beginning; where there are fewer, more is read
 _FURTHER = (4_000, 20_000, 100_000)  # characters to read then, long runs without words left out
-_RUNS = re.compile(r"[\W\d_]{64,}|[!-;=?-~]{200,}")
+_RUNS = re.compile(r"[\W\d_]{64,}")
+_LONG_WORDS = re.compile(r"[!-%'-;=?-~]{200,}")
 # UTF-8 that was read as Windows-1252, or as Latin-1: a first byte and one of those that follow it.
 _WINDOWS = {
     ord(character): byte
     for byte in range(0x80, 0xA0)
     for character in bytes([byte]).decode("cp1252", "ignore")
 }
+_A_TILDE, _A_HAT = "Ã", "Â"  # the first bytes of the letters of Latin-1
 _MISREAD = re.compile(f"[\u00c2-\u00f4][\u0080-\u00bf{''.join(map(chr, _WINDOWS))}]")
 # In Persian this joiner parts what other languages of its script write as two words.
 _PARTED = re.compile(r"(?<=[\u0620-\u06ff]{2})\u200c(?=[\u0620-\u06ff]{2})")
@@ -51,14 +53,14 @@ class Letters:
 
 def read(texts: Sequence[str]) -> Letters:
     """Return the letters that the texts begin with. Never fails."""
-    beginnings = [text[:CHARACTERS] for text in texts]
+    beginnings = [text[:CHARACTERS].replace("\0", " ") for text in texts]
     composed = [unicodedata.normalize("NFKC", text) for text in beginnings]
-    joined = _join(composed).lower()
-    points, kinds = _look_up(joined)
-    odd = _odd(texts, joined, points, kinds)
-    if composed != beginnings:
-        changed = [at for at, text in enumerate(beginnings) if text != composed[at]]
-        odd += [at for at in changed if _is_doubtful(beginnings[at])]
+    joined = _join(composed)
+    lowered = joined.lower()
+    points, kinds = _look_up(lowered)
+    odd = _odd(texts, lowered, points, kinds)
+    if composed != beginnings or _A_TILDE in joined or _A_HAT in joined:
+        odd += [at for at, text in enumerate(beginnings) if _is_doubtful(text, composed[at])]
     if odd:
         for at in odd:
             composed[at] = _clean(texts[at])
@@ -93,14 +95,12 @@ def _odd(
 ) -> list[int]:
     """Return the texts that cleaning may change, given what composing makes of the batch."""
     ascii, found = joined.encode("ascii", "replace"), kinds.tobytes()
-    long = any([len(text) > CHARACTERS for text in texts])
+    long = any(len(text) > CHARACTERS for text in texts)
     hidden = any(kind in found for kind in _NOT_LETTERS)
     marked, run = may_hold_markup(ascii), _longest_run(points) >= LONGEST_WORD
-    if not (long or hidden or marked or run) and ascii.count(MARKER) == len(texts):
+    if not (long or hidden or marked or run):
         return []
     starts = np.flatnonzero(points == MARKER).tolist()
-    if len(starts) > len(texts):  # some text has a NUL
-        return list(range(len(texts)))
     return [
         at
         for at, (text, start, end) in enumerate(
@@ -113,8 +113,13 @@ def _odd(
     ]
 
 
-def _is_doubtful(text: str) -> bool:
-    """Whether composing may have made letters of symbols, or hidden that the text was misread."""
+def _is_doubtful(text: str, composed: str) -> bool:
+    """Whether composing may have made letters of symbols, or the text may have been misread.
+
+    For the latter there are signs that are no letters, or those that Latin letters become.
+    """
+    if text == composed and _A_TILDE not in text and _A_HAT not in text:
+        return False
     return bool((_look_up(text)[1] == writing.SYMBOL).any()) or bool(_MISREAD.search(text))
 
 
@@ -128,13 +133,18 @@ def _clean(text: str) -> str:
     beginning, letters = _clean_piece(text[:CHARACTERS], cut=len(text) > CHARACTERS)
     if len(text) <= CHARACTERS or letters >= _ENOUGH:
         return beginning
-    text = _RUNS.sub(" ", text[: _FURTHER[-1]])
+    text = _RUNS.sub(_shortened, text[: _FURTHER[-1]])
+    text = _LONG_WORDS.sub(" ", text)
     for size in _FURTHER:
         piece, letters = _clean_piece(text[:size], cut=len(text) > size)
         if len(text) <= size or letters >= _ENOUGH:
             break
-    points, _ = _spaced(*_look_up(piece))
-    return points[:CHARACTERS].tobytes().decode("utf-32-le", "surrogatepass")
+    return _to_text(_spaced(*_look_up(piece))[0][:CHARACTERS])
+
+
+def _shortened(run: re.Match[str]) -> str:
+    """Leave a run's ends: a tag, a comment or code may begin or end there."""
+    return f"{run[0][:4]} {run[0][-4:]}"
 
 
 def _clean_piece(text: str, *, cut: bool) -> tuple[str, int]:
@@ -153,7 +163,9 @@ def _reread(text: str) -> str:
         found = codecs.getincrementaldecoder("utf-8")().decode(data)  # its end may be cut
     except UnicodeError:
         return text
-    return found if len(data) - len(found) > 1 else text  # one may be chance
+    # One may be chance, but these two begin no word with a sign behind them.
+    sure = len(data) - len(found) > 1 or _A_TILDE in text or _A_HAT in text
+    return found if sure else text
 
 
 def _visible(text: str) -> str:
@@ -164,8 +176,11 @@ def _visible(text: str) -> str:
     if "\u200c" in text:
         points, kinds = _look_up(_PARTED.sub(" ", text))
     points = np.where(kinds == writing.SYMBOL, np.uint32(_SPACE), points)
-    visible = points[kinds != writing.INVISIBLE]
-    return visible.tobytes().decode("utf-32-le", "surrogatepass")
+    return _to_text(points[kinds != writing.INVISIBLE])
+
+
+def _to_text(points: NDArray[np.uint32]) -> str:
+    return bytes(points.tobytes()).decode("utf-32-le", "surrogatepass")
 
 
 def _spaced(

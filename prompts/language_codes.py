@@ -25,8 +25,16 @@ _OF_SEVERAL = frozenset(["ar", "lv", "ms", "sw", "uz", "zh"])  # what may be so 
 _SCRIPT = re.compile(r"[a-z]{4}")
 # ISO 15924's codes of scripts that the language table has under another.
 _VARIANTS = {
-    **{"Kore": "Hang", "Hrkt": "Jpan", "Hira": "Jpan", "Kana": "Jpan", "Aran": "Arab"},
-    **{"Latf": "Latn", "Latg": "Latn", "Cyrs": "Cyrl", "Geok": "Geor", "Hanb": "Hant"},
+    "Aran": "Arab",
+    "Cyrs": "Cyrl",
+    "Geok": "Geor",
+    "Hanb": "Hant",
+    "Hira": "Jpan",
+    "Hrkt": "Jpan",
+    "Kana": "Jpan",
+    "Kore": "Hang",
+    "Latf": "Latn",
+    "Latg": "Latn",
 }
 _REGION = re.compile(r"[a-z]{2}|[0-9]{3}")
 _VARIANT = re.compile(r"[0-9][a-z0-9]{3}|[a-z]{4}[0-9]{4}|valencia|oxendict")  # also Glottocodes
@@ -44,9 +52,9 @@ class Tag:
 
 def parse(code: str) -> Tag | None:
     """Take a code apart, whatever its case and separators; None for what cannot be one."""
-    if len(code) > LONGEST_CODE:
+    if len(code) > LONGEST_CODE or not code.isascii():
         return None
-    parts = _ENCODING.sub("", code).casefold().replace("_", "-").split("-")
+    parts = _ENCODING.sub("", code).lower().replace("_", "-").split("-")
     language, *rest = parts
     if not _LANGUAGE.fullmatch(language):
         return None
@@ -73,7 +81,7 @@ def meaning(
         written: the script of the text, where the code names none and it is known.
         wikipedia: it is one of Wikipedia's codes, as lid.176 has them: `als` is Alemannic there.
     """
-    whole = code.casefold().replace("_", "-")
+    whole = code.lower().replace("_", "-")
     if wikipedia and (whole, "") in _codes()[_WIKIPEDIA]:
         tag = Tag(_codes()[_WIKIPEDIA][whole, ""])
     elif (whole, "") in _codes()[""]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import csv
 import difflib
 import functools
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
 from prompts import language_codes
-from prompts.errors import UnknownLanguage
+from prompts.errors import InvalidData, UnknownLanguage
 
 _LINEAGE_SEPARATOR = ">"
 # What a language is taken to be written in where nothing tells.
@@ -83,6 +83,7 @@ def language(code: str) -> Language:
     raise UnknownLanguage(f"unknown language code {shown!r}{hint}")
 
 
+@functools.lru_cache(4096)  # a data set's folders are named again and again
 def canonical(code: str) -> str:
     """Return the table's code for a language in the script that a code names, else the code.
 
@@ -93,7 +94,29 @@ def canonical(code: str) -> str:
     return entry.code if entry else code
 
 
-def label_of(label: str, written: str, *, wikipedia: bool = False) -> Language:
+def named_languages(names: Iterable[str], where: str) -> dict[str, str]:
+    """Return names, of folders for example, by the `canonical` code of the language they mean.
+
+    Args:
+        names: each is a language, or something else that keeps its name.
+        where: what has these names, for the message.
+
+    Raises:
+        InvalidData: two names mean the same language.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        code = canonical(name)
+        if code in found:
+            raise InvalidData(
+                f"{where}: {found[code]!r} and {name!r} are both {languages()[code].name}, {code}; "
+                "put their texts together, or rename one to what is no language code"
+            )
+        found[code] = name
+    return found
+
+
+def labelled(label: str, written: str, *, wikipedia: bool = False) -> Language:
     """Return the language that a detector's label means; UNDETERMINED for those the table lacks.
 
     Args:
@@ -142,9 +165,7 @@ def _meant(code: str, *, strict: bool) -> Language | None:
     entries, script = _by_language()[tag.language], _script(tag)
     if not script:
         return _usual(entries)
-    return _in_script(entries, script) or (
-        entries[0] if len(entries) == 1 and not strict else None
-    )
+    return _in_script(entries, script) or (entries[0] if len(entries) == 1 and not strict else None)
 
 
 def _script(tag: language_codes.Tag) -> str:
@@ -175,8 +196,6 @@ def _close_codes(code: str, known: Mapping[str, Language]) -> list[str]:
         for entry in known.values()
         if (tag and tag.language == entry.iso639_3) or asked == entry.name.casefold()
     ]
-    named = [
-        entry.code for entry in known.values() if asked in entry.name.casefold().split()
-    ]
+    named = [entry.code for entry in known.values() if asked in entry.name.casefold().split()]
     meant = list(dict.fromkeys([*same, *named]))
     return (meant or difflib.get_close_matches(code, known, n=3, cutoff=0.7))[:3]

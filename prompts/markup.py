@@ -87,12 +87,13 @@ _BLOBS = (
 _CUT_TAG = re.compile(r"<[A-Za-z!?/][^<>]*+\Z")
 _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 _ENTITIES = 1000  # as many as there are letters read: each takes a call
+_FREQUENT = (("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&"))
 
 # What may_hold_markup looks for, as bytes: they are quickest to search.
 _SIGNS = [
     sign.encode()
     for sign in dict.fromkeys(("&", *(sign for kind in _KINDS for sign in kind.signs)))
-    if not sign.removeprefix(".") in _TOP_DOMAINS
+    if sign.removeprefix(".") not in _TOP_DOMAINS
 ]
 _DOMAINS = re.compile(rf"\.(?:{'|'.join(_TOP_DOMAINS)})".encode())
 
@@ -102,7 +103,7 @@ def may_hold_markup(ascii: bytes) -> bool:
 
     Markup that has no sign but its length is not looked for: see LONGEST_WORD.
     """
-    return any([sign in ascii for sign in _SIGNS]) or _DOMAINS.search(ascii) is not None
+    return any(sign in ascii for sign in _SIGNS) or _DOMAINS.search(ascii) is not None
 
 
 def without_markup(text: str, *, cut: bool) -> str:
@@ -129,5 +130,6 @@ def unescape(text: str) -> str:
     """Return the text with the characters that entities such as `&eacute;` stand for."""
     if "&" not in text:
         return text
-    text = text.replace("&nbsp;", " ")
+    for entity, character in _FREQUENT:
+        text = text.replace(entity, character)
     return _ENTITY.sub(lambda found: html.unescape(found[0]), text, count=_ENTITIES)

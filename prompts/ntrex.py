@@ -12,33 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prompts.errors import InvalidData
-from prompts.languages import languages
+from prompts.languages import canonical, languages
 
 _EVERY = 4  # the share of documents that are for measuring is one in so many
 _PREFIX, _SUFFIX = "newstest2019-", ".txt"
-
-# Where NTREX's code is not SIB-200's ISO code with the script found in the text. Empty: left out,
-# as is every language that the table lacks.
-_CODES = {
-    "arb": "arb_Arab",
-    "aze-Latn": "azj_Latn",
-    "fas": "pes_Arab",
-    "fil": "tgl_Latn",
-    "lav": "lvs_Latn",
-    "mlg": "plt_Latn",
-    "mon": "khk_Cyrl",
-    "msa": "zsm_Latn",
-    "nep": "npi_Deva",
-    "orm": "gaz_Latn",
-    "pus": "pbt_Arab",
-    "sqi": "als_Latn",
-    "srp-Latn": "",
-    "swa": "swh_Latn",
-    "uzb": "uzn_Latn",
-    "zho-CN": "zho_Hans",
-    "zho-TW": "zho_Hant",
-    "yue": "yue_Hant",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +93,7 @@ def _documents(path: Path) -> list[int]:
 
 
 def _code(path: Path) -> str:
+    """Return the language of a file; "" where the table lacks it."""
     name = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX).split(".")[1]
-    return _CODES.get(name, only_code(name.split("-")[0]))
-
-
-def only_code(iso639_3: str) -> str:
-    """Return the code of a language that the table has in one script, else the empty string."""
-    codes = [entry.code for entry in languages().values() if entry.iso639_3 == iso639_3]
-    return codes[0] if len(codes) == 1 else ""
+    code = canonical(name)
+    return code if code in languages() else ""

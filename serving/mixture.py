@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from prompts.languages import Language
+from prompts.languages import UNDETERMINED, Language
 from prompts.languages import language as language_of
 from serving.bank import PromptBank
 from serving.detecting.detection import Detection
@@ -76,6 +76,7 @@ def overridden(bank: PromptBank, task: str, detection: Detection, prompt: Served
 def _routed(bank: PromptBank, task: str, language: Language, confidence: float) -> Share:
     prompt, route = bank.choose(task, language.lineage)
     answer = RouteAnswer(clade=route.clade, lineage=language.lineage, reason=route.reason)
+    confidence = 0.0 if language is UNDETERMINED else confidence
     return Share(prompt, language, confidence, answer, route.temperature)
 
 

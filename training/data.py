@@ -1,8 +1,9 @@
 """Labelled texts: a data set on the hub, or a folder of a user's own.
 
 A folder is laid out as SIB-200 is: `<code>/{train,dev,test}.tsv`, tab-separated with a header, the
-columns `index_id category text`, quoted as the csv module (and pandas) does by default. A byte
-order mark and blank lines are accepted; anything else unexpected is refused with file and line.
+columns `index_id category text`, quoted as the csv module (and pandas) does by default. The code is
+one of any standard (`fra_Latn`, `fr`, `pt-BR`), or a name of one's own. A byte order mark and blank
+lines are accepted; anything else unexpected is refused with file and line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from prompts.errors import InvalidData
+from prompts.language_codes import LONGEST_CODE
+from prompts.languages import canonical, named_languages
 
 Split = Literal["train", "dev", "test"]
 T = TypeVar("T")
@@ -40,7 +43,8 @@ def load_split(source: str, code: str, split: Split) -> list[Example]:
 
     Args:
         source: a folder, or a data set on the hub such as `Davlan/sib200`.
-        code: the language's folder or configuration, such as `eng_Latn`.
+        code: the language's folder or configuration, such as `eng_Latn`; of another standard, the
+            one that means the same.
         split: `dev` is the hub's `validation`.
 
     Raises:
@@ -63,17 +67,19 @@ def load_texts(folder: Path, code: str) -> dict[str, str]:
 
 
 def language_codes(source: str) -> list[str]:
-    """Codes of the languages a data set has, sorted.
+    """Codes of the languages a data set has, sorted: the language table's, else its own.
 
     Raises:
-        InvalidData: no such data, or a folder without a single language.
+        InvalidData: no such data, a folder without a single language, or one with two names for the
+            same.
     """
     if not _is_folder(source):
-        return _hub_codes(source)
-    codes = sorted(p.parent.name for p in Path(source).glob("*/*.tsv"))
+        return sorted(_hub_codes(source))
+    held = {path.parent.name for path in Path(source).glob("*/*.tsv")}
+    codes = sorted(named_languages(held, f"--data {source}"))
     if not codes:
         raise InvalidData(f"data folder {source!r} has no <code>/train.tsv, dev.tsv or test.tsv")
-    return list(dict.fromkeys(codes))
+    return codes
 
 
 def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
@@ -109,13 +115,15 @@ def _is_folder(source: str) -> bool:
 
 
 def _language_folder(root: Path, code: str) -> Path:
-    folder = root / code
     # A code is one folder name: "../elsewhere" is not a language of this data.
-    if "/" in code or code in ("", ".", "..") or not folder.is_dir():
-        close = difflib.get_close_matches(code, language_codes(str(root)), n=3, cutoff=0.5)
+    alike = {path.name for path in root.iterdir() if canonical(path.name) == canonical(code)}
+    held = {name for name in alike if any((root / name).glob("*.tsv"))} or alike
+    if (name := named_languages(held, f"--data {root}").get(canonical(code))) is None:
+        known = language_codes(str(root)) if len(code) <= LONGEST_CODE else ()
+        close = difflib.get_close_matches(code, known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise InvalidData(f"language {code!r}: no such folder in {root}{hint}")
-    return folder
+    return root / name
 
 
 def _load_file(path: Path) -> list[Example]:
@@ -220,6 +228,7 @@ def _unique(path: Path, rows: Iterable[tuple[int, dict[str, str]]]) -> Iterator[
 def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
     import datasets
 
+    code = _hub_codes(source).get(canonical(code), code)
     names = _hub(source, lambda: datasets.get_dataset_split_names(source, code))
     name = next((name for name in _HUB_SPLITS[split] if name in names), None)
     if name is None:
@@ -233,10 +242,12 @@ def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
     return [Example(str(r["index_id"]), naming(r["category"]), str(r["text"])) for r in table]
 
 
-def _hub_codes(source: str) -> list[str]:
+def _hub_codes(source: str) -> dict[str, str]:
+    """Names of the configurations, by code."""
     import datasets
 
-    return sorted(_hub(source, lambda: datasets.get_dataset_config_names(source)))
+    names = _hub(source, lambda: datasets.get_dataset_config_names(source))
+    return named_languages(names, f"--data {source}")
 
 
 def _hub(source: str, call: Callable[[], T]) -> T:

@@ -17,22 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompts import ngrams, ntrex, writing
-from prompts.languages import languages
+from prompts.languages import canonical, languages
 
 ROWS = 65_535  # n-grams kept; row 0 stands for all others, so an index fits 16 bits
 
-# Where Tatoeba's code is not SIB-200's ISO code with the script found in the text. Not listed and
-# so left out: languages that the table lacks, and Chinese, which mixes its two scripts there.
-_TATOEBA = {
-    "ara": "arb_Arab",
-    "aze": "azj_Latn",
-    "cmn": "",
-    "kur": "kmr_Latn",
-    "mon": "khk_Cyrl",
-    "sqi": "als_Latn",
-    "uzb": "uzn_Latn",
-    "yid": "ydd_Hebr",
-}
+_MIXED = frozenset(["cmn"])  # Chinese, which has its two scripts mixed in Tatoeba
 _CHUNK = 2000  # sentences whose n-grams are extracted at once
 _KIKUYU = re.compile("[ĩũĨŨ]")  # letters of the Kikuyu sentences that SIB-200 has as Bambara
 _KANA = re.compile("[\u3040-\u30ff]+")
@@ -77,7 +66,8 @@ def _tatoeba(folder: Path) -> Iterator[Sentence]:
     for path in sorted(folder.glob("tatoeba.*-eng.eng")):
         iso = path.name.split(".")[1].removesuffix("-eng")
         english.update(path.read_text(encoding="utf-8").splitlines()[:200])
-        if code := _TATOEBA.get(iso, ntrex.only_code(iso)):
+        code = canonical(iso)
+        if code in languages() and iso not in _MIXED:
             lines = path.with_suffix(f".{iso}").read_text(encoding="utf-8").splitlines()
             yield from (Sentence(text, code, False) for text in lines)
     yield from (Sentence(text, "eng_Latn", False) for text in _some(english, 2000))

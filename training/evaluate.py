@@ -16,7 +16,7 @@ from typing import Protocol
 
 from prompts.backbone import Backbone
 from prompts.errors import InvalidData
-from prompts.languages import languages
+from prompts.languages import canonical, languages
 from training.candidates import Candidate, check_alike
 from training.data import Example, Split, check_labels, language_codes, load_split
 from training.files import writable_folder, write_atomically
@@ -144,7 +144,8 @@ def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:
     if asked == "every":
         return tuple(present)
     if asked != "all":
-        codes = tuple(dict.fromkeys(code.strip() for code in asked.split(",") if code.strip()))
+        names = (canonical(name.strip()) for name in asked.split(",") if name.strip())
+        codes = tuple(dict.fromkeys(names))
         if lacking := [code for code in codes if code not in present]:
             raise InvalidData(
                 f"--languages: {data} has no {', '.join(lacking)}; it has {len(present)}, such as "

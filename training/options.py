@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from prompts.errors import InvalidInput
+from prompts.languages import canonical
 
 ModelName = Annotated[
     str, typer.Option("--model", help="Hub id, folder in the hub's layout, or pocket model.")
@@ -95,6 +96,11 @@ def parse_words(given: Sequence[str]) -> dict[str, str]:
 def parse_codes(text: str) -> tuple[str, ...]:
     """Comma-separated names, each once, in the order given."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def parse_languages(text: str) -> tuple[str, ...]:
+    """Comma-separated languages, each once: the table's codes, else names of the data's own."""
+    return tuple(dict.fromkeys(map(canonical, parse_codes(text))))
 
 
 def parse_shots(text: str) -> int | str:

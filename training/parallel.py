@@ -21,6 +21,7 @@ from pathlib import Path
 
 from prompts import ntrex
 from prompts.errors import InvalidData
+from prompts.languages import named_languages
 from training.data import load_texts, not_utf8
 
 _HELD_OUT_SHARE = 0.1  # of the sentences; what chooses the best epoch
@@ -178,7 +179,8 @@ def _layout(folder: Path) -> Callable[[Path, str], dict[str, str] | None]:
 
 
 def _read_sib200(folder: Path, code: str) -> dict[str, str] | None:
-    known = code in {path.parent.name for path in folder.glob("*/train.tsv")}
+    held = {path.parent.name for path in folder.glob("*/train.tsv")}
+    known = code in named_languages(held, f"--parallel {folder}")
     return load_texts(folder, code) if known else None
 
 
@@ -188,8 +190,9 @@ def _read_ntrex(folder: Path, code: str) -> dict[str, str] | None:
 
 
 def _read_lines(folder: Path, code: str) -> dict[str, str] | None:
-    path = folder / f"{code}.txt"
-    return _lines(path) if path.parent == folder and path.is_file() else None
+    held = {path.stem for path in folder.glob("*.txt")}
+    name = named_languages(held, f"--parallel {folder}").get(code)
+    return None if name is None else _lines(folder / f"{name}.txt")
 
 
 def _lines(path: Path) -> dict[str, str]:

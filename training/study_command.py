@@ -10,6 +10,7 @@ import typer
 
 from prompts.console import print_json, print_table
 from prompts.errors import InvalidInput
+from prompts.languages import canonical
 from training.options import (
     AsJson,
     Data,
@@ -111,7 +112,7 @@ def study(
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     choices = StudyChoices(
         parts=check_parts(parse_codes(only)),
-        source=source,
+        source=canonical(source),
         seeds=tuple(dict.fromkeys(seed or SEEDS)),
         shots=shots,
         shot_counts=tuple(shot_counts or SHOTS),

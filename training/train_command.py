@@ -11,6 +11,7 @@ import typer
 
 from prompts.console import print_json, print_table
 from prompts.errors import InvalidInput
+from prompts.languages import canonical
 from training import train_options as given
 from training.config import TrainingConfig
 from training.options import (
@@ -21,7 +22,7 @@ from training.options import (
     ModelName,
     RayAddress,
     Workers,
-    parse_codes,
+    parse_languages,
     parse_shots,
     parse_words,
     to_stderr,
@@ -89,11 +90,11 @@ def train(
         "task": [task],
         "words": [parse_words(word or [])],
         "unfrozen": [unfrozen],
-        "sources": [parse_codes(own) for own in source or []],
+        "sources": [parse_languages(own) for own in source or []],
         "shots": [parse_shots(own) for own in shots or []],
         "validation": validation,
         "teacher": teacher,
-        "teacher_language": teacher_language,
+        "teacher_language": [canonical(own) for own in teacher_language or []] or None,
         "parallel": [tuple(parallel)] if parallel else None,
         "pairs": pairs,
         "reparameterization": reparameterization,

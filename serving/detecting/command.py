@@ -14,7 +14,10 @@ from serving.command_texts import AsJson, print_table, read_texts, shorten
 if TYPE_CHECKING:
     from serving.detecting.detection import Detection
 
-_WHICH = "isogloss, py3langid, or fasttext:PATH for any fastText language model."
+_WHICH = (
+    "isogloss, py3langid, or fasttext:PATH for any fastText language model (fasttext-iso:PATH or "
+    "fasttext-wikipedia:PATH where its labels do not tell whose codes they are)."
+)
 DetectorName = Annotated[str, typer.Option(help=_WHICH)]
 
 

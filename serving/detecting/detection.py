@@ -16,8 +16,9 @@ class Detection:
     """The likeliest language of one text.
 
     `confidence` is its posterior probability among the languages of the text's script, 0 to 1.
-    `candidates` are the likeliest codes with theirs, best first, at most TOP. A text without
-    letters is UNDETERMINED with confidence 0 and no candidates.
+    `candidates` are the likeliest codes with theirs, best first, at most TOP; "und" among them is
+    for all languages that the table lacks. Where that is the likeliest, the language is
+    UNDETERMINED with confidence 0; so is a text without letters, which has no candidates.
     """
 
     language: Language

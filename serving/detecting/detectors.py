@@ -1,7 +1,8 @@
 """Which language a text is in, and how sure we are: the detectors there are, by name.
 
 The default is ours, chosen by measurement (`serving/data/detector.md`); its weights are part of
-the installation. `fasttext:PATH` is any fastText language model.
+the installation. `fasttext:PATH` is any fastText language model; `fasttext-iso:PATH` and
+`fasttext-wikipedia:PATH` say whose codes its labels are, where they do not tell by themselves.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from prompts.errors import NotFound
 from serving.detecting.detection import Detection, Detector
 from serving.detecting.ngram_detector import DetectorWeights, NgramDetector
 
-__all__ = ["DETECTORS", "FASTTEXT", "Detection", "Detector", "load_detector"]
+__all__ = ["DETECTORS", "Detection", "Detector", "fasttext_file", "load_detector"]
 
-FASTTEXT = "fasttext:"
-"""How the name of a detector begins that is a fastText model; its path follows."""
+# How the name of a detector begins that is a fastText model, whose path follows; and whether its
+# labels are Wikipedia's codes.
+_FASTTEXT = {"fasttext:": None, "fasttext-iso:": False, "fasttext-wikipedia:": True}
 
 
 def _own() -> Detector:
@@ -32,10 +34,18 @@ def _py3langid() -> Detector:
     return Py3LangidDetector()
 
 
-def _fasttext(path: str) -> Detector:
+def _fasttext(name: str) -> Detector:
     from serving.detecting.fasttext_detector import FastTextDetector  # an optional dependency
 
-    return FastTextDetector(Path(path).expanduser())
+    file = fasttext_file(name)
+    path = Path(file).expanduser()
+    return FastTextDetector(path, wikipedia=_FASTTEXT[name.removesuffix(file)])
+
+
+def fasttext_file(name: str) -> str:
+    """Return the path of the fastText model in a detector's name, "" where it is none."""
+    prefix = next((prefix for prefix in _FASTTEXT if name.startswith(prefix)), name)
+    return name.removeprefix(prefix)
 
 
 DETECTORS: dict[str, Callable[[], Detector]] = {"isogloss": _own, "py3langid": _py3langid}
@@ -51,13 +61,13 @@ def load_detector(name: str = "isogloss") -> Detector:
         InvalidInput: the file is not a fastText language model.
     """
     try:
-        if name.startswith(FASTTEXT):
-            return _fasttext(name.removeprefix(FASTTEXT))
+        if fasttext_file(name):
+            return _fasttext(name)
         if name in DETECTORS:
             return DETECTORS[name]()
     except ImportError as error:
         raise NotFound(
             f"detector {name!r} needs a package: {error}; pip install 'isogloss[detect]' brings it"
         ) from error
-    names = ", ".join([*sorted(DETECTORS), f"{FASTTEXT}PATH"])
+    names = ", ".join([*sorted(DETECTORS), "fasttext:PATH"])
     raise NotFound(f"unknown detector {name!r}; there are {names}")

@@ -4,8 +4,9 @@ Reading `.bin` and `.ftz` files takes fasttext-predict (MIT), which is optional
 (`pip install isogloss[detect]`). A file is trusted like a program: fastText checks little of it, so
 take it from where you would take software.
 
-Labels are the table's codes (`__label__eng_Latn`) or ISO 639 codes (`__label__en`, `__label__eng`);
-those that the table lacks are passed over.
+Labels are codes of languages, of any standard (`__label__eng_Latn`, `__label__en`, `__label__cmn`).
+Those of languages that the table lacks count as undetermined. Where one code is two languages' in
+two standards, the other labels tell which is meant.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prompts import writing
 from prompts.errors import InvalidInput, NotFound
-from prompts.languages import Language, languages
-from serving.detecting.detection import NOTHING, TOP, Detection
-from serving.detecting.labels import detect_by_script, language_of
+from prompts.languages import UNDETERMINED, Language
+from serving.detecting.detection import TOP, Detection
+from serving.detecting.labels import (
+    detect_by_script,
+    language_of,
+    uses_wikipedia_codes,
+    weigh,
+)
 
 _PREFIX = "__label__"
 _ASKED = 4 * TOP  # labels per text, since some are of languages that the table lacks
@@ -30,6 +35,7 @@ class FastTextDetector:
 
     Args:
         path: a supervised model, `.bin` or `.ftz`.
+        wikipedia: whether its labels are Wikipedia's codes; None: as they look.
 
     Raises:
         ImportError: fasttext-predict is not installed.
@@ -37,7 +43,7 @@ class FastTextDetector:
         InvalidInput: it is no fastText model, or none of its labels is a language of the table.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wikipedia: bool | None = None) -> None:
         import fasttext
 
         if not path.is_file():
@@ -53,7 +59,9 @@ class FastTextDetector:
                 f"detector 'fasttext:{path}': not a fastText classifier ({error}); download the "
                 "file again, or give another"
             ) from error
-        if not any(_known(label) for label in labels):
+        names = [label.removeprefix(_PREFIX) for label in labels]
+        self._wikipedia = uses_wikipedia_codes(names) if wikipedia is None else wikipedia
+        if all(self._language(name) is UNDETERMINED for name in names):
             raise InvalidInput(
                 f"detector 'fasttext:{path}': none of its {len(labels)} labels "
                 f"({', '.join(labels[:3])}, ...) is a language of the table; labels such as "
@@ -64,25 +72,13 @@ class FastTextDetector:
         """Return one detection per text, in order."""
         return detect_by_script(texts, self._one)
 
-    def _one(self, text: str, script: int) -> Detection:
+    def _one(self, text: str, written: str) -> Detection:
         # One line, as fastText reads it, and no lone surrogates, which have no UTF-8.
         line = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
         labels, chances = self._model.predict(line, _ASKED)
-        found: dict[Language, float] = {}
-        for label, chance in zip(labels, chances, strict=True):
-            if entry := _language(label, script):
-                found[entry] = found.get(entry, 0.0) + min(float(chance), 1.0)
-        best = sorted(found.items(), key=lambda pair: -pair[1])[:TOP]
-        if not best:
-            return NOTHING
-        candidates = tuple((entry.code, min(chance, 1.0)) for entry, chance in best)
-        return Detection(best[0][0], candidates[0][1], candidates)
+        names = [label.removeprefix(_PREFIX) for label in labels]
+        ranked = zip(names, map(float, chances), strict=True)
+        return weigh(ranked, written, wikipedia=self._wikipedia)
 
-
-def _language(label: str, script: int) -> Language | None:
-    name = label.removeprefix(_PREFIX)
-    return languages().get(name) or language_of(name, script)
-
-
-def _known(label: str) -> bool:
-    return any(_language(label, script) for script in range(1, len(writing.NAMES)))
+    def _language(self, name: str) -> Language:
+        return language_of(name, "", wikipedia=self._wikipedia)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from serving.detecting.detection import NOTHING, TOP, Detection
-from serving.detecting.labels import detect_by_script, language_of
+from serving.detecting.detection import TOP, Detection
+from serving.detecting.labels import detect_by_script, weigh
 
 
 class Py3LangidDetector:
@@ -22,14 +22,8 @@ class Py3LangidDetector:
         self._identifier: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
-        """Return one detection per text, in order; labels that the table lacks are passed over."""
+        """Return one detection per text, in order."""
         return detect_by_script(texts, self._one)
 
-    def _one(self, text: str, script: int) -> Detection:
-        ranked = self._identifier.rank(text)
-        known = [(language_of(label, script), chance) for label, chance in ranked[: 2 * TOP]]
-        found = [(entry, chance) for entry, chance in known if entry is not None][:TOP]
-        if not found:
-            return NOTHING
-        candidates = tuple((entry.code, chance) for entry, chance in found)
-        return Detection(found[0][0], found[0][1], candidates)
+    def _one(self, text: str, written: str) -> Detection:
+        return weigh(self._identifier.rank(text)[: 2 * TOP], written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,11 @@ WITHOUT_LETTERS = [
     "👩‍👩‍👧 1️⃣ ☕️ ★ ∑ → €5",
     "\ud800\udfff\udc00",
     "\0\0",
+    "™",
+    "℃ № ① Ⅷ ㎞ 🅰 ℹ️ µ",
+    "\u200b\u3164\ufeff",
+    "\u0301\u0302",
+    "&nbsp;&amp;",
     "ᚠᚢᚦᚨᚱᚲ",  # runes: letters, but of no script that the table has
 ]
 
@@ -142,6 +148,27 @@ def test_unpaired_surrogates_do_no_harm(text: str) -> None:
     assert _detect(text).language.script == "Latn"
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        " " * 1200 + SENTENCES[2][1],
+        "-" * 50_000 + "\n" + SENTENCES[2][1],
+        "<p class='the train of the text'>" * 2500 + SENTENCES[2][1],
+        "\u200b".join(SENTENCES[2][1]),
+        "\u00ad".join(SENTENCES[2][1]),
+        "\ufe0f\u2060".join(SENTENCES[2][1]),
+        SENTENCES[2][1].encode().decode("latin-1"),
+        unicodedata.normalize("NFD", SENTENCES[2][1]),
+    ],
+)
+def test_odd_texts_are_in_the_language_of_their_words(odd: str) -> None:
+    assert _detect(odd) == _detect(SENTENCES[2][1])
+
+
+def test_shouted_text_is_as_sure() -> None:
+    assert _detect(SENTENCES[2][1].upper()).confidence > 0.99
+
+
 def test_a_batch_equals_its_texts_one_by_one() -> None:
     texts = [text for _, text in SENTENCES] + WITHOUT_LETTERS + ["x", "é" * 5000]
     detector = load_detector()
@@ -202,8 +229,23 @@ def test_a_detector_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyP
 def test_py3langid_is_a_detector_too() -> None:
     pytest.importorskip("py3langid", reason="py3langid is an optional detector")
     detector = load_detector("py3langid")
-    found = detector.detect(["Der Zug nach Hamburg hatte Verspätung.", "😀", "我妹妹每天跑步"])
-    assert [detection.language.code for detection in found] == ["deu_Latn", "und", "zho_Hans"]
+    texts = [
+        "Der Zug nach Hamburg hatte Verspätung.",
+        "😀",
+        "我妹妹每天在花园里跑步",
+        "我妹妹每天在花園裡跑步",
+    ]
+    found = detector.detect(texts)
+    codes = [detection.language.code for detection in found]
+    assert codes == ["deu_Latn", "und", "zho_Hans", "zho_Hant"]
+
+
+def test_py3langid_says_when_it_knows_a_language_that_we_do_not() -> None:
+    pytest.importorskip("py3langid", reason="py3langid is an optional detector")
+    latin = "Gallia est omnis divisa in partes tres, quarum unam incolunt Belgae."
+    (found,) = load_detector("py3langid").detect([latin])
+    assert (found.language, found.confidence) == (UNDETERMINED, 0.0)
+    assert found.candidates[0][0] == "und"
 
 
 @pytest.mark.skipif(not SIB200.is_dir(), reason="SIB-200 is not at ../shared/data/sib200")

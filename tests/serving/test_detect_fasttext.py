@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from prompts.errors import InvalidInput, NotFound
+from prompts.languages import UNDETERMINED
 from serving import commands
 from serving.detecting.detectors import load_detector
 from tests.serving.fasttext_model import write_fasttext
@@ -43,7 +44,9 @@ def test_confidence_is_the_models_own(model: Path) -> None:
     expected = math.exp(10) / (math.exp(10) + 4)  # softmax of one logit of 10 and four of 0
     assert found.confidence == pytest.approx(expected, abs=1e-4)
     assert found.candidates[0] == ("fra_Latn", found.confidence)
-    assert {code for code, _ in found.candidates} == {"fra_Latn", "eng_Latn", "rus_Cyrl"}
+    # Two labels of no language of the table are likelier together than any other.
+    assert [code for code, _ in found.candidates][:2] == ["fra_Latn", "und"]
+    assert found.candidates[1][1] == pytest.approx(2 * found.candidates[2][1], rel=0.01)
 
 
 @needs_fasttext
@@ -61,6 +64,68 @@ def test_labels_of_two_spellings_are_one_language(tmp_path: Path) -> None:
     assert [code for code, _ in found.candidates] == ["fra_Latn", "eng_Latn"]
     rest = math.exp(10) + 2
     assert found.confidence == pytest.approx((math.exp(10) + 1) / rest, abs=1e-4)
+
+
+@needs_fasttext
+@pytest.mark.parametrize("label", ["__label__xyz_Latn", "__label__gsw_Latn", "__label__zxx"])
+def test_a_label_of_no_language_of_the_table_is_undetermined(tmp_path: Path, label: str) -> None:
+    labels = [label, "__label__fra_Latn", "__label__fin_Latn"]
+    path = write_fasttext(tmp_path / "other.bin", {"sali": label}, labels)
+    (found,) = load_detector(f"fasttext:{path}").detect(["sali"])
+    assert (found.language, found.confidence) == (UNDETERMINED, 0.0)
+    assert found.candidates[0] == ("und", pytest.approx(1, abs=1e-3))
+    assert all(chance < 1e-3 for _, chance in found.candidates[1:])
+
+
+@needs_fasttext
+def test_labels_of_glotlid(tmp_path: Path) -> None:
+    words = {
+        "国会": "__label__cmn_Hani",
+        "國會": "__label__cmn_Hani",
+        "tere": "__label__ekk_Latn",
+        "labdien": "__label__lvs_Latn",
+        "ngài": "__label__aln_Latn",
+    }
+    others = ["__label__eng_Latn", "__label__yue_Hani", "__label__arb_Arab"]
+    path = write_fasttext(tmp_path / "glot.bin", words, sorted({*words.values(), *others}))
+    found = load_detector(f"fasttext:{path}").detect(list(words))
+    assert [each.language.code for each in found] == [
+        *("zho_Hans", "zho_Hant", "est_Latn", "lvs_Latn", "und")
+    ]
+    assert min(each.confidence for each in found[:4]) > 0.99
+
+
+@needs_fasttext
+@pytest.mark.parametrize(
+    ("kind", "more", "code"),
+    [
+        ("fasttext", ["sq", "en"], "und"),  # Wikipedia's Alemannic
+        ("fasttext", ["en", "fr"], "und"),
+        ("fasttext", ["eng", "fra"], "als_Latn"),
+        ("fasttext", ["eng_Latn", "fra_Latn"], "als_Latn"),
+        ("fasttext", ["en", "gsw"], "als_Latn"),
+        ("fasttext-iso", ["en", "fr"], "als_Latn"),
+        ("fasttext-wikipedia", ["eng", "fra"], "und"),
+    ],
+)
+def test_other_labels_tell_whose_code_a_label_is(
+    tmp_path: Path, kind: str, more: list[str], code: str
+) -> None:
+    labels = [f"__label__{name}" for name in ["als", *more]]
+    path = write_fasttext(tmp_path / "als.bin", {"guete": "__label__als"}, labels)
+    (found,) = load_detector(f"{kind}:{path}").detect(["guete"])
+    assert found.language.code == code
+
+
+@needs_fasttext
+def test_what_hides_a_text_hides_it_from_no_detector(model: Path) -> None:
+    texts = [
+        " " * 5000 + "bonjour",
+        "\u200b".join("bonjour"),
+        "<p class='hello'>" * 900 + "bonjour",
+    ]
+    found = load_detector(f"fasttext:{model}").detect(texts)
+    assert [each.language.code for each in found] == ["fra_Latn"] * 3
 
 
 @needs_fasttext

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from prompts import ngrams
 from prompts.errors import NotFound
-from serving.detecting.detection import NOTHING, Detection, Detector
-from serving.detecting.detectors import FASTTEXT, load_detector
-from serving.detecting.labels import language_of
+from serving.detecting.detection import Detection, Detector
+from serving.detecting.detectors import fasttext_file, load_detector
+from serving.detecting.labels import detect_by_script, weigh
 
 _COMPARED_ONLY = "pycld2"
 _PACKAGES = {"py3langid": "py3langid", "pycld2": "pycld2"}
@@ -26,17 +25,12 @@ class Cld2Detector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order."""
-        scripts = ngrams.extract(texts).scripts.tolist()
-        return [self._one(text, script) for text, script in zip(texts, scripts, strict=True)]
+        return detect_by_script(texts, self._one)
 
-    def _one(self, text: str, script: int) -> Detection:
+    def _one(self, text: str, written: str) -> Detection:
         printable = "".join(letter for letter in text if letter.isprintable())
         _, _, details = self._pycld2.detect(printable, bestEffort=True)
-        found = language_of(details[0][1], script)
-        if found is None:
-            return NOTHING
-        chance = details[0][2] / 100
-        return Detection(found, chance, ((found.code, chance),))
+        return weigh([(details[0][1], details[0][2] / 100)], written)
 
 
 def load_peer(name: str) -> tuple[str, str, Detector]:
@@ -58,10 +52,11 @@ def _cld2() -> Detector:
 
 def _short(name: str) -> str:
     """Leave out the folder that a fastText model is in."""
-    return FASTTEXT + Path(name).name if name.startswith(FASTTEXT) else name
+    file = fasttext_file(name)
+    return name.removesuffix(file) + Path(file).name if file else name
 
 
 def _version(name: str) -> str:
-    if name.startswith(FASTTEXT):
+    if fasttext_file(name):
         return f"fasttext-predict {metadata.version('fasttext-predict')}"
     return metadata.version(_PACKAGES[name]) if name in _PACKAGES else "this commit"

@@ -11,7 +11,7 @@ from typing import Literal
 
 from prompts import ntrex
 from prompts.errors import InvalidData
-from prompts.languages import languages
+from prompts.languages import languages, named_languages
 
 Kind = Literal["sentences", "five words", "headlines"]
 
@@ -56,12 +56,13 @@ def read_texts(sib200: Path, headlines: Path | None, split: str = "test") -> dic
     Raises:
         InvalidData: a folder holds no texts.
     """
-    present = [code for code in languages() if (sib200 / code / f"{split}.tsv").is_file()]
+    held = named_languages({p.parent.name for p in sib200.glob(f"*/{split}.tsv")}, str(sib200))
+    present = [code for code in languages() if code in held]
     if not present:
         raise InvalidData(
             f"{sib200} has no <code>/{split}.tsv of any language; give a folder in SIB-200's layout"
         )
-    whole = {code: read_split(sib200, code, split) for code in present}
+    whole = {code: read_split(sib200, code, split, held[code]) for code in present}
     short = {
         code: [Example(e.code, e.number, first_words(e.text), e.mislabelled) for e in examples]
         for code, examples in whole.items()
@@ -72,10 +73,12 @@ def read_texts(sib200: Path, headlines: Path | None, split: str = "test") -> dic
     return found
 
 
-def read_split(sib200: Path, code: str, split: str = "test") -> list[Example]:
-    """Return the texts of one SIB-200 file."""
+def read_split(
+    sib200: Path, code: str, split: str = "test", folder: str | None = None
+) -> list[Example]:
+    """Return the texts of one SIB-200 file; its folder is named by the code if not otherwise."""
     foreign = _FOREIGN_LETTERS.get(code)
-    with (sib200 / code / f"{split}.tsv").open(encoding="utf-8", newline="") as rows:
+    with (sib200 / (folder or code) / f"{split}.tsv").open(encoding="utf-8", newline="") as rows:
         return [
             Example(
                 code,
