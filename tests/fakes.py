@@ -130,13 +130,14 @@ def _detection(text: str) -> Detection:
     words = text.partition(":")[0].split()
     if len(words) > 1 and _is_code(words[0]):
         candidates = tuple(zip(words[::2], map(float, words[1::2]), strict=True))
-        return Detection(language(words[0]), candidates[0][1], candidates)
+        known = words[0] != "und"
+        return Detection(language(words[0]), candidates[0][1] if known else 0.0, candidates)
     code = words[0] if words and _is_code(words[0]) else "eng_Latn"
     return Detection(language(code), 0.75)
 
 
 def _is_code(word: str) -> bool:
-    return len(word) == 8 and word[3] == "_"
+    return word == "und" or (len(word) == 8 and word[3] == "_")
 
 
 def soft_prompt(

@@ -69,6 +69,16 @@ def test_sentences_and_their_first_words_are_read(sib200: Path) -> None:
     assert texts["five words"]["fra_Latn"][0].text == "Le chat dort sur la"
 
 
+def test_folders_are_named_by_any_standard(sib200: Path) -> None:
+    known = read_texts(sib200, None)
+    (sib200 / "fra_Latn").rename(sib200 / "fr")
+    assert read_texts(sib200, None) == known
+    (sib200 / "fra").mkdir()
+    (sib200 / "fra" / "test.tsv").touch()
+    with pytest.raises(InvalidData, match="'fr' and 'fra' are both French"):
+        read_texts(sib200, None)
+
+
 def test_a_text_without_spaces_gives_its_first_letters() -> None:
     assert (
         first_words("妹は毎朝犬を連れて川沿いを散歩しています") == "妹は毎朝犬を連れて川沿いを散歩"

@@ -121,6 +121,25 @@ def test_what_leads_to_one_prompt_is_added_up_first(server: Server) -> None:
     assert result["route"]["lineage"][:2] == ["Indo-European", "Italic"]
 
 
+def test_a_language_that_nobody_knows_is_everywhere(server: Server) -> None:
+    """What is left for known languages must not pass for certain."""
+    result = server.answer("und 0.97 fra_Latn 0.02 swh_Latn 0.01: bo")
+    assert (result["language"]["code"], result["language"]["confidence"]) == ("und", 0.0)
+    assert (result["route"]["reason"], result["prompt"]["name"]) == ("universal", "everywhere")
+    assert result["mixture"] is None
+    torn = server.answer("und 0.6 fra_Latn 0.4: bo")
+    assert weights_of(torn) == pytest.approx({"everywhere": 0.6, "romance": 0.4}, abs=1e-6)
+    assert (torn["language"]["code"], torn["language"]["confidence"]) == ("und", 0.0)
+
+
+def test_a_language_is_named_by_any_standard(server: Server) -> None:
+    for code, meant in (("fr", "fra_Latn"), ("pt-BR", "por_Latn"), ("ES_419", "spa_Latn")):
+        result = server.answer("eng_Latn: bo", language=code)
+        assert result["language"]["code"] == meant
+        assert result["language"]["detected"] is False
+        assert result["route"]["clade"] == "Romance"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from prompts.errors import InvalidData
+from prompts.languages import language
 from tests.training.tiny import LABELS, sentences, write_task, write_tsv
 from training.data import Example, check_labels, labels_of, language_codes, load_split
 from training.shots import SourceData, sample
@@ -34,6 +35,44 @@ def test_a_folder_is_read_as_it_was_written(task: Path) -> None:
     assert [(e.index_id, e.label, e.text) for e in found] == sentences("fra_Latn", "dev")
     assert '"' in found[0].text  # quoting was undone
     assert language_codes(str(task)) == ["deu_Latn", "eng_Latn", "fra_Latn"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "asked"),
+    [
+        ("fr", "fra_Latn"),
+        ("fra_Latn", "fr"),
+        ("pt-BR", "por_Latn"),
+        ("pt_BR", "pt"),
+        ("zh-TW", "zho_Hant"),
+    ],
+)
+def test_a_folder_is_found_by_any_code_of_its_language(
+    tmp_path: Path, folder: str, asked: str
+) -> None:
+    write_tsv(tmp_path / folder / "train.tsv", sentences("fra_Latn", "train"))
+    assert load_split(str(tmp_path), asked, "train")
+    assert language_codes(str(tmp_path)) == [language(asked).code]
+
+
+def test_names_of_ones_own_stay(tmp_path: Path) -> None:
+    for name in ("own_Code", "srp_Latn", "sr", "x.y"):
+        write_tsv(tmp_path / name / "train.tsv", sentences("fra_Latn", "train"))
+    (tmp_path / "srp_Cyrl").mkdir()  # without texts
+    assert language_codes(str(tmp_path)) == ["own_Code", "srp_Cyrl", "srp_Latn", "x.y"]
+    for name in ("own_Code", "srp_Latn", "srp_Cyrl", "x.y"):
+        assert load_split(str(tmp_path), name, "train")
+
+
+def test_two_folders_of_one_language_are_refused(task: Path) -> None:
+    write_tsv(task / "fr" / "train.tsv", sentences("fra_Latn", "train"))
+    said = r"--data .*home: 'fr' and 'fra_Latn' are both French, fra_Latn; put their texts together"
+    with pytest.raises(InvalidData, match=said):
+        language_codes(str(task))
+    for code in ("fr", "fra_Latn", "fre"):
+        with pytest.raises(InvalidData, match=said):
+            load_split(str(task), code, "train")
+    assert load_split(str(task), "eng_Latn", "train")
 
 
 def test_byte_order_mark_blank_lines_and_other_columns_are_accepted(tmp_path: Path) -> None:
@@ -139,6 +178,17 @@ class TestHub:
         assert hub == [("Davlan/sib200", "eng_Latn", "validation")]
         assert found == [Example("3", "music", "a choir"), Example("4", "garden", "a hedge")]
         assert language_codes("Davlan/sib200") == ["eng_Latn", "fra_Latn"]
+
+    def test_a_configuration_is_found_by_any_code_of_its_language(
+        self, hub: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import datasets
+
+        monkeypatch.setattr(datasets, "get_dataset_config_names", lambda _: ["fr", "pt-br", "own"])
+        load_split("somebody/tickets", "fra_Latn", "dev")
+        load_split("somebody/tickets", "own", "dev")
+        assert [code for _, code, _ in hub] == ["fr", "own"]
+        assert language_codes("somebody/tickets") == ["fra_Latn", "own", "por_Latn"]
 
     def test_a_hub_that_does_not_answer(
         self, hub: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch

@@ -288,6 +288,8 @@ def test_languages_all_are_those_the_model_was_pretrained_on(tmp_path: Path) -> 
     assert choose_languages(tiny("bloom"), data, "every") == tuple(sorted(codes))
     asked = choose_languages(tiny("bloom"), data, "own_Code, isl_Latn")
     assert asked == ("own_Code", "isl_Latn")
+    asked = choose_languages(tiny("bloom"), data, "own_Code,is,FI,fin,isl_Latn")
+    assert asked == ("own_Code", "isl_Latn", "fin_Latn")
     with pytest.raises(InvalidData, match="has no xyz_Latn"):
         choose_languages(tiny("bloom"), data, "own_Code,xyz_Latn")
 

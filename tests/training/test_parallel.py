@@ -46,6 +46,18 @@ def test_lines_are_matched_by_number(tmp_path: Path, end: str) -> None:
     assert text.folders == (("own", 3),)
 
 
+def test_files_are_found_by_any_code_of_their_language(tmp_path: Path) -> None:
+    names = {"en": "eng_Latn", "fr": "fra_Latn", "de-DE": "deu_Latn"}
+    folder = write_lines(tmp_path, {name: LINES[code] for name, code in names.items()})
+    text = load(folder, sources="fra_Latn,deu_Latn")
+    assert {own.code for held in text.sentences.values() for own in held} == {
+        "fra_Latn",
+        "deu_Latn",
+    }
+    write_lines(folder, {"fra_Latn": LINES["fra_Latn"]})
+    assert "'fr' and 'fra_Latn' are both French" in refusal(folder)
+
+
 def test_only_a_line_feed_ends_a_line_and_an_empty_line_is_no_sentence(tmp_path: Path) -> None:
     lines = {
         "eng_Latn": ["One\u2028two.", "", "Three.", "Four.\r"],
