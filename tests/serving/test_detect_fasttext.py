@@ -73,7 +73,8 @@ def test_a_label_of_no_language_of_the_table_is_undetermined(tmp_path: Path, lab
     path = write_fasttext(tmp_path / "other.bin", {"sali": label}, labels)
     (found,) = load_detector(f"fasttext:{path}").detect(["sali"])
     assert (found.language, found.confidence) == (UNDETERMINED, 0.0)
-    assert found.candidates[0] == ("und", pytest.approx(1, abs=1e-3))
+    assert found.candidates[0][0] == "und"
+    assert found.candidates[0][1] == pytest.approx(1, abs=1e-3)
     assert all(chance < 1e-3 for _, chance in found.candidates[1:])
 
 
