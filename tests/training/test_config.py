@@ -9,6 +9,7 @@ import pytest
 from prompts.errors import InvalidInput
 from tests.training.tiny import tiny
 from training.config import ModelDefaults, TrainingConfig, configure, defaults_for
+from training.options import parse_languages
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,9 @@ def test_a_configuration_survives_json_and_cannot_be_changed() -> None:
     assert TrainingConfig.model_validate(config.model_dump(mode="json")) == config
     with pytest.raises(ValueError, match="frozen"):
         config.epochs = 3
+
+
+def test_languages_of_an_option_are_the_tables_codes() -> None:
+    assert parse_languages("fr, pt-BR,fra_Latn,own_Code,srp_Latn") == (
+        *("fra_Latn", "por_Latn", "own_Code", "srp_Latn"),
+    )

@@ -201,7 +201,7 @@ def test_the_commands_route_explain_and_measure(tmp_path: Path) -> None:
     table = PromptStore.open(store).state().routes[0]
     assert (table.universal, table.clades) == ("anywhere", {"Italic": "romance"})
 
-    said = isogloss("route", "--explain", "ita_Latn", "--store", store)
+    said = isogloss("route", "--explain", "it", "--store", store)
     assert "Italian (ita_Latn) gets romance" in said
     assert "Indo-European: stays with anywhere (universal)" in said
     assert "Italic: takes romance [plain]: of 2 prompts on 120 dev sentences of 2 languages" in said
@@ -211,8 +211,9 @@ def test_the_commands_route_explain_and_measure(tmp_path: Path) -> None:
     assert "a language without relatives" in isogloss(
         "route", "--explain", "eus_Latn", "--store", store
     )
-    told = json.loads(isogloss("route", "--explain", "fra_Latn", "--store", store, "--json"))
+    told = json.loads(isogloss("route", "--explain", "fr", "--store", store, "--json"))
     (facts,) = told["explanations"]
+    assert facts["language"] == "fra_Latn"
     assert (facts["prompt"], facts["clade"], facts["measured"]) == ("romance", "Italic", True)
     (italic,) = [step for step in facts["steps"] if step["clade"] == "Italic"]
     assert italic["evidence"]["interval"][0] > 0

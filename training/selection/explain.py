@@ -65,12 +65,12 @@ def explain(table: RouteTable, code: str) -> Explanation:
     route = table.route(known.lineage)
     by_clade = {own.clade: own for own in table.evidence}
     facts = by_clade.get(None)
-    measured = facts is not None and code in _extra(facts).get("languages", ())
+    measured = facts is not None and known.code in _extra(facts).get("languages", ())
     steps = tuple(_step(clade, table, by_clade.get(clade)) for clade in known.lineage)
     return Explanation(
         model=table.model.id,
         task=table.task,
-        language=code,
+        language=known.code,
         name=known.name,
         lineage=known.lineage,
         prompt=route.reference,
