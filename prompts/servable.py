@@ -37,8 +37,8 @@ def check_servable(name: str, prompt: SoftPrompt) -> None:
         row, column = divmod(int(sizes.argmax()), prompt.hidden_size)
         raise InvalidPrompt(
             f"prompt {name!r}: tensor 'prompt' holds {float(prompt.vectors[row, column]):g} at "
-            f"[{row}, {column}], and no model can calculate with more than {LARGEST:g}; train it "
-            "again with a smaller learning rate, and nothing was published"
+            f"[{row}, {column}], and nothing may be beyond {LARGEST:g}, the most that float16 "
+            "holds; train it again with a smaller learning rate (nothing was changed)"
         )
 
 

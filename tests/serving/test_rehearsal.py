@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-import torch
 
 from prompts.backbone import Backbone, Dtype
-from prompts.errors import InvalidPrompt
 from prompts.seed import shipped_store
-from prompts.servable import LARGEST, check_servable
+from prompts.servable import LARGEST
 from prompts.soft_prompt import SoftPrompt
 from prompts.store import PromptStore
 from serving.reader import PromptReader
@@ -116,18 +114,3 @@ def test_many_are_tried_a_few_at_a_time_and_each_by_itself() -> None:
     assert [isinstance(verdict, Unfit) for verdict in verdicts] == [False] * 40 + [True]
     assert backbone.rehearsed == values
     assert max(performed) == ROWS_AT_A_TIME // 10
-
-
-@pytest.mark.parametrize("value", [1e38, -1e38, 1e30, 1e19, 65_520.0, -65_505.0])
-def test_what_no_precision_holds_is_refused_without_a_model(value: float) -> None:
-    vectors = torch.zeros(3, 2)
-    vectors[1, 1] = value
-    with pytest.raises(InvalidPrompt, match=r"'mine'.*'prompt' holds .* at \[1, 1\].*65504"):
-        check_servable("mine", replace(soft_prompt(1.0), vectors=vectors))
-
-
-@pytest.mark.parametrize("value", [LARGEST, -LARGEST, 1e-45, -1e-40, 0.0])
-def test_what_every_precision_holds_is_not(value: float) -> None:
-    prompt = replace(soft_prompt(1.0), vectors=torch.full((3, 2), value))
-    check_servable("mine", prompt)
-    assert float(prompt.vectors.abs().max()) == abs(float(torch.tensor(value)))
