@@ -146,7 +146,7 @@ def test_an_answer_bears_one_request_id(client: httpx.Client) -> None:
     (instead,) = client.get("/health", headers={"x-request-id": "no id!"}).headers.get_list(
         "x-request-id"
     )
-    assert len(instead) == 32
+    assert re.fullmatch("[0-9a-f-]{32,36}", instead)  # ours, or Ray's where we let none through
 
 
 def test_metrics_and_readiness_speak_for_all_replicas(client: httpx.Client) -> None:
