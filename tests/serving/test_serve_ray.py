@@ -27,6 +27,7 @@ from prompts.store import PromptStore
 from serving.front import haproxy_is_installed
 from serving.ports import check_port
 from serving.replicas import REPORT_EXPIRES_S, REPORT_INTERVAL_S
+from tests import hostile_folder
 from tests.fakes import fake_store, route_table, soft_prompt
 from tests.serving.test_swap import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
 
@@ -41,21 +42,31 @@ class Running:
     process: subprocess.Popen[str]
     url: str
     store: PromptStore
+    traps: Path
+    """Where a module of the working folder says that it was imported."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Two replicas of two models, in processes of their own; the first holds the HTTP routes."""
+    """Two replicas of two models, in processes of their own; the first holds the HTTP routes.
+
+    It is started where a shell may be: in a folder with modules of everybody's names, with a
+    TMPDIR that is too long for sockets, and with an address of Ray that is set to nothing.
+    """
     store = fake_store(tmp_path_factory.mktemp("ray") / "store")
     there = soft_prompt(4.0, model=OTHER)
     store.publish({"elsewhere": there}, [route_table("elsewhere", model=OTHER)])
-    command = [sys.executable, "-m", "tests.serving.fake_server", str(store.root), OTHER]
+    folder = tmp_path_factory.mktemp("folder")
+    traps = hostile_folder.fill(folder)
+    command = [sys.executable, "-P", "-m", "tests.serving.fake_server", str(store.root), OTHER]
     environment = {**os.environ, "ISOGLOSS_ADMIN_TOKEN": "token", "PYTHONPATH": str(ROOT)}
+    environment |= {"RAY_ADDRESS": "", "TMPDIR": str(folder / ("long" * 20))}
+    (folder / ("long" * 20)).mkdir()
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            yield Running(process, wait_for_url(process), store)
+            yield Running(process, wait_for_url(process), store, traps)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
@@ -300,6 +311,11 @@ def test_a_second_server_on_the_port_is_refused_before_ray_starts(server: Runnin
     assert second.returncode == 1
     assert f"port {port} on 127.0.0.1 is in use" in second.stderr
     assert "starting Ray" not in second.stderr
+
+
+def test_nothing_was_imported_from_the_working_folder(server: Running) -> None:
+    assert len(replicas_of(server, "isogloss")) == 2
+    assert hostile_folder.imported(server.traps) == []
 
 
 def test_ctrl_c_stops_it_cleanly_and_frees_the_port(server: Running) -> None:

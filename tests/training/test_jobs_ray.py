@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from prompts.errors import InvalidData, InvalidInput, NotFound, Unavailable
+from tests import hostile_folder
 from tests.training.tiny import prompt, save_tiny, tiny, write_task
 from tests.training.units import Counting, attempts, done
 from training.work.jobs import ModelSpec, Pool, run_units
@@ -181,7 +182,7 @@ def command(tmp_path: Path) -> list[str]:
 
 def isogloss(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", "from deploy.cli import main; main()", *arguments],
+        [sys.executable, "-P", "-c", "from deploy.cli import main; main()", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"},
         stdout=subprocess.PIPE,
@@ -192,6 +193,7 @@ def isogloss(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_evaluate_writes_the_same_bytes_with_workers(command: list[str], tmp_path: Path) -> None:
+    traps = hostile_folder.fill(tmp_path)
     alone = isogloss(tmp_path, *command, "--out", "alone.jsonl")
     shared = isogloss(tmp_path, *command, "--out", "shared.jsonl", "--workers", "2")
     answers = [process.communicate(timeout=120) for process in (alone, shared)]
@@ -200,6 +202,7 @@ def test_evaluate_writes_the_same_bytes_with_workers(command: list[str], tmp_pat
     assert answers[1][0].replace("shared.jsonl", "alone.jsonl") == answers[0][0]
     assert "starting Ray on this machine" in answers[1][1]
     assert not list(tmp_path.glob(".*.jsonl*"))
+    assert hostile_folder.imported(traps) == []
 
 
 def test_ctrl_c_in_a_terminal_ends_evaluate_with_130(command: list[str], tmp_path: Path) -> None:
