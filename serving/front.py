@@ -70,7 +70,7 @@ def haproxy_everywhere(
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(client_timeout_s),
         "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": _BALANCE,
         # How often HAProxy's actor is asked whether all is well; after three times it is replaced.
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_RETRIES": "10",  # many may meet one dead replica before it is marked so
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRIED_BYTES + 1024),  # it keeps 1024 for itself
     }

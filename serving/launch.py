@@ -217,7 +217,8 @@ def _check_models(settings: ServingSettings) -> None:
 
 def _variables() -> dict[str, str]:
     """Variables of the Ray processes: quiet, patient, and with as few hops as there can be."""
-    quiet = {"RAY_SERVE_LOG_TO_STDERR": "0", "RAY_DEDUP_LOGS": "0"}
+    # Ray would print what it says of its own death, which is told in one sentence.
+    quiet = {"RAY_SERVE_LOG_TO_STDERR": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
     patient = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # a busy machine is not a dead one
     # Nothing in a replica blocks its event loop, so requests need no second loop to cross to.
     direct = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}

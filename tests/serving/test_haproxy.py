@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -219,6 +220,29 @@ def test_the_actor_takes_the_place_of_rays() -> None:
         assert issubclass(installed, haproxy_actor.WatchedHAProxy)
     finally:
         controller.HAProxyManager = before
+
+
+def test_an_actor_takes_over_from_what_another_has_left(tmp_path: Path) -> None:
+    theirs: Any = importlib.import_module("ray.serve._private.haproxy")
+    before = theirs.get_haproxy_binary
+    try:
+        config = theirs.HAProxyConfig(
+            socket_path=str(tmp_path / "sockets" / "admin.sock"),
+            server_state_file=str(tmp_path / "server-state"),
+        )
+        file = str(tmp_path / "haproxy.cfg")
+        ours = haproxy_actor.OurHAProxy(config, config_file_path=file)
+    finally:
+        theirs.get_haproxy_binary = before
+    assert ours._left_behind() == []
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)", "-f"]
+    with (
+        subprocess.Popen([*sleeper, file]) as left,
+        subprocess.Popen([*sleeper, "other.cfg"]) as no,
+    ):
+        assert ours._left_behind() == [str(left.pid)]
+        left.kill()
+        no.kill()
 
 
 def test_only_haproxy_listens_where_it_is_told_to(
