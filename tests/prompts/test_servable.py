@@ -102,4 +102,6 @@ def test_what_no_precision_holds_is_refused_without_a_model(value: float) -> Non
 
 @pytest.mark.parametrize("value", [65_504.0, -65_504.0, 1e-45, -1e-40, 0.0])
 def test_what_every_precision_holds_is_not(value: float) -> None:
-    check_servable("mine", replace(WILD, vectors=torch.full((3, 8), value)))
+    prompt = replace(WILD, vectors=torch.full((3, 8), value))
+    check_servable("mine", prompt)
+    assert torch.isfinite(prompt.vectors.half()).all()
