@@ -223,6 +223,7 @@ def test_a_server_that_could_not_read_the_newest_takes_it_once_it_can(
     with monkeypatch.context() as broken:
         broken.setattr(PromptStore, "read", away)
         live = LiveBank(server.store, server.backbone, ServingMetrics())
-        assert (live.generation, live.problem) == (1, "the network is away")
+        expected = "generation 2 cannot be served: the network is away"
+        assert (live.generation, live.problem) == (1, expected)
     assert live.refresh()
     assert (live.generation, live.problem) == (2, None)
