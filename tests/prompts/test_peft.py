@@ -219,7 +219,7 @@ def origin(folder: Path, asked: str, **stated: Any) -> SoftPrompt:
         ("bigscience/bloom-560m", "/data/bloom-560m"),
         ("./bloom-560m", "/data/bloom-560m"),
         ("../old/bloom-560m", "/data/bloom-560m"),
-        ("/root/.cache/huggingface/hub/models--bigscience--bloom-560m/snapshots/main",
+        ("/home/me/.cache/huggingface/hub/models--bigscience--bloom-560m/snapshots/main",
          "bigscience/bloom-560m"),
         ("/opt/isogloss/prompts/pocket/pocket-bloom", "pocket-bloom"),
         ("", "pocket-bloom"),
