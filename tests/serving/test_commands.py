@@ -232,5 +232,5 @@ def test_an_option_that_is_too_long_is_refused_in_a_sentence(
 
 
 def test_a_text_that_is_no_unicode_is_refused_in_a_sentence(store: PromptStore) -> None:
-    with pytest.raises(InvalidInput, match="^text 1 is not UTF-8"):
+    with pytest.raises(InvalidInput, match=r"^text 1 is not UTF-8"):
         classify(store, "caf\udce9")

@@ -22,7 +22,7 @@ import pytest
 from serving.front import haproxy_is_installed
 from serving.ports import are_free
 from tests.fakes import fake_store
-from tests.serving.test_serve_ray import OTHER, ROOT, wait_for_url
+from tests.serving.test_serve_ray import ROOT, wait_for_url
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -40,7 +40,8 @@ class Server:
 def serving(folder: Path) -> Iterator[Server]:
     """A server in a session and a group of its own, as a supervisor starts it."""
     store = fake_store(folder / "store")
-    command = [sys.executable, "-m", "tests.serving.fake_server", str(store.root), OTHER]
+    alone = [str(store.root), "", "0", "1"]  # one replica of one model
+    command = [sys.executable, "-m", "tests.serving.fake_server", *alone]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command,
