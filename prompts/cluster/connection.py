@@ -82,7 +82,7 @@ def _found(address: Address) -> Address:
         text = canonicalize_bootstrap_address(address.text)
     except (OSError, ValueError) as error:
         raise Unavailable(start_error(error, address, None)) from error
-    return address if text == address.text else Address(text, f"{address}:")
+    return Address(text, f"{address}:") if text and text != address.text else address
 
 
 def _init(address: Address, machine: Machine) -> None:
