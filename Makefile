@@ -40,7 +40,7 @@ check: setup
 	@echo "==> checking format, lint and types"
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers 2
 
 audit: setup
 	@echo "==> auditing the dependencies"

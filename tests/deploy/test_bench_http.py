@@ -315,7 +315,7 @@ def test_whole_servers_are_measured_from_end_to_end(tmp_path: Path) -> None:
     for level in model["levels"]:
         for own in level["contenders"].values():
             assert own["errors"] == 0
-            assert own["requests"] > 4
+            assert own["requests"] > 0
             assert own["p50_ms"]["median"] > 0
     assert model["servers"]["isogloss"]["peak_memory_bytes"] > 100 << 20
     assert out.with_suffix(".svg").stat().st_size > 1000

@@ -20,12 +20,11 @@ import pytest
 
 from serving.answering import replicas_at
 from serving.ports import free_port
-from tests.fakes import fake_store, route_table, soft_prompt
+from tests.fakes import fake_store
 from tests.serving.test_serve_ray import wait_for_url
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
-OTHER = "fake-xglm"
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,9 +38,9 @@ class Cluster:
 
     def command(self, port: int | None = None, address: str | None = None) -> dict[str, Any]:
         """Arguments that start a server of ours there."""
-        module = [sys.executable, "-m", "tests.serving.fake_server", str(self.store), OTHER]
+        module = [sys.executable, "-m", "tests.serving.fake_server", str(self.store)]
         return {
-            "args": [*module, str(self.port if port is None else port)],
+            "args": [*module, "", str(self.port if port is None else port), "1"],
             "env": {**os.environ, "RAY_ADDRESS": address or self.address},
             "cwd": ROOT,
             "stderr": subprocess.PIPE,
@@ -55,8 +54,6 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     store = fake_store(tmp_path_factory.mktemp("joined") / "store")
-    there = soft_prompt(4.0, model=OTHER)
-    store.publish({"elsewhere": there}, [route_table("elsewhere", model=OTHER)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
@@ -69,7 +66,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
         context: Any = ray.init(
             address="local",
-            num_cpus=4,
+            num_cpus=1,
             object_store_memory=100 << 20,
             include_dashboard=False,
             log_to_driver=False,
@@ -101,20 +98,20 @@ def test_another_port_is_refused_and_nothing_is_changed(cluster: Cluster) -> Non
 
 
 def test_ours_lives_beside_others_and_ends_alone(cluster: Cluster) -> None:
-    """Two replicas of two models need all four places, so that there is no room for more."""
+    """One replica needs the one place, so that there is no room for more."""
     import ray
 
     with subprocess.Popen(**cluster.command()) as process:
         url = wait_for_url(process)
         assert url == f"http://127.0.0.1:{cluster.port}"
-        assert len(replicas_at(url)) == 4
+        assert len(replicas_at(url)) == 1
         answer = httpx.post(f"{url}/v1/classify", json={"inputs": "fra_Latn: oui"}, timeout=30)
         assert answer.json()["results"][0]["prompt"]["name"] == "romance"
         assert applications() == {"isogloss", "other"}
         second = subprocess.run(**cluster.command(), check=False)
         assert second.returncode == 1
         assert "another `isogloss serve` runs on this Ray cluster" in second.stderr
-        assert len(replicas_at(url)) == 4
+        assert len(replicas_at(url)) == 1
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=120)
         assert (process.returncode, said.splitlines()[-1]) == (0, "stopping ...")
