@@ -1,7 +1,7 @@
 """Put a sample of faults into the code and run each one's own tests: which are noticed?
 
-Works on copies of the checkout. A fault that its own tests do not notice is tried again with all
-tests of its package.
+Works on copies of the checkout. With `--package`, a fault that its own tests do not notice is tried
+again with all tests of its package.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def main(
         os.cpu_count() or 1
     ),
     out: Annotated[Path | None, typer.Option(help="JSON file for all of them.")] = None,
+    package: Annotated[bool, typer.Option(help="Then all tests of its package.")] = False,
     least: Annotated[float, typer.Option(min=0, max=1, help="Share that must be noticed.")] = 0.85,
 ) -> None:
     """Try a sample of faults; exits with 1 where too few are noticed."""
@@ -64,17 +65,17 @@ def main(
         def attempt(place: tuple[Path, Mutant]) -> Fault:
             copy = copies.get()
             try:
-                return _try(copy, *place)
+                fault = _try(copy, *place, package=package)
             finally:
                 copies.put(copy)
-                progress.advance(task)
+            progress.advance(task)
+            if not fault.noticed_by:
+                progress.print(f"{fault.file}:{fault.line}: {fault.what}", markup=False)
+            return fault
 
         with ThreadPoolExecutor(workers) as pool:
             faults = list(pool.map(attempt, chosen))
     noticed = sum(bool(fault.noticed_by) for fault in faults)
-    for fault in faults:
-        if not fault.noticed_by:
-            typer.echo(f"{fault.file}:{fault.line}: {fault.what}")
     typer.echo(f"{noticed} of {len(faults)} faults were noticed ({noticed / len(faults):.0%})")
     if out is not None:
         out.write_text(json.dumps([asdict(fault) for fault in faults], indent=1) + "\n")
@@ -102,11 +103,12 @@ def _copy(folder: Path) -> Path:
     return folder
 
 
-def _try(copy: Path, path: Path, mutant: Mutant) -> Fault:
+def _try(copy: Path, path: Path, mutant: Mutant, *, package: bool) -> Fault:
     name = path.relative_to(ROOT)
     whole = (copy / name).read_bytes()
-    own = Imports(copy, _CHECKOUT[:4]).tests_of(copy / name)
-    package = [copy / "tests" / name.parts[0]]
+    tests = {"own": Imports(copy, _CHECKOUT[:4]).tests_of(copy / name)}
+    if package:
+        tests["package"] = [copy / "tests" / name.parts[0]]
     try:
         (copy / name).write_text(mutant.source, encoding="utf-8")
         noticed_by = next(
