@@ -111,10 +111,7 @@ def _try(copy: Path, path: Path, mutant: Mutant, *, package: bool) -> Fault:
         tests["package"] = [copy / "tests" / name.parts[0]]
     try:
         (copy / name).write_text(mutant.source, encoding="utf-8")
-        noticed_by = next(
-            (kind for kind, tests in (("own", own), ("package", package)) if _fails(copy, tests)),
-            "",
-        )
+        noticed_by = next((kind for kind, files in tests.items() if _fails(copy, files)), "")
     finally:
         (copy / name).write_bytes(whole)
     return Fault(name.as_posix(), mutant.line, mutant.what, noticed_by)
