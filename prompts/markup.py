@@ -1,7 +1,8 @@
 """What stands in texts and is of no language: addresses, mentions, tags, code, blobs, mail headers.
 
-Every expression is linear in the text: what could give back is possessive, and what is looked for
-in a word is looked for once, from its start. Each runs alone, and only where one of its signs is:
+Every expression is linear in the text: what could give back is possessive (a group of several
+ways atomic: before 3.11.5 Python matched such groups wrongly), and what is looked for in a word is
+looked for once, from its start. Each runs alone, and only where one of its signs is:
 that is several times quicker than all of them as one.
 """
 
@@ -26,7 +27,7 @@ class _Kind:
 
 def _kind(signs: Sequence[str], one: str) -> _Kind:
     """Find one of a kind, and all that follow it: one replacement costs less than many."""
-    return _Kind(tuple(signs), re.compile(rf"{one}(?:\s*+{one})*+"))
+    return _Kind(tuple(signs), re.compile(rf"{one}(?>(?:\s*+{one})*)"))
 
 
 _TOP_DOMAINS = ("com", "org", "net", "gov", "edu", "io")
@@ -34,8 +35,8 @@ _TOP = rf"(?i:{'|'.join(_TOP_DOMAINS)})(?![A-Za-z0-9])"
 _CODE = r"(?:_|::|->|=|\(\))"
 _START = r"(?<![!-~])"  # of a run of printable ASCII
 _TAG = (
-    r"<(?:!--(?:[^-]++|-(?!->))*+(?:-->|\Z)|!\[CDATA\["
-    r"|(?i:script|style)\b[^<>]*+>(?:[^<]++|<(?!/(?i:script|style)\b))*+"
+    r"<(?:!--(?>(?:[^-]++|-(?!->))*)(?:-->|\Z)|!\[CDATA\["
+    r"|(?i:script|style)\b[^<>]*+>(?>(?:[^<]++|<(?!/(?i:script|style)\b))*)"
     r"|/?[A-Za-z!?][^<>\n]*+>"
     r"|[A-Za-z][\w:.-]*+\s++[\w:@.-]++\s*+=[^<>]*+>)"  # one of several lines
 )
@@ -43,7 +44,7 @@ _TAG = (
 # In the order in which they are taken away. Addresses, mentions and code are runs of ASCII, since
 # Thai or Chinese may follow without a space; a hashtag in other letters is a word.
 _KINDS = (
-    _kind(["`"], r"`(?:``(?:[^`]++|`(?!``))*+(?:```|\Z)|[^`\n]*+`)"),
+    _kind(["`"], r"`(?:``(?>(?:[^`]++|`(?!``))*)(?:```|\Z)|[^`\n]*+`)"),
     _kind(["<"], _TAG),
     _kind(
         ["://", "www."],
@@ -53,11 +54,11 @@ _KINDS = (
     _kind(["@"], rf"{_START}[!-?A-~]++@[!-\-/-~]*+\.[!-~]++"),
     _kind(
         [f".{domain}" for domain in _TOP_DOMAINS],
-        rf"{_START}(?:[!-\-/-~]++|\.(?!{_TOP}))++\.{_TOP}[!-~]*+",
+        rf"{_START}(?>(?:[!-\-/-~]++|\.(?!{_TOP}))+)\.{_TOP}[!-~]*+",
     ),
     _kind(
         ["_", "::", "->", "=", "()", "{", "}"],
-        rf"{_START}(?:[!-/:-@[-`|~]++|[A-Za-z0-9]++(?!{_CODE}))*+"
+        rf"{_START}(?>(?:[!-/:-@[-`|~]++|[A-Za-z0-9]++(?!{_CODE}))*)"
         rf"(?:[A-Za-z0-9]++{_CODE}|[{{}}])[!-~]*+",
     ),
     _kind(["@", "#"], r"[@#](?<![\w.+-].)[A-Za-z0-9_.]++(?!\w)"),
@@ -68,7 +69,7 @@ _OF_MAIL = ("message-id:", "mime-version:", "content-type:", "received:")
 _HEADERS = re.compile(
     r"^(?i:received|return-path|delivered-to|message-id|in-reply-to|references|mime-version|date"
     r"|from|to|cc|bcc|sender|reply-to|user-agent|(?:x|dkim|arc|list|authentication|content)-[\w-]++)"
-    r":[^\n]*+(?:\n[ \t][^\n]*+)*+",
+    r":[^\n]*+(?>(?:\n[ \t][^\n]*+)*)",
     re.MULTILINE,
 )
 # Base64 (its last line, too) and digests, web tokens, data in addresses: they have no sign but
@@ -78,7 +79,7 @@ _BLOBS = (
     re.compile(
         rf"""{_START}(?:
             (?=[A-Za-z+/]*+[0-9])[A-Za-z0-9+/]{{{LONGEST_WORD},}}+={{0,2}}
-                (?:\r?\n(?=[A-Za-z]*+[0-9+/=])[A-Za-z0-9+/]++={{0,2}}(?=\s|\Z))*+
+                (?>(?:\r?\n(?=[A-Za-z]*+[0-9+/=])[A-Za-z0-9+/]++={{0,2}}(?=\s|\Z))*)
             |(?=[!-~]{{{LONGEST_WORD}}})eyJ[A-Za-z0-9_-]++\.[A-Za-z0-9_.-]++
         )""",
         re.VERBOSE,

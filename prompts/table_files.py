@@ -132,7 +132,7 @@ def _complaint(begun: int, record: str, last: int, layout: Layout, said: str) ->
 def _opening_quote(record: str, delimiter: str) -> int:
     """How many lines into a record its last quoted cell begins, or the first that ends amiss."""
     ends = f"{re.escape(delimiter)}\\r\\n"
-    quoted = re.compile(rf'(?:\A|(?<=[{ends}]))"(?:[^"]++|"")*+"?+(?P<amiss>[^{ends}])?')
+    quoted = re.compile(rf'(?:\A|(?<=[{ends}]))"(?>(?:[^"]++|"")*)"?+(?P<amiss>[^{ends}])?')
     place = 0
     for found in quoted.finditer(record):
         place = found.start()
