@@ -128,14 +128,22 @@ def assert_nothing_is_left(server: Server, before: list[psutil.Process]) -> None
     assert are_free([int(urlsplit(server.url).port or 0)])
 
 
+def listening(process: psutil.Process) -> list[tuple[str, int]]:
+    """Addresses at which a process takes TCP or UDP; none where it has ended meanwhile."""
+    waiting = (psutil.CONN_LISTEN, psutil.CONN_NONE)
+    with contextlib.suppress(psutil.Error):
+        found = process.net_connections(kind="inet")
+        return [tuple(each.laddr) for each in found if each.status in waiting]
+    return []
+
+
 def test_a_server_for_this_machine_listens_to_nobody_else(server: Server) -> None:
     open_to_all, sockets = [], 0
     for process in tree(server):
-        for connection in process.net_connections(kind="inet"):
-            if connection.status in (psutil.CONN_LISTEN, psutil.CONN_NONE):  # TCP, UDP
-                sockets += 1
-                if not is_loopback(connection.laddr.ip):
-                    open_to_all.append((process.cmdline()[0], connection.laddr))
+        for address in listening(process):
+            sockets += 1
+            if not is_loopback(address[0]):
+                open_to_all.append((process.pid, address))
     assert open_to_all == []
     assert sockets > 10, "Ray has many ports: they were not seen"
 
