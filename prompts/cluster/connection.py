@@ -25,6 +25,7 @@ from prompts.errors import IsoglossError, Unavailable
 NAMESPACE = "isogloss"
 STOP_S = 4.0
 """How long a start that was told to stop may take to do so."""
+_SHARED_MEMORY = "/dev/shm"
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -61,9 +62,10 @@ def connected(address: Address, machine: Machine, say: Callable[[str], None]) ->
         Unavailable: Ray does not start, or no cluster answers; the message says why.
         KeyboardInterrupt: it was told to stop meanwhile.
     """
-    check_answers(address)
     if address.own:
         say("starting Ray on this machine (a few seconds) ...")
+    else:
+        check_answers(_found(address))
     others = processes.children()
     with ending_in_order(), _private() if address.own else contextlib.nullcontext():
         try:
@@ -83,17 +85,32 @@ def _private() -> Iterator[None]:
         yield
 
 
+def _found(address: Address) -> Address:
+    """Where Ray would look for the cluster: one that it remembers, or another of our addresses."""
+    if address.client:
+        return address
+    with _quiet():
+        from ray._private.services import canonicalize_bootstrap_address
+    try:
+        text = canonicalize_bootstrap_address(address.text)
+    except (OSError, ValueError) as error:
+        raise Unavailable(start_error(error, address, None)) from error
+    return Address(text, f"{address}:") if text and text != address.text else address
+
+
 def _init(address: Address, machine: Machine) -> None:
     folder = ray_folder(os.environ, private_folder(os.environ)) if address.own else None
     given = _own_options(machine, folder) if folder else {}
     if not address.client:  # which starts its driver on the cluster
         given["job_config"] = job_config()
     try:
-        with _quiet(), handlers_kept(), ended_within(STOP_S, processes.end_children):
-            ray()
+        with (
+            _quiet(),
+            handlers_kept(),
+            ended_within(STOP_S, processes.end_children),
+            apart() if address.own else contextlib.nullcontext(),
+        ):
             read_variables_again()
-            groups = apart() if address.own else contextlib.nullcontext()
-        with _quiet(), handlers_kept(), ended_within(STOP_S, processes.end_children), groups:
             ray().init(
                 address=address.text,
                 log_to_driver=False,
@@ -115,6 +132,8 @@ def _own_options(machine: Machine, folder: Path) -> dict[str, Any]:
         "object_store_memory": machine.object_store_bytes,
         "include_dashboard": False,
         "_temp_dir": str(folder),
+        # Where shared memory is too small Ray sees to that itself; where it is closed it fails.
+        "_plasma_directory": None if os.access(_SHARED_MEMORY, os.W_OK) else str(folder),
     }
 
 

@@ -44,7 +44,10 @@ def variables_of_a_module(environment: Mapping[str, str]) -> dict[str, str]:
 
 def leave_working_folder() -> None:
     """Import nothing more from the working folder in this process, unless it is our checkout."""
-    here = os.path.realpath(os.curdir)
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # it was removed meanwhile, and holds nothing
+        return
     if str(checkout()) != here:
         sys.path[:] = [each for each in sys.path if os.path.realpath(each) != here]
 

@@ -44,12 +44,13 @@ _KNOWN = (
         "`docker run --shm-size=1g`",
     ),
     (
-        r"(?i)failed to connect to ray cluster|connection.*refused|unavailable|GCS",
-        "it does not answer; see whether it runs with `ray status`",
+        r"timed out during startup|(?i:not up|start\w*) within",
+        "its processes did not come up in time; see why there, or try again when the machine is "
+        "less busy",
     ),
     (
-        r"(?i)timed? ?out|within \d+ s|deadline",
-        "it was not up in time; try again when the machine is less busy",
+        r"(?i)failed to connect to ray cluster|connection.*refused|unavailable|GCS|timed? ?out",
+        "it does not answer; see whether it runs with `ray status`",
     ),
 )
 

@@ -78,5 +78,5 @@ def test_workers_get_none_of_the_drivers_folders() -> None:
 
     config = import_path.job_config()
     assert isinstance(config, ray.job_config.JobConfig)
-    assert config._runtime_env_has_working_dir()
+    assert config._runtime_env_has_working_dir()  # type: ignore[no-untyped-call]
     assert config._py_driver_sys_path == [str(ROOT)]

@@ -54,7 +54,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (
             Exception("The current node timed out during startup. This could happen because"),
             OWN,
-            "it was not up in time; try again when the machine is less busy",
+            "its processes did not come up in time; see why there, or try again",
         ),
         (
             ValueError("The object store needs more of /dev/shm than the 64 MB it has"),

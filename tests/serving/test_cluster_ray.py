@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -66,8 +67,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             async def __call__(self, request: object) -> str:
                 return "alive"
 
-        options = {"include_dashboard": False, "log_to_driver": False, "logging_level": 40}
-        context = ray.init(address="local", num_cpus=4, object_store_memory=100 << 20, **options)
+        context: Any = ray.init(
+            address="local",
+            num_cpus=4,
+            object_store_memory=100 << 20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
         try:
             port = free_port("127.0.0.1")
             serve.start(http_options={"host": "127.0.0.1", "port": port})

@@ -5,6 +5,7 @@ RAY_ADDRESS) every machine needs the same environment (isogloss, torch and ray i
 as `pip install -c constraints.txt` or the project's container image gives it), and what a job reads
 and writes must be on storage that all of them see under the same path, as Ray Train asks too: the
 current folder, --out, and --model and --data where they are folders. Workers check the first two.
+They import nothing from any of these.
 
 An actor that dies is replaced by the job and not by Ray (`max_restarts`): only the job knows which
 unit it was doing, how often that one has failed, and that another machine might do better.
