@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from prompts.cluster.loss import abandon, missing_parts, patience_s
+from prompts.cluster.loss import abandon, leave, missing_parts, patience_s
 from prompts.errors import Unavailable
 from serving.guardian import Guardian
 
 _LOOK_S = 0.5
+_LEAVE_S = 5.0
+"""How long the main thread may take to leave; it may be in C code that nobody interrupts."""
 
 
 class Lifeline:
@@ -83,6 +86,8 @@ class Lifeline:
             since_s = time.monotonic() if since_s is None else since_s
             if time.monotonic() - since_s >= self._patience():
                 self._interrupt(missing)
+                if not self._closed.wait(_LEAVE_S):
+                    self._leave()
                 return
 
     def _interrupt(self, missing: Sequence[str]) -> None:
@@ -94,6 +99,13 @@ class Lifeline:
                 "go on; start it again"
             )
         os.kill(os.getpid(), signal.SIGINT)  # wakes the main thread from whatever it waits for
+
+    def _leave(self) -> None:
+        """End this process with nothing left behind, as the main thread would."""
+        self._guardian.close()
+        if self.problem is not None:
+            print(f"error: {self.problem}", file=sys.stderr)
+        leave(0 if self.problem is None else 1)
 
 
 @contextlib.contextmanager

@@ -104,11 +104,13 @@ def _init(address: Address, machine: Machine) -> None:
     if not address.client:  # which starts its driver on the cluster
         given["job_config"] = job_config()
     try:
-        with _quiet(), handlers_kept(), ended_within(STOP_S, processes.end_children):
-            ray()
+        with (
+            _quiet(),
+            handlers_kept(),
+            ended_within(STOP_S, processes.end_children),
+            apart() if address.own else contextlib.nullcontext(),
+        ):
             read_variables_again()
-            groups = apart() if address.own else contextlib.nullcontext()
-        with _quiet(), handlers_kept(), ended_within(STOP_S, processes.end_children), groups:
             ray().init(
                 address=address.text,
                 log_to_driver=False,

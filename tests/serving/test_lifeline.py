@@ -41,6 +41,7 @@ class Cluster:
     def __init__(self) -> None:
         self.missing: list[str] = []
         self.abandoned: list[int] = []
+        self.left: list[int] = []
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setattr(module, "_LOOK_S", 0.001)
     monkeypatch.setattr(module, "Guardian", NoGuardian)
     monkeypatch.setattr(module, "abandon", state.abandoned.append)
+    monkeypatch.setattr(module, "leave", state.left.append)
     monkeypatch.setattr(
         module,
         "Lifeline",
@@ -120,6 +122,32 @@ def test_a_cluster_that_goes_while_it_stops_is_not_waited_for(
             assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
     assert line.problem is None
     assert cluster.abandoned == [0]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_who_cannot_be_interrupted_is_left(
+    cluster: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: bool,
+) -> None:
+    """The main thread may be in C code that goes on waiting."""
+    monkeypatch.setattr(module, "_LEAVE_S", 0.01)
+    interrupted, left = threading.Event(), threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    monkeypatch.setattr(module, "leave", lambda code: (cluster.left.append(code), left.set()))
+    with lifeline(tmp_path) as line:
+        with line.starting():
+            pass
+        if asked:
+            with line.until_asked():
+                pass
+        cluster.missing = ["raylet"]
+        assert left.wait(PATIENCE_S)
+        assert interrupted.wait(PATIENCE_S)
+    assert cluster.left == [0 if asked else 1]
+    assert ("lost its Ray cluster" in capsys.readouterr().err) == (not asked)
 
 
 @pytest.mark.parametrize("code", [0, 1])
