@@ -136,7 +136,12 @@ def test_who_cannot_be_interrupted_is_left(
     monkeypatch.setattr(module, "_LEAVE_S", 0.01)
     interrupted, left = threading.Event(), threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    monkeypatch.setattr(module, "leave", lambda code: (cluster.left.append(code), left.set()))
+
+    def leave(code: int) -> None:
+        cluster.left.append(code)
+        left.set()
+
+    monkeypatch.setattr(module, "leave", leave)
     with lifeline(tmp_path) as line:
         with line.starting():
             pass
