@@ -1,5 +1,8 @@
 """Where sequences lie in a packed batch: literal tables."""
 
+import pytest
+
+from prompts.cpu.forward import rounded_up
 from prompts.cpu.sequences import Group, Layout, Run
 
 
@@ -35,3 +38,10 @@ def test_the_same_shape_shares_a_group_whatever_the_order_of_its_prompts() -> No
     assert layout.groups[0].length == 6
     assert layout.ends() == [2, 5, 8, 11]
     assert layout.reads == (1, 0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "run"), [(1, 8), (8, 8), (9, 16), (64, 64), (65, 72), (1000, 1024), (1025, 1088)]
+)
+def test_rows_are_rounded_up_to_few_different_numbers(rows: int, run: int) -> None:
+    assert rounded_up(rows) == run

@@ -266,6 +266,19 @@ def test_a_failing_model_answers_every_caller_and_recovers(harness: Harness) -> 
     asyncio.run(scenario())
 
 
+def test_a_named_prompt_answers_for_its_own_task_only(tmp_path: Path) -> None:
+    harness = Harness(tmp_path)
+
+    async def scenario() -> None:
+        classifier = harness.start()
+        asked = ClassifyRequest(inputs="a", prompt="romance", task="other")
+        with pytest.raises(InvalidInput, match="'romance' is for task 'topic', not 'other'"):
+            await classifier.classify(asked)
+        classifier.close()
+
+    asyncio.run(scenario())
+
+
 def test_overload_is_refused_in_words(tmp_path: Path) -> None:
     harness = Harness(tmp_path, max_queue_tokens=30, budget_tokens=10)
 
