@@ -20,7 +20,9 @@ from prompts.errors import Unavailable
 from serving.guardian import Guardian
 
 _LOOK_S = 0.5
-_LEAVE_S = 5.0
+_STOP_S = 12.0
+"""How long stopping may take: replicas are given ten seconds for what they have begun."""
+_LEAVE_S = 2.5
 """How long the main thread may take to leave; it may be in C code that nobody interrupts."""
 
 
@@ -35,8 +37,8 @@ class Lifeline:
     ) -> None:
         self.problem: str | None = None
         self.cut_short = False
-        """Whether the cluster went while the server stopped, as it was asked to."""
-        self._asked = False
+        """Whether the server was asked to stop, and could not in order."""
+        self._asked_s: float | None = None
         self._guardian = guardian
         self._missing = missing
         self._patience = patience
@@ -56,7 +58,8 @@ class Lifeline:
         try:
             yield
         finally:
-            self._asked = self.problem is None
+            if self.problem is None:
+                self._asked_s = time.monotonic()
 
     def close(self) -> None:
         """Look no longer; nobody is interrupted after this."""
@@ -82,16 +85,16 @@ class Lifeline:
             missing = self._missing()
             if not missing:
                 since_s = None
-                continue
-            since_s = time.monotonic() if since_s is None else since_s
-            if time.monotonic() - since_s >= self._patience():
+            elif since_s is None:
+                since_s = time.monotonic()
+            if _passed(since_s, self._patience()) or _passed(self._asked_s, _STOP_S):
                 self._interrupt(missing)
                 if not self._closed.wait(_LEAVE_S):
                     self._leave()
                 return
 
     def _interrupt(self, missing: Sequence[str]) -> None:
-        if self._asked:
+        if self._asked_s is not None:
             self.cut_short = True
         else:
             self.problem = (
@@ -108,12 +111,16 @@ class Lifeline:
         leave(0 if self.problem is None else 1)
 
 
+def _passed(since_s: float | None, limit_s: float) -> bool:
+    return since_s is not None and time.monotonic() - since_s >= limit_s
+
+
 @contextlib.contextmanager
 def lifeline(scratch: Path, farewell: Sequence[str] = ()) -> Iterator[Lifeline]:
     """What a server is started, runs and is stopped in; nothing of it is left behind.
 
-    Where the cluster goes while the server stops, or whoever asked asks a second time, stopping is
-    interrupted, and the rest ends without order.
+    Where the cluster goes while the server stops, where that takes too long, or whoever asked asks
+    a second time, stopping is interrupted, and the rest ends without order.
 
     Args:
         scratch: a folder of the server's alone, which goes with it.

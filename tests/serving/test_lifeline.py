@@ -124,6 +124,18 @@ def test_a_cluster_that_goes_while_it_stops_is_not_waited_for(
     assert cluster.abandoned == [0]
 
 
+def test_stopping_does_not_take_for_ever(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_STOP_S", 0.01)
+    with pytest.raises(KeyboardInterrupt), lifeline(tmp_path) as line:  # noqa: PT012
+        with line.starting(), line.until_asked():
+            pass
+        assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
+    assert line.problem is None
+    assert cluster.abandoned == [0]
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_who_cannot_be_interrupted_is_left(
     cluster: Cluster,
