@@ -1,5 +1,5 @@
-# make setup   .venv with the pinned dependencies (needs only Python 3.11 or newer)
-# make serve   the endpoint on http://127.0.0.1:8000 with the models that ship
+# make setup   .venv with everything, at pinned versions (needs only Python 3.11 or newer)
+# make serve   the endpoint on http://127.0.0.1:8000 with the models that ship, and only what it needs
 # make test    the whole suite
 # make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
@@ -7,24 +7,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+ALL := $(VENV)/.ready
+SERVER := $(VENV)/.ready-to-serve
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
 .PHONY: setup serve test soak check audit clean
 
-setup: $(READY)
+setup: $(ALL)
 
-$(READY): pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "isogloss needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "==> creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
+
+$(ALL): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "==> installing the pinned dependencies (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,detect,pocket]'
-	@touch $@
+	@$(INSTALL) -e '.[dev]'
+	@touch $(SERVER) $@
 	@echo "==> ready: $(BIN)/isogloss --help"
 
-serve: setup
+$(SERVER): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "==> installing what a server needs (a minute or two, once)"
+	@$(INSTALL) -e '.[serve]'
+	@touch $@
+
+serve: $(SERVER)
 	@echo "==> starting the endpoint"
 	@$(BIN)/isogloss serve $(ARGS)
 
@@ -44,7 +53,7 @@ check: setup
 
 audit: setup
 	@echo "==> auditing the dependencies"
-	@$(BIN)/python -m deploy.audit
+	@$(BIN)/python -m isogloss.deploy.audit
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist src/*.egg-info

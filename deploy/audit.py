@@ -22,7 +22,7 @@ from importlib.metadata import PackageMetadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 IGNORED = Path(__file__).with_name("advisories-ignored.txt")
 SERVICES: Mapping[str, Sequence[str]] = {

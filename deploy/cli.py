@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from deploy.bench import commands as bench
-from prompts import commands as prompts
-from prompts.cluster.import_path import leave_working_folder
-from prompts.console import ReportingGroup, say
-from serving import commands as serving
-from training import commands as training
+from isogloss.deploy.bench import commands as bench
+from isogloss.prompts.cli import commands as prompts
+from isogloss.prompts.cluster.import_path import leave_working_folder
+from isogloss.prompts.console.console import ReportingGroup, say
+from isogloss.serving.cli import commands as serving
+from isogloss.training.cli import commands as training
 
 app = typer.Typer(
     name="isogloss",

@@ -8,14 +8,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from prompts.given_paths import expanded
-from prompts.places import address_of
-from prompts.seed import default_store_path
-from serving.logs import LogFormat, Logged
+from isogloss.prompts.files.given_paths import expanded
+from isogloss.prompts.store.filesystems import address_of
+from isogloss.prompts.store.seed import default_store_path
 
 ADMIN_TOKEN_VARIABLE = "ISOGLOSS_ADMIN_TOKEN"
 DEFAULT_MODEL = "pocket-bloom"
 DEFAULT_TASK = "topic"
+
+LogFormat = Literal["json", "text"]
+Logged = Literal["none", "failed", "all"]
 
 
 class ServingSettings(BaseModel):
@@ -55,7 +57,7 @@ class ServingSettings(BaseModel):
     deadline_s: float = Field(default=0.003, ge=0)
     """How long a batch may wait, at most, for texts that are known to be on their way."""
     max_queue_tokens: int = Field(default=65_536, ge=1)
-    """Tokens of all requests that are let in at a time, shared by `serving.admission`; others are
+    """Tokens of all requests that are let in at a time, shared by `pipeline.admission`; others are
     refused with 429."""
     max_queue_items: int = Field(default=4096, ge=1)
     """Texts of all requests that are let in at a time."""

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from prompts.languages import Language
-from prompts.routes import RouteTable
-from prompts.soft_prompt import PromptCard
-from prompts.trials import TrialKind
+from isogloss.prompts.format.soft_prompt import PromptCard
+from isogloss.prompts.languages.languages import Language
+from isogloss.prompts.routing.routes import RouteTable
+from isogloss.prompts.routing.trials import TrialKind
 
 _EXAMPLE_REQUESTS: list[JsonDict] = [
     {"inputs": "Le match s'est terminé sur un score nul.", "top_k": 3},

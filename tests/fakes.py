@@ -18,21 +18,21 @@ import torch
 from pydantic import SecretStr
 from torch import Tensor
 
-from prompts.languages import language
-from prompts.routes import RouteTable
-from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
-from prompts.store import PromptStore
-from prompts.tokenizer import TokenizedText
-from prompts.verbalizer import LabelToken
-from serving import rehearsal
-from serving.admin import Admin
-from serving.classifier import Classifier
-from serving.config import ServingSettings
-from serving.detecting.detectors import Detection
-from serving.engine import build_classifier
-from serving.http import build_api
-from serving.replicas import Board, LocalBoard, Lookout
-from serving.service import Service
+from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
+from isogloss.prompts.format.verbalizer import LabelToken
+from isogloss.prompts.languages.languages import language
+from isogloss.prompts.model.tokenizer import TokenizedText
+from isogloss.prompts.routing.routes import RouteTable
+from isogloss.prompts.store.store import PromptStore
+from isogloss.serving.api.admin import Admin
+from isogloss.serving.api.http import build_api
+from isogloss.serving.api.service import Service
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.detection.detectors import Detection
+from isogloss.serving.pipeline.classifier import Classifier
+from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.registry import rehearsal
+from isogloss.serving.registry.replicas import Board, LocalBoard, Lookout
 
 HIDDEN_SIZE = 2
 TOPICS = ("sports", "travel", "politics")
@@ -57,7 +57,7 @@ class FakeTokenizer:
 
 
 class FakeBackbone:
-    """Stands in for `prompts.backbone.Backbone` in serving."""
+    """Stands in for `prompts.model.backbone.Backbone` in serving."""
 
     hidden_size = HIDDEN_SIZE
     vocab_size = 1000

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM, XGLMConfig, XGLMForCausalLM
 
-from prompts.backbone import Backbone
+from isogloss.prompts.model.backbone import Backbone
 
 ARCHITECTURES = ("bloom", "xglm")
 VOCABULARY = 311  # prime: nothing divides it by accident

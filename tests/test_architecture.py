@@ -1,7 +1,8 @@
-"""The arrows of the house: who may import whom, and no circles between modules."""
+"""The arrows of the house: who may import whom, no circles between modules, none between rooms."""
 
 import ast
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,25 @@ ALLOWED = {
 ONLY_IN = {
     "ray": (
         "prompts/cluster/",
-        "serving/app.py",
-        "serving/deployment.py",
-        "serving/farewell.py",
-        "serving/haproxy_actor.py",
-        "serving/remote.py",
-        "training/work/ray_jobs.py",
+        "serving/ray/app.py",
+        "serving/ray/deployment.py",
+        "serving/ray/farewell.py",
+        "serving/ray/haproxy_actor.py",
+        "serving/ray/remote.py",
+        "training/workers/ray_jobs.py",
         "deploy/bench/",
     ),
     "transformers": (
-        "prompts/loading.py",
-        "prompts/full_size.py",
-        "training/pocket/",
+        "prompts/model/checkpoint.py",
+        "prompts/model/full_size.py",
+        "training/recipes/pocket/",
         "deploy/bench/",
     ),
-    "lang2vec": ("training/build_languages.py",),
+    "lang2vec": ("training/recipes/languages.py",),
     "matplotlib": (
+        "training/canvas.py",
         "training/study/",
-        "training/detection/",
+        "training/recipes/detection/",
         "training/selection/gains_figure.py",
         "deploy/bench/engine_plots.py",
         "deploy/bench/http_report.py",
@@ -42,8 +44,8 @@ ONLY_IN = {
     ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),
-    "fsspec": ("prompts/remote.py",),
-    "opentelemetry": ("serving/spans.py",),
+    "fsspec": ("prompts/store/remote.py",),
+    "opentelemetry": ("serving/telemetry/spans.py",),
 }
 SOURCES = sorted(path for name in ALLOWED for path in (ROOT / name).rglob("*.py"))
 
@@ -54,14 +56,20 @@ def module_name(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module imported anywhere in a file, inside functions too."""
+    """Every module imported anywhere in a file, inside functions too; ours without `isogloss`."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return {name.removeprefix("isogloss.") for name in found}
+
+
+def room(module: str) -> str:
+    """The folder that a module lies in; a package is its own."""
+    path = ROOT.joinpath(*module.split("."))
+    return module if path.is_dir() else module.rpartition(".")[0]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -87,3 +95,20 @@ def test_no_circles_between_modules() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
+
+
+def test_no_circles_between_rooms() -> None:
+    modules = {module_name(path) for path in SOURCES}
+    rooms: dict[str, dict[str, str]] = {}
+    for path in SOURCES:
+        own = room(module_name(path))
+        for module in imports(path) & modules:
+            # `from package import module` names the package too, whose __init__ imports nothing.
+            if room(module) not in (own, module):
+                rooms.setdefault(own, {})[room(module)] = f"{module_name(path)} -> {module}"
+    try:
+        TopologicalSorter(rooms).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        why = [rooms[to][here] for here, to in pairwise(circle)]
+        pytest.fail(f"rooms import each other: {' -> '.join(circle)}; {'; '.join(why)}")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from deploy.cli import app
-from prompts.store import PromptStore
-from serving.config import ServingSettings
-from serving.engine import build_classifier
+from isogloss.deploy.cli import app
+from isogloss.prompts.store.store import PromptStore
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.pipeline.engine import build_classifier
 from tests.fakes import http_client
 from tests.some import some
 

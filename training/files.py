@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prompts import durable
-from prompts.errors import InvalidInput
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.files import durable
 
 
 @contextmanager

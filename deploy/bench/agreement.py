@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from deploy.bench.contest import ContendersDisagree
-from deploy.bench.turns import Turns
+from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench.turns import Turns
 
 # Texts of a batch whose answers are computed a second time, where nobody else has given them.
 SAMPLE_TEXTS = 4

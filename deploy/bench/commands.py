@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.bench import http_command, swap_command
-from deploy.bench.engine_command import engine, table
-from deploy.bench.options import (
+from isogloss.deploy.bench import http_command, swap_command
+from isogloss.deploy.bench.engine_command import engine, table
+from isogloss.deploy.bench.options import (
     AsJson,
     Models,
     Out,
@@ -24,7 +24,7 @@ from deploy.bench.options import (
     parse_sizes,
     tell,
 )
-from prompts.console import ReportingGroup
+from isogloss.prompts.console.console import ReportingGroup
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -73,8 +73,8 @@ def train(
     """
     check_writable(out)
 
-    from deploy.bench.report import progress, train_tables
-    from deploy.bench.train import TrainSettings, bench_train
+    from isogloss.deploy.bench.report import progress, train_tables
+    from isogloss.deploy.bench.train import TrainSettings, bench_train
 
     where, precision = choose_machine(device, dtype, threads)
     settings = TrainSettings(
@@ -108,10 +108,10 @@ def profile(
     """Show where a forward pass spends its time."""
     check_writable(out)
 
-    from deploy.bench.profiling import ProfileSettings, bench_profile
-    from deploy.bench.report import profile_tables, progress
-    from prompts.full_size import full_size_config
-    from prompts.loading import choose_dtype
+    from isogloss.deploy.bench.profiling import ProfileSettings, bench_profile
+    from isogloss.deploy.bench.report import profile_tables, progress
+    from isogloss.prompts.model.checkpoint import choose_dtype
+    from isogloss.prompts.model.full_size import full_size_config
 
     full_size_config(model)
     where, _ = choose_machine(device, "auto", threads)
@@ -156,10 +156,10 @@ def precision(
     """Classify test sentences in faster precisions, and count labels that are not float32's."""
     check_writable(out)
 
-    from deploy.bench.precision import PrecisionSettings, bench_precision, parse_precisions
-    from deploy.bench.report import precision_tables, progress
-    from prompts.backbone import Backbone
-    from training.evaluate import choose_languages
+    from isogloss.deploy.bench.precision import PrecisionSettings, bench_precision, parse_precisions
+    from isogloss.deploy.bench.report import precision_tables, progress
+    from isogloss.prompts.model.backbone import Backbone
+    from isogloss.training.evaluation.evaluate import choose_languages
 
     choose_machine(device, "float32", threads)
     models = tuple(model or ("pocket-bloom", "pocket-xglm"))
@@ -209,11 +209,11 @@ def mixture(
     shares = parse_shares(thresholds)
     check_writable(out)
 
-    from deploy.bench.mixture import MixtureSettings, bench_mixture
-    from deploy.bench.report import mixture_tables, progress
-    from prompts.backbone import Backbone
-    from serving.config import ServingSettings
-    from training.evaluate import choose_languages
+    from isogloss.deploy.bench.mixture import MixtureSettings, bench_mixture
+    from isogloss.deploy.bench.report import mixture_tables, progress
+    from isogloss.prompts.model.backbone import Backbone
+    from isogloss.serving.config import ServingSettings
+    from isogloss.training.evaluation.evaluate import choose_languages
 
     choose_machine(device, dtype, threads)
     backbone = Backbone.load(model, device=device, dtype=dtype)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from prompts.errors import InvalidInput, IsoglossError
-from prompts.full_size import full_size_config, random_model
+from isogloss.prompts.errors import InvalidInput, IsoglossError
+from isogloss.prompts.model.full_size import full_size_config, random_model
 
 Say = Callable[[str], None]
 MakeModel = Callable[[str, int, torch.device, torch.dtype], Any]

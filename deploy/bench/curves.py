@@ -14,9 +14,9 @@ from math import gcd
 from types import MappingProxyType
 from typing import Protocol
 
-from deploy.bench.engine_settings import CurveName, EngineSettings
-from deploy.bench.players import Player, Players
-from deploy.bench.texts import POOL, Batch, Workload, workload
+from isogloss.deploy.bench.engine_settings import CurveName, EngineSettings
+from isogloss.deploy.bench.players import Player, Players
+from isogloss.deploy.bench.texts import POOL, Batch, Workload, workload
 
 # transformers reads a text once for each prompt: it is asked at these numbers of prompts alone.
 REPEATED_AT = (1, 8)

@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 
-from deploy.bench.agreement import agreements
-from deploy.bench.contest import MakeModel, Say, full_size_model
-from deploy.bench.curves import Contest, Entry, contests
-from deploy.bench.engine_results import headline, results_of
-from deploy.bench.engine_settings import EngineSettings
-from deploy.bench.machine import hardware, versions
-from deploy.bench.number_formats import base_precision
-from deploy.bench.pace import Pace, about
-from deploy.bench.players import Players
-from deploy.bench.turns import first_round, more_rounds, timed
-from prompts.full_size import full_size_config
+from isogloss.deploy.bench.agreement import agreements
+from isogloss.deploy.bench.contest import MakeModel, Say, full_size_model
+from isogloss.deploy.bench.curves import Contest, Entry, contests
+from isogloss.deploy.bench.engine_results import headline, results_of
+from isogloss.deploy.bench.engine_settings import EngineSettings
+from isogloss.deploy.bench.number_formats import base_precision
+from isogloss.deploy.bench.pace import Pace, about
+from isogloss.deploy.bench.players import Players
+from isogloss.deploy.bench.turns import first_round, more_rounds, timed
+from isogloss.deploy.load.machine import hardware, versions
+from isogloss.prompts.model.full_size import full_size_config
 
 _WARM_UP_TEXTS = 4
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from deploy.bench.options import (
+from isogloss.deploy.bench.options import (
     AsJson,
     Models,
     Out,
@@ -20,7 +20,7 @@ from deploy.bench.options import (
     parse_sizes,
     tell,
 )
-from prompts import console
+from isogloss.prompts.console import console
 
 if TYPE_CHECKING:
     import torch
@@ -107,11 +107,11 @@ def engine(
     }
     check_writable(out)  # before anything slow: mistakes show at once
 
-    from deploy.bench.engine import bench_engine
-    from deploy.bench.engine_plots import save_engine_plots
-    from deploy.bench.engine_settings import QUICK, EngineSettings
-    from deploy.bench.engine_tables import engine_tables
-    from deploy.bench.report import progress
+    from isogloss.deploy.bench.engine import bench_engine
+    from isogloss.deploy.bench.engine_plots import save_engine_plots
+    from isogloss.deploy.bench.engine_settings import QUICK, EngineSettings
+    from isogloss.deploy.bench.engine_tables import engine_tables
+    from isogloss.deploy.bench.report import progress
 
     where, dtypes = _choose_precisions(device, dtype, threads)
     chosen = {name: value for name, value in asked.items() if value is not None}
@@ -139,7 +139,7 @@ def table(
     In a Markdown file a table stands between `<!-- bench table FILE -->` and `<!-- end -->`, the
     path as seen from that file's folder.
     """
-    from deploy.bench.engine_markdown import insert_table, markdown_table, read_report
+    from isogloss.deploy.bench.engine_markdown import insert_table, markdown_table, read_report
 
     for file in files:
         found = markdown_table(read_report(file))
@@ -158,8 +158,8 @@ def _choose_precisions(
 ) -> tuple[torch.device, tuple[torch.dtype, ...]]:
     import torch
 
-    from deploy.bench.number_formats import default_precisions
-    from prompts.loading import Dtype, choose_device, choose_dtype
+    from isogloss.deploy.bench.number_formats import default_precisions
+    from isogloss.prompts.model.checkpoint import Dtype, choose_device, choose_dtype
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from prompts.errors import InvalidInput, NotFound
-from prompts.text_files import decode
-from training.files import write_atomically
+from isogloss.prompts.errors import InvalidInput, NotFound
+from isogloss.prompts.files.texts import decode
+from isogloss.training.files import write_atomically
 
 _TITLES = {
     "bloom-560m": "BLOOM-560M",

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from training.files import write_atomically
-from training.study.canvas import GUIDE_COLOUR, WIDTH_INCHES, style
+from isogloss.training.canvas import GUIDE_COLOUR, WIDTH_INCHES, style
+from isogloss.training.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deploy.bench.agreement import Agreement
-from deploy.bench.contest import latencies, paired, spread
-from deploy.bench.curves import Contest, Entry, Point
-from deploy.bench.engine_settings import EngineSettings
-from deploy.bench.number_formats import SHORT
-from deploy.bench.turns import Turns
+from isogloss.deploy.bench.agreement import Agreement
+from isogloss.deploy.bench.contest import latencies, paired, spread
+from isogloss.deploy.bench.curves import Contest, Entry, Point
+from isogloss.deploy.bench.engine_settings import EngineSettings
+from isogloss.deploy.bench.number_formats import SHORT
+from isogloss.deploy.bench.turns import Turns
 
 _GIGA = 1e9
 

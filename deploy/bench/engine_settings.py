@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from deploy.bench.contest import DEFAULT_MODELS, refuse_below_one
-from deploy.bench.number_formats import SHORT
-from prompts.errors import InvalidInput
+from isogloss.deploy.bench.contest import DEFAULT_MODELS, refuse_below_one
+from isogloss.deploy.bench.number_formats import SHORT
+from isogloss.prompts.errors import InvalidInput
 
 CurveName = Literal["batch_size", "resident_prompts", "prompts_per_text", "text_length"]
 CURVES: tuple[CurveName, ...] = get_args(CurveName)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploy.bench.report import mebibytes, spread_text
-from prompts.plain_table import PlainTable
+from isogloss.deploy.bench.report import mebibytes, spread_text
+from isogloss.prompts.console.plain_table import PlainTable
 
 _PLACES = {
     "batch_size": "batch size",

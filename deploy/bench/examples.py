@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from deploy.bench.texts import FIRST_ID, sib_lengths
+from isogloss.deploy.bench.texts import FIRST_ID, sib_lengths
 
 LABELS = 7  # SIB-200's topics
 SHOTS = 8  # texts a label (paper, Section 4.1), and a quarter of them for validation (A.3)

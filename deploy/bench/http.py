@@ -18,23 +18,23 @@ from typing import Any, Literal
 
 import torch
 
-from deploy.bench.contest import MakeModel, Say, full_size_model, refuse_below_one
-from deploy.bench.http_contenders import (
+from isogloss.deploy.bench.contest import MakeModel, Say, full_size_model, refuse_below_one
+from isogloss.deploy.bench.http_contenders import (
     CONTENDERS,
     OURS,
     Contender,
     check_tells_apart,
     largest_difference,
 )
-from deploy.bench.http_engine import engine_texts_per_s
-from deploy.bench.http_load import Client, Load, check_client, closed_loop
-from deploy.bench.http_results import Level, Round, model_result, ratios
-from deploy.bench.http_servers import Running, running
-from deploy.bench.http_workload import Contest, prepare
-from deploy.bench.machine import hardware, versions
-from prompts.errors import Unavailable
-from prompts.full_size import FULL_SIZE
-from prompts.loading import resolve
+from isogloss.deploy.bench.http_engine import engine_texts_per_s
+from isogloss.deploy.bench.http_load import Client, Load, check_client, closed_loop
+from isogloss.deploy.bench.http_results import Level, Round, model_result, ratios
+from isogloss.deploy.bench.http_workload import Contest, prepare
+from isogloss.deploy.load.machine import hardware, versions
+from isogloss.deploy.load.servers import Running, running
+from isogloss.prompts.errors import Unavailable
+from isogloss.prompts.model.checkpoint import resolve
+from isogloss.prompts.model.full_size import FULL_SIZE
 
 DEFAULT_MODELS = ("pocket-bloom", "bloom-560m", "xglm-564M")
 _SERVERS = ("ray", "fastapi", "uvicorn")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.bench.options import (
+from isogloss.deploy.bench.options import (
     AsJson,
     Seed,
     WhichDevice,
@@ -71,10 +71,10 @@ def http(
 
     import torch
 
-    from deploy.bench.http import DEFAULT_MODELS, HttpSettings, bench_http
-    from deploy.bench.http_report import draw, http_tables
-    from deploy.bench.report import progress
-    from prompts.loading import choose_device, choose_dtype
+    from isogloss.deploy.bench.http import DEFAULT_MODELS, HttpSettings, bench_http
+    from isogloss.deploy.bench.http_report import draw, http_tables
+    from isogloss.deploy.bench.report import progress
+    from isogloss.prompts.model.checkpoint import choose_device, choose_dtype
 
     where = choose_device(device)
     settings = HttpSettings(

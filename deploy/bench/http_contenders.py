@@ -13,16 +13,16 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.bench.contest import ContendersDisagree
-from deploy.bench.http_peers import ROUTE
-from deploy.bench.http_workload import Asked, Contest
-from prompts.errors import Unavailable
-from prompts.http_client import open_url
+from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench.http_peers import ROUTE
+from isogloss.deploy.bench.http_workload import Asked, Contest
+from isogloss.prompts.console.http_client import open_url
+from isogloss.prompts.errors import Unavailable
 
 # Between two probabilities: fp32 rounding of log-probabilities (1e-4), and ours to six digits.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-_PEERS = "deploy.bench.http_peer"
-_COMMAND_LINE = "from deploy.cli import main; main()"
+_PEERS = "isogloss.deploy.bench.http_peer"
+_COMMAND_LINE = "from isogloss.deploy.cli import main; main()"
 _TIMEOUT_S = 600
 _SHOWN_BYTES = 300
 _APART = 4  # tolerances that lie between a text's answers under two prompts, at least

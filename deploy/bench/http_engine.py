@@ -8,12 +8,12 @@ from typing import Protocol
 
 import torch
 
-from deploy.bench.http_workload import Contest
-from deploy.bench.peers import Isogloss
-from deploy.bench.texts import Workload
-from prompts.backbone import Backbone
-from prompts.loading import Device, Dtype
-from prompts.soft_prompt import SoftPrompt
+from isogloss.deploy.bench.http_workload import Contest
+from isogloss.deploy.bench.peers import Isogloss
+from isogloss.deploy.bench.texts import Workload
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.checkpoint import Device, Dtype
 
 _LEAST_BATCHES = 3
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from prompts.errors import Unavailable
+from isogloss.prompts.errors import Unavailable
 
 Client = Literal["wrk", "python"]
 

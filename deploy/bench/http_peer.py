@@ -1,6 +1,6 @@
 """Runs one peer of `bench http` as a process.
 
-python -m deploy.bench.http_peer fastapi|ray_serve --model FOLDER --prompts FOLDER --port N
+python -m isogloss.deploy.bench.http_peer fastapi|ray_serve --model FOLDER --prompts FOLDER --port N
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
-from deploy.bench.http_peers import Options, Scorer, plain_api
+from isogloss.deploy.bench.http_peers import Options, Scorer, plain_api
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     given = vars(parser.parse_args())
     if given.pop("kind") == "ray_serve":
-        from deploy.bench.http_ray import serve_batched  # Ray is slow to import
+        from isogloss.deploy.bench.http_ray import serve_batched  # Ray is slow to import
 
         serve_batched(Options(**given))
         return

@@ -18,10 +18,10 @@ import torch
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from deploy.bench.peers import Transformers
-from deploy.bench.texts import Batch, Workload
-from prompts.loading import resolve
-from prompts.soft_prompt import SoftPrompt
+from isogloss.deploy.bench.peers import Transformers
+from isogloss.deploy.bench.texts import Batch, Workload
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.model.checkpoint import resolve
 
 ROUTE = "/classify"
 

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
-from deploy.bench.http_peers import ROUTE, Answer, Batches, Options, Request, Scorer
-from prompts.cluster.import_path import job_config
+from isogloss.deploy.bench.http_peers import ROUTE, Answer, Batches, Options, Request, Scorer
+from isogloss.prompts.cluster.import_path import job_config
 
 _BATCH = 32
 _WAIT_S = 0.0  # Serve waits 10 ms by default, which costs this peer half its rate with one caller

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prompts import durable
-from prompts.plain_table import PlainTable
+from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.prompts.files import durable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.bench.contest import spread
-from deploy.bench.http_contenders import CONTENDERS, OURS, RAY_SERVE, Batches
-from deploy.bench.http_load import Load
-from deploy.bench.http_workload import Contest
+from isogloss.deploy.bench.contest import spread
+from isogloss.deploy.bench.http_contenders import CONTENDERS, OURS, RAY_SERVE, Batches
+from isogloss.deploy.bench.http_load import Load
+from isogloss.deploy.bench.http_workload import Contest
 
 _BUSY = 32  # connections at which rates are compared
 

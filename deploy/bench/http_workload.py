@@ -17,16 +17,16 @@ from typing import Any
 
 import torch
 
-from deploy.bench.contest import MakeModel
-from deploy.bench.texts import PROMPT_STD, sib_lengths
-from prompts.backbone import Backbone
-from prompts.full_size import FULL_SIZE, full_size_config
-from prompts.loading import POCKET, Device, Dtype, resolve
-from prompts.routes import RouteTable
-from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
-from prompts.store import PromptStore
-from prompts.tokenizer import Tokenizer
-from prompts.verbalizer import verbalize
+from isogloss.deploy.bench.contest import MakeModel
+from isogloss.deploy.bench.texts import PROMPT_STD, sib_lengths
+from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
+from isogloss.prompts.format.verbalizer import verbalize
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.checkpoint import POCKET, Device, Dtype, resolve
+from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config
+from isogloss.prompts.model.tokenizer import Tokenizer
+from isogloss.prompts.routing.routes import RouteTable
+from isogloss.prompts.store.store import PromptStore
 
 TOPICS = (
     *("science/technology", "travel", "politics", "sports"),

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deploy.bench.clock import Clock
-from deploy.bench.contest import ContendersDisagree
-from deploy.bench.examples import few_shot, widest_batch
-from prompts.backbone import Backbone
-from training.config import TrainingConfig
-from training.member import EpochRecord, Member
-from training.population import Population
-from training.texts import CacheBudget, CachedTexts, LabelledRows
+from isogloss.deploy.bench.clock import Clock
+from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench.examples import few_shot, widest_batch
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.training.tuning.config import TrainingConfig
+from isogloss.training.tuning.member import EpochRecord, Member
+from isogloss.training.tuning.population import Population
+from isogloss.training.tuning.texts import CacheBudget, CachedTexts, LabelledRows
 
 
 class Isogloss:

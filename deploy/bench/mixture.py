@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deploy.bench.contest import Say
-from deploy.bench.machine import hardware, versions
-from prompts.errors import InvalidInput
-from prompts.languages import language
-from serving.classifier import Classifier
-from serving.config import ServingSettings
-from serving.engine import build_classifier
-from serving.schemas import ClassifyRequest, Result
-from serving.scoring import ServingBackbone
-from training.data import Example, load_split
+from isogloss.deploy.bench.contest import Say
+from isogloss.deploy.load.machine import hardware, versions
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.languages.languages import language
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.pipeline.classifier import Classifier
+from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.pipeline.scoring import ServingBackbone
+from isogloss.serving.schemas import ClassifyRequest, Result
+from isogloss.training.data.labelled import Example, load_split
 
 OFF, ORACLE = "off", "oracle"
 _UNSPACED = frozenset(["Hans", "Hant", "Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"])

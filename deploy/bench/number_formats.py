@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from prompts.cpu.precision import choose_precision
+from isogloss.prompts.model.packed.precision import choose_precision
 
 # Short names, as in `fp32_vs_transformers`. int8, fp8: weights and activations of linear layers.
 SHORT: Mapping[torch.dtype, str] = {

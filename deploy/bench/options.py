@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from prompts.console import print_json, print_table
-from prompts.errors import InvalidInput
-from training.files import write_atomically
+from isogloss.prompts.console.console import print_json, print_table
+from isogloss.prompts.errors import InvalidInput
+from isogloss.training.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
 
-    from prompts.plain_table import PlainTable
+    from isogloss.prompts.console.plain_table import PlainTable
 
 Models = Annotated[
     list[str] | None,
@@ -54,7 +54,7 @@ def choose_machine(
     """
     import torch
 
-    from prompts.loading import choose_device, choose_dtype
+    from isogloss.prompts.model.checkpoint import choose_device, choose_dtype
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -64,8 +64,8 @@ def choose_machine(
 
 def choose_models(asked: Sequence[str] | None) -> tuple[str, ...]:
     """Names of full-size models, each once; `all` stands for every one."""
-    from deploy.bench.contest import DEFAULT_MODELS
-    from prompts.full_size import FULL_SIZE
+    from isogloss.deploy.bench.contest import DEFAULT_MODELS
+    from isogloss.prompts.model.full_size import FULL_SIZE
 
     named = tuple(dict.fromkeys(asked or DEFAULT_MODELS))
     return tuple(FULL_SIZE) if "all" in named else named

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from deploy.bench.curves import Contest, Entry
+from isogloss.deploy.bench.curves import Contest, Entry
 
 # Rounds of a contest, at most: where calls take milliseconds more would tell nothing new.
 MOST_ROUNDS = 200

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from deploy.bench.texts import Batch, Workload
-from prompts.backbone import Backbone, label_log_probs
-from prompts.errors import Unavailable
+from isogloss.deploy.bench.texts import Batch, Workload
+from isogloss.prompts.errors import Unavailable
+from isogloss.prompts.model.backbone import Backbone, label_log_probs
 
 
 class Contender(Protocol):

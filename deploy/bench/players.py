@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from deploy.bench.number_formats import SHORT, TOLERANCES
-from deploy.bench.peers import Contender, Isogloss, Peft, PeftLastLogits, Transformers
-from deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
-from deploy.bench.texts import Batch, Workload
-from prompts.backbone import Backbone
-from serving.engine import GRAPHED_TOKENS
+from isogloss.deploy.bench.number_formats import SHORT, TOLERANCES
+from isogloss.deploy.bench.peers import Contender, Isogloss, Peft, PeftLastLogits, Transformers
+from isogloss.deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
+from isogloss.deploy.bench.texts import Batch, Workload
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.serving.pipeline.engine import GRAPHED_TOKENS
 
 Kind = Literal["ours", "peer", "rate"]
 

@@ -16,15 +16,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from deploy.bench.contest import Say
-from deploy.bench.machine import hardware, versions
-from prompts.backbone import Backbone
-from prompts.errors import InvalidInput
-from prompts.loading import Device, choose_device
-from serving.config import ServingSettings
-from serving.engine import build_classifier
-from serving.schemas import ClassifyRequest, Result
-from training.data import Example, load_split
+from isogloss.deploy.bench.contest import Say
+from isogloss.deploy.load.machine import hardware, versions
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.checkpoint import Device, choose_device
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.schemas import ClassifyRequest, Result
+from isogloss.training.data.labelled import Example, load_split
 
 Precision = Literal["float32", "bfloat16", "float16", "int8", "fp8"]
 EXACT: Precision = "float32"

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from deploy.bench.contest import MakeModel, Say, full_size_model
-from deploy.bench.machine import hardware, versions
-from deploy.bench.number_formats import SHORT
-from deploy.bench.peers import Isogloss
-from deploy.bench.players import make_backbone
-from deploy.bench.texts import workload
+from isogloss.deploy.bench.contest import MakeModel, Say, full_size_model
+from isogloss.deploy.bench.number_formats import SHORT
+from isogloss.deploy.bench.peers import Isogloss
+from isogloss.deploy.bench.players import make_backbone
+from isogloss.deploy.bench.texts import workload
+from isogloss.deploy.load.machine import hardware, versions
 
 # The first kind whose part of a name is in an operator's; the last takes what is left.
 _KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(

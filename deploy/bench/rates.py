@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deploy.bench.texts import Batch, Workload
+from isogloss.deploy.bench.texts import Batch, Workload
 
 _PROJECTIONS = re.compile(r"\.[qkv]_proj$")
 _PER_LAYER = 4  # queries, keys and values as one product; attention's output; MLP up; MLP down

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from prompts.plain_table import PlainTable
+from isogloss.prompts.console.plain_table import PlainTable
 
 _MIB = 1 << 20
 

@@ -1,6 +1,6 @@
 """`isogloss bench swap`: what clients notice of swaps, and how long a swap takes.
 
-The run is `deploy.soak.swaps`; the peer is the same server in the same run without swaps.
+The run is `deploy.load.swaps`; the peer is the same server in the same run without swaps.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from deploy.soak.server import hardware_and_versions
-from deploy.soak.swaps import SwapSettings, run_swaps
-from prompts.plain_table import PlainTable
+from isogloss.deploy.load.server import hardware_and_versions
+from isogloss.deploy.load.swaps import SwapSettings, run_swaps
+from isogloss.prompts.console.plain_table import PlainTable
 
 __all__ = ["SwapSettings", "bench_swap", "swap_tables"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.bench.options import AsJson, Out, check_writable, tell
+from isogloss.deploy.bench.options import AsJson, Out, check_writable, tell
 
 
 def register(bench: typer.Typer) -> None:
@@ -45,9 +45,9 @@ def swap(
     """
     check_writable(out)
 
-    from deploy.bench.report import progress
-    from deploy.bench.swap import SwapSettings, bench_swap, swap_tables
-    from deploy.soak.server import ServerSettings
+    from isogloss.deploy.bench.report import progress
+    from isogloss.deploy.bench.swap import SwapSettings, bench_swap, swap_tables
+    from isogloss.deploy.load.server import ServerSettings
 
     server = ServerSettings(model, dtype, replicas, haproxy)
     settings = SwapSettings(server, swaps, clients, rounds, every_s)

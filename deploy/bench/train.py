@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from deploy.bench.clock import Clock
-from deploy.bench.contest import (
+from isogloss.deploy.bench.clock import Clock
+from isogloss.deploy.bench.contest import (
     DEFAULT_MODELS,
     MakeModel,
     Say,
@@ -27,11 +27,11 @@ from deploy.bench.contest import (
     refuse_below_one,
     spread,
 )
-from deploy.bench.examples import DEV, SHOTS, TRAIN
-from deploy.bench.machine import hardware, versions
-from deploy.bench.train_contest import RATE_FACTORS, Agreement, TrainContest, agree
-from deploy.bench.trainers import Trainer
-from prompts.full_size import full_size_config
+from isogloss.deploy.bench.examples import DEV, SHOTS, TRAIN
+from isogloss.deploy.bench.train_contest import RATE_FACTORS, Agreement, TrainContest, agree
+from isogloss.deploy.bench.trainers import Trainer
+from isogloss.deploy.load.machine import hardware, versions
+from isogloss.prompts.model.full_size import full_size_config
 
 PAPER_EPOCHS = 20  # Appendix A.3
 

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deploy.bench.contest import ContendersDisagree
-from deploy.bench.examples import few_shot, label_tokens, widest_batch
-from deploy.bench.machine import peak_of
-from deploy.bench.members import Isogloss
-from deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended, Trainer
-from prompts.backbone import Backbone, label_log_probs
-from training.config import TrainingConfig, configure
-from training.initial import initial_prompt
+from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench.examples import few_shot, label_tokens, widest_batch
+from isogloss.deploy.bench.members import Isogloss
+from isogloss.deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended, Trainer
+from isogloss.deploy.load.machine import peak_of
+from isogloss.prompts.model.backbone import Backbone, label_log_probs
+from isogloss.training.tuning.config import TrainingConfig, configure
+from isogloss.training.tuning.initialization import initial_prompt
 
 # The learning rates of a population's members, four to a seed, as multiples of the model's own.
 RATE_FACTORS = (1.0, 0.1, 0.3, 3.0)

@@ -26,10 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deploy.bench.clock import Clock
-from deploy.bench.examples import Examples, batches, widest_batch
-from deploy.bench.peers import appended, padded, require_peft
-from training.config import TrainingConfig
+from isogloss.deploy.bench.clock import Clock
+from isogloss.deploy.bench.examples import Examples, batches, widest_batch
+from isogloss.deploy.bench.peers import appended, padded, require_peft
+from isogloss.training.tuning.config import TrainingConfig
 
 Texts = Sequence[Sequence[int]]
 

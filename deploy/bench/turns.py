@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deploy.bench.curves import Contest, Entry
-from deploy.bench.machine import peak_of
-from deploy.bench.pace import Pace, goes_on
+from isogloss.deploy.bench.curves import Contest, Entry
+from isogloss.deploy.bench.pace import Pace, goes_on
+from isogloss.deploy.load.machine import peak_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Run one of the long runs by hand: `python -m deploy.soak kills --seconds 30`."""
+"""Run one of the long runs by hand: `python -m isogloss.deploy.soak kills --seconds 30`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.bench.options import check_writable
-from deploy.bench.report import progress
-from deploy.soak.ends import BLOWS, EndSettings, run_ends
-from deploy.soak.hostile import HostileSettings, run_hostile
-from deploy.soak.kills import KillSettings, run_kills
-from deploy.soak.memory import MemorySettings, run_memory
-from deploy.soak.overload import OverloadSettings, run_overload
-from deploy.soak.report import soak_report, tell
-from deploy.soak.server import ServerSettings
-from deploy.soak.swaps import SwapSettings, run_swaps
-from prompts.console import ReportingGroup
+from isogloss.deploy.bench.options import check_writable
+from isogloss.deploy.bench.report import progress
+from isogloss.deploy.load.server import ServerSettings
+from isogloss.deploy.load.swaps import SwapSettings, run_swaps
+from isogloss.deploy.soak.ends import BLOWS, EndSettings, run_ends
+from isogloss.deploy.soak.hostile import HostileSettings, run_hostile
+from isogloss.deploy.soak.kills import KillSettings, run_kills
+from isogloss.deploy.soak.memory import MemorySettings, run_memory
+from isogloss.deploy.soak.overload import OverloadSettings, run_overload
+from isogloss.deploy.soak.report import soak_report, tell
+from isogloss.prompts.console.console import ReportingGroup
 
 app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, help=__doc__)
 

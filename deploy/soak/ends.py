@@ -20,12 +20,12 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploy.bench.http_servers import Running, processes, running
-from deploy.soak.play import Say
-from deploy.soak.server import ServerSettings, role_of, title_of
-from deploy.soak.stage import prepare
-from prompts.errors import InvalidInput, Unavailable
-from serving.ports import are_free
+from isogloss.deploy.load.play import Say
+from isogloss.deploy.load.server import ServerSettings, role_of, title_of
+from isogloss.deploy.load.servers import Running, processes, running
+from isogloss.deploy.load.stage import prepare
+from isogloss.prompts.errors import InvalidInput, Unavailable
+from isogloss.serving.ray.ports import are_free
 
 _LOOK_S = 0.02
 _PATIENCE_S = 120.0

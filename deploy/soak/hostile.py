@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.soak.hostile_bodies import Operation, hostile, operations
-from deploy.soak.load import OpenLoop
-from deploy.soak.play import Say, play
-from deploy.soak.server import Server, ServerSettings, resident_bytes
-from deploy.soak.stage import Stage
-from deploy.soak.tally import NO_ANSWER, Tally
-from deploy.soak.wire import Connection, NoAnswer, Reply, request_bytes
+from isogloss.deploy.load.clients import OpenLoop
+from isogloss.deploy.load.play import Say, play
+from isogloss.deploy.load.server import Server, ServerSettings, resident_bytes
+from isogloss.deploy.load.stage import Stage
+from isogloss.deploy.load.tally import NO_ANSWER, Tally
+from isogloss.deploy.load.wire import Connection, NoAnswer, Reply, request_bytes
+from isogloss.deploy.soak.hostile_bodies import Operation, hostile, operations
 
 _MIB = 1 << 20
 _UNREAD_BODIES = 3

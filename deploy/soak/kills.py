@@ -13,12 +13,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.soak.load import ClosedLoop, OpenLoop
-from deploy.soak.play import Say, play
-from deploy.soak.server import Server, ServerSettings
-from deploy.soak.stage import Stage, question
-from deploy.soak.tally import Tally
-from prompts.errors import Unavailable
+from isogloss.deploy.load.clients import ClosedLoop, OpenLoop
+from isogloss.deploy.load.play import Say, play
+from isogloss.deploy.load.server import Server, ServerSettings
+from isogloss.deploy.load.stage import Stage, question
+from isogloss.deploy.load.tally import Tally
+from isogloss.prompts.errors import Unavailable
 
 _LOOK_S = 0.25
 _PROBE_S = 5.0

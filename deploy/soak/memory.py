@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.soak.load import ClosedLoop, OpenLoop
-from deploy.soak.play import Say, play
-from deploy.soak.publisher import Publisher
-from deploy.soak.server import Server, ServerSettings
-from deploy.soak.stage import Stage
-from deploy.soak.tally import Tally
+from isogloss.deploy.load.clients import ClosedLoop, OpenLoop
+from isogloss.deploy.load.play import Say, play
+from isogloss.deploy.load.publisher import Publisher
+from isogloss.deploy.load.server import Server, ServerSettings
+from isogloss.deploy.load.stage import Stage
+from isogloss.deploy.load.tally import Tally
 
 _PROBE_S = 10.0
 _CLIENTS = 16

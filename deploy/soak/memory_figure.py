@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompts import durable
+from isogloss.prompts.files import durable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.soak.load import ClosedLoop, OpenLoop, Question, ask
-from deploy.soak.play import Say, play
-from deploy.soak.server import Server, ServerSettings, cpu_seconds
-from deploy.soak.stage import Stage, question
-from deploy.soak.tally import Tally
-from deploy.soak.wire import Connection
+from isogloss.deploy.load.clients import ClosedLoop, OpenLoop, Question, ask
+from isogloss.deploy.load.play import Say, play
+from isogloss.deploy.load.server import Server, ServerSettings, cpu_seconds
+from isogloss.deploy.load.stage import Stage, question
+from isogloss.deploy.load.tally import Tally
+from isogloss.deploy.load.wire import Connection
 
 _PROBES = 10  # whose median must be as before
 _RECOVERY_PATIENCE_S = 30.0

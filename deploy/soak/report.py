@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deploy.soak.memory import series_csv
-from deploy.soak.server import hardware_and_versions
-from prompts.console import print_json
-from training.files import write_atomically
+from isogloss.deploy.load.server import hardware_and_versions
+from isogloss.deploy.soak.memory import series_csv
+from isogloss.prompts.console.console import print_json
+from isogloss.training.files import write_atomically
 
 
 def soak_report(name: str, settings: Any, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def write(report: Mapping[str, Any], out: Path) -> None:
     write_atomically(out, (json.dumps(without_series(report), indent=2) + "\n").encode())
     for result in report["results"]:
         if "series" in result:
-            from deploy.soak.memory_figure import draw
+            from isogloss.deploy.soak.memory_figure import draw
 
             write_atomically(out.with_suffix(".csv"), series_csv(result["series"]).encode())
             draw(result["series"], out.with_suffix(".svg"))

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prompts.errors import InvalidInput, Unavailable
+from isogloss.prompts.errors import InvalidInput, Unavailable
 
 _CONNECT_S = 10.0
 _SHOWN_CHARS = 60

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prompts.cluster import processes
-from prompts.cluster.address import Address, check_answers
-from prompts.cluster.folders import private_folder, ray_folder
-from prompts.cluster.import_path import job_config, safe_variables
-from prompts.cluster.loss import abandon, missing_parts
-from prompts.cluster.privacy import apart, private_variables, read_variables_again
-from prompts.cluster.signals import ended_within, ending_in_order, handlers_kept
-from prompts.cluster.start_errors import start_error
-from prompts.errors import IsoglossError, Unavailable
+from isogloss.prompts.cluster import processes
+from isogloss.prompts.cluster.address import Address, check_answers
+from isogloss.prompts.cluster.folders import private_folder, ray_folder
+from isogloss.prompts.cluster.import_path import job_config, safe_variables
+from isogloss.prompts.cluster.loss import abandon, missing_parts
+from isogloss.prompts.cluster.privacy import apart, private_variables, read_variables_again
+from isogloss.prompts.cluster.signals import ended_within, ending_in_order, handlers_kept
+from isogloss.prompts.cluster.start_errors import start_error
+from isogloss.prompts.errors import IsoglossError, Unavailable
 
 NAMESPACE = "isogloss"
 STOP_S = 4.0

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from prompts.errors import Unavailable
+from isogloss.prompts.errors import Unavailable
 
 _SOCKET_BYTES = 107
 _SOCKET_OF_RAY = "/session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"

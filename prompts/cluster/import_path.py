@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import isogloss
+
 _INSTALLED = ("site-packages", "dist-packages")
 
 
 def checkout() -> Path | None:
-    """Return the folder of the checkout that this code runs from; None where it is installed."""
-    root = Path(__file__).resolve().parents[2]
+    """Return the folder that `isogloss` is imported from; None where it is installed."""
+    root = Path(isogloss.__file__).parents[1]
     return None if root.name in _INSTALLED else root
 
 

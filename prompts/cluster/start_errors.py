@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from prompts.cluster.address import Address
+from isogloss.prompts.cluster.address import Address
 
 _SHOWN_CHARS = 200
 _FOLDERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT)

@@ -4,8 +4,8 @@ A batch runs in the worker thread while the next one fills; every caller of a ba
 or an error, and a row that fails does not fail the others.
 
 A process has one model's two batchers (planning, scoring) and no other model's: models share cores
-by the threads that each replica's matrix products may use (`serving.app` divides them evenly), and
-never a worker or a queue.
+by the threads that each replica's matrix products may use (`serving.ray.app` divides them evenly),
+and never a worker or a queue.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from prompts.errors import IsoglossError, Unavailable
-from serving.batching.isolation import BatchFailed, Outcome, is_out_of_memory, run_isolating
-from serving.batching.queueing import BatchQueue, Entry
-from serving.logs import current_request_id
+from isogloss.prompts.errors import IsoglossError, Unavailable
+from isogloss.serving.batching.isolation import (
+    BatchFailed,
+    Outcome,
+    is_out_of_memory,
+    run_isolating,
+)
+from isogloss.serving.batching.queueing import BatchQueue, Entry
+from isogloss.serving.telemetry.logs import current_request_id
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from prompts.errors import IsoglossError, Unavailable
+from isogloss.prompts.errors import IsoglossError, Unavailable
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")

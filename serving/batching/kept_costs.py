@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from prompts import durable
-from prompts.given_paths import cache_folder
-from serving.batching.costs import CostTable
+from isogloss.prompts.files import durable
+from isogloss.prompts.files.given_paths import cache_folder
+from isogloss.serving.batching.costs import CostTable
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
 
-from serving.batching.costs import CostTable, Measured
-from serving.batching.isolation import is_out_of_memory
+from isogloss.serving.batching.costs import CostTable, Measured
+from isogloss.serving.batching.isolation import is_out_of_memory
 
 Run = Callable[[Sequence[Sequence[int]]], object]
 """Runs a batch of texts, given as token ids, to the end: what it returns is on the host."""

@@ -166,7 +166,8 @@ class Ring(Generic[Item]):
 class BatchQueue(Generic[Item]):
     """Takes turns between clients, and between a client's flows; first come, first served in one.
 
-    What may wait at all is not its business: `serving.admission` decides before work is queued.
+    What may wait at all is not its business: `serving.pipeline.admission` decides before work is
+    queued.
 
     Args:
         budget: what one batch may cost.

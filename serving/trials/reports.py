@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from prompts.trials import Trial, TrialLimits
-from serving.replicas import ReplicaReport
-from serving.trials.candidates import key_of
-from serving.trials.tally import Latency, Tally
+from isogloss.prompts.routing.trials import Trial, TrialLimits
+from isogloss.serving.registry.candidates import key_of
+from isogloss.serving.registry.replicas import ReplicaReport
+from isogloss.serving.telemetry.tally import Latency, Tally
 
 LimitName = Literal["agreement", "score", "latency"]
 

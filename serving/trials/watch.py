@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from prompts.errors import IsoglossError
-from prompts.trials import Trial
-from serving.live import LiveBank
-from serving.metrics import ServingMetrics
-from serving.replicas import Board, ReplicaReport
-from serving.trials.candidates import key_of
-from serving.trials.reports import broken_limit, tally_of
-from serving.trials.tally import TrialKey
+from isogloss.prompts.errors import IsoglossError
+from isogloss.prompts.routing.trials import Trial
+from isogloss.serving.registry.candidates import key_of
+from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.replicas import Board, ReplicaReport
+from isogloss.serving.telemetry.metrics import ServingMetrics
+from isogloss.serving.telemetry.tally import TrialKey
+from isogloss.serving.trials.reports import broken_limit, tally_of
 
 logger = logging.getLogger(__name__)
 

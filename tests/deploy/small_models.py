@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from prompts.full_size import full_size_config, random_model
+from isogloss.prompts.model.full_size import full_size_config, random_model
 
 
 def tiny_model(name: str, seed: int, device: torch.device, dtype: torch.dtype) -> Any:

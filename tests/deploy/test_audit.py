@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from deploy import audit
+from isogloss.deploy import audit
 
 pytest.importorskip("pip_audit", reason="pip-audit is not installed")
 

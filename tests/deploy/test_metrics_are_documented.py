@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serving.metrics import ServingMetrics
+from isogloss.serving.telemetry.metrics import ServingMetrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "isogloss.json"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from prompts.loading import POCKET
-from serving.config import ServingSettings
-from serving.front import haproxy_everywhere
+from isogloss.prompts.model.checkpoint import POCKET
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.ray.front import haproxy_everywhere
 from tests.some import some
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")
@@ -34,7 +34,7 @@ def test_ray_serve_accepts_it(serve_config: dict[str, Any]) -> None:
 
     parsed = ServeDeploySchema.model_validate(serve_config)
     (application,) = parsed.applications
-    assert application.import_path == "serving.app:application"
+    assert application.import_path == "isogloss.serving.ray.app:application"
     assert application.route_prefix == "/"
 
 
@@ -49,7 +49,7 @@ def test_the_builder_gets_settings_where_ray_hands_it_a_mapping(
 ) -> None:
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 
-    from serving import app as serving_app
+    from isogloss.serving.ray import app as serving_app
 
     (application,) = serve_config["applications"]
     module, _, name = application["import_path"].partition(":")
@@ -95,7 +95,7 @@ def test_options_in_comments_are_right_too() -> None:
 
 
 def _ingress_name() -> str:
-    from serving import app as serving_app
+    from isogloss.serving.ray import app as serving_app
 
     source = inspect.getsource(serving_app.build_application)
     return source.rpartition('.options(name="')[2].partition('"')[0]

@@ -13,12 +13,12 @@ import uvicorn
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deploy import smoke
-from serving.admin import Admin
-from serving.http import build_api
-from serving.live import Watch
-from serving.replicas import LocalBoard, Lookout
-from serving.service import Service
+from isogloss.deploy import smoke
+from isogloss.serving.api.admin import Admin
+from isogloss.serving.api.http import build_api
+from isogloss.serving.api.service import Service
+from isogloss.serving.registry.live import Watch
+from isogloss.serving.registry.replicas import LocalBoard, Lookout
 from tests.fakes import fake_classifier, fake_settings, fake_store
 
 SCRIPT = Path(smoke.__file__)

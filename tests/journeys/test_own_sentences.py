@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from prompts.languages import language
-from serving.config import ServingSettings
-from serving.engine import build_classifier
-from serving.schemas import ClassifyRequest
+from isogloss.prompts.languages.languages import language
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.schemas import ClassifyRequest
 from tests.journeys import own_sentences
 from tests.journeys.own_sentences import Answered, Sentence
-from tests.serving.test_serve_ray import wait_for_url
+from tests.serving.ray.test_serve_ray import wait_for_url
 from tests.some import some
 
 LEAST_RIGHT = 0.6

@@ -18,9 +18,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import app
-from serving.config import ServingSettings
-from serving.engine import build_classifier
+from isogloss.deploy.cli import app
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.pipeline.engine import build_classifier
 from tests.fakes import http_client
 
 # label -> things said of it, in each language; sentences are "<who> <what>".
@@ -157,7 +157,7 @@ def post(
     async def run() -> dict[str, Any]:
         settings = ServingSettings(store=store, device="cpu", poll_interval_s=3600)
         classifier = build_classifier(settings)
-        from prompts.store import PromptStore
+        from isogloss.prompts.store.store import PromptStore
 
         opened = PromptStore.open(store)
         async with http_client(classifier, opened, settings, None) as client:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from prompts.backbone import Backbone, label_log_probs
-from prompts.languages import language
-from prompts.loading import pocket_models
-from prompts.routes import RouteTable
-from prompts.soft_prompt import SoftPrompt
-from prompts.store import PromptStore, StoreState
-from training.pocket.data import LANGUAGES
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.languages.languages import language
+from isogloss.prompts.model.backbone import Backbone, label_log_probs
+from isogloss.prompts.model.checkpoint import pocket_models
+from isogloss.prompts.routing.routes import RouteTable
+from isogloss.prompts.store.store import PromptStore, StoreState
+from isogloss.training.recipes.pocket.data import LANGUAGES
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts" / "shipped"
 MODELS = ("pocket-bloom", "pocket-xglm")

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch.nn.attention import flex_attention
 
-from prompts.cuda.capture import Run
-from prompts.cuda.forward import LAYERS
-from prompts.cuda.graphed import GraphedDecoder
-from prompts.decoder import DecoderWeights
+from isogloss.prompts.model.cuda.capture import Run
+from isogloss.prompts.model.cuda.forward import LAYERS
+from isogloss.prompts.model.cuda.graphed import GraphedDecoder
+from isogloss.prompts.model.decoder.decoder import DecoderWeights
 
 needs_gpu = (not torch.cuda.is_available(), "needs a GPU: torch sees none")
 """Arguments of `pytest.mark.skipif`."""

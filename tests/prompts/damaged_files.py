@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from prompts.soft_prompt import SoftPrompt
+from isogloss.prompts.format.soft_prompt import SoftPrompt
 from tests.prompts import samples
 
 Mutation = Callable[[random.Random, bytes], bytes]

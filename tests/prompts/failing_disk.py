@@ -10,7 +10,7 @@ WATCHED = ("open", "write", "fsync", "close", "replace", "link", "unlink", "mkdi
 
 
 class FailingDisk:
-    """Stands in for `os` in `prompts.durable`: `fail` happens in place of call number `at`.
+    """Stands in for `os` in `prompts.files.durable`: `fail` happens in place of call number `at`.
 
     A write that fails has written half of its bytes. With `after`, it happens behind the call.
     """

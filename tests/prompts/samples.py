@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import torch
 
-from prompts.card import ModelRef, PromptCard
-from prompts.routes import RouteTable
-from prompts.soft_prompt import SoftPrompt
-from prompts.verbalizer import LabelToken
+from isogloss.prompts.format.card import ModelRef, PromptCard
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.verbalizer import LabelToken
+from isogloss.prompts.routing.routes import RouteTable
 
 MODEL = ModelRef(id="pocket-bloom", revision=None, fingerprint="sha256:" + "ab" * 32)
 OTHER_MODEL = ModelRef(id="pocket-xglm", revision=None, fingerprint="sha256:" + "cd" * 32)

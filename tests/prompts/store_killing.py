@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import prompts.durable
-from prompts.change_records import ChangeRequest
-from prompts.collecting import collect, free_deleted
-from prompts.errors import NotFound
-from prompts.soft_prompt import SoftPrompt
-from prompts.store import PromptStore
-from prompts.verifying import verify
+from isogloss.prompts.errors import NotFound
+from isogloss.prompts.files import durable
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.store.change_records import ChangeRequest
+from isogloss.prompts.store.collecting import collect, free_deleted
+from isogloss.prompts.store.store import PromptStore
+from isogloss.prompts.store.verifying import verify
 from tests.prompts import samples
 from tests.prompts.failing_disk import FailingDisk
 from tests.prompts.store_processes import fork, watch
@@ -113,7 +113,7 @@ def killed(action: Callable[[Path], None], root: Path, at: int, after: bool) -> 
 
     def work() -> None:
         disk = FailingDisk(at, lambda: os.kill(os.getpid(), signal.SIGKILL), after=after)
-        setattr(prompts.durable, "os", disk)  # noqa: B010  (typed as a module)
+        setattr(durable, "os", disk)  # noqa: B010  (typed as a module)
         action(root)
 
     _, status = os.waitpid(fork(work), 0)

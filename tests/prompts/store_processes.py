@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import prompts.durable
-from prompts.following import Follower
-from prompts.store import PromptStore, open_default
+from isogloss.prompts.files import durable
+from isogloss.prompts.store.following import Follower
+from isogloss.prompts.store.store import PromptStore, open_default
 from tests.prompts import samples
 from tests.prompts.failing_disk import FailingDisk
 
@@ -49,7 +49,7 @@ def kill_at_every_call(folder: Path) -> int:
 
         def publish(root: Path = root, at: int = at) -> None:
             disk = FailingDisk(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            setattr(prompts.durable, "os", disk)  # noqa: B010  (typed as a module)
+            setattr(durable, "os", disk)  # noqa: B010  (typed as a module)
             PromptStore.open(root).publish({"p": new}, [samples.table("p@1", Romance="p")])
 
         _, status = os.waitpid(fork(publish), 0)

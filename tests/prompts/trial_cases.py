@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prompts.soft_prompt import SoftPrompt
-from prompts.store import PromptStore, StoreState
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.store.store import PromptStore, StoreState
 from tests.prompts import samples
 
 WORLD, ROMANCE, BETTER, OTHER = (samples.prompt(seed) for seed in (1, 2, 3, 4))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from prompts.errors import IsoglossError
-from serving.launch import run
+from isogloss.prompts.errors import IsoglossError
+from isogloss.serving.ray.launch import run
 from tests.fakes import MODEL, fake_classifier, fake_settings
 
 

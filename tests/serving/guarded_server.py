@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from serving.launch import run
+from isogloss.serving.ray.launch import run
 from tests.fakes import MODEL, fake_classifier, fake_settings
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from prompts.store import PromptStore
-from serving.live import LiveBank, Watch
-from serving.metrics import ServingMetrics
-from serving.replicas import Board, Lookout
+from isogloss.prompts.store.store import PromptStore
+from isogloss.serving.registry.live import LiveBank, Watch
+from isogloss.serving.registry.replicas import Board, Lookout
+from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import MODEL, FakeBackbone
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from prompts.errors import InvalidInput, MalformedInput
-from serving.parsing import parse
-from serving.schemas import ClassifyRequest, RollbackRequest
+from isogloss.prompts.errors import InvalidInput, MalformedInput
+from isogloss.serving.api.parsing import parse
+from isogloss.serving.schemas import ClassifyRequest, RollbackRequest
 
 
 def test_absent_and_null_fields_mean_the_same() -> None:

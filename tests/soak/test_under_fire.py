@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from deploy.soak.hostile import HostileSettings, run_hostile
-from deploy.soak.kills import KillSettings, run_kills
-from deploy.soak.memory import MemorySettings, run_memory
-from deploy.soak.overload import OverloadSettings, run_overload
-from deploy.soak.report import soak_report, tell
-from deploy.soak.swaps import SwapSettings, run_swaps
+from isogloss.deploy.load.swaps import SwapSettings, run_swaps
+from isogloss.deploy.soak.hostile import HostileSettings, run_hostile
+from isogloss.deploy.soak.kills import KillSettings, run_kills
+from isogloss.deploy.soak.memory import MemorySettings, run_memory
+from isogloss.deploy.soak.overload import OverloadSettings, run_overload
+from isogloss.deploy.soak.report import soak_report, tell
 
 SHARE = float(os.environ.get("ISOGLOSS_SOAK_SHARE", "1"))
 REFUSAL_MS = 50.0

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from prompts.languages import languages
-from training.pocket.data import LANGUAGES as PAPER_LANGUAGES
-from training.study.parts import PARTS
-from training.study.results import StudyResults, StudyRun
+from isogloss.prompts.languages.languages import languages
+from isogloss.training.recipes.pocket.data import LANGUAGES as PAPER_LANGUAGES
+from isogloss.training.study.parts import PARTS
+from isogloss.training.study.results import StudyResults, StudyRun
 
 PAPER = tuple(sorted(PAPER_LANGUAGES))
 BLOOM = tuple(code for code in PAPER if languages()[code].in_bloom)

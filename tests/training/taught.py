@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from prompts.backbone import Backbone
-from prompts.soft_prompt import SoftPrompt
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.training.data.labelled import Example
+from isogloss.training.tuning.config import TrainingConfig, configure
+from isogloss.training.tuning.run import Trained
+from isogloss.training.tuning.runs import Job, Unwatched, run_job
+from isogloss.training.tuning.texts import tokenize
 from tests.training.tiny import prompt, sentences
-from training.config import TrainingConfig, configure
-from training.data import Example
-from training.run import Trained
-from training.runs import Job, Unwatched, run_job
-from training.texts import tokenize
 
 
 def save_teacher(model: Backbone, path: Path, **changes: Any) -> str:

@@ -17,10 +17,10 @@ import torch
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from prompts.backbone import Backbone
-from prompts.soft_prompt import ModelRef, PromptCard, SoftPrompt
-from prompts.tokenizer import Tokenizer
-from prompts.verbalizer import verbalize
+from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
+from isogloss.prompts.format.verbalizer import verbalize
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.tokenizer import Tokenizer
 
 WORDS = {
     "eng_Latn": {

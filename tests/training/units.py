@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from prompts.backbone import Backbone
-from prompts.errors import InvalidData
+from isogloss.prompts.errors import InvalidData
+from isogloss.prompts.model.backbone import Backbone
 
 
 class Listener(Protocol):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from training.clades import branching_clades
-from training.selection.evidence import Evidence, Origin
+from isogloss.training.data.clades import branching_clades
+from isogloss.training.selection.evidence import Evidence, Origin
 
 # Five families of six languages, two branches of three in each.
 LINEAGES: Mapping[str, tuple[str, ...]] = {

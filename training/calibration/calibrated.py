@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from prompts.errors import InvalidData, NotFound, Unavailable
-from prompts.routes import UNIVERSAL, RouteTable
-from prompts.store import PromptStore, StoreState
-from training.calibration.reliability import Bin, Measured, bins, measure
-from training.calibration.temperatures import (
+from isogloss.prompts.errors import InvalidData, NotFound, Unavailable
+from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
+from isogloss.prompts.store.store import PromptStore, StoreState
+from isogloss.training.calibration.reliability import Bin, Measured, bins, measure
+from isogloss.training.calibration.temperatures import (
     Answers,
     Floats,
     cross_fitted,
@@ -21,9 +21,9 @@ from training.calibration.temperatures import (
     temperatures_of,
     with_temperatures,
 )
-from training.clades import lineages_of
-from training.data import Split
-from training.predictions import Group, Prediction, read_split
+from isogloss.training.data.clades import lineages_of
+from isogloss.training.data.labelled import Split
+from isogloss.training.evaluation.predictions import Group, Prediction, read_split
 
 EVERYWHERE = "(all)"
 

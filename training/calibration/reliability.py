@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibration.temperatures import Answers, Floats
+from isogloss.training.calibration.temperatures import Answers, Floats
 
 BINS = 15
 

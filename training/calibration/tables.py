@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from prompts.plain_table import PlainTable
-from prompts.routes import UNIVERSAL
-from training.calibration.calibrated import EVERYWHERE, Calibrated, CladeReport
-from training.calibration.reliability import BINS, Measured
-from training.data import Split
+from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.prompts.routing.routes import UNIVERSAL
+from isogloss.training.calibration.calibrated import EVERYWHERE, Calibrated, CladeReport
+from isogloss.training.calibration.reliability import BINS, Measured
+from isogloss.training.data.labelled import Split
 
 
 def calibration_table(calibrated: Calibrated) -> PlainTable:

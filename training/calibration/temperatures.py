@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prompts.errors import InvalidData
-from prompts.routes import UNIVERSAL, RouteTable
-from training.clades import branching_clades, lineages_of
-from training.predictions import Prediction
+from isogloss.prompts.errors import InvalidData
+from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
+from isogloss.training.data.clades import branching_clades, lineages_of
+from isogloss.training.evaluation.predictions import Prediction
 
 SPREAD = 0.2
 """How far a clade's log-temperature is expected from its parent's (a standard deviation). Of

@@ -36,9 +36,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from training.clades import branching_clades
-from training.selection.evidence import Evidence
-from training.selection.shrinkage import Gain, Posterior, infer
+from isogloss.training.data.clades import branching_clades
+from isogloss.training.selection.evidence import Evidence
+from isogloss.training.selection.shrinkage import Gain, Posterior, infer
 
 
 @dataclass(frozen=True, slots=True)

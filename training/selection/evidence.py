@@ -10,11 +10,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from prompts.card import PromptCard
-from prompts.errors import InvalidData
-from training.clades import lineages_of
-from training.data import Split
-from training.predictions import Group, Prediction, read_split
+from isogloss.prompts.errors import InvalidData
+from isogloss.prompts.format.card import PromptCard
+from isogloss.training.data.clades import lineages_of
+from isogloss.training.data.labelled import Split
+from isogloss.training.evaluation.predictions import Group, Prediction, read_split
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prompts.errors import NotFound
-from prompts.languages import language
-from prompts.routes import RouteEvidence, RouteTable
-from prompts.store_state import StoreState
+from isogloss.prompts.errors import NotFound
+from isogloss.prompts.languages.languages import language
+from isogloss.prompts.routing.routes import RouteEvidence, RouteTable
+from isogloss.prompts.store.state import StoreState
 
 
 @dataclass(frozen=True, slots=True)

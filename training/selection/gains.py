@@ -18,10 +18,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from prompts.errors import InvalidData
-from prompts.routes import RouteTable, parse_reference
-from training.clades import branching_clades, name_of
-from training.selection.evidence import Evidence
+from isogloss.prompts.errors import InvalidData
+from isogloss.prompts.routing.routes import RouteTable, parse_reference
+from isogloss.training.data.clades import branching_clades, name_of
+from isogloss.training.selection.evidence import Evidence
 
 Matrix = NDArray[np.float64]
 _DRAWS = 4000

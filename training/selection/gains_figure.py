@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.selection.gains import GainRow
-from training.study.canvas import GUIDE_COLOUR, WIDTH_INCHES, save, style
+from isogloss.training.canvas import GUIDE_COLOUR, WIDTH_INCHES, save, style
+from isogloss.training.selection.gains import GainRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

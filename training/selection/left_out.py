@@ -14,12 +14,12 @@ from typing import Literal
 
 import numpy as np
 
-from prompts.errors import InvalidData
-from prompts.languages import deepest_clade
-from training.likeness.typology import METRICS, distances
-from training.selection.choice import Judge, Rule, walk
-from training.selection.evidence import Evidence
-from training.selection.gains import compare
+from isogloss.prompts.errors import InvalidData
+from isogloss.prompts.languages.languages import deepest_clade
+from isogloss.training.selection.choice import Judge, Rule, walk
+from isogloss.training.selection.evidence import Evidence
+from isogloss.training.selection.gains import compare
+from isogloss.training.typology.distances import METRICS, distances
 
 Distances = Callable[[str, Sequence[str]], Mapping[str, float]]
 NEIGHBOURS = 5

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from prompts.errors import InvalidData, InvalidInput, NotFound
-from prompts.routes import RouteEvidence, RouteTable, parse_reference
-from prompts.soft_prompt import SoftPrompt
-from prompts.store import PromptStore
-from prompts.store_state import StoreState
-from training.candidates import Candidate
-from training.predictions import Prediction
-from training.selection.choice import Choice, Decision, Rule, choose
-from training.selection.evidence import Evidence, Origin, evidence_of
+from isogloss.prompts.errors import InvalidData, InvalidInput, NotFound
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.routing.routes import RouteEvidence, RouteTable, parse_reference
+from isogloss.prompts.store.state import StoreState
+from isogloss.prompts.store.store import PromptStore
+from isogloss.training.evaluation.candidates import Candidate
+from isogloss.training.evaluation.predictions import Prediction
+from isogloss.training.selection.choice import Choice, Decision, Rule, choose
+from isogloss.training.selection.evidence import Evidence, Origin, evidence_of
 
 
 @dataclass(frozen=True, slots=True)

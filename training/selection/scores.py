@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.selection.evidence import Evidence
+from isogloss.training.selection.evidence import Evidence
 
 Scores = NDArray[np.float64]
 

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.clades import branching_clades
-from training.selection.evidence import Evidence
-from training.selection.noise import Noise, sampling_noise
-from training.selection.scores import scores
+from isogloss.training.data.clades import branching_clades
+from isogloss.training.selection.evidence import Evidence
+from isogloss.training.selection.noise import Noise, sampling_noise
+from isogloss.training.selection.scores import scores
 
 Matrix = NDArray[np.float64]
 # Standard deviations of accuracy.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from prompts.plain_table import PlainTable
-from training.selection.choice import Choice, Decision
-from training.selection.gains import GainRow
-from training.selection.left_out import LeftOutRow
+from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.training.selection.choice import Choice, Decision
+from isogloss.training.selection.gains import GainRow
+from isogloss.training.selection.left_out import LeftOutRow
 
 _COLUMNS = (
     "Clade",

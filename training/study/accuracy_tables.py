@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
-from training.study.intervals import Interval, difference, interval_of, spread
-from training.study.kinship import Place, places
-from training.study.paper import PaperAccuracy, paper_accuracies
-from training.study.results import SETTINGS, Setting, StudyResults, StudyRun
-from training.study.rows import AccuracyRow, ChangeRow, GainRow, LanguageRow, MeanRow, RunRow
+from isogloss.training.study.intervals import Interval, difference, interval_of, spread
+from isogloss.training.study.kinship import Place, places
+from isogloss.training.study.paper import PaperAccuracy, paper_accuracies
+from isogloss.training.study.results import SETTINGS, Setting, StudyResults, StudyRun
+from isogloss.training.study.rows import (
+    AccuracyRow,
+    ChangeRow,
+    GainRow,
+    LanguageRow,
+    MeanRow,
+    RunRow,
+)
 
 _PERCENT = 100.0
 

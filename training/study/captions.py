@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from training.study.kinship import places
-from training.study.results import StudyResults
-from training.study.rows import StudyTables
-from training.study.words import counted, listing
+from isogloss.training.study.kinship import places
+from isogloss.training.study.results import StudyResults
+from isogloss.training.study.rows import StudyTables
+from isogloss.training.study.words import counted, listing
 
 _SPREAD = "one standard deviation over seeds; small circles: single seeds."
 

@@ -22,28 +22,28 @@ from typing import Any, Protocol
 import torch
 from pydantic import JsonValue
 
-from prompts.backbone import Backbone
-from prompts.decoder import tensors_of
-from prompts.errors import InvalidData, InvalidInput
-from prompts.soft_prompt import SoftPrompt
-from training.candidates import Candidate
-from training.config import TrainingConfig
-from training.data import Split
-from training.evaluate import choose_languages
-from training.files import writable_folder
-from training.machine import hardware
-from training.outputs import PROMPT_FOLDER, versions
-from training.runs import Job, RunWatcher, run_job
-from training.shots import SourceData
-from training.study.evidence import EvidenceUnit, Questions, UnfrozenUnit
-from training.study.figures import draw_figures
-from training.study.paper import paper_model
-from training.study.plan import StudyChoices, base_length, study_configs
-from training.study.report import write_report
-from training.study.results import StudyResults, StudyRun
-from training.study.tables import write_tables
-from training.texts import CacheBudget
-from training.work.jobs import ModelSpec, Pool, run_units
+from isogloss.prompts.errors import InvalidData, InvalidInput
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.decoder.decoder import tensors_of
+from isogloss.training.data.labelled import Split
+from isogloss.training.data.shots import SourceData
+from isogloss.training.evaluation.candidates import Candidate
+from isogloss.training.evaluation.evaluate import choose_languages
+from isogloss.training.files import writable_folder
+from isogloss.training.study.evidence import EvidenceUnit, Questions, UnfrozenUnit
+from isogloss.training.study.figures import draw_figures
+from isogloss.training.study.machine import hardware
+from isogloss.training.study.paper import paper_model
+from isogloss.training.study.plan import StudyChoices, base_length, study_configs
+from isogloss.training.study.report import write_report
+from isogloss.training.study.results import StudyResults, StudyRun
+from isogloss.training.study.tables import write_tables
+from isogloss.training.tuning.config import TrainingConfig
+from isogloss.training.tuning.outputs import PROMPT_FOLDER, versions
+from isogloss.training.tuning.runs import Job, RunWatcher, run_job
+from isogloss.training.tuning.texts import CacheBudget
+from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
 
 _HALF_PRECISION_BYTES = 2  # of a parameter, as the models are handed out
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from training.likeness.pretraining_data import Architecture
-from training.likeness.transfer import (
+from isogloss.training.study.intervals import Interval, difference, interval_of
+from isogloss.training.study.paper import paper_correlation
+from isogloss.training.study.results import SETTINGS, Setting, StudyResults, StudyRun
+from isogloss.training.study.rows import CorrelationRow, DistanceRow, WeakeningRow
+from isogloss.training.typology.distances import FROM_VECTORS, KINDS, published_differences
+from isogloss.training.typology.pretraining_data import Architecture
+from isogloss.training.typology.transfer import (
     TransferCorrelation,
     freezing_differences,
     transfer_correlations,
 )
-from training.likeness.typology import FROM_VECTORS, KINDS, published_differences
-from training.study.intervals import Interval, difference, interval_of
-from training.study.paper import paper_correlation
-from training.study.results import SETTINGS, Setting, StudyResults, StudyRun
-from training.study.rows import CorrelationRow, DistanceRow, WeakeningRow
 
 
 def correlation_rows(results: StudyResults) -> tuple[CorrelationRow, ...]:

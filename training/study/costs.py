@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from training.study.intervals import interval_of
-from training.study.results import StudyResults, StudyRun
-from training.study.rows import CostRow, FindingRow, TimeRow, Verdict
-from training.study.words import duration, plain, share, size, span
+from isogloss.training.study.intervals import interval_of
+from isogloss.training.study.results import StudyResults, StudyRun
+from isogloss.training.study.rows import CostRow, FindingRow, TimeRow, Verdict
+from isogloss.training.study.words import duration, plain, share, size, span
 
 _PAPER_SHARE_PERCENT = 0.01  # "less than 0.01% of the parameters"
 _PAPER_BYTES = 100_000  # "a prompt needs less than 100KB"

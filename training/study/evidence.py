@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prompts.backbone import Backbone
-from prompts.errors import InvalidInput
-from training.candidates import Candidate
-from training.data import Example, Split, check_labels, load_split
-from training.files import writable_folder, write_atomically
-from training.scoring import score_prompts
-from training.texts import tokenize
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.training.data.labelled import Example, Split, check_labels, load_split
+from isogloss.training.evaluation.candidates import Candidate
+from isogloss.training.evaluation.scoring import score_prompts
+from isogloss.training.files import writable_folder, write_atomically
+from isogloss.training.tuning.texts import tokenize
 
 
 @dataclass(frozen=True, slots=True)

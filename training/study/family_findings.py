@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from training.study.findings import finding, mean_percents
-from training.study.intervals import Direction, Interval, difference
-from training.study.kinship import is_family, places
-from training.study.results import StudyResults, StudyRun
-from training.study.rows import ChangeRow, FindingRow, Verdict
-from training.study.words import counted, judged, listing, signed, span
+from isogloss.training.study.findings import finding, mean_percents
+from isogloss.training.study.intervals import Direction, Interval, difference
+from isogloss.training.study.kinship import is_family, places
+from isogloss.training.study.results import StudyResults, StudyRun
+from isogloss.training.study.rows import ChangeRow, FindingRow, Verdict
+from isogloss.training.study.words import counted, judged, listing, signed, span
 
 _NAMED = 3  # languages named at each end
 # Section 5.2, on BLOOM-560M and XGLM-564M: what is claimed of whole clades.

@@ -6,21 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.files import writable_folder
-from training.study.canvas import (
+from isogloss.training.canvas import (
     GUIDE_COLOUR,
-    SETTING_COLOURS,
-    SETTING_NAMES,
     new_figure,
     save,
     style,
 )
-from training.study.correlations import measure_name
-from training.study.language_figures import draw_changes, draw_languages
-from training.study.paper import MODEL_NAMES
-from training.study.results import SETTINGS, StudyResults
-from training.study.rows import CorrelationRow, MeanRow, RunRow, StudyTables
-from training.study.words import plain
+from isogloss.training.files import writable_folder
+from isogloss.training.study.correlations import measure_name
+from isogloss.training.study.language_figures import draw_changes, draw_languages
+from isogloss.training.study.paper import MODEL_NAMES
+from isogloss.training.study.results import SETTING_COLOURS, SETTING_NAMES, SETTINGS, StudyResults
+from isogloss.training.study.rows import CorrelationRow, MeanRow, RunRow, StudyTables
+from isogloss.training.study.words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

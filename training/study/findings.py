@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from training.study.accuracy_tables import percent_by_seed
-from training.study.correlations import freezing_change, measure_name, unfrozen_pull
-from training.study.intervals import Interval, difference
-from training.study.results import StudyResults, StudyRun
-from training.study.rows import FindingRow, MeanRow, Verdict, WeakeningRow
-from training.study.words import counted, judged, listing, plain, signed, span
+from isogloss.training.study.accuracy_tables import percent_by_seed
+from isogloss.training.study.correlations import freezing_change, measure_name, unfrozen_pull
+from isogloss.training.study.intervals import Interval, difference
+from isogloss.training.study.results import StudyResults, StudyRun
+from isogloss.training.study.rows import FindingRow, MeanRow, Verdict, WeakeningRow
+from isogloss.training.study.words import counted, judged, listing, plain, signed, span
 
 
 def finding(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from training.study.accuracy_tables import paper_column
-from training.study.findings import finding, mean_percents
-from training.study.intervals import Interval, difference, interval_of
-from training.study.paper import MODEL_NAMES, freezing_gain_points, paper_accuracies
-from training.study.results import SETTINGS, Setting, StudyResults
-from training.study.rows import FindingRow, GainRow, MeanRow, Verdict
-from training.study.words import counted, judged, listing, plain, signed, span
+from isogloss.training.study.accuracy_tables import paper_column
+from isogloss.training.study.findings import finding, mean_percents
+from isogloss.training.study.intervals import Interval, difference, interval_of
+from isogloss.training.study.paper import MODEL_NAMES, freezing_gain_points, paper_accuracies
+from isogloss.training.study.results import SETTINGS, Setting, StudyResults
+from isogloss.training.study.rows import FindingRow, GainRow, MeanRow, Verdict
+from isogloss.training.study.words import counted, judged, listing, plain, signed, span
 
 SAME_POINTS = 5.0  # means this close to the paper's count as the same
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prompts.languages import languages
+from isogloss.prompts.languages.languages import languages
 
 # Not families: their languages have nothing in common.
 ISOLATE = "Isolate"  # a language without relatives, such as Basque

@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from training.study.canvas import (
+from isogloss.training.canvas import (
     GUIDE_COLOUR,
     OTHER_COLOUR,
-    SETTING_COLOURS,
-    SETTING_NAMES,
     family_colour,
     new_figure,
 )
-from training.study.intervals import Interval
-from training.study.kinship import family_heading
-from training.study.results import SETTINGS
-from training.study.rows import ChangeRow, LanguageRow
+from isogloss.training.study.intervals import Interval
+from isogloss.training.study.kinship import family_heading
+from isogloss.training.study.results import SETTING_COLOURS, SETTING_NAMES, SETTINGS
+from isogloss.training.study.rows import ChangeRow, LanguageRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

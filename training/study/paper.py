@@ -1,6 +1,6 @@
 """The numbers that Philippy et al. (2024) print, and which of their four models a model is.
 
-`training/data/paper/table1.csv` and `table4.csv` hold their Tables 1 and 4 as printed, with
+`training/study/published/table1.csv` and `table4.csv` hold their Tables 1 and 4 as printed, with
 languages by code. One cell of Table 1 looks like a misprint: BLOOM-1.1B, unfrozen, FEA is -0.4685,
 where every reading of the table that we tried gives a positive number of about that size.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 
-from training.study.results import SETTINGS, Setting
+from isogloss.training.study.results import SETTINGS, Setting
 
-DATA = Path(__file__).parent.parent / "data" / "paper"
+DATA = Path(__file__).parent / "published"
 MODEL_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "bloom-560m": "BLOOM-560M",

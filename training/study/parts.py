@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.study.results import StudyResults
+from isogloss.training.study.results import StudyResults
 
 PARTS: dict[str, str] = {
     "figure2": "Figure 2: mean transfer with and without model freezing",

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prompts.errors import InvalidInput
-from training.config import ModelFacts, TrainingConfig, configure
-from training.study.parts import PARTS
+from isogloss.prompts.errors import InvalidInput
+from isogloss.training.study.parts import PARTS
+from isogloss.training.tuning.config import ModelFacts, TrainingConfig, configure
 
 LENGTHS = (1, 2, 5, 10, 20, 30)
 """Section 5.1."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from training.files import write_atomically
-from training.study.captions import captions
-from training.study.correlations import measure_name
-from training.study.freezing_findings import SAME_POINTS
-from training.study.kinship import family_heading, places
-from training.study.parts import PARTS, absent_parts
-from training.study.results import Setting, StudyResults
-from training.study.rows import (
+from isogloss.training.files import write_atomically
+from isogloss.training.study.captions import captions
+from isogloss.training.study.correlations import measure_name
+from isogloss.training.study.freezing_findings import SAME_POINTS
+from isogloss.training.study.kinship import family_heading, places
+from isogloss.training.study.parts import PARTS, absent_parts
+from isogloss.training.study.results import Setting, StudyResults
+from isogloss.training.study.rows import (
     ChangeRow,
     CorrelationRow,
     GainRow,
@@ -27,7 +27,7 @@ from training.study.rows import (
     StudyTables,
     WeakeningRow,
 )
-from training.study.words import counted, duration, plain, share, signed, size
+from isogloss.training.study.words import counted, duration, plain, share, signed, size
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -97,7 +97,7 @@ def _template() -> Template:
         "setting": setting_text,
         "measure": measure_name,
     }
-    source = resources.files("training.study").joinpath("report.html.jinja")
+    source = resources.files("isogloss.training.study").joinpath("report.html.jinja")
     return environment.from_string(source.read_text(encoding="utf-8"))
 
 

@@ -27,11 +27,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from training.likeness.correlation import Values, correlate
-from training.likeness.pretraining_data import Architecture
-from training.likeness.transfer import MEASURES, Measure, likenesses
-from training.study.paper import paper_accuracies, paper_correlation
-from training.study.results import SETTINGS, Setting
+from isogloss.training.study.paper import paper_accuracies, paper_correlation
+from isogloss.training.study.results import SETTINGS, Setting
+from isogloss.training.typology.correlation import Values, correlate
+from isogloss.training.typology.pretraining_data import Architecture
+from isogloss.training.typology.transfer import MEASURES, Measure, likenesses
 
 SOURCE = "eng_Latn"
 WITHOUT_PLACE = ("zho_Hans", "npi_Deva", "ory_Orya")

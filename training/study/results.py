@@ -14,6 +14,11 @@ from pydantic import JsonValue
 
 Setting = Literal["frozen", "full"]  # with and without model freezing, in the paper's words
 SETTINGS: tuple[Setting, ...] = ("frozen", "full")
+SETTING_COLOURS: Mapping[Setting, str] = {"frozen": "#0072B2", "full": "#D55E00"}
+SETTING_NAMES: Mapping[Setting, str] = {
+    "frozen": "model frozen",
+    "full": "all weights trained",
+}
 
 
 @dataclass(frozen=True, slots=True)

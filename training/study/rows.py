@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from training.study.results import Setting
+from isogloss.training.study.results import Setting
 
 Verdict = Literal["agrees", "does not agree", "cannot tell"]
 

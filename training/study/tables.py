@@ -12,8 +12,8 @@ from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
-from training.files import writable_folder, write_atomically
-from training.study.accuracy_tables import (
+from isogloss.training.files import writable_folder, write_atomically
+from isogloss.training.study.accuracy_tables import (
     accuracy_rows,
     change_rows,
     gain_rows,
@@ -24,18 +24,14 @@ from training.study.accuracy_tables import (
     setting_rows,
     shot_rows,
 )
-from training.study.correlations import correlation_rows, distance_rows, weakening_rows
-from training.study.costs import cost_findings, cost_rows, time_findings, time_rows
-from training.study.family_findings import family_findings
-from training.study.findings import (
-    length_findings,
-    likeness_findings,
-    shot_findings,
-)
-from training.study.freezing_findings import language_findings, mean_findings
-from training.study.parts import absent_parts
-from training.study.results import StudyResults
-from training.study.rows import FindingRow, StudyTables
+from isogloss.training.study.correlations import correlation_rows, distance_rows, weakening_rows
+from isogloss.training.study.costs import cost_findings, cost_rows, time_findings, time_rows
+from isogloss.training.study.family_findings import family_findings
+from isogloss.training.study.findings import length_findings, likeness_findings, shot_findings
+from isogloss.training.study.freezing_findings import language_findings, mean_findings
+from isogloss.training.study.parts import absent_parts
+from isogloss.training.study.results import StudyResults
+from isogloss.training.study.rows import FindingRow, StudyTables
 
 _FILES = (
     "runs",

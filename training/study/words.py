@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from training.study.intervals import Interval
-from training.study.rows import Verdict
+from isogloss.training.study.intervals import Interval
+from isogloss.training.study.rows import Verdict
 
 _MINUS = "−"
 _SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))

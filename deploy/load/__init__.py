@@ -1,0 +1,1 @@
+"""A server under load: clients, a publisher, and a judge of every answer."""

@@ -1,0 +1,1 @@
+"""`isogloss prompts`: the commands that look into a store and change it."""

@@ -1,0 +1,1 @@
+"""What commands say to a person, and how they ask a server."""

@@ -1,0 +1,1 @@
+"""Files as people and programs write them: text, tables, paths, and files whole or not there."""

@@ -1,0 +1,111 @@
+"""Was an adapter made for the model it is to be used with? What its configuration says of that.
+
+Only names can be compared, for an adapter does not carry its model's fingerprint: a hub id with a
+hub id as a whole, and with a folder by the last part, wherever that folder lay. Upper and lower
+case are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from isogloss.prompts.format.card import ModelRef
+
+_CAUSAL = "CAUSAL_LM"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_CACHED = re.compile(r"(?:^|/)models--([^/]+)/snapshots/([^/]+)")  # the hub's cache folder
+
+
+class AdapterConfig(BaseModel):
+    """What matters to us in `adapter_config.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    peft_type: str
+    num_virtual_tokens: int = Field(ge=1)
+    token_dim: int | None = None
+    num_transformer_submodules: int | None = None
+    num_layers: int | None = None
+    base_model_name_or_path: str | None = None
+    revision: str | None = None
+    task_type: str | None = None
+    auto_mapping: dict[str, Any] | None = None  # where there is no task type: the model's class
+
+    @property
+    def base_model(self) -> str | None:
+        """The base model's name; None where the file does not say."""
+        return (self.base_model_name_or_path or "").strip() or None
+
+    @property
+    def model_class(self) -> str:
+        """The class of the base model, where it is told."""
+        return str((self.auto_mapping or {}).get("base_model_class") or "")
+
+
+def stated_differences(config: AdapterConfig, model: str) -> list[str]:
+    """What an adapter says of itself that does not go with a model of this name.
+
+    It needs no model: what is wrong already is said before one is loaded.
+    """
+    found = []
+    if config.base_model is not None and not _same_model(config.base_model, model):
+        found.append(f"its base model is {config.base_model[:200]!r}, not {model!r}")
+    if config.task_type is not None and config.task_type.upper() != _CAUSAL:
+        found.append(
+            f"its task_type is {config.task_type[:80]!r}, a prompt for labels' tokens needs "
+            f"{_CAUSAL!r}"
+        )
+    return found
+
+
+def model_differences(
+    config: AdapterConfig, model: ModelRef, architecture: str, layers: int
+) -> list[str]:
+    """What it says that does not go with the model that was loaded."""
+    found = []
+    named = config.model_class
+    if named and named.lower() != f"{architecture}forcausallm":
+        found.append(f"it was trained on a {named[:80]}, {model.id} is a causal {architecture}")
+    if config.num_layers is not None and config.num_layers != layers:
+        found.append(f"its base model has {config.num_layers} layers, {model.id} has {layers}")
+    stated = _revision(config)
+    if stated and model.revision and stated != model.revision:
+        found.append(
+            f"it was trained on revision {stated[:80]!r} of the model, {model.revision!r} is "
+            "what was loaded"
+        )
+    return found
+
+
+def _revision(config: AdapterConfig) -> str | None:
+    """The revision that it names, by branch or commit, or that its folder in a cache names."""
+    if config.revision and config.revision != "main":
+        return config.revision
+    cached = _CACHED.search(_slashes(config.base_model or ""))
+    return cached.group(2) if cached and _COMMIT.fullmatch(cached.group(2)) else None
+
+
+def _same_model(stated: str, asked: str) -> bool:
+    folder = Path(asked).expanduser()
+    owner, name = _owner_and_name(str(folder.resolve()) if folder.is_dir() else asked)
+    stated_owner, stated_name = _owner_and_name(stated)
+    return name == stated_name and (None in (owner, stated_owner) or owner == stated_owner)
+
+
+def _owner_and_name(model: str) -> tuple[str | None, str]:
+    """A hub id's two parts; a folder, which may be on another machine, has no owner."""
+    path = _slashes(model).casefold()
+    if cached := _CACHED.search(path):
+        owner, _, name = cached.group(1).partition("--")
+        return (owner, name) if name else (None, owner)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    is_id = len(parts) == 2 and not path.startswith(("/", ".", "~")) and ":" not in path
+    return (parts[0] if is_id else None), (parts[-1] if parts else path)
+
+
+def _slashes(path: str) -> str:
+    return path.strip().replace("\\", "/")

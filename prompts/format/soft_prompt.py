@@ -1,0 +1,238 @@
+"""A soft prompt and its file.
+
+One safetensors file: tensor `prompt`, (length, hidden) float32, and one JSON document, the card,
+in the metadata under `card`. Training state may travel in the same file as `state.*` tensors; it is
+checked, kept apart, and no part of the prompt's digest. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from isogloss.prompts.errors import InvalidPrompt
+from isogloss.prompts.files import durable
+from isogloss.prompts.format.card import ModelRef, PromptCard, read_card
+from isogloss.prompts.format.safetensors_header import (
+    TensorSpec,
+    read_file,
+    read_header,
+    read_tensors,
+)
+
+__all__ = ["STATE_SHAPES", "ModelRef", "PromptCard", "RunsPrompts", "SoftPrompt", "digest_of"]
+
+STATE_SHAPES: Mapping[str, tuple[str, ...]] = {
+    "state.prompt": ("length", "hidden"),
+    "state.w_down": ("bottleneck", "hidden"),
+    "state.b_down": ("bottleneck",),
+    "state.w_up": ("hidden", "bottleneck"),
+    "state.b_up": ("hidden",),
+    "state.norm_weight": ("hidden",),
+    "state.norm_bias": ("hidden",),
+}
+"""Training state of a residual prompt, by tensor name: p, W_down, W_up and LayerNorm."""
+
+
+class RunsPrompts(Protocol):
+    """What a prompt must know of the backbone that is to run it."""
+
+    @property
+    def model_id(self) -> str:
+        """What the user called the model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the model's weights and tokenizer."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Numbers per vector."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens in the vocabulary."""
+
+    @property
+    def max_prompt_length(self) -> int:
+        """Vectors of the longest prompt that leaves room for a text."""
+
+
+@dataclass(frozen=True, eq=False)
+class SoftPrompt:
+    """A trained prompt: its card, its vectors (length, hidden) and, perhaps, training state.
+
+    The vectors are copied: training on cannot change a prompt that was made of them.
+
+    Raises:
+        InvalidPrompt: the vectors have the wrong dtype or shape, or are not all finite.
+    """
+
+    card: PromptCard
+    vectors: Tensor  # (length, hidden) float32, on the CPU
+    state: Mapping[str, Tensor] = field(default_factory=dict)  # see STATE_SHAPES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", _own_copy(self.vectors))
+        object.__setattr__(self, "state", {name: _own_copy(t) for name, t in self.state.items()})
+        _check_vectors(self.vectors)
+        _check_state(self.state, self.length, self.hidden_size)
+
+    @property
+    def length(self) -> int:
+        """Number of vectors."""
+        return self.vectors.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        """Numbers per vector."""
+        return self.vectors.shape[1]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Return "sha256:<hex>" of `to_bytes()`: the identity of what is served."""
+        return digest_of(self.to_bytes())
+
+    def to_bytes(self, *, with_state: bool = False) -> bytes:
+        """Return the prompt file; equal prompts give equal bytes."""
+        tensors = {"prompt": self.vectors, **(self.state if with_state else {})}
+        # One metadata key: the library keeps metadata in a hash map and writes it in any order.
+        return safetensors.torch.save(tensors, {"card": self.card.to_json()})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read a prompt file.
+
+        Raises:
+            InvalidPrompt: the file is truncated or oversized; the card is missing, invalid or of an
+                unknown format version; a tensor is missing, unknown, of the wrong dtype or shape,
+                or holds NaN or Inf. The message says which.
+        """
+        header = read_header(data)
+        card = read_card(header.metadata)
+        _check_tensors(header.tensors)
+        tensors = read_tensors(data)
+        return cls(card=card, vectors=tensors.pop("prompt"), state=tensors)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a prompt file from disk.
+
+        Raises:
+            NotFound: there is no such file.
+            InvalidPrompt: as `from_bytes`; the message names the path.
+        """
+        try:
+            return cls.from_bytes(read_file(path))
+        except InvalidPrompt as error:
+            message = str(error)
+            raise InvalidPrompt(message if str(path) in message else f"{path}: {message}") from None
+
+    def save(self, path: Path) -> None:
+        """Write the prompt, with its training state, so that `path` is whole or untouched.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        durable.write_atomically(path, self.to_bytes(with_state=True))
+
+    def check_fits(self, backbone: RunsPrompts) -> None:
+        """Require that this prompt was made for this backbone.
+
+        Raises:
+            InvalidPrompt: another fingerprint (both are named), another hidden size, a prompt too
+                long for the model's positions, or a label token beyond its vocabulary.
+        """
+        if self.card.model.fingerprint != backbone.fingerprint:
+            raise InvalidPrompt(
+                f"the prompt was trained for {self.card.model.id} ({self.card.model.fingerprint}), "
+                f"not for {backbone.model_id} ({backbone.fingerprint}); train it for this model"
+            )
+        if self.hidden_size != backbone.hidden_size:
+            raise InvalidPrompt(
+                f"the prompt's vectors have {self.hidden_size} numbers, {backbone.model_id} has "
+                f"hidden size {backbone.hidden_size}"
+            )
+        if self.length > backbone.max_prompt_length:
+            raise InvalidPrompt(
+                f"the prompt has length {self.length}, {backbone.model_id} takes at most "
+                f"{backbone.max_prompt_length}"
+            )
+        for label in self.card.labels:
+            if label.token_id >= backbone.vocab_size:
+                raise InvalidPrompt(
+                    f"label {label.label!r} has token id {label.token_id}, the vocabulary of "
+                    f"{backbone.model_id} ends at {backbone.vocab_size - 1}"
+                )
+
+
+def digest_of(data: bytes) -> str:
+    """Return "sha256:<hex>" of some bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _own_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _check_tensors(tensors: Mapping[str, TensorSpec]) -> None:
+    """Require the prompt and nothing unknown, all float32."""
+    for name, spec in tensors.items():
+        if name != "prompt" and name not in STATE_SHAPES:
+            raise InvalidPrompt(
+                f"the prompt file holds an unknown tensor {name[:80]!r}; allowed are 'prompt' and "
+                f"{', '.join(STATE_SHAPES)}"
+            )
+        if spec.dtype != "F32":
+            raise InvalidPrompt(f"tensor {name!r} has dtype {spec.dtype}, it must be F32")
+    if "prompt" not in tensors:
+        raise InvalidPrompt("the prompt file has no tensor 'prompt'")
+
+
+def _check_vectors(vectors: Tensor) -> None:
+    if vectors.dtype != torch.float32:
+        raise InvalidPrompt(f"tensor 'prompt' has dtype {vectors.dtype}, it must be torch.float32")
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise InvalidPrompt(
+            f"tensor 'prompt' has shape {list(vectors.shape)}, it must be (length, hidden size), "
+            "both at least 1"
+        )
+    _check_finite("prompt", vectors)
+
+
+def _check_state(state: Mapping[str, Tensor], length: int, hidden: int) -> None:
+    sizes = {"length": length, "hidden": hidden, "bottleneck": _bottleneck(state)}
+    for name, tensor in state.items():
+        if name not in STATE_SHAPES:
+            raise InvalidPrompt(
+                f"unknown training state {name!r}; known are {', '.join(STATE_SHAPES)}"
+            )
+        expected = [sizes[dimension] for dimension in STATE_SHAPES[name]]
+        if tensor.dtype != torch.float32 or list(tensor.shape) != expected:
+            raise InvalidPrompt(
+                f"tensor {name!r} is {tensor.dtype} of shape {list(tensor.shape)}, it must be "
+                f"torch.float32 of shape {expected}"
+            )
+        _check_finite(name, tensor)
+
+
+def _bottleneck(state: Mapping[str, Tensor]) -> int:
+    """Return the bottleneck's width as W_down states it; the other tensors must agree."""
+    down = state.get("state.w_down")
+    return down.shape[0] if down is not None and down.ndim > 0 else 0
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    wrong = int((~torch.isfinite(tensor)).sum())
+    if wrong:
+        raise InvalidPrompt(
+            f"tensor {name!r} holds NaN or Inf in {wrong} of {tensor.numel()} places"
+        )

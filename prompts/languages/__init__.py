@@ -1,0 +1,1 @@
+"""Languages, their codes, scripts and clades, and what of a text tells them apart."""

@@ -1,0 +1,1 @@
+"""The frozen XGLM or BLOOM that runs prompts: checkpoints, tokenizers, and the backbone."""

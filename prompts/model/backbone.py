@@ -1,0 +1,355 @@
+"""One frozen XGLM or BLOOM, and the prompt-aware forward pass over it.
+
+    kv = backbone.encode(texts)                   # takes no prompt: shared by all of them
+    backbone.score(kv, prompts, backbone.label_rows(token_ids))
+
+The paper's prompts follow the text (position `suffix`). PEFT's precede it (`prefix`): there the
+text's keys and values depend on the prompt, so `read_prefixed` never takes a `TextKV`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.checkpoint import (
+    Device,
+    Dtype,
+    choose_device,
+    choose_dtype,
+    load_checkpoint,
+)
+from isogloss.prompts.model.checkpoint_checks import check_values, is_tied
+from isogloss.prompts.model.cuda.fp8 import E4M3, to_fp8
+from isogloss.prompts.model.cuda.graphed import GraphedDecoder
+from isogloss.prompts.model.decoder import bloom, buckets, xglm
+from isogloss.prompts.model.decoder.decoder import (
+    DecoderWeights,
+    cast,
+    decode,
+    embed_tokens,
+    look_up,
+    map_tensors,
+    tensors_of,
+)
+from isogloss.prompts.model.decoder.text_kv import TextKV
+from isogloss.prompts.model.decoder.uploads import on_device
+from isogloss.prompts.model.fingerprint import constants, fingerprint
+from isogloss.prompts.model.limits import PROMPT_SHARE, check_prompts, check_texts, max_positions
+from isogloss.prompts.model.packed import forward
+from isogloss.prompts.model.packed.precision import choose_precision, pack
+from isogloss.prompts.model.saving import save_checkpoint
+from isogloss.prompts.model.tokenizer import Tokenizer
+
+__all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs"]
+
+Architecture = Literal["bloom", "xglm"]
+_CONVERTERS = {"bloom": bloom, "xglm": xglm}
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen model: texts in, label log-probabilities under any number of soft prompts out."""
+
+    model_id: str  # what the user asked for: hub id, folder or pocket name
+    revision: str | None  # commit of the hub's snapshot, where known
+    architecture: Architecture
+    fingerprint: str
+    max_positions: int
+    weights: DecoderWeights
+    config: Any  # transformers' configuration
+    optional_tokenizer: Tokenizer | None
+    precision: torch.dtype  # of the linear layers
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
+        revision: str | None = None,
+        tables_on_device: bool = False,
+    ) -> Self:
+        """Load a hub id, a folder in the hub's layout, or a pocket model.
+
+        On a GPU the embedding table and the head, half of a small model, stay in host memory: of a
+        text's tokens and a verbalizer's labels only the rows travel, 2 KB a token against the 25
+        MFLOP a layer that follow. `tables_on_device` keeps them beside the layers.
+
+        Raises:
+            NotFound: no such model or unreadable files.
+            InvalidInput: another architecture, a checkpoint whose parts do not go together or
+                whose numbers are none, or a device that is not there.
+            Unavailable: the hub cannot be reached.
+        """
+        where = choose_device(device)
+        precision = choose_dtype(dtype, where)
+        checkpoint = load_checkpoint(model, revision)
+        return cls.from_transformers(
+            checkpoint.model,
+            checkpoint.tokenizer,
+            model_id=model,
+            revision=checkpoint.revision,
+            device=where,
+            dtype=precision,
+            tables_on_device=tables_on_device,
+        )
+
+    @classmethod
+    def load_for_serving(
+        cls, model: str, *, device: Device = "auto", dtype: Dtype = "auto"
+    ) -> Self:
+        """`load`, then `for_serving`: `auto` also takes bfloat16 where a processor gains from it.
+
+        Raises:
+            NotFound, InvalidInput, Unavailable: as `load`.
+        """
+        where = choose_device(device)
+        if where.type != "cpu":
+            return cls.load(model, device=device, dtype=dtype)
+        frozen = cls.load(model, device="cpu", dtype="float32")
+        return frozen.for_serving(None if dtype == "auto" else choose_dtype(dtype, where))
+
+    @classmethod
+    def from_transformers(
+        cls,
+        model: Any,
+        tokenizer: Tokenizer | None,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        tables_on_device: bool = False,
+    ) -> Self:
+        """Take over the tensors of a `BloomForCausalLM` or `XGLMForCausalLM`.
+
+        Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works. With
+        int8 or fp8 they are packed `for_serving`.
+
+        Raises:
+            InvalidInput: a tensor holds NaN or Inf, or would in this precision.
+        """
+        if dtype in (torch.int8, E4M3):
+            whole = cls.from_transformers(
+                model,
+                tokenizer,
+                model_id=model_id,
+                revision=revision,
+                device=device,
+                dtype=torch.float32 if dtype == torch.int8 else torch.bfloat16,
+                tables_on_device=tables_on_device,
+            )
+            return whole.for_serving(dtype)
+        config = model.config
+        state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+        if config.tie_word_embeddings and is_tied(model):
+            state.pop("lm_head.weight", None)
+        check_values(model_id, state, dtype)
+        weights = _CONVERTERS[config.model_type].from_checkpoint(state, config)
+        where = device or torch.device("cpu")
+        moved = cast(weights, where, dtype, where if tables_on_device else torch.device("cpu"))
+        return cls(
+            model_id=model_id,
+            revision=revision,
+            architecture=config.model_type,
+            fingerprint=fingerprint(state, constants(config), tokenizer),
+            max_positions=max_positions(config),
+            weights=moved,
+            config=config,
+            optional_tokenizer=tokenizer,
+            precision=dtype,
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        if self.optional_tokenizer is None:
+            raise InvalidInput(f"model {self.model_id!r} came without a tokenizer")
+        return self.optional_tokenizer
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a prompt's vectors."""
+        return self.weights.hidden_size
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers."""
+        return len(self.weights.layers)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding table."""
+        return self.weights.embedding.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layers are, and prompts and states."""
+        return self.weights.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of prompts, embeddings and the residual stream."""
+        return self.weights.embedding.dtype
+
+    @cached_property
+    def graphed(self) -> GraphedDecoder:
+        """CUDA graphs that `read_suffixed` runs through; none until `warm_up`."""
+        return GraphedDecoder(self.weights)
+
+    @property
+    def max_prompt_length(self) -> int:
+        """Tokens of the longest prompt."""
+        return self.max_positions // PROMPT_SHARE
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Tokens of the longest text; longer ones are to be cut."""
+        return self.max_positions - self.max_prompt_length
+
+    def warm_up(self, max_rows: int) -> None:
+        """On a GPU, compile and capture `read_suffixed` for batches of up to `max_rows` tokens.
+
+        Prompts' tokens count too; larger batches are cut. Elsewhere there is nothing to do.
+        """
+        if self.device.type == "cuda":
+            self.graphed.warm_up(max_rows)
+
+    def encode(self, texts: Sequence[Sequence[int]]) -> TextKV:
+        """Keys and values of texts given as token ids.
+
+        Raises:
+            InvalidInput: an empty text, or one longer than `max_text_tokens`.
+        """
+        check_texts(texts, self.max_text_tokens)
+        if not texts:
+            return TextKV((), ())
+        _, kv = decode(self.weights, buckets.text_rows(self.weights, texts), None, keep_kv=True)
+        assert kv is not None
+        return kv
+
+    def read(self, kv: TextKV, prompts: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Final hidden state at each prompt's last position: (pairs, hidden).
+
+        Args:
+            kv: texts, from `encode`.
+            prompts: for each text, the prompts to append to it, each (length, hidden): any number,
+                any mix of lengths. Differentiable in them.
+
+        Returns:
+            One row a (text, prompt) pair, text by text.
+
+        Raises:
+            InvalidInput: wrong shapes or counts, or a prompt longer than `max_prompt_length`.
+        """
+        check_prompts(len(kv), prompts, self.hidden_size, self.max_prompt_length)
+        if not any(prompts):
+            return self._no_states()
+        behind = buckets.prompt_rows(self.weights, kv, prompts)
+        states, _ = decode(self.weights, None, behind, kv=kv)
+        assert states is not None
+        return states
+
+    def read_suffixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """`read(encode(texts), prompts)` in one pass over the weights, keeping nothing.
+
+        Text and prompt tokens share every matrix product: the way to score texts once, in serving.
+        """
+        check_texts(texts, self.max_text_tokens)
+        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
+        if not any(prompts):
+            return self._no_states()
+        if not torch.is_grad_enabled() and (read := self.graphed.read(texts, prompts)) is not None:
+            return read
+        if self.device.type == "cpu":
+            return forward.read_suffixed(self.weights, texts, prompts)
+        return buckets.read_suffixed(self.weights, texts, prompts)
+
+    def read_prefixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """Prompts *before* the text, as PEFT puts them: state at the text's last token.
+
+        Arguments, result and errors are those of `read_suffixed`; nothing can be shared.
+        """
+        check_texts(texts, self.max_text_tokens)
+        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
+        if not any(prompts):
+            return self._no_states()
+        return forward.read_prefixed(self.weights, texts, prompts)
+
+    def score(self, kv: TextKV, prompts: Sequence[Sequence[Tensor]], label_rows: Tensor) -> Tensor:
+        """Label log-probabilities of each (text, prompt) pair: (pairs, labels), float32.
+
+        A softmax over the label tokens only; only their rows of the head are computed.
+        """
+        return label_log_probs(self.read(kv, prompts), label_rows)
+
+    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
+        """The verbalizer's rows of the LM head: (labels, hidden)."""
+        return look_up(self.weights.head, self._ids(token_ids), self.device)
+
+    def embed(self, token_ids: Sequence[int]) -> Tensor:
+        """Embeddings as the model receives them (XGLM: scaled): (tokens, hidden), float32."""
+        return embed_tokens(self.weights, self._ids(token_ids)).detach().float()
+
+    def for_serving(self, precision: torch.dtype | None = None) -> Self:
+        """The same model with its linear layers packed for this processor: faster, inference only.
+
+        Embeddings, norms and the residual stream stay as they are. On a GPU only fp8 changes them.
+
+        Args:
+            precision: of the linear layers: float32, bfloat16, float16 or int8, on a GPU fp8;
+                bfloat16 or float32, whichever this processor is the faster in, if None.
+
+        Raises:
+            InvalidInput: int8 on a GPU, or a model that was packed before.
+        """
+        if precision == E4M3:
+            return replace(self, weights=to_fp8(self.weights), precision=E4M3)
+        if self.device.type != "cpu":
+            if precision == torch.int8:
+                raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16")
+            return self
+        chosen = precision or choose_precision(self.hidden_size)
+        return replace(self, weights=pack(self.weights, chosen), precision=chosen)
+
+    def trainable_copy(self) -> tuple[Self, list[Tensor]]:
+        """An unfrozen float32 copy and its parameters: the paper's setting without model freezing.
+
+        Its fingerprint still names the weights it began with; `save_pretrained` and load again for
+        the fingerprint of what it became.
+        """
+        weights = map_tensors(
+            cast(self.weights, self.device, torch.float32, tables=self.device),
+            lambda tensor: tensor.detach().clone().requires_grad_(True),
+        )
+        return replace(self, weights=weights), tensors_of(weights)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write config.json, model.safetensors and the tokenizer in the hub's layout."""
+        state = _CONVERTERS[self.architecture].to_checkpoint(self.weights)
+        save_checkpoint(folder, state, self.config, self.dtype, self.optional_tokenizer)
+
+    def _ids(self, tokens: Sequence[int]) -> Tensor:
+        """Where the tables are, for that is where they are looked up."""
+        return on_device(tokens, self.weights.embedding.device)
+
+    def _no_states(self) -> Tensor:
+        return torch.empty(0, self.hidden_size, dtype=self.dtype, device=self.device)
+
+
+def label_log_probs(states: Tensor, label_rows: Tensor) -> Tensor:
+    """(pairs, hidden), (labels, hidden) -> (pairs, labels): log-softmax over labels, float32."""
+    return (states.float() @ label_rows.float().T).log_softmax(dim=-1)

@@ -1,0 +1,1 @@
+"""The prompt-aware forward pass, and what runs in it on any device."""

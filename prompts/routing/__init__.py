@@ -1,0 +1,1 @@
+"""Which prompt answers for which clade, and which candidate is on trial beside it."""

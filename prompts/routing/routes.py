@@ -1,0 +1,183 @@
+"""Which prompt answers for which clade, and why.
+
+A request takes the deepest clade of its language's lineage that has a route, else the universal
+prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.format.soft_prompt import ModelRef
+from isogloss.prompts.languages.languages import deepest_clade
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def check_name(name: str) -> str:
+    """Return a prompt's name if it is one; a name can never leave the store as a path.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"prompt name {name[:80]!r}: a name is 1 to 64 of a-z, 0-9, '.', '_' and '-' and "
+            "begins with a letter or a digit"
+        )
+    return name
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """Split "name" or "name@version": ("name", None) is the name's current version.
+
+    Raises:
+        InvalidInput: neither.
+    """
+    name, at, version = reference.partition("@")
+    check_name(name)
+    if not at:
+        return name, None
+    if not _VERSION.fullmatch(version):
+        raise InvalidInput(
+            f"prompt {reference[:80]!r}: the version after '@' must be a number from 1, as in "
+            f"{name}@2"
+        )
+    return name, int(version)
+
+
+def _reference(value: str) -> str:
+    try:
+        parse_reference(value)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+Reference = Annotated[str, AfterValidator(_reference)]
+"""A prompt's "name" or "name@version"."""
+
+Clade = Annotated[str, Field(min_length=1, max_length=128)]
+"""A node of the Glottolog tree, in lang2vec's names."""
+
+
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""What label logits are divided by, so that scores are as often right as they say."""
+
+UNIVERSAL = "universal"
+"""In place of a clade: languages that no clade of the table holds."""
+
+
+class RouteEvidence(BaseModel):
+    """Why a clade got its prompt: dev-split results, kept as data and shown on request.
+
+    Accuracies and gains are shares of 1. Further fields are kept as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    clade: Clade | None  # None: the universal prompt
+    prompt: Reference
+    dev_accuracy: float | None = None
+    sentences: int | None = None
+    candidates: int | None = None  # prompts that were tried
+    baseline: float | None = None  # dev accuracy of the prompt that would answer otherwise
+    gain: float | None = (
+        None  # over the baseline, as estimated: what choosing flatters is taken off
+    )
+    interval: tuple[float, float] | None = None  # 95 %, of the gain
+
+
+@dataclass(frozen=True)
+class Route:
+    """The prompt a request takes, and the clade that decided it."""
+
+    reference: str
+    clade: str | None
+    reason: Literal["clade", "universal"]
+    temperature: float = 1.0  # of the scores
+
+
+class RouteTable(BaseModel):
+    """The routes of one model and task: clade -> prompt, plus the universal prompt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: ModelRef
+    task: str = Field(min_length=1, max_length=64)
+    universal: Reference
+    clades: dict[Clade, Reference] = Field(default_factory=dict)
+    temperatures: dict[Clade, Temperature] = Field(default_factory=dict)
+    evidence: tuple[RouteEvidence, ...] = Field(default=(), fail_fast=True)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Fingerprint and task: a store holds one table for each."""
+        return self.model.fingerprint, self.task
+
+    @property
+    def by_clade(self) -> dict[str, str]:
+        """Every route: the prompt of each clade, and of "universal"."""
+        return {UNIVERSAL: self.universal, **self.clades}
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Every prompt this table may choose, each once."""
+        return tuple(dict.fromkeys([self.universal, *self.clades.values()]))
+
+    def route(self, lineage: Sequence[str]) -> Route:
+        """Choose the prompt for a language's lineage, which runs from the root of the tree."""
+        clade = deepest_clade(lineage, self.clades)
+        if clade is None:
+            temperature = self._temperature(lineage, UNIVERSAL)
+            return Route(self.universal, None, "universal", temperature)
+        temperature = self._temperature(lineage[lineage.index(clade) :], clade)
+        return Route(self.clades[clade], clade, "clade", temperature)
+
+    def _temperature(self, answered: Sequence[str], route: str) -> float:
+        """The deepest clade's among those that one route answers: each may have its own."""
+        clade = deepest_clade(answered, self.temperatures)
+        return self.temperatures.get(route if clade is None else clade, 1.0)
+
+    def with_routes(self, reference: str, clades: Sequence[str]) -> RouteTable:
+        """Return a table in which these clades ("universal" is one) take this prompt.
+
+        What was measured with their old prompt goes: see `forgetting`.
+        """
+        chosen = {clade: reference for clade in clades if clade != UNIVERSAL}
+        forgetful = self.forgetting(clades)
+        return RouteTable(
+            model=self.model,
+            task=self.task,
+            universal=reference if UNIVERSAL in clades else self.universal,
+            clades={**self.clades, **chosen},
+            temperatures=forgetful.temperatures,
+            evidence=forgetful.evidence,
+        )
+
+    def forgetting(self, clades: Collection[str]) -> RouteTable:
+        """Return the same routes without what was measured with these clades' prompts.
+
+        That is their evidence and temperatures, and the temperatures of all clades without a route,
+        since a table does not know under which route's prompt they were fitted.
+        """
+        if not clades:
+            return self
+        routed = {UNIVERSAL, *self.clades} - set(clades)
+        return self.model_copy(
+            update={
+                "temperatures": {c: t for c, t in self.temperatures.items() if c in routed},
+                "evidence": tuple(e for e in self.evidence if (e.clade or UNIVERSAL) not in clades),
+            }
+        )
+
+    def answered_by(self, references: Collection[str]) -> tuple[str, ...]:
+        """Return the clades (and "universal") whose route names one of these references."""
+        return tuple(clade for clade, own in self.by_clade.items() if own in references)

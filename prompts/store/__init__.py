@@ -1,0 +1,1 @@
+"""Where prompts live: immutable versions, and generations that are swapped whole."""

@@ -1,0 +1,1 @@
+"""HTTP: routes, admin, bodies in within bounds, errors out in the contract's shape."""

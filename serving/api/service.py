@@ -1,0 +1,205 @@
+"""What the reading routes are answered from: the served models and the prompts they serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from isogloss.prompts.errors import NotFound, Unavailable
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.store.servable import names_of, newly_answering
+from isogloss.prompts.store.store import PromptStore, StoreState
+from isogloss.serving.api.cards import PromptCards
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.pipeline.admission import Stopping
+from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
+from isogloss.serving.pipeline.classifier import Classifier
+from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.replicas import Lookout
+from isogloss.serving.schemas import (
+    ClassifyRequest,
+    ClassifyResponse,
+    ModelAnswer,
+    ModelsAnswer,
+    PromptDetails,
+    PromptsAnswer,
+    ReadyAnswer,
+    ReplicaAnswer,
+    RoutesAnswer,
+)
+from isogloss.serving.telemetry.metrics import merge
+
+
+class ServedModel(Protocol):
+    """One model, in this process or in another."""
+
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse:
+        """Answer one request; raises IsoglossError."""
+        ...
+
+    async def describe(self) -> ModelAnswer:
+        """Tell what the model is."""
+        ...
+
+    async def vet(self, prompts: Mapping[str, str], given: Mapping[str, bytes]) -> None:
+        """Require that prompts can answer, before they do; as `Classifier.vet`."""
+        ...
+
+
+class Service:
+    """The default model in this process, the others behind their handles, and their store."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        others: Mapping[str, ServedModel],
+        store: PromptStore,
+        lookout: Lookout,
+        settings: ServingSettings,
+    ) -> None:
+        self.classifier = classifier
+        self.store = store
+        self.lookout = lookout
+        self.settings = settings
+        self.metrics = classifier.metrics
+        self.live: LiveBank = classifier.bank
+        self._models: dict[str, ServedModel] = {settings.default_model: classifier, **others}
+        self._descriptions: dict[str, ModelAnswer] = {}
+        self._cards = PromptCards(store, classifier.bank)
+
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse:
+        """Answer a request with the model it names, or the default one.
+
+        Raises:
+            NotFound: this server has no such model; those it has are named.
+            IsoglossError: as `Classifier.classify`.
+        """
+        name = request.model or self.settings.default_model
+        if name not in self._models:
+            raise NotFound(
+                f"model: {name[:80]!r} is not served here; served are {', '.join(self._models)}"
+            )
+        return await self._models[name].classify(request, caller)
+
+    async def drain(self) -> bool:
+        """Let nobody in any more and finish what is in; whether that was possible in time."""
+        return await self.classifier.drain(self.settings.drain_timeout_s)
+
+    async def models(self) -> ModelsAnswer:
+        """Describe every served model."""
+        for name, model in self._models.items():
+            if name not in self._descriptions:  # a model never changes while it is served
+                self._descriptions[name] = await model.describe()
+        return ModelsAnswer(
+            default=self.settings.default_model, models=list(self._descriptions.values())
+        )
+
+    async def prompts(self, caller: Caller = NOBODY_ELSE) -> PromptsAnswer:
+        """List the current prompts of the served models.
+
+        Raises:
+            StoreSilent: one is not in memory, and the store has not answered in time.
+        """
+        served = {model.fingerprint for model in (await self.models()).models}
+        return await self._cards.list(self.live.current.state, served, self._wait_s(caller))
+
+    async def prompt(self, reference: str, caller: Caller = NOBODY_ELSE) -> PromptDetails:
+        """Describe one prompt: `name`, or `name@version`.
+
+        Raises:
+            NotFound: there is none.
+            StoreSilent: it is not in memory, and the store has not answered in time.
+        """
+        return await self._cards.details(self.live.current.state, reference, self._wait_s(caller))
+
+    async def prompt_file(self, reference: str, caller: Caller = NOBODY_ELSE) -> tuple[str, bytes]:
+        """Return the digest and the bytes of one prompt's file.
+
+        Raises:
+            NotFound: there is none.
+            StoreError: it cannot be read.
+            StoreSilent: the store has not answered in time.
+        """
+        return await self._cards.file(self.live.current.state, reference, self._wait_s(caller))
+
+    async def vet(
+        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
+    ) -> None:
+        """Require that the served models can answer after a change as it asks them to.
+
+        Every prompt that it brings, or brings into routes and trials, is tried by its model.
+
+        Raises:
+            InvalidPrompt: one cannot answer.
+            Unavailable: one cannot be read or tried now.
+        """
+        await self.models()
+        names = names_of(following)
+        for name, model in self._descriptions.items():
+            own = {d: p for d, p in given.items() if p.card.model.fingerprint == model.fingerprint}
+            wanted = {digest: names.get(digest, digest) for digest in own}
+            wanted |= newly_answering(before, following, model.fingerprint)
+            if wanted:
+                files = {digest: prompt.to_bytes() for digest, prompt in own.items()}
+                await self._models[name].vet(wanted, files)
+
+    async def routes(self) -> RoutesAnswer:
+        """List the route tables of the served models."""
+        served = {model.fingerprint for model in (await self.models()).models}
+        state = self.live.current.state
+        return RoutesAnswer(
+            generation=state.generation,
+            generation_digest=state.identity.digest,
+            routes=[table for table in state.routes if table.model.fingerprint in served],
+        )
+
+    async def ready(self) -> ReadyAnswer:
+        """Tell what every replica serves, and why it is not the newest where it is not.
+
+        Raises:
+            Stopping: this replica takes nothing more.
+            Unavailable: a model has no live replica.
+        """
+        if self.classifier.gate.stopping:
+            raise Stopping("this replica is stopping; ask another one")
+        reports = await asyncio.to_thread(self.lookout.board.reports)
+        if missing := sorted(set(self._models) - {report.model for report in reports}):
+            raise Unavailable(f"no live replica of {', '.join(missing)} yet; ask again in a moment")
+        served = self.live.identity
+        return ReadyAnswer(
+            ready=True,
+            generation=served.number,
+            generation_digest=served.digest,
+            replicas=[
+                ReplicaAnswer(
+                    replica=report.replica,
+                    model=report.model,
+                    generation=report.generation,
+                    generation_digest=report.digest,
+                    problem=report.problem,
+                )
+                for report in reports
+            ],
+        )
+
+    async def metrics_page(self) -> bytes:
+        """Render the numbers of all replicas: this one's now, the others' as last reported."""
+        try:
+            reports = await asyncio.to_thread(self.lookout.board.reports)
+        except Unavailable:  # then at least one's own: numbers are wanted most when things fail
+            reports = []
+        numbers = {(report.model, report.replica): report.metrics for report in reports}
+        own = self.lookout.report()
+        return merge({**numbers, (own.model, own.replica): own.metrics})
+
+    def forget_prompts(self) -> None:
+        """Let go of what was read of prompt files, for some were deleted."""
+        self._cards.forget()
+
+    def _wait_s(self, caller: Caller) -> float:
+        return caller.within(self.settings.store_timeout_s)

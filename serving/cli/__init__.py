@@ -1,0 +1,1 @@
+"""`isogloss serve`, `classify`, `detect` and `trials`."""

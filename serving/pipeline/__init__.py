@@ -1,0 +1,1 @@
+"""The way of a text: detect, route, tokenize, batch, score, answer."""

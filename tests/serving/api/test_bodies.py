@@ -1,0 +1,189 @@
+"""Bodies as people's tools write them: with a mark, packed, in another encoding."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from isogloss.prompts.errors import TooLarge
+from isogloss.serving.api import bodies
+from tests.fakes import soft_prompt
+from tests.serving.api.test_bad_input import assert_refused
+from tests.serving.ray.test_app import ADMIN, Server, server
+
+__all__ = ["server"]
+
+BODY = json.dumps({"inputs": "Le match est fini: été."}, ensure_ascii=False).encode()
+GZIP = {"content-encoding": "gzip"}
+
+
+def test_a_byte_order_mark_is_no_fault(server: Server) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        plain = await client.post("/v1/classify", content=BODY)
+        marked = await client.post("/v1/classify", content=b"\xef\xbb\xbf" + BODY)
+        assert plain.status_code == 200
+        assert marked.json() == plain.json()
+
+    server(scenario)
+
+
+@pytest.mark.parametrize(
+    "coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
+def test_other_encodings_of_unicode_are_named(server: Server, coding: str) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        refused = await client.post("/v1/classify", content=BODY.decode().encode(coding))
+        sentence = assert_refused(refused, 400, "validation")
+        assert coding[:6].upper() in sentence
+        assert "send a JSON object in UTF-8" in sentence
+
+    server(scenario)
+
+
+def test_a_declared_charset_is_named_where_the_bytes_are_not_utf_8(server: Server) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        latin = BODY.decode().encode("latin-1")
+        for declared, said in (("text/json; Charset=ISO-8859-1", "ISO-8859-1"), ("text/json", "")):
+            headers = {"content-type": declared}
+            refused = await client.post("/v1/classify", content=latin, headers=headers)
+            sentence = assert_refused(refused, 400, "validation")
+            assert ("content-type says" in sentence) is bool(said)
+            assert said in sentence
+            # The bytes count: what is UTF-8 is read, whatever is said of it.
+            read = await client.post("/v1/classify", content=BODY, headers=headers)
+            assert read.status_code == 200
+
+    server(scenario)
+
+
+@pytest.mark.parametrize("name", ["gzip", "x-gzip", "GZIP", " gzip ", "identity, gzip"])
+def test_gzip_is_unpacked(server: Server, name: str) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        headers = {"content-encoding": name}
+        packed = await client.post(
+            "/v1/classify", content=gzip.compress(BODY, mtime=0), headers=headers
+        )
+        plain = await client.post("/v1/classify", content=BODY)
+        assert packed.status_code == 200
+        assert packed.json() == plain.json()
+
+    server(scenario)
+
+
+def test_a_packed_prompt_file_is_published_as_it_was_before(server: Server) -> None:
+    prompt = soft_prompt(9.0)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        packed = gzip.compress(prompt.to_bytes(), mtime=0)
+        answer = await client.put("/v1/prompts/romance", content=packed, headers=ADMIN | GZIP)
+        assert answer.json()["prompt"]["digest"] == prompt.digest
+
+    server(scenario)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "compress", "gzip, gzip", "gzip;q=1"])
+def test_other_codings_are_named(server: Server, coding: str) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        headers = {"content-encoding": coding}
+        refused = await client.post("/v1/classify", content=BODY, headers=headers)
+        assert coding in assert_refused(refused, 415, "validation")
+        assert refused.headers["accept-encoding"] == "gzip, identity"
+
+    server(scenario)
+
+
+def test_no_coding_is_no_coding(server: Server) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for coding in ("", "identity", "Identity , identity"):
+            headers = {"content-encoding": coding}
+            answer = await client.post("/v1/classify", content=BODY, headers=headers)
+            assert answer.status_code == 200, coding
+
+    server(scenario)
+
+
+@pytest.mark.parametrize(
+    ("packed", "status", "said"),
+    [
+        (BODY, 400, "it is none"),
+        (gzip.compress(BODY, mtime=0)[:-1], 400, "ends early"),
+        (gzip.compress(BODY, mtime=0)[:12], 400, "ends early"),
+        (gzip.compress(BODY, mtime=0) + b"x", 400, "more stands behind"),
+        (gzip.compress(b"[", mtime=0) * 100, 400, "more stands behind"),
+        (zlib.compress(BODY), 400, "it is none"),
+        (gzip.compress(b"[1,", mtime=0), 400, "not valid JSON"),
+        (gzip.compress(b"0" * 10_001, mtime=0), 413, "more than 10000 bytes unpacked"),
+        (gzip.compress(b"0" * 10_000_000, mtime=0), 413, "more than 10000 bytes unpacked"),
+        (gzip.compress(gzip.compress(b"0" * 10_000_000, mtime=0), mtime=0), 400, "body"),
+    ],
+)
+def test_what_is_not_one_whole_gzip_of_a_bounded_size_is_refused(
+    server: Server, packed: bytes, status: int, said: str
+) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        refused = await client.post("/v1/classify", content=packed, headers=GZIP)
+        kind = "too_large" if status == 413 else "validation"
+        assert said in assert_refused(refused, status, kind)
+
+    server(scenario, max_body_bytes=10_000)
+
+
+def test_no_more_than_the_limit_is_ever_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    most: list[int] = []
+    real = zlib.decompressobj
+
+    class Watched:
+        def __init__(self, window: int) -> None:
+            self._real = real(window)
+
+        def decompress(self, data: bytes, max_length: int) -> bytes:
+            whole = self._real.decompress(data, max_length)
+            most.append(len(whole))
+            return whole
+
+    monkeypatch.setattr(zlib, "decompressobj", Watched)
+    with pytest.raises(TooLarge):
+        bodies.unpacked(gzip.compress(b"0" * 10**7), 1000)
+    assert most == [1001]
+
+
+def test_an_unauthorized_body_is_not_read(server: Server) -> None:
+    read = []
+
+    async def unread() -> AsyncIterator[bytes]:
+        read.append(True)
+        yield b""
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for method, path in (
+            ("PUT", "/v1/prompts/romance"),
+            ("PUT", "/v1/routes"),
+            ("POST", "/v1/rollback"),
+            ("POST", "/v1/promote"),
+        ):
+            refused = await client.request(method, path, content=unread())
+            assert_refused(refused, 401, "unauthorized")
+
+    server(scenario)
+    assert not read
+
+
+def test_every_text_field_has_a_longest_length(server: Server) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        long = "x\x1b" * 10**6
+        for field in ("model", "task", "language", "prompt"):
+            refused = await client.post("/v1/classify", json={"inputs": "a", field: long})
+            assert assert_refused(refused, 422, "validation").startswith(f"{field}: ")
+        for path in ("/v1/promote", "/v1/rollback"):
+            body = {"trial": "x" * 1000}
+            refused = await client.post(path, json=body, headers=ADMIN)
+            assert assert_refused(refused, 422, "validation").startswith("trial: ")
+            refused = await client.post(path, json={"trial": long}, headers=ADMIN)
+            assert_refused(refused, 413, "too_large")
+
+    server(scenario)

@@ -1,0 +1,1 @@
+"""The commands of training: `train`, `evaluate`, `route`, `calibrate`, `gains` and `study`."""

@@ -1,0 +1,178 @@
+"""`isogloss gains`: what a store's routes gain over the best single prompt, with intervals.
+
+Heavy imports wait until a command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isogloss.prompts.console.console import print_json, print_table, say
+from isogloss.prompts.errors import InvalidData
+from isogloss.training.cli.options import AsJson, to_stderr
+
+if TYPE_CHECKING:
+    from isogloss.prompts.store.state import StoreState
+    from isogloss.training.evaluation.predictions import Group, Prediction
+    from isogloss.training.selection.evidence import Origin
+    from isogloss.training.selection.gains import GainRow
+    from isogloss.training.selection.left_out import LeftOutRow
+
+
+def gains(
+    evaluations: Annotated[
+        list[Path],
+        typer.Option(
+            help="Predictions of the routes' prompts, of `isogloss evaluate --split test`."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for tables and figure.")],
+    store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="This model's predictions only, as they name it.")
+    ] = None,
+    left_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Dev predictions of all candidates (and test ones as --evaluations): also choose "
+            "routes for each language as if nothing were known of it, and test those."
+        ),
+    ] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --left-out: files (or folders) of the candidates, whose cards say what they "
+            "were trained on."
+        ),
+    ] = None,
+    confidence: Annotated[
+        float,
+        typer.Option(min=0.5, max=0.9999, help="With --left-out: as in `isogloss route`."),
+    ] = 0.75,
+    as_json: AsJson = False,
+) -> None:
+    """Compare routes with their universal prompt on test: overall, by clade and by language.
+
+    Leaves gains_overall.csv, gains_clades.csv, gains_languages.csv and gains.svg and .png in --out;
+    with --left-out also left_out.csv and left_out_languages.csv.
+    """
+    from isogloss.prompts.store.store import open_store
+    from isogloss.training.evaluation.candidates import load_candidates
+    from isogloss.training.files import writable_folder
+    from isogloss.training.selection.evidence import read_evidence
+    from isogloss.training.selection.routing import find_origins
+
+    tests = read_evidence(evaluations, model, "test")
+    opened = open_store(store)
+    writable_folder(out)
+    rows, shown = _routed(opened.state(), tests)
+    _write(rows, shown, out)
+    left: list[LeftOutRow] = []
+    if left_out:
+        dev = read_evidence(left_out, model)
+        files = load_candidates(prompts, store) if prompts else []
+        left = _left_out(dev, tests, partial(find_origins, store=opened, files=files), confidence)
+        _write_left_out(left, out)
+    _report(rows, shown, left, out, as_json=as_json)
+
+
+def _routed(
+    state: StoreState, tests: Mapping[Group, Sequence[Prediction]]
+) -> tuple[list[GainRow], dict[str, set[str]]]:
+    """Rows of all tables, and which clades of each model are worth drawing: families and routes."""
+    from isogloss.training.selection.evidence import evidence_of
+    from isogloss.training.selection.gains import routed_gains
+
+    rows: list[GainRow] = []
+    shown: dict[str, set[str]] = {}
+    for key, predictions in tests.items():
+        table = state.routes_for(*key)
+        if table is None:
+            raise InvalidData(
+                f"--evaluations: the store has no routes for task {key[1]!r} of the model that was "
+                "evaluated; build them with `isogloss route`, or name another --store"
+            )
+        evidence, evaluated = evidence_of(predictions)
+        stored = {reference: state.resolve(reference)[2] for reference in table.references}
+        rows += routed_gains(evidence, table, stored, evaluated)
+        families = {line[0] for line in evidence.lineages.values() if line}
+        shown[table.model.id] = families | table.clades.keys()
+    return rows, shown
+
+
+def _write(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]], out: Path) -> None:
+    from isogloss.training.files import write_atomically
+    from isogloss.training.selection.gains_figure import save_gains
+    from isogloss.training.study.tables import to_csv
+
+    for level, name in (("overall", "overall"), ("clade", "clades"), ("language", "languages")):
+        if own := [row for row in rows if row.level == level]:
+            write_atomically(out / f"gains_{name}.csv", to_csv(own))
+    save_gains(rows, shown, out, "gains")
+
+
+def _left_out(
+    dev: Mapping[Group, Sequence[Prediction]],
+    tests: Mapping[Group, Sequence[Prediction]],
+    origins: Callable[[Sequence[Prediction]], Mapping[str, Origin]],
+    confidence: float,
+) -> list[LeftOutRow]:
+    from isogloss.training.selection.choice import Rule
+    from isogloss.training.selection.evidence import evidence_of
+    from isogloss.training.selection.left_out import check_same, leave_out, left_out_rows
+
+    found: list[LeftOutRow] = []
+    for key, rows in dev.items():
+        if key not in tests:
+            raise InvalidData(
+                f"--left-out: {rows[0].model} has no test predictions in --evaluations"
+            )
+        evidence, digests = evidence_of(rows, origins(rows))
+        judged, judged_digests = evidence_of(tests[key])
+        check_same(digests, judged_digests)
+        to_stderr(f"{rows[0].model}: leaving out each of {len(evidence.languages)} languages")
+        chosen = leave_out(evidence, Rule(confidence=confidence))
+        found += left_out_rows(judged, chosen, (rows[0].model, rows[0].task))
+    return found
+
+
+def _write_left_out(rows: Sequence[LeftOutRow], out: Path) -> None:
+    from isogloss.training.files import write_atomically
+    from isogloss.training.study.tables import to_csv
+
+    for level, name in (("overall", "left_out.csv"), ("language", "left_out_languages.csv")):
+        write_atomically(out / name, to_csv([row for row in rows if row.level == level]))
+
+
+def _report(
+    rows: Sequence[GainRow],
+    shown: Mapping[str, Collection[str]],
+    left: Sequence[LeftOutRow],
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
+    from isogloss.training.selection.gains import worse_clades
+    from isogloss.training.selection.tables import gains_table, left_out_table
+
+    overall_left = [row for row in left if row.level == "overall"]
+    if as_json:
+        facts = {
+            "overall": [asdict(row) for row in rows if row.level == "overall"],
+            "clades": [asdict(row) for row in rows if row.level == "clade" and row.moved],
+            "worse_clades": worse_clades(rows),
+            "left_out": [asdict(row) for row in overall_left],
+        }
+        print_json({**facts, "out": str(out)})
+        return
+    print_table(gains_table(rows, shown))
+    say(f"significantly worse clades: {', '.join(worse_clades(rows)) or 'none'}")
+    if overall_left:
+        print_table(left_out_table(overall_left))
+    say(f"tables and figure: {out}")

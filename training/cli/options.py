@@ -1,0 +1,100 @@
+"""What the commands share: their options, and values in a row (`--seed 0 1 2`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from isogloss.prompts.console.console import say
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.languages.languages import canonical
+
+ModelName = Annotated[
+    str, typer.Option("--model", help="Hub id, folder in the hub's layout, or pocket model.")
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data", help="Data set on the hub, or folder <code>/{train,dev,test}.tsv of your own."
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Spread over this many Ray workers, one a GPU where there are GPUs. "
+        "(default: this process alone, without Ray)",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's host:port; its machines share the environment, this folder and --out. "
+        "(default: $RAY_ADDRESS, else Ray on this machine)",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+class ManyValuesCommand(TyperCommand):
+    """A command without positional arguments, whose list options take values in a row."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option's name before each further value, then parse as ever."""
+        many = {name for p in self.params if getattr(p, "multiple", False) for name in p.opts}
+        return super().parse_args(ctx, repeat_names(args, many))
+
+
+def repeat_names(args: Sequence[str], many: Collection[str]) -> list[str]:
+    """Put an option's name before every value that follows it.
+
+    >>> repeat_names(["--seed", "0", "1", "--json"], {"--seed"})
+    ['--seed', '0', '--seed', '1', '--json']
+    """
+    spread: list[str] = []
+    option: str | None = None
+    for arg in args:
+        if arg.startswith("-"):
+            option = arg if arg in many else None
+        elif option is not None and spread[-1] != option:
+            spread.append(option)
+        spread.append(arg)
+    return spread
+
+
+def to_stderr(line: str) -> None:
+    """Tell a person what goes on; standard output is the answer's."""
+    say(line, err=True)
+
+
+def parse_codes(text: str) -> tuple[str, ...]:
+    """Comma-separated names, each once, in the order given."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def parse_languages(text: str) -> tuple[str, ...]:
+    """Comma-separated languages, each once: the table's codes, else names of the data's own."""
+    return tuple(dict.fromkeys(map(canonical, parse_codes(text))))
+
+
+def parse_shots(text: str) -> int | str:
+    """`--shots`: a whole number from 1, or "all".
+
+    Raises:
+        InvalidInput: neither.
+    """
+    if text == "all":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidInput(f"--shots {text!r}: give a whole number from 1, or 'all'")
+    return int(text)

@@ -1,0 +1,73 @@
+"""Tables for people: what was trained, and how prompts do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.training.data.clades import lineages_of, name_of
+from isogloss.training.evaluation.summary import PromptSummary
+from isogloss.training.tuning.run import Trained
+
+_MOST_COLUMNS = 6  # prompts side by side; beyond that only their means are shown
+
+
+def trained_table(results: Sequence[Trained]) -> PlainTable:
+    """One row a prompt."""
+    table = PlainTable(
+        "Prompt", "Seed", "Best epoch", "Dev accuracy", "Dev loss", "Seconds", "File"
+    )
+    for result in results:
+        table.add_row(
+            result.name + _how_it_ended(result),
+            str(result.seed),
+            f"{result.best_epoch} of {result.epochs}" if result.best_epoch else "-",
+            _percent(result.dev_accuracy),
+            "-" if result.dev_loss is None else f"{result.dev_loss:.3f}",
+            f"{result.seconds:.1f}",
+            str(result.path or "-"),
+        )
+    return table
+
+
+def _how_it_ended(result: Trained) -> str:
+    if result.failure:
+        return " (failed)"
+    return " (interrupted)" if result.interrupted else ""
+
+
+def summary_tables(summaries: Sequence[PromptSummary]) -> list[PlainTable]:
+    """Means per prompt and, for a handful of prompts, per clade and per language."""
+    means = PlainTable("Prompt", "Mean", "Worst language", "Best language", title="Accuracy")
+    for own in summaries:
+        ranked = sorted(own.languages, key=own.languages.__getitem__)
+        ends = [f"{name_of(code)} {own.languages[code]:.1%}" for code in (ranked[0], ranked[-1])]
+        means.add_row(own.prompt, _percent(own.mean), *ends)
+    if len(summaries) > _MOST_COLUMNS:
+        return [means]
+    return [_by_language(summaries), _by_clade(summaries), means]
+
+
+def _by_language(summaries: Sequence[PromptSummary]) -> PlainTable:
+    table = PlainTable("Language", "Family", *_names(summaries), title="Accuracy per language")
+    lineages = lineages_of(summaries[0].languages)
+    for code in sorted(lineages, key=lambda code: (lineages[code][:1], name_of(code))):
+        family = lineages[code][0] if lineages[code] else "-"
+        cells = [_percent(own.languages[code]) for own in summaries]
+        table.add_row(name_of(code), family, *cells)
+    return table
+
+
+def _by_clade(summaries: Sequence[PromptSummary]) -> PlainTable:
+    table = PlainTable("Clade", *_names(summaries), title="Accuracy per clade (mean of languages)")
+    for clade in summaries[0].clades:
+        table.add_row(clade, *(_percent(own.clades[clade]) for own in summaries))
+    return table
+
+
+def _names(summaries: Sequence[PromptSummary]) -> list[str]:
+    return [own.prompt for own in summaries]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

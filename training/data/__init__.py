@@ -1,0 +1,1 @@
+"""Labelled and parallel text: data sets, few-shot samples, and clades with evidence."""

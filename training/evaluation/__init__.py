@@ -1,0 +1,1 @@
+"""What prompts answer, sentence by sentence, and how often they are right."""

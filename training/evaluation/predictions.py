@@ -1,0 +1,183 @@
+"""Predictions on disk: one row per prompt, language and sentence, as CSV or JSON lines.
+
+Columns: model, fingerprint, prompt, digest, task, language, split, index_id, gold, predicted, and
+`log_prob.<label>` for each label (natural logarithm, a softmax over the labels' tokens). In JSON
+lines the last are one object, `log_probs`. Files may lack them: routes can be chosen without, and
+temperatures cannot be fitted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from isogloss.prompts.errors import InvalidData, InvalidInput
+from isogloss.prompts.files.tables import Layout, Row, read_table
+from isogloss.prompts.files.texts import read_lines
+from isogloss.training.data.labelled import Split
+
+_COLUMNS = (
+    "model",
+    "fingerprint",
+    "prompt",
+    "digest",
+    "task",
+    "language",
+    "split",
+    "index_id",
+    "gold",
+    "predicted",
+)
+_LOG_PROB = "log_prob."
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one prompt answered for one sentence."""
+
+    model: str
+    fingerprint: str  # of the backbone
+    prompt: str
+    digest: str  # of the prompt
+    task: str
+    language: str
+    split: str
+    index_id: str
+    gold: str
+    predicted: str
+    log_probs: dict[str, float]  # label -> natural logarithm; empty where they were not kept
+
+    @property
+    def correct(self) -> bool:
+        """Whether the prediction is the gold label."""
+        return self.predicted == self.gold
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file name whose ending says neither CSV nor JSON lines.
+
+    Raises:
+        InvalidInput: the ending is another.
+    """
+    if path.suffix not in (".csv", ".jsonl"):
+        raise InvalidInput(f"{path}: predictions are kept as .csv or .jsonl; choose one as ending")
+
+
+def to_bytes(predictions: Iterable[Prediction], suffix: str, *, scores: bool = True) -> bytes:
+    """Predictions as the content of a file with this ending (all with the same labels).
+
+    Without `scores` a file is a third smaller, and says which label was chosen, not how surely.
+    """
+    if not scores:
+        predictions = (replace(row, log_probs={}) for row in predictions)
+    if suffix == ".jsonl":
+        return "".join(
+            json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in predictions
+        ).encode()
+    rows = list(predictions)
+    labels = list(rows[0].log_probs) if rows else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *(_LOG_PROB + label for label in labels)])
+    for row in rows:
+        cells = [getattr(row, name) for name in _COLUMNS]
+        writer.writerow([*cells, *(f"{row.log_probs[label]:.6g}" for label in labels)])
+    return text.getvalue().encode()
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read a file of predictions; a pipe may have any name.
+
+    Raises:
+        InvalidInput: another ending.
+        InvalidData: no such file, or a line that is no prediction (named).
+    """
+    lines = read_lines(path, missing=_MISSING)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        first = next(lines, "")
+        lines, json_lines = itertools.chain([first], lines), first.startswith("{")
+    else:
+        if not path.is_dir():
+            check_format(path)
+        json_lines = path.suffix == ".jsonl"
+    rows = _from_json_lines(path, lines) if json_lines else _from_csv(path, lines)
+    found = [Prediction(**fields) for fields in rows]
+    if not found:
+        raise InvalidData(f"{path}: no predictions; evaluate again")
+    return found
+
+
+_MISSING = "write it with `isogloss evaluate`"
+_CSV = Layout(_COLUMNS, ",", filled=False, prefixes=(_LOG_PROB,))
+
+
+def _from_json_lines(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+            yield {
+                **{name: str(fields[name]) for name in _COLUMNS},
+                "log_probs": {k: float(value) for k, value in fields.get("log_probs", {}).items()},
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidData(
+                f"{path}, line {number}: not a prediction ({error}); evaluate again"
+            ) from error
+
+
+def _from_csv(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for row in read_table(path, _CSV, lines):
+        log_probs = {
+            name.removeprefix(_LOG_PROB): _number(row, name)
+            for name in row.cells
+            if name.startswith(_LOG_PROB)
+        }
+        yield {**{name: row.cells[name] for name in _COLUMNS}, "log_probs": log_probs}
+
+
+def _number(row: Row, column: str) -> float:
+    cell = row.cells[column].strip()
+    try:
+        return float(cell)
+    except ValueError:
+        raise InvalidData(
+            f"{row.where}: column {column} holds {cell[:40]!r}, no number; a spreadsheet may have "
+            "changed it: evaluate again, or save the sheet with decimal points"
+        ) from None
+
+
+Group = tuple[str, str]  # backbone's fingerprint, task
+
+
+def read_split(
+    paths: Sequence[Path], split: Split, model: str | None, why: str
+) -> dict[Group, list[Prediction]]:
+    """Predictions of one split, by backbone and task; `model`'s only where it is given.
+
+    Args:
+        paths: files of `isogloss evaluate`.
+        split: the only one that they may hold.
+        model: as the predictions name it; None: all.
+        why: what a refusal says to somebody with predictions of another split.
+
+    Raises:
+        InvalidData: predictions of another split, or none of this model.
+    """
+    groups: dict[Group, list[Prediction]] = {}
+    for path in paths:
+        for row in read_predictions(path):
+            if row.split != split:
+                raise InvalidData(f"{path}: predictions of the {row.split} split; {why}")
+            if model is None or row.model == model:
+                groups.setdefault((row.fingerprint, row.task), []).append(row)
+    if paths and not groups:
+        raise InvalidData(f"--model {model!r}: no predictions of it in these files")
+    return groups

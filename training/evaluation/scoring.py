@@ -1,0 +1,178 @@
+"""What prompts answer to texts.
+
+One pass over the texts serves every prompt: texts are encoded once and each prompt's few tokens are
+run over their keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from isogloss.prompts.model.backbone import Backbone, label_log_probs
+from isogloss.prompts.model.decoder.text_kv import TextKV
+from isogloss.training.data.labelled import Example, Split
+from isogloss.training.evaluation.candidates import Candidate
+from isogloss.training.evaluation.predictions import Prediction
+from isogloss.training.tuning.texts import Texts, tokenize
+
+_Scores = list[tuple[int, Tensor]]  # a prompt's place, and (texts, labels)
+
+_TEXTS_AT_ONCE = 32
+# Prompt tokens over all texts of a pass. They bound the activations (the widest is four times the
+# hidden size) and not the result: on a CPU few enough for its caches, on a GPU enough to fill it.
+_PROMPT_TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
+
+
+def predict(
+    model: Backbone,
+    candidates: Sequence[Candidate],
+    examples: Sequence[Example],
+    language: str,
+    split: Split,
+) -> list[Prediction]:
+    """Predictions of every prompt for every example: prompt by prompt, in the examples' order."""
+    ids = tokenize(model, examples, None)
+    scores = score_prompts(model, candidates, ids)
+    return [
+        _prediction(model, candidate, language, split, example, row)
+        for candidate, own in zip(candidates, scores, strict=True)
+        for example, row in zip(examples, own.tolist(), strict=True)
+    ]
+
+
+def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) -> list[Tensor]:
+    """Label log-probabilities of each prompt: (texts, labels), labels in the prompt's own order.
+
+    The same bits whatever the number of threads, and so in this process as in a worker.
+    """
+    runs = _runs(model, candidates)
+    scores = [torch.empty(len(ids), len(c.prompt.card.labels)) for c in candidates]
+    batches = list(_similar_lengths(ids))
+    with _side_by_side(model.device) as each:
+        found = each(lambda texts: _score_batch(model, runs, [ids[i] for i in texts]), batches)
+        for texts, batch in zip(batches, found, strict=True):
+            for place, own in batch:
+                scores[place][texts] = own
+    return scores
+
+
+@contextmanager
+def _side_by_side(device: torch.device) -> Iterator[Callable[..., Iterator[_Scores]]]:
+    """A `map` that takes several batches at a time, on a CPU: one a thread.
+
+    Torch's own threads would share each of a batch's many short operations instead, and wait for
+    one another after every one; and results differ in their last bits with the number of threads.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu":
+        yield map
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
+
+
+@torch.no_grad()
+def _score_batch(model: Backbone, runs: Sequence[_Run], batch: Texts) -> _Scores:
+    """Place and (texts, labels) of every prompt, over texts that are encoded once."""
+    found: _Scores = []
+    kv = model.encode(batch) if any(run.position == "suffix" for run in runs) else None
+    for run in runs:
+        for group in run.groups(len(batch)):
+            own = _score(model, run, group, batch, kv)  # (texts, prompts, labels)
+            found += ((run.places[m], own[:, slot]) for slot, m in enumerate(group))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Prompts that are read in one way: one position, and one set of rows of the head."""
+
+    position: Literal["suffix", "prefix"]
+    rows: Tensor  # (labels, hidden)
+    places: list[int]  # of the prompts among the candidates
+    vectors: list[Tensor]  # of each, where the model is
+
+    def groups(self, texts: int) -> Iterator[list[int]]:
+        """Members that are run together after this many texts, within the bound on tokens."""
+        bound = _PROMPT_TOKENS_AT_ONCE[self.rows.device.type]
+        group: list[int] = []
+        tokens = 0
+        for member, own in enumerate(self.vectors):
+            more = own.shape[0] * texts
+            if group and tokens + more > bound:
+                yield group
+                group, tokens = [], 0
+            group.append(member)
+            tokens += more
+        yield group
+
+
+def _runs(model: Backbone, candidates: Sequence[Candidate]) -> list[_Run]:
+    """Move every prompt to the model and look its labels up, once for all texts."""
+    runs: dict[tuple[str, tuple[int, ...]], _Run] = {}
+    for place, candidate in enumerate(candidates):
+        card = candidate.prompt.card
+        tokens = tuple(label.token_id for label in card.labels)
+        if (card.position, tokens) not in runs:
+            rows = model.label_rows(tokens)
+            runs[card.position, tokens] = _Run(card.position, rows, [], [])
+        run = runs[card.position, tokens]
+        run.places.append(place)
+        run.vectors.append(candidate.prompt.vectors.to(model.device, model.dtype))
+    return list(runs.values())
+
+
+def _score(
+    model: Backbone, run: _Run, group: Sequence[int], batch: Texts, kv: TextKV | None
+) -> Tensor:
+    """(texts, prompts of the group, labels), float32, on the CPU."""
+    prompts = [[run.vectors[member] for member in group]] * len(batch)
+    if run.position == "prefix":
+        states = model.read_prefixed(batch, prompts)
+    else:
+        assert kv is not None
+        states = model.read(kv, prompts)
+    own = label_log_probs(states, run.rows).cpu()
+    return own.view(len(batch), len(group), -1)
+
+
+def _similar_lengths(ids: Texts) -> Iterator[list[int]]:
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    for start in range(0, len(order), _TEXTS_AT_ONCE):
+        yield order[start : start + _TEXTS_AT_ONCE]
+
+
+def _prediction(
+    model: Backbone,
+    candidate: Candidate,
+    language: str,
+    split: Split,
+    example: Example,
+    scores: Sequence[float],
+) -> Prediction:
+    card = candidate.prompt.card
+    by_label = {label.label: score for label, score in zip(card.labels, scores, strict=True)}
+    return Prediction(
+        model=model.model_id,
+        fingerprint=model.fingerprint,
+        prompt=candidate.name,
+        digest=candidate.prompt.digest,
+        task=card.task,
+        language=language,
+        split=split,
+        index_id=example.index_id,
+        gold=example.label,
+        predicted=max(by_label, key=by_label.__getitem__),
+        log_probs=by_label,
+    )

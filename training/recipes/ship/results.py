@@ -1,0 +1,148 @@
+"""Small tables of one model's run: what was tried, what was chosen, and what it came to on test.
+
+OUT/candidates.csv    every prompt: how it was made, dev and (where it was looked at) test accuracy
+OUT/languages.csv     test accuracy of each language, under the universal prompt and its own route
+OUT/predictions.csv   the same, sentence by sentence
+OUT/steps.csv         the commands, and the seconds they took
+OUT/*                 tables and figures of `isogloss calibrate` and `isogloss gains`
+
+Accuracies are shares of 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.languages.languages import languages
+from isogloss.prompts.routing.routes import Route, RouteTable
+from isogloss.training.evaluation.predictions import Prediction, read_predictions
+from isogloss.training.evaluation.summary import PromptSummary, summarize
+from isogloss.training.files import writable_folder, write_atomically
+from isogloss.training.recipes.ship.plan import Step
+from isogloss.training.recipes.ship.settings import ENGLISH
+from isogloss.training.recipes.ship.steps import Finished, prompt_files, summaries
+
+_FACTS = ("way", "clade", "shots", "seed", "epochs_run", "seconds")
+_SHOWN = (".csv", ".svg", ".png")
+Cell = str | float | int | None
+
+
+def write_results(
+    steps: Sequence[Step], finished: Mapping[str, Finished], table: RouteTable, out: Path
+) -> None:
+    """Write every table of one model.
+
+    Args:
+        steps: of its plan.
+        finished: the same, done.
+        table: the routes that were chosen.
+        out: folder of the tables.
+
+    Raises:
+        InvalidInput: a table cannot be written.
+    """
+    writable_folder(out)
+    for name in ("calibration", "gains"):
+        for path in sorted(finished[name].folder.glob("*.*")):
+            if path.suffix in _SHOWN:
+                write_atomically(out / path.name, path.read_bytes())
+    test = read_predictions(finished["test"].folder / "predictions.csv")
+    _write(out / "steps.csv", ("step", "seconds", "command"), _steps(steps, finished))
+    _write(out / "candidates.csv", *_candidates(finished, table, summarize(test)))
+    routes = {code: _route(table, code) for code in sorted({row.language for row in test})}
+    answers = _answers(test, table, routes)
+    _write(out / "languages.csv", *_languages(answers, routes))
+    _write(out / "predictions.csv", *_predictions(answers))
+
+
+def _route(table: RouteTable, code: str) -> Route:
+    known = languages().get(code)
+    return table.route(known.lineage if known else ())
+
+
+def _steps(steps: Sequence[Step], finished: Mapping[str, Finished]) -> list[Sequence[Cell]]:
+    return [(step.name, finished[step.name].seconds, str(step)) for step in steps]
+
+
+def _candidates(
+    finished: Mapping[str, Finished], table: RouteTable, test: Sequence[PromptSummary]
+) -> tuple[Sequence[str], list[Sequence[Cell]]]:
+    evaluations = [own for own in ("dev-sources", "dev-clades") if own in finished]
+    dev = [one for own in evaluations for one in summaries(finished[own].folder)]
+    tested = {own.prompt: own for own in test}
+    files = {n: p for own in finished.values() for n, p in prompt_files(own.folder).items()}
+    rows: list[Sequence[Cell]] = []
+    for own in sorted(dev, key=lambda s: (-s.mean, s.prompt)):
+        prompt = SoftPrompt.load(files[own.prompt])
+        facts = [prompt.card.training.get(name) for name in _FACTS]
+        clades = [clade for clade, chosen in table.clades.items() if chosen == own.prompt]
+        routed = ["universal"] * (own.prompt == table.universal) + clades
+        shown = tested.get(own.prompt)
+        results = [*_means(own), *(_means(shown) if shown else ("", ""))]
+        made = [prompt.card.kind, prompt.length, *map(_plain, facts)]
+        rows.append([own.prompt, *made, *results, " ".join(routed)])
+    accuracies = [f"{split}_{what}" for split in ("dev", "test") for what in ("mean", "english")]
+    return ["prompt", "kind", "length", *_FACTS, *accuracies, "routes"], rows
+
+
+def _means(own: PromptSummary) -> list[Cell]:
+    return [_share(own.mean), _share(own.languages[ENGLISH]) if ENGLISH in own.languages else ""]
+
+
+def _plain(value: object) -> Cell:
+    return value if isinstance(value, str | int | float) else ""
+
+
+Answers = dict[str, dict[str, dict[str, Prediction]]]
+"""language -> sentence -> "universal" and "routed"."""
+
+
+def _answers(test: Iterable[Prediction], table: RouteTable, routes: Mapping[str, Route]) -> Answers:
+    found: Answers = {code: {} for code in routes}
+    for row in test:
+        own = found[row.language].setdefault(row.index_id, {})
+        if row.prompt == table.universal:
+            own["universal"] = row
+        if row.prompt == routes[row.language].reference:
+            own["routed"] = row
+    return found
+
+
+def _languages(
+    answers: Answers, routes: Mapping[str, Route]
+) -> tuple[Sequence[str], list[Sequence[Cell]]]:
+    rows: list[Sequence[Cell]] = []
+    for code, sentences in answers.items():
+        both = [
+            sum(own[which].correct for own in sentences.values()) / len(sentences)
+            for which in ("universal", "routed")
+        ]
+        route = routes[code]
+        facts = (code, route.clade or "", route.reference, len(sentences))
+        rows.append([*facts, *map(_share, both)])
+    return ["language", "clade", "prompt", "sentences", "universal", "routed"], rows
+
+
+def _predictions(answers: Answers) -> tuple[Sequence[str], list[Sequence[Cell]]]:
+    rows: list[Sequence[Cell]] = [
+        [code, sentence, own["routed"].gold, own["universal"].predicted, own["routed"].predicted]
+        for code, sentences in answers.items()
+        for sentence, own in sentences.items()
+    ]
+    return ["language", "index_id", "gold", "universal", "routed"], rows
+
+
+def _share(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

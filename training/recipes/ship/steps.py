@@ -1,0 +1,194 @@
+"""Runs steps in order, each in a folder of its own; a finished one is not run again.
+
+WORK/<step>-<8 digits>/            what the step wrote
+WORK/<step>-<8 digits>/done.json   its command and the seconds it took; written last
+
+The digits stand for the command, the model's weights and everything the step builds on. A changed
+setting therefore gets a folder of its own, and so does all that follows from it; what was made
+before is kept, and found again if the setting changes back.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from isogloss.prompts.errors import InvalidData, NotFound
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.store.store import PromptStore
+from isogloss.training.evaluation.predictions import read_predictions
+from isogloss.training.evaluation.summary import PromptSummary, summarize
+from isogloss.training.files import writable_folder, write_atomically
+from isogloss.training.recipes.ship.plan import (
+    ALSO_SHIPPED,
+    PAPER,
+    Best,
+    Output,
+    Shortlist,
+    Step,
+    Word,
+)
+
+_DONE = "done.json"
+_DIGITS = 8
+
+Run = Callable[[Sequence[str]], None]
+"""Runs one `isogloss` command, given its words."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A step that is done, as its folder says."""
+
+    name: str
+    folder: Path
+    command: tuple[str, ...]
+    seconds: float
+
+
+def run_steps(
+    steps: Sequence[Step], work: Path, about: str, run: Run, say: Say
+) -> dict[str, Finished]:
+    """Run what is not done yet; return all steps by name.
+
+    Args:
+        steps: each after those that it needs.
+        work: where their folders go.
+        about: what they depend on besides their commands: the model's weights.
+        run: runs a command, and raises what stops it.
+        say: told of each step.
+
+    Raises:
+        InvalidInput: a folder cannot be written.
+    """
+    folders = _folders(steps, work, about)
+    finished: dict[str, Finished] = {}
+    for number, step in enumerate(steps, start=1):
+        folder = folders[step.name]
+        known = _read(step.name, folder)
+        place = f"[{number}/{len(steps)}] {step.name}"
+        if known is None:
+            command = [word for own in step.command for word in _resolve(own, folders)]
+            say(f"==> {place}: isogloss {' '.join(command)}")
+            known = _run(step.name, command, folder, run)
+            say(f"==> {place}: {known.seconds:.0f} s")
+        else:
+            say(f"==> {place}: done before")
+        finished[step.name] = known
+    return finished
+
+
+def _run(name: str, command: Sequence[str], folder: Path, run: Run) -> Finished:
+    writable_folder(folder)
+    began = time.monotonic()
+    run(command)
+    done = Finished(name, folder, tuple(command), round(time.monotonic() - began, 1))
+    facts = {"command": done.command, "seconds": done.seconds}
+    write_atomically(folder / _DONE, json.dumps(facts, indent=1).encode())
+    return done
+
+
+def _read(name: str, folder: Path) -> Finished | None:
+    if not (folder / _DONE).is_file():
+        return None
+    facts = json.loads((folder / _DONE).read_bytes())
+    return Finished(name, folder, tuple(facts["command"]), facts["seconds"])
+
+
+def _folders(steps: Sequence[Step], work: Path, about: str) -> dict[str, Path]:
+    identities: dict[str, str] = {}
+    for step in steps:
+        facts = [about, str(step), *(identities[need] for need in step.needs)]
+        identities[step.name] = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return {name: work / f"{name}-{own[:_DIGITS]}" for name, own in identities.items()}
+
+
+def _resolve(word: Word, folders: Mapping[str, Path]) -> list[str]:
+    match word:
+        case str():
+            return [word]
+        case Output():
+            return [str(folders[word.step] / word.file)]
+        case Best():
+            ranked = best_first(summaries(folders[word.evaluation]), word.language)
+            grid = prompt_files(folders[word.grid])
+            return [word.prefix + str(next(grid[own] for own in ranked if own in grid))]
+        case Shortlist():
+            return [str(path) for path in _shortlist(word, folders)]
+
+
+def _shortlist(word: Shortlist, folders: Mapping[str, Path]) -> Iterator[Path]:
+    everything = {
+        name: path for grid in word.grids for name, path in prompt_files(folders[grid]).items()
+    }
+    routed = PromptStore.open(folders[word.routes] / "store").state().prompts
+    paper = [
+        name
+        for grid in word.grids
+        if grid == PAPER
+        for name, path in prompt_files(folders[grid]).items()
+        if _kind(path) == "plain"
+    ]
+    ranked = best_first(summaries(folders[word.evaluation]))
+    short = short_names(ranked, {own: folders[own] for own in ALSO_SHIPPED if own in word.grids})
+    for name in dict.fromkeys([*sorted(routed), *paper, *short.values()]):
+        yield everything[name]
+
+
+def short_names(ranked: Sequence[str], grids: Mapping[str, Path]) -> dict[str, str]:
+    """Short name -> the best prompt of this grid and kind, as "english-8-plain".
+
+    Args:
+        ranked: names of prompts, the best first.
+        grids: folders of their files.
+    """
+    found: dict[str, str] = {}
+    for grid, folder in grids.items():
+        own = prompt_files(folder)
+        for name in ranked:
+            if name in own:
+                found.setdefault(f"{grid}-{_kind(own[name])}", name)
+    return found
+
+
+def _kind(path: Path) -> str:
+    return SoftPrompt.load(path).card.kind
+
+
+def prompt_files(folder: Path) -> dict[str, Path]:
+    """Finished prompts of a folder by name."""
+    return {
+        path.stem: path
+        for path in sorted(folder.glob("*.safetensors"))
+        if not path.name.endswith(".state.safetensors")
+    }
+
+
+@functools.cache
+def summaries(folder: Path) -> tuple[PromptSummary, ...]:
+    """Accuracies that a finished evaluation found; read once, the files are large.
+
+    Raises:
+        InvalidData: its file is not there, or damaged.
+    """
+    return tuple(summarize(read_predictions(folder / "predictions.csv")))
+
+
+def best_first(found: Sequence[PromptSummary], language: str | None = None) -> list[str]:
+    """Names of prompts by mean accuracy, or by one language's; on a tie by name.
+
+    Raises:
+        InvalidData: the language was not evaluated.
+    """
+    if language is not None and any(language not in own.languages for own in found):
+        raise InvalidData(f"{language} was not evaluated: add it to the settings' languages")
+    if not found:
+        raise NotFound("nothing was evaluated")
+    chosen = {own.prompt: own.languages[language] if language else own.mean for own in found}
+    return sorted(chosen, key=lambda name: (-round(chosen[name], 9), name))

@@ -1,0 +1,185 @@
+"""From lists of settings to runs, their names, and the populations they train in."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.routing.routes import check_name
+from isogloss.training.tuning.config import (
+    START_PROMPT,
+    START_WORDS,
+    ModelFacts,
+    TrainingConfig,
+    configure,
+)
+
+_LONGEST_NAME = 64  # in a prompt store
+StartLength = Callable[[str | None, int | None], int | None]
+
+
+def _as_asked(init: str | None, length: int | None) -> int | None:
+    return length
+
+
+def expand(
+    model: ModelFacts,
+    choices: Mapping[str, Sequence[Any]],
+    start_length: StartLength = _as_asked,
+) -> tuple[TrainingConfig, ...]:
+    """Every combination of the values given, each once, the last setting varying fastest.
+
+    Args:
+        model: whose defaults fill what was not chosen.
+        choices: by setting, the values to try; none, or None among them, is the default.
+        start_length: what length follows from `init` and the length asked for, if any.
+
+    Raises:
+        InvalidInput: a value outside its range.
+    """
+    named = {name: tuple(values) or (None,) for name, values in choices.items()}
+    both = len(set(named.get("reparameterization", ()))) > 1
+    found: list[TrainingConfig] = []
+    for values in itertools.product(*named.values()):
+        one = dict(zip(named, values, strict=True))
+        if both and one["reparameterization"] != "residual":
+            one["bottleneck"] = None  # a bottleneck in a grid with both kinds is the residual ones'
+        one["length"] = start_length(one.get("init"), one.get("length"))
+        if (config := configure(model, one)) not in found:
+            found.append(config)
+    return tuple(found)
+
+
+def populations(configs: Sequence[TrainingConfig], largest: int) -> list[tuple[int, ...]]:
+    """Which runs train together, as places in `configs`: at most `largest` at once.
+
+    Runs on the same examples share their texts' keys and values, and runs of one length need no
+    padding, so these are neighbours. An unfrozen run is alone: its weights are its own. The answer
+    depends on nothing else, so that a resumed job finds its populations again.
+    """
+    if largest < 1:
+        raise InvalidInput(f"--population {largest}: give at least 1")
+    frozen = [i for i, config in enumerate(configs) if not config.unfrozen]
+    frozen.sort(key=lambda i: _likeness(configs[i]))
+    together = [tuple(frozen[i : i + largest]) for i in range(0, len(frozen), largest)]
+    return together + [(i,) for i, config in enumerate(configs) if config.unfrozen]
+
+
+def run_names(model_id: str, configs: Sequence[TrainingConfig], name: str | None) -> list[str]:
+    """Names of the runs' files, which are also valid names in a prompt store.
+
+    `<task>-<model>-<kind>-<length>`, or what the user calls it; then what differs between the runs;
+    then `-seed<S>`.
+
+    Raises:
+        InvalidInput: the name given, or one that was made, is not valid in a store.
+    """
+    return [run_name(model_id, config, name, varied(configs)) for config in configs]
+
+
+def run_name(
+    model_id: str, config: TrainingConfig, name: str | None, differing: Sequence[str] = ()
+) -> str:
+    """The name of one run among others that differ from it in the settings `differing`.
+
+    Where they differ in more than a name holds, a few digits of a hash stand for all of it.
+    """
+    short = re.sub(r"[^a-z0-9._-]+", "-", Path(model_id).name.lower()).strip("-._")
+    said = ("task", "kind", "length", "unfrozen")
+    made = f"{config.task}-{short}-{config.kind}-{config.length}"
+    if config.unfrozen:
+        made += "-unfrozen"
+    tags = [
+        tag(getattr(config, setting))
+        for setting, tag in _TAGS.items()
+        if setting in differing and (name or setting not in said)
+    ]
+    said_all = "-".join([name or made, *filter(None, tags), f"seed{config.seed}"])
+    if tags and len(said_all) > _LONGEST_NAME:
+        return check_name(f"{name or made}-{_digits(repr(tags))}-seed{config.seed}")
+    return check_name(said_all)
+
+
+def varied(configs: Sequence[TrainingConfig]) -> list[str]:
+    """Settings in which the runs differ, apart from the seed.
+
+    Plain prompts have no bottleneck: it differs where that of residual ones does.
+    """
+    values = {name: {repr(getattr(own, name)) for own in configs} for name in _TAGS}
+    values["bottleneck"] -= {repr(None)}
+    return [name for name, own in values.items() if len(own) > 1]
+
+
+def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
+    examples = (config.sources, str(config.validation), str(config.shots), config.seed)
+    taught = (config.teacher or "", config.pairs or 0)
+    return (*taught, *examples, config.max_text_tokens or 0, config.batch_size, config.length)
+
+
+def _codes(sources: Sequence[str]) -> str:
+    """One or two languages by code; more by their number, told apart by a few digits of a hash."""
+    codes = [re.sub(r"[^a-z0-9]+", "", code.lower()) for code in sources]
+    if len(codes) <= 2:
+        return "-".join(codes)
+    return f"{len(codes)}langs-{_digits(repr(sources))}"
+
+
+def _digits(text: str) -> str:
+    """A few digits that tell texts apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def _prompt(path: str | None) -> str:
+    """A prompt file by how its name begins; in two folders there may be two of one name."""
+    if path is None:
+        return "labels"
+    begins = re.sub(r"[^a-z0-9._-]+", "-", Path(path).stem.lower())[:12].strip("-._")
+    return "-".join(filter(None, [begins, _digits(path)]))
+
+
+def _init(init: str) -> str:
+    """A start by its kind; a prompt file by its name, and a text by a few digits of a hash."""
+    if init.startswith(START_PROMPT):
+        return f"init-{_prompt(init.removeprefix(START_PROMPT))}"
+    if init.startswith(START_WORDS):
+        return f"init-words-{_digits(init)}"
+    return f"init-{init}"
+
+
+def _tagged(short: str) -> Callable[[Any], str]:
+    def say(value: Any) -> str:
+        number = f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
+        return short + number
+
+    return say
+
+
+# What a setting adds to a name where runs differ in it.
+_TAGS: dict[str, Callable[[Any], str]] = {
+    "kind": str,
+    "length": _tagged("length"),
+    "unfrozen": lambda value: "unfrozen" if value else "frozen",
+    "sources": _codes,
+    "teacher": lambda value: f"from-{_prompt(value)}",
+    "teacher_language": lambda value: f"reads-{_codes([value])}" if value else "",
+    "pairs": lambda value: f"pairs{value}" if value else "pairsall",
+    "shots": _tagged("shots"),
+    "validation": _tagged("validation-"),
+    "bottleneck": lambda value: f"bottleneck{value}" if value else "",
+    "epochs": _tagged("epochs"),
+    "batch_size": _tagged("batch"),
+    "learning_rate": _tagged("lr"),
+    "optimizer": str,
+    "weight_decay": _tagged("decay"),
+    "schedule": str,
+    "gradient_clip": _tagged("clip"),
+    "init": _init,
+    "loss": _tagged("loss-"),
+    "norm_gain": _tagged("gain"),
+    "max_text_tokens": lambda value: f"tokens{value}" if value else "tokensall",
+}

@@ -1,0 +1,104 @@
+"""Where a prompt starts: drawn with the run's seed at the scale of the model's embeddings, at a
+text's own embeddings, or where another prompt ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.training.tuning.config import START_PROMPT, START_WORDS, TrainingConfig
+from isogloss.training.tuning.reparameterization import PlainPrompt, ResidualPrompt, TrainablePrompt
+from isogloss.training.tuning.teacher import load_prompt
+
+_COMMON_TOKENS = 5000  # Lester et al. (2021); vocabularies list their commonest tokens first
+
+
+def initial_prompt(
+    model: Backbone, label_ids: Sequence[int], config: TrainingConfig
+) -> TrainablePrompt:
+    """A prompt before its first step.
+
+    `vocabulary`: embeddings of tokens sampled from the commonest. `label`: the labels' tokens in
+    turn. `normal`: noise with the standard deviation of the commonest tokens' embeddings.
+    `words:TEXT`: the text's tokens, cut or begun again where the prompt is shorter or longer. All
+    go through the model's embedding module, since XGLM scales what its first layer receives.
+    `prompt:FILE`: the vectors of a prompt.
+
+    A residual prompt's p starts there and its network at its own start, so with a `norm_gain` above
+    zero what the model reads first is not yet what it starts from.
+
+    Raises:
+        NotFound: there is no such prompt file.
+        InvalidPrompt: the prompt to start from is for another backbone or stands before the text.
+        InvalidInput: the prompt to start from has another length, or the text no tokens.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    vectors = _vectors(model, label_ids, config, generator)
+    if config.bottleneck is None:
+        return PlainPrompt(vectors)
+    return ResidualPrompt(vectors, config.bottleneck, config.norm_gain, generator)
+
+
+def start_length(model: Backbone, init: str | None, length: int | None) -> int | None:
+    """How long a prompt is that starts in this way; None: as the model's defaults say.
+
+    Raises: as `initial_prompt`.
+    """
+    if init is not None and init.startswith(START_PROMPT):
+        return _start_of_prompt(model, init, length).shape[0]
+    if init is not None and init.startswith(START_WORDS) and length is None:
+        return len(_token_ids(model, init))
+    return length
+
+
+def _vectors(
+    model: Backbone,
+    label_ids: Sequence[int],
+    config: TrainingConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """(length, hidden) float32, where the model is."""
+    if config.init.startswith(START_PROMPT):
+        return _start_of_prompt(model, config.init, config.length).to(model.device)
+    common = min(model.vocab_size, _COMMON_TOKENS)
+    if config.init == "label":
+        ids = _in_turn(label_ids, config.length)
+    elif config.init.startswith(START_WORDS):
+        ids = _in_turn(_token_ids(model, config.init), config.length)
+    else:
+        ids = torch.randint(common, (config.length,), generator=generator).tolist()
+    vectors = model.embed(ids).detach().float()
+    if config.init == "normal":
+        spread = model.embed(range(common)).detach().float().std()
+        noise = torch.randn(vectors.shape, generator=generator)
+        vectors = noise.to(vectors) * spread
+    return vectors
+
+
+def _start_of_prompt(model: Backbone, init: str, length: int | None) -> Tensor:
+    """(length, hidden) float32 on the CPU."""
+    path = init.removeprefix(START_PROMPT)
+    prompt = load_prompt(path, model, f"--init {START_PROMPT}")
+    if length not in (None, prompt.length):
+        raise InvalidInput(
+            f"length {length}: --init {init} has {prompt.length} vectors; leave --length out"
+        )
+    return prompt.vectors
+
+
+def _token_ids(model: Backbone, init: str) -> list[int]:
+    """The text's own tokens: nothing is put before or after them."""
+    text = init.removeprefix(START_WORDS)
+    ids = model.tokenizer.words(text)
+    if not ids:
+        raise InvalidInput(f"--init {init}: the text has no tokens; give some words")
+    return ids
+
+
+def _in_turn(ids: Sequence[int], length: int) -> list[int]:
+    return [ids[i % len(ids)] for i in range(length)]

@@ -1,0 +1,237 @@
+"""The texts of a run as keys and values: encoded once, kept in memory and then on disk.
+
+Nothing computed for a text depends on the prompt that follows it, so every epoch, every seed and
+every prompt trained on it can read the same keys and values.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.decoder.text_kv import TextKV
+from isogloss.training.data.labelled import Example
+
+_CHUNK = 32  # texts encoded at a time: bounds the activations held beside the cache
+Texts = Sequence[Sequence[int]]
+
+
+class EncodedTexts(Protocol):
+    """Texts, known by the rows under which they were added, whose keys and values can be had."""
+
+    def add(self, texts: Texts) -> list[int]:
+        """Rows of these texts; a text that is there already keeps its row."""
+
+    def batch(self, rows: Sequence[int]) -> TextKV:
+        """Keys and values of some texts, in the order asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheBudget:
+    """How much of the cache is in memory (the model's: a GPU's, if it is there) and where not."""
+
+    memory_bytes: int = 4 * 2**30
+    folder: Path | None = None  # of a file for what exceeds it; None: the system's temporary folder
+
+
+class CachedTexts:
+    """Every text encoded once: in memory up to a budget, and beyond it in a file.
+
+    The file has no name from the start, so nothing is left of it however the process ends.
+    """
+
+    def __init__(
+        self,
+        model: Backbone,
+        budget: CacheBudget,
+        watch: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self._model = model
+        self._budget = budget
+        self._watch = watch  # told how many of the texts of an `add` are encoded
+        self._rows: dict[tuple[int, ...], int] = {}
+        self._blocks: list[Tensor | _OnDisk] = []
+        self._held_bytes = 0
+        self._file: IO[bytes] | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that keys and values take."""
+        return self._held_bytes
+
+    def add(self, texts: Texts) -> list[int]:
+        """Encode the texts that are not there yet.
+
+        Raises:
+            InvalidInput: no space on disk for what exceeds the memory budget.
+        """
+        fresh = [t for t in dict.fromkeys(map(tuple, texts)) if t not in self._rows]
+        for start in range(0, len(fresh), _CHUNK):
+            chunk = fresh[start : start + _CHUNK]
+            with torch.no_grad():
+                blocks = self._model.encode(chunk).split()
+            for text, block in zip(chunk, blocks, strict=True):
+                self._blocks.append(self._keep(block))
+                self._rows[text] = len(self._blocks) - 1
+            self._watch(start + len(chunk), len(fresh))
+        return [self._rows[tuple(text)] for text in texts]
+
+    def batch(self, rows: Sequence[int]) -> TextKV:
+        """Copy the chosen texts out of the cache."""
+        found = [self._blocks[row] for row in rows]
+        blocks = [self._read(b) if isinstance(b, _OnDisk) else b for b in found]
+        return TextKV.join(blocks, self._model.device)
+
+    def _keep(self, block: Tensor) -> Tensor | _OnDisk:
+        if self._held_bytes + block.nbytes <= self._budget.memory_bytes:
+            self._held_bytes += block.nbytes
+            return block
+        try:
+            return self._write(block)
+        except OSError as error:
+            raise InvalidInput(
+                f"--cache-gb {self._budget.memory_bytes / 2**30:g}: {len(self._blocks)} encoded "
+                f"texts fit, and the rest cannot be written to {self._folder()} "
+                f"({error.strerror or error}); raise --cache-gb or free space there"
+            ) from error
+
+    def _folder(self) -> str:
+        return str(self._budget.folder or tempfile.gettempdir())
+
+    def _write(self, block: Tensor) -> _OnDisk:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder(), buffering=0)  # noqa: SIM115
+            weakref.finalize(self, self._file.close)  # open for as long as the cache lives
+        raw: memoryview = block.cpu().view(torch.uint8).numpy().reshape(-1).data
+        place = _OnDisk(self._file.seek(0, os.SEEK_END), tuple(block.shape), block.dtype)
+        while raw:  # an unbuffered write may take a part only
+            raw = raw[self._file.write(raw) :]
+        return place
+
+    def _read(self, place: _OnDisk) -> Tensor:
+        assert self._file is not None
+        block = torch.empty(place.shape, dtype=place.dtype)
+        raw: memoryview = block.view(torch.uint8).numpy().reshape(-1).data
+        offset = place.offset
+        while raw:
+            count = os.preadv(self._file.fileno(), [raw], offset)
+            if count == 0:
+                raise InvalidInput(f"the file of encoded texts in {self._folder()} was cut short")
+            offset, raw = offset + count, raw[count:]
+        return block
+
+
+@dataclass(frozen=True, slots=True)
+class _OnDisk:
+    """A text's block in the file."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(slots=True)
+class FreshTexts:
+    """Encodes each batch when asked: for weights that change, with gradients where they want them.
+
+    Frozen texts are better served by `CachedTexts`.
+    """
+
+    model: Backbone
+    ids: list[Sequence[int]] = field(default_factory=list)
+
+    def add(self, texts: Texts) -> list[int]:
+        """Remember the texts."""
+        self.ids += texts
+        return list(range(len(self.ids) - len(texts), len(self.ids)))
+
+    def batch(self, rows: Sequence[int]) -> TextKV:
+        """Encode the chosen texts."""
+        return self.model.encode([self.ids[row] for row in rows])
+
+
+class Rows(Protocol):
+    """Rows of encoded texts, and what a prompt is to answer to each."""
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Under which the texts were added."""
+
+    def __len__(self) -> int: ...
+
+    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Mean loss in nats of (texts, answers) over these places of `rows`; None: all of them."""
+
+    def right(self, log_probs: Tensor) -> int:
+        """To how many of all the texts the likeliest of (texts, labels) is the wanted answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """The wanted answer is each text's label, by its index."""
+
+    rows: tuple[int, ...]
+    gold: Tensor  # (texts,) int64, where the model is
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Cross-entropy."""
+        wanted = self.gold if places is None else self.gold[list(places)]
+        return F.nll_loss(log_probs, wanted)
+
+    def right(self, log_probs: Tensor) -> int:
+        """Texts whose label is the likeliest."""
+        return int((log_probs.argmax(-1) == self.gold).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtRows:
+    """The wanted answer is a teacher's distribution over the labels."""
+
+    rows: tuple[int, ...]
+    targets: Tensor  # (texts, labels) float32 probabilities, where the model is
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """KL(teacher || student)."""
+        wanted = self.targets if places is None else self.targets[list(places)]
+        return F.kl_div(log_probs, wanted, reduction="batchmean")
+
+    def right(self, log_probs: Tensor) -> int:
+        """Texts whose likeliest label is the teacher's."""
+        return int((log_probs.argmax(-1) == self.targets.argmax(-1)).sum())
+
+
+class HasText(Protocol):
+    """An example of any kind."""
+
+    @property
+    def text(self) -> str:
+        """What the model reads before the prompt."""
+
+
+def tokenize(model: Backbone, examples: Sequence[HasText], max_tokens: int | None) -> Texts:
+    """Token ids of each text, cut to `max_tokens` and to what the model reads."""
+    limit = min(max_tokens or model.max_text_tokens, model.max_text_tokens)
+    return [t.ids for t in model.tokenizer.encode([e.text for e in examples], limit)]
+
+
+def gold_of(examples: Sequence[Example], labels: Sequence[str], device: torch.device) -> Tensor:
+    """(examples,) index of each example's label."""
+    place = {label: i for i, label in enumerate(labels)}
+    return torch.tensor([place[e.label] for e in examples], device=device)

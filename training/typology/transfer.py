@@ -1,0 +1,158 @@
+"""How accuracy in a language goes with its likeness to the source language: the paper's Table 1.
+
+The paper does not say how it computed that table. Its own accuracies (Table 4) do: recomputed from
+them with the tables here, they show (`training/study/reproduction.py`) that
+
+- correlations run over **all of a model's languages, English itself among them**;
+- likeness is **1 - distance**, so that its signs are positive;
+- DATA is the **plain size**, not its logarithm.
+
+So does `transfer_correlations`, and since the source language then weighs much (it is its own
+nearest, and English has the most data by far), every row also tells r without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from isogloss.training.typology.correlation import Values, compare, correlate
+from isogloss.training.typology.distances import METRICS, Distances, Metric, distances
+from isogloss.training.typology.pretraining_data import CORPORA, Architecture, pretraining_sizes
+
+Measure = Literal["DATA"] | Metric
+MEASURES: tuple[Measure, ...] = ("DATA", *METRICS)  # in the order of the paper's Table 1
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What transfer may go with, by language code: more of it should mean better transfer."""
+
+    values: Values
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferCorrelation:
+    """One cell of Table 1, with its 95 % interval (Fisher's)."""
+
+    metric: Measure
+    r: float | None
+    low: float | None
+    high: float | None
+    languages: int
+    without_source: float | None  # r over the other languages
+    origin: str  # where the metric's values came from
+    note: str  # why there is no r; or which languages are left out
+
+
+@dataclass(frozen=True, slots=True)
+class FreezingDifference:
+    """How much freezing weakens one correlation: r unfrozen minus r frozen, same languages."""
+
+    metric: Measure
+    full: float | None
+    frozen: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    languages: int
+    note: str
+
+
+def transfer_correlations(
+    accuracy: Mapping[str, float],
+    source: str,
+    architecture: Architecture | None,
+    *,
+    uriel: Path | None = None,
+) -> list[TransferCorrelation]:
+    """Correlate accuracy by language code with data size and the six likenesses to `source`.
+
+    `architecture` says whose pretraining corpus counts; None (a model trained on something else,
+    such as a pocket model) leaves DATA without a number. `uriel` as in `typology.distances`, which
+    also says what it raises.
+    """
+    measures = likenesses(source, accuracy, architecture, uriel)
+    return [_row(metric, measures[metric], accuracy, source) for metric in MEASURES]
+
+
+def freezing_differences(
+    frozen: Mapping[str, float],
+    full: Mapping[str, float],
+    source: str,
+    architecture: Architecture | None,
+    *,
+    uriel: Path | None = None,
+    seed: int = 0,
+) -> list[FreezingDifference]:
+    """Compare both settings' correlations; a positive difference means that freezing weakens one.
+
+    `frozen` and `full`: accuracies by language code. Resamples depend on `seed` alone.
+    """
+    measures = likenesses(source, frozen, architecture, uriel)
+    rows = []
+    for metric in MEASURES:
+        found = compare(measures[metric].values, full, frozen, seed=seed)
+        rows.append(
+            FreezingDifference(
+                metric=metric,
+                full=found.first,
+                frozen=found.second,
+                difference=found.difference,
+                low=found.low,
+                high=found.high,
+                languages=found.languages,
+                note=found.note,
+            )
+        )
+    return rows
+
+
+def likenesses(
+    source: str,
+    codes: Collection[str],
+    architecture: Architecture | None,
+    uriel: Path | None = None,
+) -> dict[Measure, Likeness]:
+    """Pretraining data size and 1 - distance in each metric, for these languages."""
+    measured = distances(source, sorted(codes), uriel)
+    found: dict[Measure, Likeness] = {"DATA": _data(architecture, codes)}
+    for metric in METRICS:
+        found[metric] = Likeness(similarities(measured, metric), measured.origin[metric])
+    return found
+
+
+def similarities(measured: Distances, metric: Metric) -> dict[str, float | None]:
+    """1 - distance, None where there is none."""
+    return {code: None if far is None else 1 - far for code, far in measured[metric].items()}
+
+
+def _data(architecture: Architecture | None, codes: Collection[str]) -> Likeness:
+    if architecture is None:
+        return Likeness({}, "this model's pretraining data was not counted by language")
+    sizes = pretraining_sizes(architecture)
+    return Likeness({code: sizes.get(code) for code in codes}, CORPORA[architecture])
+
+
+def _row(
+    metric: Measure, measure: Likeness, accuracy: Mapping[str, float], source: str
+) -> TransferCorrelation:
+    found = correlate(measure.values, accuracy)
+    others = {code: value for code, value in accuracy.items() if code != source}
+    missing = sorted(code for code in accuracy if measure.values.get(code) is None)
+    left_out = (
+        f"left out, no value: {', '.join(missing)}" if missing and found.r is not None else ""
+    )
+    return TransferCorrelation(
+        metric=metric,
+        r=found.r,
+        low=found.low,
+        high=found.high,
+        languages=found.languages,
+        without_source=correlate(measure.values, others).r,
+        origin=measure.origin,
+        note=found.note or left_out,
+    )
