@@ -104,7 +104,7 @@ def study(
     """
     from isogloss.training.study.conduct import Study
     from isogloss.training.study.plan import LENGTHS, SEEDS, SHOTS, StudyChoices, check_parts
-    from isogloss.training.tuning.runs import default_population
+    from isogloss.training.tuning.job import default_population
     from isogloss.training.tuning.texts import CacheBudget
     from isogloss.training.workers.jobs import ModelSpec, Pool, load_here
 

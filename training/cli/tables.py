@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from isogloss.prompts.console.plain_table import PlainTable
 from isogloss.training.data.clades import lineages_of, name_of
 from isogloss.training.evaluation.summary import PromptSummary
-from isogloss.training.tuning.run import Trained
+from isogloss.training.tuning.outputs import Trained
 
 _MOST_COLUMNS = 6  # prompts side by side; beyond that only their means are shown
 

@@ -30,8 +30,8 @@ from isogloss.training.tuning.config import TrainingConfig
 
 if TYPE_CHECKING:
     from isogloss.prompts.model.backbone import Backbone
-    from isogloss.training.tuning.run import Trained
-    from isogloss.training.tuning.runs import Job
+    from isogloss.training.tuning.job import Job
+    from isogloss.training.tuning.outputs import Trained
     from isogloss.training.workers.jobs import ModelSpec, Pool
 
 _DEFAULT = TrainingConfig.model_construct()  # defaults are stated once, there
@@ -117,7 +117,7 @@ def train(
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     from isogloss.training.tuning.grid import expand
     from isogloss.training.tuning.initialization import start_length
-    from isogloss.training.tuning.runs import Job, default_population
+    from isogloss.training.tuning.job import Job, default_population
     from isogloss.training.tuning.texts import CacheBudget
     from isogloss.training.workers.jobs import ModelSpec, Pool, load_here
 
@@ -143,7 +143,7 @@ def train(
 
 def _train(backbone: Backbone, job: Job, workers: tuple[ModelSpec, Pool] | None) -> list[Trained]:
     from isogloss.training.cli.progress import TrainingBars
-    from isogloss.training.tuning.runs import run_job
+    from isogloss.training.tuning.job import run_job
 
     done: list[Trained] = []
     with TrainingBars() as bars:

@@ -40,9 +40,10 @@ from isogloss.training.study.report import write_report
 from isogloss.training.study.results import StudyResults, StudyRun
 from isogloss.training.study.tables import write_tables
 from isogloss.training.tuning.config import TrainingConfig
+from isogloss.training.tuning.job import Job, run_job
 from isogloss.training.tuning.outputs import PROMPT_FOLDER, versions
-from isogloss.training.tuning.runs import Job, RunWatcher, run_job
 from isogloss.training.tuning.texts import CacheBudget
+from isogloss.training.tuning.trainer import Progress
 from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
 
 _HALF_PRECISION_BYTES = 2  # of a parameter, as the models are handed out
@@ -62,7 +63,7 @@ class Study:
     uriel: Path | None = None
 
 
-class StudyWatcher(RunWatcher, Protocol):
+class StudyWatcher(Progress, Protocol):
     """Someone who follows a study."""
 
     def stage(self, name: str) -> None:

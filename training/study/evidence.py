@@ -117,7 +117,8 @@ class EvidenceUnit:
         asked = self.lacking(model.fingerprint)
         for own in asked:
             own.prompt.check_fits(model)
-        scores = score_prompts(model, asked, tokenize(model, self.questions.examples, None))
+        texts = [example.text for example in self.questions.examples]
+        scores = score_prompts(model, asked, tokenize(model, texts, None))
         kept = Answers.read(path) or Answers(self.labels, {})
         fresh = {
             own.prompt.digest: self._places(own, row.argmax(-1).tolist())
