@@ -23,7 +23,7 @@ ONLY_IN = {
         "serving/ray/farewell.py",
         "serving/ray/haproxy_actor.py",
         "serving/ray/remote.py",
-        "training/workers/ray_jobs.py",
+        "training/workers/ray_pool.py",
         "deploy/bench/",
     ),
     "transformers": (

@@ -44,7 +44,8 @@ from isogloss.training.tuning.job import Job, run_job
 from isogloss.training.tuning.outputs import PROMPT_FOLDER, versions
 from isogloss.training.tuning.texts import CacheBudget
 from isogloss.training.tuning.trainer import Progress
-from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
+from isogloss.training.workers.pool import run_units
+from isogloss.training.workers.units import PoolSpec
 
 _HALF_PRECISION_BYTES = 2  # of a parameter, as the models are handed out
 
@@ -83,7 +84,7 @@ def conduct(
     model: Backbone,
     study: Study,
     watcher: StudyWatcher,
-    workers: tuple[ModelSpec, Pool] | None = None,
+    workers: PoolSpec | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> StudyResults:
     """Run what is left of the study, write tables, figures and report, and return the results.
@@ -92,7 +93,7 @@ def conduct(
         model: trains and answers, unless there are workers; they load their own.
         study: what to run.
         watcher: follows what is done here.
-        workers: the model for workers to load, and where they are.
+        workers: train and answer instead.
         say: told what happens to workers.
 
     Raises:
@@ -119,7 +120,7 @@ class _Conductor:
         model: Backbone,
         study: Study,
         watcher: StudyWatcher,
-        workers: tuple[ModelSpec, Pool] | None,
+        workers: PoolSpec | None,
         say: Callable[[str], None],
     ) -> None:
         self.model, self.study, self.watcher = model, study, watcher
@@ -209,14 +210,12 @@ class _Conductor:
 
     def _run(self, units: Sequence[Any]) -> Any:
         """Results as units finish, here or by workers."""
-        spec, pool = self.workers or (ModelSpec(self.model.model_id), None)
         running = run_units(
             units,
-            spec,
-            workers=pool,
+            self.model,
+            self.workers,
             out=self.study.out,
-            model=self.model,
-            watcher=self.watcher,
+            progress=self.watcher,
             say=self.say,
         )
         with closing(running) as finished:

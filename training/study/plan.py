@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.study.parts import PARTS
-from isogloss.training.tuning.config import ModelFacts, TrainingConfig, configure
+from isogloss.training.tuning.config import TrainingConfig, configure
 
 LENGTHS = (1, 2, 5, 10, 20, 30)
 """Section 5.1."""
@@ -37,7 +38,7 @@ class StudyChoices:
     more: dict[str, Any] = field(default_factory=dict)  # further settings of every run
 
 
-def study_configs(model: ModelFacts, choices: StudyChoices) -> dict[str, TrainingConfig]:
+def study_configs(model: Backbone, choices: StudyChoices) -> dict[str, TrainingConfig]:
     """Every run of the study by its name: the base first, unfrozen ones last.
 
     Raises:
@@ -54,7 +55,7 @@ def study_configs(model: ModelFacts, choices: StudyChoices) -> dict[str, Trainin
     return found
 
 
-def base_length(model: ModelFacts, choices: StudyChoices) -> int:
+def base_length(model: Backbone, choices: StudyChoices) -> int:
     """Prompt tokens of every run that does not vary them."""
     return configure(model, _common(choices)).length
 
@@ -70,7 +71,7 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(part for part in PARTS if not parts or part in parts)
 
 
-def _frozen(model: ModelFacts, choices: StudyChoices) -> Iterator[dict[str, Any]]:
+def _frozen(model: Backbone, choices: StudyChoices) -> Iterator[dict[str, Any]]:
     """Settings of the frozen runs; every part compares with the base."""
     rate = choices.learning_rate
     longest = model.max_prompt_length

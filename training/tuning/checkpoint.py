@@ -34,7 +34,7 @@ class StateFile:
 
     def __init__(self, path: Path, settings: Sequence[Mapping[str, Any]]) -> None:
         self.path = path
-        self._settings = [dict(own) for own in settings]
+        self._settings = [dict(named) for named in settings]
         self._next_s = 0.0
 
     def keep(self, states: Sequence[PromptState]) -> None:
@@ -85,7 +85,7 @@ class StateFile:
                 documents = json.loads(file.metadata()["members"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             settings = [document.pop("settings") for document in documents]
-            states = [_state(own, f"{i}.", tensors) for i, own in enumerate(documents)]
+            states = [_state(document, f"{i}.", tensors) for i, document in enumerate(documents)]
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"{self.path}: not a training state ({error}); {_REMEDY}") from error
         self._check_same(settings)

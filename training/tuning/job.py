@@ -24,7 +24,8 @@ from isogloss.training.tuning.outputs import Run, Trained
 from isogloss.training.tuning.prompt_trainer import PromptState
 from isogloss.training.tuning.texts import CacheBudget
 from isogloss.training.tuning.trainer import Progress, Silent, Trainer
-from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
+from isogloss.training.workers.pool import run_units
+from isogloss.training.workers.units import PoolSpec
 
 
 def default_population(device: str) -> int:
@@ -99,7 +100,7 @@ class TrainingUnit:
         path = self.job.out / f"{self.runs[0].name}{more}.state.safetensors"
         return StateFile(path, [run.settings for run in self.runs])
 
-    def run(self, model: Backbone, watcher: Progress | None = None) -> list[Trained]:
+    def run(self, model: Backbone, progress: Progress | None = None) -> list[Trained]:
         """Train them, or go on with them, and write their prompts.
 
         Runs with a state file go on together, so that every prompt ends with the same bytes as
@@ -121,7 +122,7 @@ class TrainingUnit:
         if states is None:
             unit = replace(self, runs=tuple(run for run in self.runs if run.name not in done))
             states = unit._states()
-        trained = unit._train(model, states, watcher or Silent(), done)
+        trained = unit._train(model, states, progress or Silent(), done)
         return list((done | trained).values())
 
     def _states(self) -> list[PromptState] | None:
@@ -156,7 +157,7 @@ def run_job(
     model: Backbone,
     job: Job,
     progress: Progress,
-    workers: tuple[ModelSpec, Pool] | None = None,
+    workers: PoolSpec | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Trained]:
     """Train every run, yielding each when its file is written; finished ones first.
@@ -167,7 +168,7 @@ def run_job(
         model: trains, unless there are workers; they load their own.
         job: what to train.
         progress: follows what is trained here.
-        workers: the model for workers to load, and where they are.
+        workers: train instead.
         say: told what happens to workers.
 
     Raises:
@@ -187,10 +188,7 @@ def run_job(
         # From here on nothing older than this job is there to go on from, and a unit whose worker
         # died does go on from its state.
         left = [replace(unit, job=replace(job, resume=True)) for unit in left]
-    spec, pool = workers or (ModelSpec(model.model_id), None)
-    running = run_units(
-        left, spec, workers=pool, out=job.out, model=model, watcher=progress, say=say
-    )
+    running = run_units(left, model, workers, out=job.out, progress=progress, say=say)
     with closing(running) as finished:
         for _, results in finished:
             yield from (result for result in results if result.name not in done)

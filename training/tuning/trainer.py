@@ -102,18 +102,18 @@ class Trainer:
         texts: EncodedTexts = (
             FreshTexts(trained) if weights else CachedTexts(model, budget, progress.encoded)
         )
-        ids = [
+        token_ids = [
             tokenize(model, (*data.train, *data.validation), config.max_text_tokens)
             for config, data in lessons
         ]
-        rows = iter(texts.add([*chain.from_iterable(ids)]))
+        rows = iter(texts.add([*chain.from_iterable(token_ids)]))
         prompts = []
-        for (config, data), own in zip(lessons, ids, strict=True):
+        for (config, data), ids in zip(lessons, token_ids, strict=True):
             targets = data.targets(model, config.max_text_tokens, progress.encoded)
-            examples = EncodedExamples(tuple(islice(rows, len(own))), targets)
+            examples = EncodedExamples(tuple(islice(rows, len(ids))), targets)
             train, dev = examples.split(len(data.train))
-            tokens = [label.token_id for label in data.labels]
-            prompts.append(PromptTrainer(trained, tokens, config, train, dev, weights))
+            labels = [label.token_id for label in data.labels]
+            prompts.append(PromptTrainer(trained, labels, config, train, dev, weights))
         return cls(trained, texts, prompts)
 
     def states(self) -> list[PromptState]:
@@ -156,8 +156,8 @@ class Trainer:
         states = self._read(prompts, wanted)
         losses = torch.stack(
             [
-                prompt.loss(own, batch)
-                for prompt, own, batch in zip(prompts, states, batches, strict=True)
+                prompt.loss(read, batch)
+                for prompt, read, batch in zip(prompts, states, batches, strict=True)
             ]
         )
         losses.sum().backward()

@@ -20,7 +20,7 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.job import Job, run_job
 from isogloss.training.tuning.trainer import Silent
-from isogloss.training.workers.jobs import ModelSpec, Pool
+from isogloss.training.workers.units import ModelSpec, PoolSpec
 from tests.training.tiny import save_tiny, tiny, write_task
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -71,7 +71,7 @@ def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
     killer = threading.Thread(target=_kill_a_worker, args=(tmp_path / "there", killed))
     killer.start()
     said: list[str] = []
-    workers = (spec, Pool(2))
+    workers = PoolSpec(2, spec)
     shared = list(run_job(loaded, there, Silent(), workers, said.append))
     killer.join()
     assert killed, "no worker was killed: the job was over too soon"

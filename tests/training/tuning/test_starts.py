@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def test_a_prompt_starts_where_another_ended(tmp_path: Path) -> None:
         "reparameterization": ["none", "residual"],
         "norm_gain": [0.0],
     }
-    plain, residual = expand(model, choices, partial(start_length, model))
+    plain, residual = expand(model, choices)
     assert (plain.length, residual.length) == (4, 4)
     assert torch.equal(initial_prompt(model, [], plain)(), made.vectors)
     start = initial_prompt(model, [], residual)
@@ -48,7 +47,7 @@ def test_a_prompt_starts_where_another_ended(tmp_path: Path) -> None:
 def test_a_prompt_starts_at_a_texts_own_tokens(architecture: str) -> None:
     model = tiny(architecture)
     ids = model.tokenizer.wrapped(" pan oven soup", add_special_tokens=False)["input_ids"]
-    (config,) = expand(model, {"init": [TEXT]}, partial(start_length, model))
+    (config,) = expand(model, {"init": [TEXT]})
     assert config.length == len(ids)
     assert torch.equal(initial_prompt(model, [], config)(), model.embed(ids).float())
     longer, shorter = (
@@ -96,7 +95,6 @@ def test_a_prompt_trained_from_another_says_so(tmp_path: Path) -> None:
             "epochs": [1],
             "init": [f"prompt:{path}", TEXT, "label"],
         },
-        partial(start_length, model),
     )
     names = run_names(model.model_id, configs, "romance")
     # Their lengths follow from where they start, so they are part of what differs.
