@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from isogloss.prompts.errors import InvalidData, NotFound, Unavailable
+from isogloss.prompts.reliability import Bin
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.store.store import PromptStore, StoreState
-from isogloss.training.calibration.reliability import Bin, Measured, bins, measure
+from isogloss.training.calibration.reliability import Measured, bins, measure
 from isogloss.training.calibration.temperatures import (
     Answers,
     Floats,

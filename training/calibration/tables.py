@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.prompts.files.tables import table_bytes
 from isogloss.prompts.routing.routes import UNIVERSAL
 from isogloss.training.calibration.calibrated import EVERYWHERE, Calibrated, CladeReport
-from isogloss.training.calibration.reliability import BINS, Measured
+from isogloss.training.calibration.reliability import BINS, Measured, rounded
 from isogloss.training.data.labelled import Split
 
 
@@ -102,7 +101,7 @@ def reliability_csv(calibrated: Sequence[Calibrated]) -> bytes:
             "task": each.table.task,
             "split": split,
             "scaled": scaled,
-            **{k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(own).items()},
+            **rounded(asdict(own)),
         }
         for each in calibrated
         for (split, scaled), points in each.reliability.items()
@@ -111,9 +110,5 @@ def reliability_csv(calibrated: Sequence[Calibrated]) -> bytes:
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> bytes:
-    found = list(rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return text.getvalue().encode()
+    first, *rest = rows
+    return table_bytes(first, (row.values() for row in (first, *rest)))

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.languages.languages import canonical, languages
+from isogloss.prompts.languages.sib200 import PAPER_52
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example, Split, check_labels, language_codes, load_split
 from isogloss.training.evaluation.candidates import Candidate, check_alike
@@ -27,7 +28,6 @@ from isogloss.training.evaluation.predictions import (
 )
 from isogloss.training.evaluation.scoring import predict
 from isogloss.training.files import writable_folder, write_atomically
-from isogloss.training.recipes.pocket.data import LANGUAGES as POCKET_LANGUAGES
 from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
 
 
@@ -168,7 +168,7 @@ def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:
 
 def _pretrained_on(model: Backbone, code: str) -> bool:
     if Path(model.model_id).name.startswith("pocket-"):
-        return code in POCKET_LANGUAGES
+        return code in PAPER_52
     entry = languages().get(code)
     if entry is None:
         return False

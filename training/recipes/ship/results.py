@@ -11,11 +11,10 @@ Accuracies are shares of 1.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from isogloss.prompts.files.tables import table_bytes
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.languages.languages import languages
 from isogloss.prompts.routing.routes import Route, RouteTable
@@ -141,8 +140,4 @@ def _share(value: float) -> str:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, table_bytes(columns, rows))
