@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from isogloss.prompts.languages.languages import languages
 from isogloss.prompts.languages.sib200 import PAPER_52
-from isogloss.training.study.parts import PARTS
-from isogloss.training.study.results import StudyResults, StudyRun
+from isogloss.training.study.results import PARTS, StudyResults, StudyRun
 
 PAPER = tuple(sorted(PAPER_52))
 BLOOM = tuple(code for code in PAPER if languages()[code].in_bloom)

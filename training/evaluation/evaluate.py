@@ -131,7 +131,7 @@ def _unit(
 ) -> LanguageUnit:
     examples = load_split(job.data, code, job.split)
     check_labels(examples, labels, f"{job.data} {code} {job.split}")
-    part = parts / f"{code}-{job.split}-{_digest(examples)}.jsonl"
+    part = parts / f"{code}-{job.split}-{examples_digest(examples)}.jsonl"
     return LanguageUnit(code, job.split, tuple(examples), tuple(candidates), part)
 
 
@@ -180,6 +180,7 @@ def _identity(model: Backbone, candidates: Sequence[Candidate]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
-def _digest(examples: Sequence[Example]) -> str:
+def examples_digest(examples: Sequence[Example]) -> str:
+    """Twelve digits that tell these sentences and labels from any others."""
     rows = [asdict(example) for example in examples]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
