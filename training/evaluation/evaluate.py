@@ -114,8 +114,8 @@ def evaluate(
     spec, pool = workers or (ModelSpec(model.model_id), None)
     running = run_units(left, spec, workers=pool, out=parts, model=model, say=say)
     with closing(running) as finished:
-        for done, (place, _) in enumerate(finished, start=len(kept) + 1):
-            watcher.language(left[place].name, done, len(units), kept=False)
+        for done, (index, _) in enumerate(finished, start=len(kept) + 1):
+            watcher.language(left[index].name, done, len(units), kept=False)
     rows = [row for unit in units for row in read_predictions(unit.part)]
     write_atomically(job.out, to_bytes(rows, job.out.suffix, scores=job.scores))
     shutil.rmtree(parts)

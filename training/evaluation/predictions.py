@@ -103,10 +103,10 @@ def read_predictions(path: Path) -> list[Prediction]:
             check_format(path)
         json_lines = path.suffix == ".jsonl"
     rows = _from_json_lines(path, lines) if json_lines else _from_csv(path, lines)
-    found = [Prediction(**fields) for fields in rows]
-    if not found:
+    predictions = [Prediction(**fields) for fields in rows]
+    if not predictions:
         raise InvalidData(f"{path}: no predictions; evaluate again")
-    return found
+    return predictions
 
 
 _MISSING = "write it with `isogloss evaluate`"
