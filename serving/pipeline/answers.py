@@ -8,7 +8,7 @@ from isogloss.serving.pipeline.mixture import Share
 from isogloss.serving.pipeline.placement import answering
 from isogloss.serving.pipeline.planning import Plan
 from isogloss.serving.pipeline.scoring import Scores
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.registry.loaded import ServedPrompt
 from isogloss.serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -32,7 +32,7 @@ def result_of(plan: Plan, found: Scores, request: ClassifyRequest) -> Result:
     """
     chosen = answering(plan.reading, plan.placement, found)
     ranked = sorted(
-        zip(chosen.prompt.resident.labels, chosen.probabilities, strict=True),
+        zip(chosen.prompt.loaded.labels, chosen.probabilities, strict=True),
         key=lambda scored: -scored[1],
     )
     listed = ranked[: request.top_k]

@@ -35,9 +35,9 @@ from isogloss.serving.pipeline.scoring import (
     score_batch,
     score_readings,
 )
-from isogloss.serving.registry.bank import PromptBank
-from isogloss.serving.registry.live import LiveBank
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.registry.loaded import ServedPrompt
+from isogloss.serving.registry.registry import Registry
+from isogloss.serving.registry.snapshot import Snapshot
 from isogloss.serving.registry.store_calls import StoreCalls
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer, Result
 from isogloss.serving.telemetry.logs import fields
@@ -61,12 +61,12 @@ class Classifier:
         self,
         backbone: ServingBackbone,
         planner: Planner,
-        bank: LiveBank,
+        registry: Registry,
         settings: ServingSettings,
         metrics: ServingMetrics,
     ) -> None:
         self.backbone = backbone
-        self.bank = bank
+        self.registry = registry
         self.metrics = metrics
         self._settings = settings
         self.gate = Gate(settings, metrics, backbone.max_text_tokens)
@@ -91,7 +91,7 @@ class Classifier:
             free_memory=partial(free_memory, backbone.device),
         )
         self._beside = ThreadPoolExecutor(1, "isogloss-beside")
-        bank.rehearse_in(self._scoring.call)
+        registry.rehearse_in(self._scoring.call)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -108,10 +108,10 @@ class Classifier:
         texts = await self._checked(request.texts)
         if self._settings.log_texts:
             logger.info("texts of a request", extra=fields(texts=list(texts)))
-        started_s, bank = time.perf_counter(), self.bank.current
-        override = await self._named_prompt(bank, request.prompt, texts, caller)
+        started_s, snapshot = time.perf_counter(), self.registry.current
+        override = await self._named_prompt(snapshot, request.prompt, texts, caller)
         caller = caller.after(time.perf_counter() - started_s)
-        job = Job(request, texts, bank, caller.routing_key, override)
+        job = Job(request, texts, snapshot, caller.routing_key, override)
         async with self.gate.enter(texts, caller) as place:
             admitted_s = time.perf_counter()
             with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=len(texts)):
@@ -122,12 +122,12 @@ class Classifier:
             with stage_span("score", caller.traceparent, texts=len(priced)):
                 scores = await self._scoring.submit(priced, caller.client)
         finish = partial(self._answer, job, planned, scores, time.perf_counter() - admitted_s)
-        if sum(len(each.prompt.resident.labels) for each in readings) <= MOST_AT_ONCE:
+        if sum(len(each.prompt.loaded.labels) for each in readings) <= MOST_AT_ONCE:
             return finish()
         return await self._apart(finish)
 
     async def _named_prompt(
-        self, bank: PromptBank, reference: str | None, texts: Sequence[str], caller: Caller
+        self, snapshot: Snapshot, reference: str | None, texts: Sequence[str], caller: Caller
     ) -> ServedPrompt | None:
         """Find the prompt that a request names; the store is asked for what is not in memory.
 
@@ -138,12 +138,12 @@ class Classifier:
         """
         if reference is None:
             return None
-        if (here := bank.at_hand(reference)) is not None:
+        if (here := snapshot.at_hand(reference)) is not None:
             return here
         with self.gate.outside(texts, caller):
             return await self._store_calls.call(
-                bank.state.resolve(reference),
-                partial(bank.find, reference),
+                snapshot.state.resolve(reference),
+                partial(snapshot.find, reference),
                 caller.within(self._settings.store_timeout_s),
             )
 
@@ -160,7 +160,7 @@ class Classifier:
         """
         await self._store_calls.call(
             ("vet", tuple(prompts)),
-            partial(self.bank.vet, prompts, given),
+            partial(self.registry.vet, prompts, given),
             self._settings.request_timeout_s,
         )
 
@@ -200,15 +200,17 @@ class Classifier:
         if self._settings.budget_tokens is None and self._settings.calibration_s > 0:
             limit_s = self._settings.calibration_s
             self._price_by(
-                self._scoring.call(partial(find_costs, self.backbone, self.bank.current, limit_s))
+                self._scoring.call(
+                    partial(find_costs, self.backbone, self.registry.current, limit_s)
+                )
             )
 
     def _run_once(self) -> None:
         (words,) = self.backbone.tokenizer.encode([_WARM_UP_TEXT], self.backbone.max_text_tokens)
-        bank = self.bank.current
-        alone = [Reading(words.ids, (Part(prompt),)) for prompt in bank.answering]
+        snapshot = self.registry.current
+        alone = [Reading(words.ids, (Part(prompt),)) for prompt in snapshot.answering]
         score_readings(self.backbone, alone)
-        for rehearsal in placement.rehearsals(bank, words.ids):
+        for rehearsal in placement.rehearsals(snapshot, words.ids):
             score_batch(self.backbone, [rehearsal])
 
     def _price_by(self, table: CostTable | None) -> None:
@@ -246,12 +248,12 @@ class Classifier:
             result_of(*each, job.request) for each in zip(planned.plans, scores, strict=True)
         ]
         self._count(planned, results)
-        if job.bank.trials:
+        if job.snapshot.trials:
             self._count_trials(planned, scores, seconds)
         return ClassifyResponse(
             model=self.backbone.model_id,
             task=planned.task,
-            generation=job.bank.generation,
+            generation=job.snapshot.generation,
             results=results,
         )
 

@@ -11,7 +11,7 @@ from isogloss.serving.detection.detectors import Detector
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.planning import Planner
 from isogloss.serving.pipeline.scoring import ServingBackbone
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.telemetry.metrics import ServingMetrics
 
 LoadBackbone = Callable[[str, ServingSettings], ServingBackbone]
@@ -82,9 +82,9 @@ def build_classifier(
         store = open_prompts(settings)  # first: a wrong path should not cost a model's loading
         metrics = ServingMetrics()
         frozen = backbone(model or settings.default_model, settings)
-        bank = LiveBank(store, frozen, metrics)
+        registry = Registry(store, frozen, metrics)
         planner = Planner(frozen, detector(settings.detector), settings.mixture_threshold)
-        return Classifier(frozen, planner, bank, settings, metrics)
+        return Classifier(frozen, planner, registry, settings, metrics)
 
     with ThreadPoolExecutor(1, thread_name_prefix="isogloss-loading") as loading:
         return loading.submit(build).result()

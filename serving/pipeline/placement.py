@@ -15,9 +15,9 @@ from typing import NamedTuple
 from isogloss.prompts.routing.routes import UNIVERSAL
 from isogloss.serving.pipeline.mixture import Share
 from isogloss.serving.pipeline.scoring import Part, Probabilities, Reading, Scores, Unscorable
-from isogloss.serving.registry.bank import PromptBank
 from isogloss.serving.registry.candidates import OnTrial, key_of
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.registry.loaded import ServedPrompt
+from isogloss.serving.registry.snapshot import Snapshot
 from isogloss.serving.schemas import TrialAnswer
 from isogloss.serving.telemetry.tally import TrialTallies
 
@@ -47,22 +47,22 @@ class Answering(NamedTuple):
     trial: TrialAnswer | None = None
 
 
-def place(bank: PromptBank, task: str, shares: Sequence[Share], key: str) -> Placement | None:
+def place(snapshot: Snapshot, task: str, shares: Sequence[Share], key: str) -> Placement | None:
     """Find out whether a text's route is on trial, and whether the text is too."""
     if len(shares) > 1 or shares[0].route.reason == "override":
         return None
     clade = shares[0].route.clade or UNIVERSAL
-    on_trial = bank.trials.get((task, clade))
+    on_trial = snapshot.trials.get((task, clade))
     if on_trial is None:
         return None
     return Placement(on_trial, clade, on_trial.trial.takes(key))
 
 
-def rehearsals(bank: PromptBank, ids: tuple[int, ...]) -> list[Reading]:
+def rehearsals(snapshot: Snapshot, ids: tuple[int, ...]) -> list[Reading]:
     """One text to be read under each candidate, beside a prompt that it can be read with."""
-    candidates = {each.trial.candidate: each.candidate for each in bank.trials.values()}
+    candidates = {each.trial.candidate: each.candidate for each in snapshot.trials.values()}
     return [
-        Reading(ids, (Part(next(filter(own.reads_along, bank.answering))),), Part(own))
+        Reading(ids, (Part(next(filter(own.reads_along, snapshot.answering))),), Part(own))
         for own in candidates.values()
     ]
 
@@ -109,4 +109,4 @@ def _scored(scores: Scores) -> Probabilities:
 
 
 def _by_label(prompt: ServedPrompt, values: Probabilities) -> dict[str, float]:
-    return dict(zip(prompt.resident.labels, values, strict=True))
+    return dict(zip(prompt.loaded.labels, values, strict=True))

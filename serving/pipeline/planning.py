@@ -17,8 +17,8 @@ from isogloss.serving.detection.detectors import Detection, Detector
 from isogloss.serving.pipeline.mixture import Share, overridden, shares
 from isogloss.serving.pipeline.placement import Placement, place
 from isogloss.serving.pipeline.scoring import Part, Reading, ServingBackbone
-from isogloss.serving.registry.bank import PromptBank
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.registry.loaded import ServedPrompt
+from isogloss.serving.registry.snapshot import Snapshot
 from isogloss.serving.schemas import ClassifyRequest, LanguageAnswer, RouteAnswer
 
 
@@ -28,7 +28,7 @@ class Job:
 
     request: ClassifyRequest
     texts: Sequence[str]
-    bank: PromptBank
+    snapshot: Snapshot
     routing_key: str = ""
     """What trials go by; empty: each text's own words."""
     override: ServedPrompt | None = None
@@ -127,7 +127,7 @@ def _plan(
     mixture_threshold: float,
 ) -> RequestPlan:
     override = _override(job)
-    task = override.resident.card.task if override else job.request.task or DEFAULT_TASK
+    task = override.loaded.card.task if override else job.request.task or DEFAULT_TASK
     found = detections or [Detection(language_of(job.request.language or ""), 1.0)] * len(tokens)
     plans = []
     for index, (text, detection) in enumerate(zip(tokens, found, strict=True)):
@@ -137,12 +137,12 @@ def _plan(
                 "other characters"
             )
         if override is not None:
-            chosen = [overridden(job.bank, task, detection, override)]
+            chosen = [overridden(job.snapshot, task, detection, override)]
         else:
-            chosen = shares(job.bank, task, detection, mixture_threshold)
+            chosen = shares(job.snapshot, task, detection, mixture_threshold)
         placement = None
-        if job.bank.trials:
-            placement = place(job.bank, task, chosen, job.routing_key or job.texts[index])
+        if job.snapshot.trials:
+            placement = place(job.snapshot, task, chosen, job.routing_key or job.texts[index])
         plans.append(_plan_text(text, chosen, placement, detected=detections is not None))
     return RequestPlan(task, plans)
 
@@ -168,7 +168,7 @@ def _override(job: Job) -> ServedPrompt | None:
     prompt, task = job.override, job.request.task
     if prompt is None:
         return None
-    own = prompt.resident.card.task
+    own = prompt.loaded.card.task
     if task is not None and task != own:
         raise InvalidInput(
             f"prompt: {job.request.prompt!r} is for task {own!r}, not {task!r}; leave out one of "

@@ -23,8 +23,8 @@ from isogloss.serving.batching.kept_costs import CostKey, cost_folder, keep, rec
 from isogloss.serving.batching.measure_costs import measure_costs, seems_slow
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.scoring import Part, Reading, ServingBackbone, score_readings
-from isogloss.serving.registry.bank import PromptBank
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.registry.loaded import ServedPrompt
+from isogloss.serving.registry.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Pricing:
 
 def find_costs(
     backbone: ServingBackbone,
-    bank: PromptBank,
+    snapshot: Snapshot,
     limit_s: float,
     folder: Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -84,7 +84,7 @@ def find_costs(
 
     None where the store has no prompt to measure with.
     """
-    prompts = [each for each in bank.answering if _follows(each)]
+    prompts = [each for each in snapshot.answering if _follows(each)]
     if not prompts:
         return None
     folder, key = folder or cost_folder(), cost_key(backbone)
@@ -92,7 +92,7 @@ def find_costs(
     sizes = {
         "vocab_size": backbone.vocab_size,
         "max_text_tokens": backbone.max_text_tokens,
-        "prompt_length": prompts[0].resident.vectors.shape[0],
+        "prompt_length": prompts[0].loaded.vectors.shape[0],
     }
     kept = recall(folder, key)
     if kept is not None and not seems_slow(kept, run, **sizes, clock=clock):
@@ -129,4 +129,4 @@ def _score(
 
 
 def _follows(prompt: ServedPrompt) -> bool:
-    return prompt.resident.card.position == "suffix"
+    return prompt.loaded.card.position == "suffix"

@@ -19,7 +19,7 @@ from isogloss.prompts.errors import IsoglossError
 from isogloss.prompts.model.backbone import label_log_probs
 from isogloss.prompts.model.tokenizer import TokenizedText
 from isogloss.serving.batching.isolation import is_out_of_memory
-from isogloss.serving.registry.residents import HostsPrompts, ServedPrompt
+from isogloss.serving.registry.loaded import HostsPrompts, ServedPrompt
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +85,12 @@ class Reading:
     @property
     def tokens(self) -> int:
         """Positions of the model that it takes."""
-        return len(self.ids) + sum(p.prompt.resident.vectors.shape[0] for p in self.read_under)
+        return len(self.ids) + sum(p.prompt.loaded.vectors.shape[0] for p in self.read_under)
 
     @property
     def position(self) -> str:
         """Whether the prompts stand after the text or before it."""
-        return self.prompt.resident.card.position
+        return self.prompt.loaded.card.position
 
 
 class Unscorable(IsoglossError):
@@ -148,7 +148,7 @@ def score_readings(
                 chosen = [readings[i] for i in rows]
                 states = read(  # (pairs, hidden)
                     [reading.ids for reading in chosen],
-                    [[p.prompt.resident.vectors for p in own.read_under] for own in chosen],
+                    [[p.prompt.loaded.vectors for p in own.read_under] for own in chosen],
                 )
                 scores.update(zip(rows, _answers(states, chosen), strict=True))
     return [scores[i] for i in range(len(readings))]
@@ -188,9 +188,9 @@ def _mix(reading: Reading, found: Sequence[Probabilities]) -> Probabilities | Un
             return _overflow(part.prompt)
     if len(found) == 1:
         return found[0]
-    mixed = dict.fromkeys(reading.prompt.resident.labels, 0.0)
+    mixed = dict.fromkeys(reading.prompt.loaded.labels, 0.0)
     for part, values in zip(reading.parts, found, strict=True):
-        for label, value in zip(part.prompt.resident.labels, values, strict=True):
+        for label, value in zip(part.prompt.loaded.labels, values, strict=True):
             mixed[label] += part.weight * value
     return list(mixed.values())
 
@@ -199,10 +199,10 @@ def _probabilities(states: Tensor, parts: Sequence[Part]) -> list[Probabilities]
     """(pairs, hidden) -> probabilities of each pair, verbalizer by verbalizer."""
     verbalizers: dict[int, list[int]] = {}
     for row, part in enumerate(parts):
-        verbalizers.setdefault(id(part.prompt.resident.label_rows), []).append(row)
+        verbalizers.setdefault(id(part.prompt.loaded.label_rows), []).append(row)
     found: dict[int, Probabilities] = {}
     for rows in verbalizers.values():
-        label_rows = parts[rows[0]].prompt.resident.label_rows
+        label_rows = parts[rows[0]].prompt.loaded.label_rows
         own = states if len(rows) == len(parts) else states[rows]
         log_probs = label_log_probs(own, label_rows)  # (rows, labels): logits, but for a constant
         temperatures = log_probs.new_tensor([[parts[row].temperature] for row in rows])

@@ -308,11 +308,11 @@ def test_a_request_keeps_its_generation_while_the_bank_is_swapped(tmp_path: Path
         slow = asyncio.create_task(classifier.classify(request))
         assert await asyncio.to_thread(harness.backbone.entered.wait, 10)
         harness.store.publish({"romance": soft_prompt(9.0)})
-        swapped = asyncio.create_task(asyncio.to_thread(classifier.bank.refresh))
+        swapped = asyncio.create_task(asyncio.to_thread(classifier.registry.refresh))
         harness.backbone.gate.set()  # the new prompt is tried between two batches
         assert await swapped
         answer = await slow
-        assert classifier.bank.generation == 2
+        assert classifier.registry.generation == 2
         assert len(harness.backbone.batches) > 1
         assert answer.generation == 1
         assert {each.prompt.digest for each in answer.results} == {PROMPTS["romance"].digest}

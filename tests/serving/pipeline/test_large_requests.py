@@ -19,7 +19,7 @@ from isogloss.serving.pipeline.caller import Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.pipeline.planning import Job
-from isogloss.serving.registry.bank import PromptBank
+from isogloss.serving.registry.snapshot import Snapshot
 from isogloss.serving.schemas import ClassifyRequest
 from tests.fakes import FakeBackbone, FakeDetector, FakeTokenizer, fake_settings, fake_store
 
@@ -146,7 +146,7 @@ def test_small_requests_are_scored_between_the_batches_of_a_large_one(tmp_path: 
 )
 def test_a_request_is_divided_in_order(lengths: list[int], characters: int) -> None:
     texts = ["x" * length for length in lengths]
-    job = Job(ClassifyRequest(inputs=texts), texts, bank())
+    job = Job(ClassifyRequest(inputs=texts), texts, snapshot())
     pieces = job.pieces(characters)
     assert [text for piece in pieces for text in piece.texts] == texts
     for piece in pieces:
@@ -156,7 +156,7 @@ def test_a_request_is_divided_in_order(lengths: list[int], characters: int) -> N
         assert one.characters + len(other.texts[0]) > characters
 
 
-def bank() -> PromptBank:
+def snapshot() -> Snapshot:
     return None  # type: ignore[return-value]  # not looked at
 
 

@@ -15,7 +15,7 @@ from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.pipeline.scoring import Part, Reading, Unscorable, score_readings
-from isogloss.serving.registry.residents import ResidentPrompt, ServedPrompt
+from isogloss.serving.registry.loaded import LoadedPrompt, ServedPrompt
 from tests.fakes import (
     OVERFLOWING,
     FakeBackbone,
@@ -249,8 +249,8 @@ def routed(
 def served(own: SoftPrompt, model: FakeBackbone | Backbone) -> ServedPrompt:
     tokens = [label.token_id for label in own.card.labels]
     names = tuple(label.label for label in own.card.labels)
-    resident = ResidentPrompt(own.card, own.vectors, model.label_rows(tokens), names)
-    return ServedPrompt("some", 1, own.digest, resident)
+    loaded = LoadedPrompt(own.card, own.vectors, model.label_rows(tokens), names)
+    return ServedPrompt("some", 1, own.digest, loaded)
 
 
 def test_labels_are_mixed_by_name_whatever_their_order() -> None:

@@ -96,7 +96,7 @@ class Fire:
     def look(self) -> None:
         """Look at the store as the served replica's watch does."""
         served = self.served
-        Lookout("replica-1", MODEL, served.bank, served.metrics, self.board).look()
+        Lookout("replica-1", MODEL, served.registry, served.metrics, self.board).look()
 
     async def hold(self, classifier: Classifier, caller: Caller = A) -> asyncio.Task[Any]:
         """Occupy the model with one text until the gate is opened."""

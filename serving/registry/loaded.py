@@ -13,7 +13,7 @@ from isogloss.prompts.format.soft_prompt import PromptCard, RunsPrompts
 
 
 class HostsPrompts(RunsPrompts, Protocol):
-    """What a bank needs of a frozen model."""
+    """What a snapshot needs of a frozen model."""
 
     @property
     def device(self) -> torch.device:
@@ -42,7 +42,7 @@ class HostsPrompts(RunsPrompts, Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ResidentPrompt:
+class LoadedPrompt:
     """What one digest stands for, ready to run."""
 
     card: PromptCard
@@ -60,14 +60,14 @@ class ServedPrompt:
     name: str
     version: int
     digest: str
-    resident: ResidentPrompt
+    loaded: LoadedPrompt
 
     def reads_along(self, other: ServedPrompt) -> bool:
         """Whether both can be read in one pass and answer with the same labels, in any order.
 
         A prompt before the text would cost a pass over the text of its own.
         """
-        one, two = self.resident, other.resident
+        one, two = self.loaded, other.loaded
         follow = one.card.position == two.card.position == "suffix"
         return follow and set(one.labels) == set(two.labels)
 
@@ -83,5 +83,5 @@ class Unfit:
     reason: str
 
 
-Residents = Mapping[str, ResidentPrompt | Unfit]
+LoadedPrompts = Mapping[str, LoadedPrompt | Unfit]
 """By digest; a prompt that does not fit this backbone is kept as the reason why."""
