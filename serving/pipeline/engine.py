@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from isogloss.prompts.store.store import PromptStore, open_store
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.detection.detectors import Detector
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.planning import Planner
-from isogloss.serving.pipeline.scoring import ServingBackbone
 from isogloss.serving.registry.registry import Registry
 from isogloss.serving.telemetry.metrics import ServingMetrics
 
@@ -83,7 +83,12 @@ def build_classifier(
         metrics = ServingMetrics()
         frozen = backbone(model or settings.default_model, settings)
         registry = Registry(store, frozen, metrics)
-        planner = Planner(frozen, detector(settings.detector), settings.mixture_threshold)
+        planner = Planner(
+            frozen.tokenizer,
+            frozen.max_text_tokens,
+            detector(settings.detector),
+            settings.mixture_threshold,
+        )
         return Classifier(frozen, planner, registry, settings, metrics)
 
     with ThreadPoolExecutor(1, thread_name_prefix="isogloss-loading") as loading:

@@ -1,44 +1,13 @@
-"""Prompts on one backbone's device: what they are there, and what must be known of the backbone."""
+"""Prompts on one backbone's device: what they are there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from isogloss.prompts.format.soft_prompt import PromptCard, RunsPrompts
-
-
-class HostsPrompts(RunsPrompts, Protocol):
-    """What a snapshot needs of a frozen model."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where prompts must be."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision prompts must have."""
-
-    @property
-    def precision(self) -> torch.dtype:
-        """Of its linear layers."""
-
-    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
-        """The verbalizer's rows of the LM head: (labels, hidden)."""
-
-    def read_suffixed(
-        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Hidden state at each prompt's last position: (pairs, hidden)."""
-
-    def read_prefixed(
-        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Hidden state at each text's last token, the prompt before it: (pairs, hidden)."""
+from isogloss.prompts.format.soft_prompt import PromptCard
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 from isogloss.prompts.errors import InvalidPrompt, StoreError, Unavailable
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.registry.loaded import HostsPrompts, LoadedPrompt, Unfit
+from isogloss.serving.backbone import ServingBackbone
+from isogloss.serving.registry.loaded import LoadedPrompt, Unfit
 from isogloss.serving.registry.rehearsal import Rehearsal
 
 Kept = TypeVar("Kept")
@@ -62,7 +63,7 @@ class Recent(Generic[Kept]):
 class PromptLoader:
     """Reads prompts for one backbone. What it returns has been rehearsed there."""
 
-    def __init__(self, store: PromptStore, backbone: HostsPrompts) -> None:
+    def __init__(self, store: PromptStore, backbone: ServingBackbone) -> None:
         self.backbone = backbone
         self.rehearsal = Rehearsal(backbone)
         self.recent: Recent[LoadedPrompt] = Recent(OLDER_VERSIONS_KEPT)

@@ -12,8 +12,8 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.following import Follower, Sighting
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.registry.candidates import key_of
-from isogloss.serving.registry.loaded import HostsPrompts
 from isogloss.serving.registry.loader import PromptLoader, usable
 from isogloss.serving.registry.rehearsal import Perform, Verdict
 from isogloss.serving.registry.snapshot import Snapshot
@@ -38,7 +38,7 @@ class Registry:
     def __init__(
         self,
         store: PromptStore,
-        backbone: HostsPrompts,
+        backbone: ServingBackbone,
         metrics: ServingMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.prompts.model.backbone import label_log_probs
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.batching.isolation import run_isolating
-from isogloss.serving.registry.loaded import HostsPrompts, LoadedPrompt, Unfit
+from isogloss.serving.registry.loaded import LoadedPrompt, Unfit
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def texts(vocab_size: int) -> list[tuple[int, ...]]:
 class Rehearsal:
     """Finds out whether prompts can answer on one backbone, as it is here."""
 
-    def __init__(self, backbone: HostsPrompts, perform: Perform = lambda run: run()) -> None:
+    def __init__(self, backbone: ServingBackbone, perform: Perform = lambda run: run()) -> None:
         self._backbone = backbone
         self.perform = perform
 

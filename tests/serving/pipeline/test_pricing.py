@@ -10,19 +10,13 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from isogloss.serving.batching.costs import CostTable
+from isogloss.serving.batching.costs import UNMEASURED_BUDGET_TOKENS, CostTable, Pricing
 from isogloss.serving.batching.kept_costs import keep, recall
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.detection.detectors import Detection
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.pipeline.pricing import (
-    UNMEASURED_BUDGET_TOKENS,
-    Pricing,
-    cost_key,
-    find_costs,
-)
-from isogloss.serving.pipeline.scoring import Part, Reading
+from isogloss.serving.pipeline.warm_up import cost_key, find_costs
 from isogloss.serving.registry.registry import Registry
 from isogloss.serving.schemas import ClassifyRequest
 from isogloss.serving.telemetry.metrics import ServingMetrics
@@ -42,11 +36,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "costs"
 
 
-def reading(registry: Registry, tokens: int, prompt: str = "everywhere") -> Reading:
-    """A text that takes so many tokens, its prompt's two included."""
-    return Reading((1,) * (tokens - 2), (Part(registry.current.served[prompt]),))
-
-
 @pytest.mark.parametrize(
     ("given", "table", "budget", "price"),
     [
@@ -57,19 +46,19 @@ def reading(registry: Registry, tokens: int, prompt: str = "everywhere") -> Read
     ],
 )
 def test_prices_are_predicted_time_unless_tokens_are_named(
-    registry: Registry, given: dict[str, object], table: CostTable | None, budget: int, price: int
+    given: dict[str, object], table: CostTable | None, budget: int, price: int
 ) -> None:
     pricing = Pricing.of(ServingSettings.model_validate(given), table)
-    assert (pricing.budget, pricing.price(reading(registry, 50))) == (budget, price)
+    assert (pricing.budget, pricing.price(50)) == (budget, price)
 
 
-def test_prompts_and_long_texts_wait_in_lines_of_their_own(registry: Registry) -> None:
+def test_prompts_and_long_texts_wait_in_lines_of_their_own() -> None:
     pricing = Pricing(19_000, TABLE)
-    assert pricing.flow(reading(registry, 50)) == "everywhere"
-    assert pricing.flow(reading(registry, 50, "congo")) == "congo"
-    assert pricing.flow(reading(registry, 210)) == "everywhere"  # 4,641 us
-    assert pricing.flow(reading(registry, 220)) == "long everywhere"  # 4,884 us: over a quarter
-    assert Pricing(400).flow(reading(registry, 101)) == "long everywhere"
+    assert pricing.flow("everywhere", 50) == "everywhere"
+    assert pricing.flow("congo", 50) == "congo"
+    assert pricing.flow("everywhere", 210) == "everywhere"  # 4,641 us
+    assert pricing.flow("everywhere", 220) == "long everywhere"  # 4,884 us: over a quarter
+    assert Pricing(400).flow("everywhere", 101) == "long everywhere"
 
 
 def test_the_first_start_measures_and_the_next_one_remembers(

@@ -13,7 +13,8 @@ from isogloss.prompts.model.backbone import Backbone, Dtype
 from isogloss.prompts.store.seed import shipped_store
 from isogloss.prompts.store.servable import LARGEST
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.pipeline.scoring import Part, Reading, Scores, score_readings
+from isogloss.serving.pipeline.planning import Plan, Share
+from isogloss.serving.pipeline.scoring import Scores, score_plans
 from isogloss.serving.registry.loaded import LoadedPrompt, ServedPrompt, Unfit
 from isogloss.serving.registry.loader import PromptLoader
 from isogloss.serving.registry.rehearsal import ROWS_AT_A_TIME, Rehearsal
@@ -74,7 +75,7 @@ def test_what_passes_can_answer_and_what_overflows_does_not_pass(model: str, dty
         assert "train it again with a smaller learning rate" in reason
     passed = [ServedPrompt(name, 1, name, loaded[name]) for name in loaded.keys() - refused]
     for text in backbone.tokenizer.encode(TEXTS, backbone.max_text_tokens):
-        (scores,) = score_readings(backbone, [Reading(text.ids, tuple(map(Part, passed)))])
+        (scores,) = score_plans(backbone, [Plan(text.ids, tuple(map(Share, passed)))])
         assert isinstance(scores, Scores)
 
 

@@ -15,13 +15,12 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.serving.pipeline.caller import Caller, caller_of
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.pipeline.planning import Plan, Share
 from isogloss.serving.pipeline.scoring import (
-    Part,
-    Reading,
     Scores,
     Unscorable,
     score_batch,
-    score_readings,
+    score_plans,
 )
 from isogloss.serving.registry.loaded import LoadedPrompt, ServedPrompt
 from isogloss.serving.registry.loader import PromptLoader
@@ -310,8 +309,8 @@ def test_both_prompts_cost_one_read_and_their_tokens(server: Server) -> None:
     state = server.store.state()
     snapshot = build_snapshot(state, PromptLoader(server.store, server.backbone))
     routed, candidate = snapshot.find("romance"), snapshot.find("romance@2")
-    alone = Reading((1,) * 7, (Part(routed),))
-    both = Reading((1,) * 7, (Part(routed),), Part(candidate))
+    alone = Plan((1,) * 7, (Share(routed),))
+    both = Plan((1,) * 7, (Share(routed), Share(candidate, role="candidate")))
     assert (alone.tokens, both.tokens) == (12, 15)
 
 
@@ -346,12 +345,13 @@ def test_a_real_model_compares_in_one_read_what_it_says_alone() -> None:
     model: Any = Counting()
     one, other = (served(prompt(model.model, seed, length=4), model) for seed in (1, 2))
     words = [tuple(t.ids) for t in model.tokenizer.encode(["soup", "a storm and a violin"], 60)]
-    together = score_batch(model, [Reading(ids, (Part(one, 1.5),), Part(other)) for ids in words])
+    together = score_batch(
+        model, [Plan(ids, (Share(one, 1.5), Share(other, role="candidate"))) for ids in words]
+    )
     assert model.reads == 1
     for ids, both in zip(words, together, strict=True):
         first, second = (
-            score_readings(model, [Reading(ids, (part,))])[0]
-            for part in (Part(one, 1.5), Part(other))
+            score_plans(model, [Plan(ids, (part,))])[0] for part in (Share(one, 1.5), Share(other))
         )
         assert isinstance(both, Scores)
         assert isinstance(first, Scores)
