@@ -11,7 +11,7 @@ import pytest
 
 from isogloss.prompts.errors import InvalidInput, NotFound, Overloaded, TooLarge
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.serving.batching.batcher import BatchFailed
+from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier

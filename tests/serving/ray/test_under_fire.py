@@ -16,7 +16,7 @@ from torch import Tensor
 from isogloss.prompts.errors import Unavailable
 from isogloss.prompts.store.generations import Generations
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.batching.batcher import BatchFailed
+from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.admission import QueueFull, Stopping
 from isogloss.serving.pipeline.caller import Caller, TooLate
