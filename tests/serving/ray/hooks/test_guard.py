@@ -14,6 +14,7 @@ from isogloss.serving.ray import launch
 from isogloss.serving.ray.haproxy import haproxy_here
 from isogloss.serving.ray.hooks import guard, uvicorn_protocol
 from isogloss.serving.ray.hooks.guard import HOOKS, Hook, HookMisfit, check_hooks
+from tests.some import some
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray's libraries, when they are imported
@@ -70,7 +71,7 @@ def test_each_text_that_reads_otherwise_is_missed(
     hook: Hook, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = guard._text
-    for text in hook.contains[path]:
+    for text in some(hook.contains[path]):
         monkeypatch.setattr(guard, "_text", lambda of, text=text: read(of).replace(text, "?"))
         with pytest.raises(HookMisfit, match="is without"):
             hook.check()
@@ -87,10 +88,8 @@ def test_nothing_is_installed_over_a_misfit(monkeypatch: pytest.MonkeyPatch) -> 
     theirs = controller.HAProxyManager
     before = (HttpToolsProtocol.on_header, RequestResponseCycle.send)
     monkeypatch.setattr(guard, "_resolved", lambda path: guard._MISSING)
-    installers = [
-        haproxy_actor.install, uvicorn_protocol.guard_heads, uvicorn_protocol.write_answers_whole
-    ]  # fmt: skip
-    for install in installers:
+    guard_heads, write_whole = uvicorn_protocol.guard_heads, uvicorn_protocol.write_answers_whole
+    for install in (haproxy_actor.install, guard_heads, write_whole):
         with pytest.raises(HookMisfit):
             install()
     assert (HttpToolsProtocol.on_header, RequestResponseCycle.send) == before
