@@ -29,9 +29,9 @@ from isogloss.serving.config import ServingSettings, admin_token
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier, open_prompts
-from isogloss.serving.ray.heads import guard_heads
+from isogloss.serving.ray.hooks.guard import check_hooks
+from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads, write_answers_whole
 from isogloss.serving.ray.remote import ActorBoard, RemoteModel
-from isogloss.serving.ray.whole_answers import write_answers_whole
 from isogloss.serving.registry.registry import Poller
 from isogloss.serving.registry.replicas import REPORT_INTERVAL_S, Lookout
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
@@ -50,7 +50,9 @@ def application(settings: ServingSettings | Mapping[str, Any]) -> serve.Applicat
 
     Raises:
         pydantic.ValidationError: a setting is unknown or has a wrong value.
+        HookMisfit: a package is installed that the server was not made for.
     """
+    check_hooks()
     return build_application(ServingSettings.model_validate(settings), build_classifier)
 
 

@@ -7,9 +7,7 @@ import pytest
 
 from isogloss.serving.api.edge import MOST_HEAD_BYTES, MOST_HEADERS
 from tests.serving.api.test_bad_input import assert_refused
-from tests.serving.ray.test_app import Server, server
-
-__all__ = ["server"]
+from tests.serving.api_server import Server
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
 from isogloss.serving.api.service import Service
-from isogloss.serving.ray.heads import guard_heads
+from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads
 from isogloss.serving.registry.registry import Poller
 from isogloss.serving.registry.replicas import LocalBoard, Lookout
 from tests.fakes import MODEL, fake_classifier, fake_settings, fake_store

@@ -17,7 +17,7 @@ from isogloss.serving.pipeline import answers, classifier
 from isogloss.serving.pipeline.answers import MOST_AT_ONCE
 from isogloss.serving.schemas import LabelScore
 from tests.fakes import FakeBackbone, route_table, soft_prompt
-from tests.serving.ray.test_app import Server
+from tests.serving.api_server import Server
 
 LABELS = [f"label-{at:04}" for at in range(MOST_LABELS)]
 MANY = MOST_AT_ONCE // MOST_LABELS + 1

@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from isogloss.serving.ray.front import haproxy_is_installed
+from isogloss.serving.ray.haproxy import haproxy_is_installed
 from isogloss.serving.ray.ports import are_free
 from tests.fakes import fake_store
 from tests.serving.ray.test_serve_ray import ROOT, wait_for_url
@@ -189,7 +189,7 @@ def test_haproxy_comes_back(server: Server) -> None:
 @needs_haproxy
 def test_haproxy_comes_back_with_another_actor(server: Server) -> None:
     """Ray ends what an actor has started when it ends the actor."""
-    kill_all(server, "ray::WatchedHAProxy")
+    kill_all(server, "ray::SupervisedHAProxy")
     wait_until(lambda: is_well(server))
 
 

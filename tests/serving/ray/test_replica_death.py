@@ -12,7 +12,7 @@ import pytest
 
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.pipeline.caller import Caller, TooLate
-from isogloss.serving.ray.front import RETRIED_BYTES, haproxy_everywhere, haproxy_here
+from isogloss.serving.ray.haproxy import RETRIED_BYTES, haproxy_everywhere, haproxy_here
 from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.replicas import LocalBoard, Lookout, ReplicaReport, Wanted
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse

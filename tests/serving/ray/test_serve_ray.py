@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
 from isogloss.prompts.store.verify import verify
-from isogloss.serving.ray.front import haproxy_is_installed
+from isogloss.serving.ray.haproxy import haproxy_is_installed
 from isogloss.serving.ray.ports import check_port
 from isogloss.serving.registry.replicas import REPORT_EXPIRES_S
 from tests import hostile_folder

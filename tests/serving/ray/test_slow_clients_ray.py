@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from isogloss.serving.ray.front import RETRIED_BYTES, haproxy_everywhere, haproxy_is_installed
+from isogloss.serving.ray.haproxy import RETRIED_BYTES, haproxy_everywhere, haproxy_is_installed
 from tests.fakes import MODEL, fake_store, route_table, soft_prompt
 from tests.serving.collector import Collector
 from tests.serving.ray.test_serve_ray import OTHER, ROOT, wait_for_url

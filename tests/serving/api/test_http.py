@@ -2,59 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
-
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable
-from isogloss.prompts.store.store import PromptStore
-from tests.fakes import (
-    MODEL,
-    expected_scores,
-    fake_classifier,
-    fake_settings,
-    fake_store,
-    http_client,
-    route_table,
-    soft_prompt,
-)
-
-TOKEN = "open sesame"
-ADMIN = {"authorization": f"Bearer {TOKEN}"}
-Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
-
-
-class Server:
-    """Runs scenarios against the routes over a fresh store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store: PromptStore = fake_store(folder / "store")
-
-    def __call__(self, scenario: Scenario, token: str | None = TOKEN, **changes: object) -> None:
-        async def run() -> None:
-            settings = fake_settings(self.store.root, **changes)
-            classifier = fake_classifier(settings)
-            async with http_client(classifier, self.store, settings, token) as client:
-                await scenario(client)
-
-        asyncio.run(run())
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server(tmp_path)
-
-
-async def ask(client: httpx.AsyncClient, **request: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/classify", json=request)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+from tests.fakes import MODEL, expected_scores, route_table, soft_prompt
+from tests.serving.api_server import ADMIN, TOKEN, Server, ask
 
 
 def test_classify_answers_in_the_contracts_shape(server: Server) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from isogloss.serving.ray.guardian import MARK_VARIABLE, Guardian, end_all, processes
+from isogloss.serving.ray.reaper import MARK_VARIABLE, Reaper, end_all, processes
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
@@ -31,13 +31,13 @@ print(started.pid, flush=True)
 COMMAND = f"""
 import subprocess, sys, time
 from pathlib import Path
-from isogloss.serving.ray.guardian import Guardian
-guardian = Guardian(Path(sys.argv[1]), sys.argv[2:])
-with guardian.marking():
+from isogloss.serving.ray.reaper import Reaper
+reaper = Reaper(Path(sys.argv[1]), sys.argv[2:])
+with reaper.marking():
     runaway = subprocess.run(
         [sys.executable, "-c", {RUNAWAY!r}], stdout=subprocess.PIPE, text=True, check=True
     )
-print(guardian._process.pid, runaway.stdout.split()[0], flush=True)
+print(reaper._process.pid, runaway.stdout.split()[0], flush=True)
 time.sleep(600)
 """
 
@@ -45,24 +45,24 @@ time.sleep(600)
 @dataclass
 class Command:
     process: subprocess.Popen[str]
-    guardian: int
+    reaper: int
     runaway: int
     folder: Path
 
 
 @contextlib.contextmanager
-def command(folder: Path, *farewell: str) -> Iterator[Command]:
+def command(folder: Path, *last_command: str) -> Iterator[Command]:
     """A command with a process of its own that has nothing to do with it any more."""
     folder.mkdir()
     (folder / "token").write_text("secret", encoding="ascii")
-    arguments = [sys.executable, "-c", COMMAND, str(folder), *farewell]
+    arguments = [sys.executable, "-c", COMMAND, str(folder), *last_command]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
             assert process.stdout is not None
-            guardian, runaway = (int(word) for word in process.stdout.readline().split())
-            yield Command(process, guardian, runaway, folder)
+            reaper, runaway = (int(word) for word in process.stdout.readline().split())
+            yield Command(process, reaper, runaway, folder)
         finally:
             process.kill()
 
@@ -101,59 +101,59 @@ def test_nothing_outlives_a_command_that_is_killed(tmp_path: Path, blow: signal.
         with command(tmp_path / "scratch") as ended:
             assert lives(ended.runaway)
             os.killpg(ended.process.pid, blow)
-            wait_until(lambda: not lives(ended.guardian))
+            wait_until(lambda: not lives(ended.reaper))
             assert not lives(ended.runaway)
             assert not ended.folder.exists(), "there was a token in it"
         assert lives(alike)
         assert lives(other)
 
 
-def test_signals_to_everybody_end_the_guardian_last(tmp_path: Path) -> None:
+def test_signals_to_everybody_end_the_reaper_last(tmp_path: Path) -> None:
     with command(tmp_path / "scratch") as ended:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            os.kill(ended.guardian, number)
+            os.kill(ended.reaper, number)
         os.kill(ended.process.pid, signal.SIGKILL)
-        wait_until(lambda: not lives(ended.guardian))
+        wait_until(lambda: not lives(ended.reaper))
         assert not lives(ended.runaway)
 
 
-def test_its_farewell_is_said_for_a_command_that_could_not(tmp_path: Path) -> None:
+def test_its_last_command_is_said_for_a_command_that_could_not(tmp_path: Path) -> None:
     said = tmp_path / "said"
-    farewell = [sys.executable, "-c", f"open({str(said)!r}, 'w').close()"]
-    with command(tmp_path / "killed", *farewell) as ended:
+    last_command = [sys.executable, "-c", f"open({str(said)!r}, 'w').close()"]
+    with command(tmp_path / "killed", *last_command) as ended:
         os.kill(ended.process.pid, signal.SIGKILL)
-        wait_until(lambda: not lives(ended.guardian))
+        wait_until(lambda: not lives(ended.reaper))
     assert said.exists()
     said.unlink()
-    guardian = Guardian(tmp_path / "closed", farewell)
-    guardian.close()
+    reaper = Reaper(tmp_path / "closed", last_command)
+    reaper.close()
     assert not said.exists(), "it had stopped in order"
 
 
 def test_closing_ends_what_is_left_and_waits_for_it(tmp_path: Path) -> None:
     folder = tmp_path / "scratch"
     folder.mkdir()
-    guardian = Guardian(folder)
-    with guardian.marking(), bystander() as ours:
-        assert os.environ[MARK_VARIABLE] == guardian.mark
-        assert processes(guardian.mark) == {ours}
-        guardian.close()
+    reaper = Reaper(folder)
+    with reaper.marking(), bystander() as ours:
+        assert os.environ[MARK_VARIABLE] == reaper.mark
+        assert processes(reaper.mark) == {ours}
+        reaper.close()
         assert not lives(ours)
     assert MARK_VARIABLE not in os.environ
     assert not folder.exists()
 
 
-def test_a_guardian_that_was_killed_is_replaced(tmp_path: Path) -> None:
-    guardian = Guardian(tmp_path / "scratch")
-    first = guardian._process
-    guardian.revive()
-    assert guardian._process is first
+def test_a_reaper_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    reaper = Reaper(tmp_path / "scratch")
+    first = reaper._process
+    reaper.revive()
+    assert reaper._process is first
     first.kill()
     first.wait()
-    with guardian.marking(), bystander() as ours:
-        guardian.revive()
-        assert guardian._process.pid != first.pid
-        guardian.close()
+    with reaper.marking(), bystander() as ours:
+        reaper.revive()
+        assert reaper._process.pid != first.pid
+        reaper.close()
         assert not lives(ours)
 
 

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from isogloss.prompts.errors import Unavailable
-from isogloss.serving.ray import lifeline as module
-from isogloss.serving.ray.lifeline import Lifeline, lifeline
+from isogloss.serving.ray import cluster_watch as module
+from isogloss.serving.ray.cluster_watch import ClusterWatch, watched
 
 PATIENCE_S = 60
 
 
-class NoGuardian:
+class NoReaper:
     """Watches over nothing."""
 
-    def __init__(self, folder: Path, farewell: object = ()) -> None:
+    def __init__(self, folder: Path, last_command: object = ()) -> None:
         self.closed = 0
 
     def marking(self) -> Any:
@@ -48,14 +48,14 @@ class Cluster:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     state = Cluster()
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(module, "_LOOK_S", 0.001)
-    monkeypatch.setattr(module, "Guardian", NoGuardian)
+    monkeypatch.setattr(module, "_POLL_S", 0.001)
+    monkeypatch.setattr(module, "Reaper", NoReaper)
     monkeypatch.setattr(module, "abandon", state.abandoned.append)
     monkeypatch.setattr(module, "leave", state.left.append)
     monkeypatch.setattr(
         module,
-        "Lifeline",
-        lambda guardian: Lifeline(guardian, lambda: state.missing, lambda: 0.01),
+        "ClusterWatch",
+        lambda reaper: ClusterWatch(reaper, lambda: state.missing, lambda: 0.01),
     )
     yield state
     signal.signal(signal.SIGINT, handler)
@@ -66,11 +66,11 @@ def test_a_lost_cluster_ends_whatever_the_main_thread_waits_for(
 ) -> None:
     with (  # noqa: PT012
         pytest.raises(Unavailable, match=r"lost its Ray cluster \(gcs_server ended\).*start it"),
-        lifeline(tmp_path) as line,
+        watched(tmp_path) as watch,
     ):
-        with line.starting():
+        with watch.starting():
             pass
-        with line.until_asked():
+        with watch.until_asked():
             cluster.missing = ["gcs_server"]
             assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
     assert cluster.abandoned == [], "who was connected does that"
@@ -86,24 +86,24 @@ def test_what_comes_back_in_time_is_not_lost(cluster: Cluster, tmp_path: Path) -
             looked.set()
         return found or []
 
-    guardian: Any = NoGuardian(tmp_path)
-    line = Lifeline(guardian, missing, lambda: 0.0 if looked.is_set() else 1e9)
-    with line.starting():
+    reaper: Any = NoReaper(tmp_path)
+    watch = ClusterWatch(reaper, missing, lambda: 0.0 if looked.is_set() else 1e9)
+    with watch.starting():
         pass
     assert looked.wait(PATIENCE_S)
-    line.close()
-    line.check()
+    watch.close()
+    watch.check()
 
 
 def test_ctrl_c_is_no_loss(cluster: Cluster, tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        lifeline(tmp_path) as line,
-        line.starting(),
-        line.until_asked(),
+        watched(tmp_path) as watch,
+        watch.starting(),
+        watch.until_asked(),
     ):
         signal.raise_signal(signal.SIGINT)
-    assert line.problem is None
+    assert watch.problem is None
     assert cluster.abandoned == []
 
 
@@ -111,16 +111,16 @@ def test_a_cluster_that_goes_while_it_stops_is_not_waited_for(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """Whoever ends all processes at once asked for the end: it is no failure."""
-    with pytest.raises(KeyboardInterrupt), lifeline(tmp_path) as line:  # noqa: PT012
-        with line.starting():
+    with pytest.raises(KeyboardInterrupt), watched(tmp_path) as watch:  # noqa: PT012
+        with watch.starting():
             pass
         try:
-            with line.until_asked():
+            with watch.until_asked():
                 signal.raise_signal(signal.SIGINT)
         finally:
             cluster.missing = ["raylet"]
             assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
-    assert line.problem is None
+    assert watch.problem is None
     assert cluster.abandoned == [0]
 
 
@@ -128,11 +128,11 @@ def test_stopping_does_not_take_for_ever(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_STOP_S", 0.01)
-    with pytest.raises(KeyboardInterrupt), lifeline(tmp_path) as line:  # noqa: PT012
-        with line.starting(), line.until_asked():
+    with pytest.raises(KeyboardInterrupt), watched(tmp_path) as watch:  # noqa: PT012
+        with watch.starting(), watch.until_asked():
             pass
         assert threading.Event().wait(PATIENCE_S), "it was not interrupted"
-    assert line.problem is None
+    assert watch.problem is None
     assert cluster.abandoned == [0]
 
 
@@ -154,11 +154,11 @@ def test_who_cannot_be_interrupted_is_left(
         left.set()
 
     monkeypatch.setattr(module, "leave", leave)
-    with lifeline(tmp_path) as line:
-        with line.starting():
+    with watched(tmp_path) as watch:
+        with watch.starting():
             pass
         if asked:
-            with line.until_asked():
+            with watch.until_asked():
                 pass
         cluster.missing = ["raylet"]
         assert left.wait(PATIENCE_S)

@@ -26,29 +26,29 @@ MARK_VARIABLE = "ISOGLOSS_SERVER"
 _GOOD_ORDER = b"."
 _PROC = Path("/proc")
 _PATIENCE_S = 30.0
-_LOOK_S = 0.05
-_EMPTY_LOOKS = 2
-"""One that forks and ends while it is looked for shows its child at the next look."""
+_POLL_S = 0.05
+_EMPTY_POLLS = 2
+"""One that forks and ends while it is looked for shows its child at the next poll."""
 
 
-class Guardian:
+class Reaper:
     """The command's end of it."""
 
-    def __init__(self, folder: Path, farewell: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, last_command: Sequence[str] = ()) -> None:
         """Start watching over this process.
 
         Args:
             folder: of the server alone; it goes when everything else has gone.
-            farewell: a command to run if this process ends without having closed the guardian.
+            last_command: a command to run if this process ends without having closed the reaper.
         """
         self.mark = uuid.uuid4().hex
         self._folder = folder
-        self._farewell = farewell
+        self._last_command = last_command
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", __file__, self.mark, str(self._folder)]
-        command += self._farewell
+        command += self._last_command
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )
@@ -126,25 +126,25 @@ def _parent(pid: int) -> int:
 def end_all(mark: str) -> None:
     """SIGKILL, until there is nobody left or half a minute is over."""
     ends_s, empty = time.monotonic() + _PATIENCE_S, 0
-    while empty < _EMPTY_LOOKS and time.monotonic() < ends_s:
+    while empty < _EMPTY_POLLS and time.monotonic() < ends_s:
         found = processes(mark) - {os.getpid()}
         empty = 0 if found else empty + 1
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
-def main(mark: str, folder: str, *farewell: str) -> None:
+def main(mark: str, folder: str, *last_command: str) -> None:
     """Wait until the command is gone, then end what is left of its server."""
     # Supervisors tell every process of a service to end; this one has to be the last.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     said = sys.stdin.buffer.read()
     end_all(mark)
-    if farewell and said != _GOOD_ORDER:
+    if last_command and said != _GOOD_ORDER:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(farewell, check=False, timeout=_PATIENCE_S, stdin=subprocess.DEVNULL)
+            subprocess.run(last_command, check=False, timeout=_PATIENCE_S, stdin=subprocess.DEVNULL)
     shutil.rmtree(folder, ignore_errors=True)
 
 

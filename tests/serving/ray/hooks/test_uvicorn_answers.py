@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from isogloss.serving.ray.whole_answers import write_answers_whole
+from isogloss.serving.ray.hooks.uvicorn_protocol import write_answers_whole
 from tests.sockets import served
 
 

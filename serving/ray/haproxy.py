@@ -1,4 +1,4 @@
-"""What stands in front of the replicas: HAProxy, as Ray Serve runs it, and how it is told to work.
+"""HAProxy in front of the replicas: the variables that tell Ray Serve how to run it.
 
 Ray writes HAProxy's configuration and takes every choice from environment variables, so these work
 alike on one machine and on a cluster (`deploy/serve.yaml` names those that matter there).
@@ -11,13 +11,10 @@ import os
 import random
 from pathlib import Path
 
-from isogloss.serving.ray.haproxy_words import WORDS
+from isogloss.serving.ray.hooks.haproxy_config import ERRORS, HOST_VARIABLE, LOOPBACK, quoted
 from isogloss.serving.ray.ports import are_free, free_port
 
-INSTALL_OUR_ACTOR = "isogloss.serving.ray.haproxy_actor.install"
-HOST_VARIABLE = "ISOGLOSS_HTTP_HOST"
-"""Where HAProxy listens, where the replicas behind it do not listen there as well."""
-LOOPBACK = "127.0.0.1"
+INSTALL_OUR_ACTOR = "isogloss.serving.ray.hooks.haproxy_actor.install"
 
 _DRAIN_S = "0.2"
 _REPLICA_PORTS = range(30_000, 32_700)  # above what Ray gives its workers, below the system's own
@@ -43,10 +40,9 @@ was there: hence `http-buffer-request`, whose waiting `timeout http-request` lim
 """
 
 _BALANCE = "leastconn" + "".join(
-    f"\n    http-error status {status} content-type application/json string "
-    + '"' + words.json().replace('"', r"\"") + '"'
-    for status, words in WORDS.items()
-)  # fmt: skip
+    f"\n    http-error status {status} content-type application/json string {quoted(status)}"
+    for status in ERRORS
+)
 """HAProxy's `balance`, and what it answers by itself once it has read a request's head."""
 
 

@@ -1,11 +1,8 @@
-"""Ray Serve's actor that runs HAProxy, as we want it.
+"""Ray Serve's actor that runs HAProxy, with what `guard` says of it mended.
 
-Ray asks the actor every ten seconds whether HAProxy is alive, gives it up after three times, and
-starts another actor: here HAProxy is started again at once. Ray opens HAProxy's statistics and
-metrics to every interface: here they are for this machine. And what HAProxy says by itself is in
-the contract's shape. All this is done inside the actor, whose class Ray's controller takes from
-here: it calls `install`, for the variables of `serving.ray.front` name it. Made for Ray 2.60; a
-test compares what is replaced with what the installed Ray has.
+HAProxy that has ended is started again at once, its statistics and metrics are for this machine
+only, and its own errors are in the contract's shape. Ray's controller calls `install`, for the
+variables of `serving.ray.haproxy` name it, and then starts this actor in place of its own.
 """
 
 from __future__ import annotations
@@ -19,29 +16,18 @@ from typing import Any
 
 import ray
 
-from isogloss.serving.ray.front import HOST_VARIABLE, LOOPBACK
-from isogloss.serving.ray.haproxy_words import WORDS, speaking_program
+from isogloss.serving.ray.hooks.guard import (
+    HAPROXY_ACTOR,
+    HAPROXY_PAGES,
+    HAPROXY_TEMPLATE,
+    HAPROXY_VARIABLES,
+    require,
+)
+from isogloss.serving.ray.hooks.haproxy_config import HOST_VARIABLE, patched_program, template
 
 haproxy: Any = importlib.import_module("ray.serve._private.haproxy")
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-_REPLACED = {
-    "    bind :{{ config.metrics_port }}": f"    bind {LOOPBACK}:{{{{ config.metrics_port }}}}",
-    "  bind *:{{ config.stats_port }}": f"  bind {LOOPBACK}:{{{{ config.stats_port }}}}",
-    "    http-request return status 404 content-type text/plain lf-string "
-    "\"Path '%[path]' not found. Ping http://.../-/routes for available routes.\"": (
-        "    http-request return status 503 content-type application/json string "
-        + '"' + WORDS[503].json().replace('"', '\\"') + '"'
-    ),
-}  # fmt: skip
-"""Lines of Ray's template, and ours. The last one: nothing is deployed, or not yet."""
-
-
-def template(of_ray: str) -> str:
-    """The template of HAProxy's configuration, with our lines."""
-    for theirs, ours in _REPLACED.items():
-        of_ray = of_ray.replace(theirs, ours)
-    return of_ray
 
 
 class OurHAProxy(haproxy.HAProxyApi):  # type: ignore[misc]
@@ -50,9 +36,9 @@ class OurHAProxy(haproxy.HAProxyApi):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.stopped = False
-        with contextlib.suppress(OSError):  # then it speaks as HAProxy does
+        with contextlib.suppress(OSError):  # then its pages are HTML
             folder, theirs = Path(self.config_file_path).parent, haproxy.get_haproxy_binary()
-            ours = str(speaking_program(Path(theirs), folder))
+            ours = str(patched_program(Path(theirs), folder))
             haproxy.get_haproxy_binary = lambda: ours
 
     async def stop(self) -> None:
@@ -74,7 +60,7 @@ class OurHAProxy(haproxy.HAProxyApi):  # type: ignore[misc]
 _THEIRS: Any = haproxy.HAProxyManager.__ray_metadata__.modified_class.__ray_actor_class__
 
 
-class WatchedHAProxy(_THEIRS):  # type: ignore[misc]
+class SupervisedHAProxy(_THEIRS):  # type: ignore[misc]
     """The actor; it does not wait to be asked whether HAProxy is alive."""
 
     def __init__(self, http_options: Any, *args: Any, **options: Any) -> None:
@@ -83,9 +69,9 @@ class WatchedHAProxy(_THEIRS):  # type: ignore[misc]
         haproxy.HAPROXY_CONFIG_TEMPLATE = template(haproxy.HAPROXY_CONFIG_TEMPLATE)
         haproxy.HAProxyApi = OurHAProxy
         super().__init__(http_options, *args, **options)
-        self._watching = self.event_loop.create_task(self._watch())
+        self._supervision = self.event_loop.create_task(self._supervise())
 
-    async def _watch(self) -> None:
+    async def _supervise(self) -> None:
         """Start HAProxy again whenever it ends by itself."""
         await self._haproxy_start_task
         while not self._haproxy.stopped:
@@ -107,6 +93,11 @@ class WatchedHAProxy(_THEIRS):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Have the controller in this process start our actor in place of Ray's."""
+    """Have the controller in this process start our actor in place of Ray's.
+
+    Raises:
+        HookMisfit: Ray's actor is not as ours expects it.
+    """
+    require(HAPROXY_ACTOR, HAPROXY_PAGES, HAPROXY_TEMPLATE, HAPROXY_VARIABLES)
     controller: Any = importlib.import_module("ray.serve._private.controller")
-    controller.HAProxyManager = ray.remote(num_cpus=0)(WatchedHAProxy)
+    controller.HAProxyManager = ray.remote(num_cpus=0)(SupervisedHAProxy)

