@@ -237,7 +237,7 @@ async def http_client(
     lookout = Lookout(
         replica="replica-1",
         model=settings.default_model,
-        live=classifier.bank,
+        live=classifier.registry,
         metrics=classifier.metrics,
         board=board or LocalBoard(),
     )

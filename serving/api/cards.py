@@ -10,9 +10,9 @@ from isogloss.prompts.errors import IsoglossError
 from isogloss.prompts.format.soft_prompt import PromptCard
 from isogloss.prompts.store.listing import routes_to
 from isogloss.prompts.store.store import PromptStore, StoreState
-from isogloss.serving.registry.live import LiveBank
-from isogloss.serving.registry.recent import Recent
-from isogloss.serving.registry.residents import ResidentPrompt
+from isogloss.serving.registry.loaded import LoadedPrompt
+from isogloss.serving.registry.loader import Recent
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.store_calls import StoreCalls
 from isogloss.serving.schemas import PromptDetails, PromptRoute, PromptsAnswer
 
@@ -31,7 +31,7 @@ class Description(NamedTuple):
 class PromptCards:
     """Answers from memory, and asks the store for the rest, for as long as a caller waits."""
 
-    def __init__(self, store: PromptStore, live: LiveBank) -> None:
+    def __init__(self, store: PromptStore, live: Registry) -> None:
         self._store = store
         self._live = live
         self._calls = StoreCalls("isogloss-cards")
@@ -88,8 +88,8 @@ class PromptCards:
         return found
 
     def _in_memory(self, digest: str) -> Description | None:
-        resident = self._live.current.residents.get(digest)
-        if isinstance(resident, ResidentPrompt):
+        resident = self._live.current.loaded.get(digest)
+        if isinstance(resident, LoadedPrompt):
             return Description(resident.vectors.shape[0], resident.card)
         return self._recent.get(digest)
 

@@ -15,7 +15,7 @@ from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.admission import Stopping
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.replicas import Lookout
 from isogloss.serving.schemas import (
     ClassifyRequest,
@@ -65,10 +65,10 @@ class Service:
         self.lookout = lookout
         self.settings = settings
         self.metrics = classifier.metrics
-        self.live: LiveBank = classifier.bank
+        self.live: Registry = classifier.registry
         self._models: dict[str, ServedModel] = {settings.default_model: classifier, **others}
         self._descriptions: dict[str, ModelAnswer] = {}
-        self._cards = PromptCards(store, classifier.bank)
+        self._cards = PromptCards(store, classifier.registry)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE

@@ -18,18 +18,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.serving.batching.isolation import (
-    BatchFailed,
     Outcome,
     is_out_of_memory,
     run_isolating,
 )
-from isogloss.serving.batching.queueing import BatchQueue, Entry
+from isogloss.serving.batching.queueing import BatchQueue
 from isogloss.serving.telemetry.logs import current_request_id
 
 logger = logging.getLogger(__name__)
@@ -41,48 +40,33 @@ Result = TypeVar("Result")
 _SHOWN_REQUESTS = 8
 
 
-@dataclass
-class Ticket(Generic[Done]):
-    """One request's place in line: its results as they come in, and the caller waiting for them."""
-
-    results: list[Done | None]
-    done: asyncio.Future[list[Done | None]]
-    request_id: str = ""
-    missing: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.missing = len(self.results)
-
-    def fulfil(self, place: int, result: Done | IsoglossError) -> None:
-        """Take one result; the last one, or the first error, wakes the caller."""
-        if isinstance(result, IsoglossError):
-            self.fail(result)
-            return
-        self.results[place] = result
-        self.missing -= 1
-        if self.missing == 0 and not self.done.done():
-            self.done.set_result(self.results)
-
-    def fail(self, error: BaseException) -> None:
-        """Wake the caller with an error, once."""
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Row(Generic[Work, Done]):
-    """One piece of a request's work."""
+    """One piece of a request's work, from the queue to its result."""
 
     work: Work
     cost: int
-    ticket: Ticket[Done]
-    place: int
-    flow: str = ""
+    flow: str
+    """The line of its client in which it waits."""
+    done: asyncio.Future[Done]
+    """For the request, which waits for the results of all its rows."""
+    request_id: str
+    arrived_s: float = 0.0
+    waits: bool = False
 
     @property
     def abandoned(self) -> bool:
         """Whether nobody waits for this row: its caller left or was told of an error."""
-        return self.ticket.done.done()
+        return self.done.done()
+
+    def answer(self, result: Done | IsoglossError) -> None:
+        """Give the request this row's result or error, if it still waits for one."""
+        if self.done.done():
+            return
+        if isinstance(result, IsoglossError):
+            self.done.set_exception(result)
+        else:
+            self.done.set_result(result)
 
 
 @dataclass(frozen=True)
@@ -137,7 +121,7 @@ class Batcher(Generic[Work, Done]):
         self._changed = threading.Condition()  # guards all below, and the queue
         self._coming = 0
         self._closed = False
-        self._running: Sequence[Entry[Row[Work, Done]]] = ()
+        self._running: Sequence[Row[Work, Done]] = ()
         self._errands: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._worker: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,18 +146,21 @@ class Batcher(Generic[Work, Done]):
         Raises:
             IsoglossError: what the first piece that failed did so with.
         """
-        future = asyncio.get_running_loop().create_future()
-        ticket: Ticket[Done] = Ticket([None] * len(work), future, current_request_id())
-        rows = [
-            Row(each, cost, ticket, place, self._flow_of(each))
-            for place, (each, cost) in enumerate(work)
+        loop, request_id = asyncio.get_running_loop(), current_request_id()
+        rows: list[Row[Work, Done]] = [
+            Row(each, cost, self._flow_of(each), loop.create_future(), request_id)
+            for each, cost in work
         ]
         with self._changed:
             self._start()
-            self._loop = future.get_loop()
+            self._loop = loop
             self._queue.add(rows, self._clock(), client)
             self._changed.notify()
-        return [result for result in await future if result is not None]
+        try:
+            return await asyncio.gather(*(row.done for row in rows))
+        finally:  # after an error nobody waits for the others
+            for row in rows:
+                row.done.cancel()
 
     def run_here(self, work: Work, cost: int) -> Done:
         """Run one piece of work in the calling thread: for a lone one that is over in no time.
@@ -214,8 +201,8 @@ class Batcher(Generic[Work, Done]):
             errands = list(self._errands)
             self._errands.clear()
             self._changed.notify()
-        for entry in waiting:
-            entry.item.ticket.fail(_stopping())
+        for row in waiting:
+            row.answer(_stopping())
         for answer, _ in errands:
             answer.set_exception(_stopping())
 
@@ -243,7 +230,7 @@ class Batcher(Generic[Work, Done]):
         """Run a batch if one is due; nothing of it, such as its prompts, is kept afterwards."""
         if batch := self._take():
             started_s = self._clock()
-            outcome = self._run_rows([entry.item.work for entry in batch])
+            outcome = self._run_rows([row.work for row in batch])
             self._hand_out(batch, outcome, started_s, self._clock())
             with self._changed:
                 self._running = ()
@@ -258,7 +245,7 @@ class Batcher(Generic[Work, Done]):
                 self._changed.wait(wait_s)
             return not self._closed
 
-    def _take(self) -> Sequence[Entry[Row[Work, Done]]]:
+    def _take(self) -> Sequence[Row[Work, Done]]:
         """Cut a batch if one is due."""
         with self._changed:
             wait_s = None if self._closed else self._due_in_s()
@@ -271,30 +258,29 @@ class Batcher(Generic[Work, Done]):
 
     def _hand_out(
         self,
-        batch: Sequence[Entry[Row[Work, Done]]],
+        batch: Sequence[Row[Work, Done]],
         outcome: Outcome[Done],
         started_s: float,
         finished_s: float,
     ) -> None:
         """Have the event loop tell the callers, and go on."""
-        rows = [entry.item for entry in batch]
-        cost = sum(row.cost for row in rows)
+        cost = sum(row.cost for row in batch)
         with self._changed:
-            self._adapt(len(rows), cost, outcome)
+            self._adapt(len(batch), cost, outcome)
             loop = self._loop
-        queued_s = started_s - min(entry.arrived_s for entry in batch)
-        stats = _stats([row.work for row in rows], cost, queued_s, finished_s - started_s, outcome)
+        queued_s = started_s - min(row.arrived_s for row in batch)
+        stats = _stats([row.work for row in batch], cost, queued_s, finished_s - started_s, outcome)
         assert loop is not None
         # A closed loop has nobody left to tell.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._tell, rows, outcome, stats)
+            loop.call_soon_threadsafe(self._tell, batch, outcome, stats)
 
     def _tell(
         self, rows: Sequence[Row[Work, Done]], outcome: Outcome[Done], stats: BatchStats[Work]
     ) -> None:
         for row, result in zip(rows, outcome.results, strict=True):
-            row.ticket.fulfil(row.place, result)
-        _log_failures([row.ticket.request_id for row in rows], outcome)
+            row.answer(result)
+        _log_failures([row.request_id for row in rows], outcome)
         self._observe(stats)
 
     def _adapt(self, rows: int, cost: int, outcome: Outcome[Done]) -> None:
@@ -346,6 +332,3 @@ def _log_failures(request_ids: Sequence[str], outcome: Outcome[Done]) -> None:
         ", ".join(sorted({each for each in hit if each})[:_SHOWN_REQUESTS]) or "none",
         exc_info=outcome.failures[-1],
     )
-
-
-__all__ = ["BatchFailed", "BatchStats", "Batcher", "Row", "Ticket"]

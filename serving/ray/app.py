@@ -32,7 +32,7 @@ from isogloss.serving.pipeline.engine import build_classifier, open_prompts
 from isogloss.serving.ray.hooks.guard import check_hooks
 from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads, write_answers_whole
 from isogloss.serving.ray.remote import ActorBoard, RemoteModel
-from isogloss.serving.registry.live import Watch
+from isogloss.serving.registry.registry import Poller
 from isogloss.serving.registry.replicas import REPORT_INTERVAL_S, Lookout
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from isogloss.serving.telemetry.logs import configure_logging, work_on
@@ -109,16 +109,18 @@ class ModelReplica:
         self._lookout = Lookout(
             replica=context.replica_id.unique_id,
             model=model,
-            live=self._classifier.bank,
+            live=self._classifier.registry,
             metrics=self._classifier.metrics,
             board=ActorBoard(context.app_name),
         )
-        trials = TrialWatch(self._classifier.bank, self._classifier.metrics, self._lookout.board)
+        trials = TrialWatch(
+            self._classifier.registry, self._classifier.metrics, self._lookout.board
+        )
         self._lookout.join()
         self._watches = (
-            Watch(self._lookout.look, settings.look_interval_s),
-            Watch(self._lookout.beat, REPORT_INTERVAL_S / 2),
-            Watch(trials.look, TRIAL_INTERVAL_S),
+            Poller(self._lookout.look, settings.look_interval_s),
+            Poller(self._lookout.beat, REPORT_INTERVAL_S / 2),
+            Poller(trials.look, TRIAL_INTERVAL_S),
         )
         # Half a million objects are here for good. To look through them for garbage takes 0.2 s, in
         # which nothing is answered, and swaps make it happen often.

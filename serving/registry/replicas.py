@@ -18,7 +18,7 @@ from isogloss.prompts.store.numbering import GenerationId
 from isogloss.serving.telemetry.tally import TrialTally
 
 if TYPE_CHECKING:
-    from isogloss.serving.registry.live import LiveBank
+    from isogloss.serving.registry.registry import Registry
     from isogloss.serving.telemetry.metrics import ServingMetrics
 
 REPORT_INTERVAL_S = 1.0
@@ -140,10 +140,10 @@ class LocalBoard:
 
 
 class Lookout:
-    """Keeps one replica's bank as new as the store, and its report on the board."""
+    """Keeps one replica's snapshot as new as the store, and its report on the board."""
 
     def __init__(
-        self, replica: str, model: str, live: LiveBank, metrics: ServingMetrics, board: Board
+        self, replica: str, model: str, live: Registry, metrics: ServingMetrics, board: Board
     ) -> None:
         self.replica = replica
         self.model = model

@@ -7,7 +7,7 @@ import logging
 from isogloss.prompts.errors import IsoglossError
 from isogloss.prompts.routing.trials import Trial
 from isogloss.serving.registry.candidates import key_of
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.replicas import Board, ReplicaReport
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from isogloss.serving.telemetry.tally import TrialKey
@@ -22,7 +22,7 @@ TRIAL_INTERVAL_S = 1.0
 class TrialWatch:
     """One replica's eye on its model's trials. Every replica may end one: the first one does."""
 
-    def __init__(self, live: LiveBank, metrics: ServingMetrics, board: Board) -> None:
+    def __init__(self, live: Registry, metrics: ServingMetrics, board: Board) -> None:
         self._live = live
         self._metrics = metrics
         self._board = board

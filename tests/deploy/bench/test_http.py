@@ -79,7 +79,7 @@ def our_answers(contest: Contest) -> list[dict[str, float]]:
     settings = ServingSettings(models=(contest.source,), store=contest.store, device="cpu")
     classifier = build_classifier(settings)
     board = LocalBoard()
-    lookout = Lookout("r", contest.source, classifier.bank, classifier.metrics, board)
+    lookout = Lookout("r", contest.source, classifier.registry, classifier.metrics, board)
     store = PromptStore.open(contest.store)
     service = Service(classifier, {}, store, lookout, settings)
     api = build_api(service, Admin(service, SecretStr("token")))

@@ -13,7 +13,7 @@ import pytest
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.pipeline.caller import Caller, TooLate
 from isogloss.serving.ray.haproxy import RETRIED_BYTES, haproxy_everywhere, haproxy_here
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.replicas import LocalBoard, Lookout, ReplicaReport, Wanted
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse
 from isogloss.serving.telemetry.metrics import ServingMetrics
@@ -96,7 +96,7 @@ def test_a_replica_that_starts_cannot_miss_a_publish(tmp_path: Path) -> None:
     """Whoever publishes while it starts finds it on the board, or it finds what was published."""
     store = fake_store(tmp_path / "store")
     metrics = ServingMetrics()
-    live = LiveBank(store, FakeBackbone(), metrics)
+    live = Registry(store, FakeBackbone(), metrics)
     seen: list[list[str]] = []
 
     class Publishing(LocalBoard):
@@ -121,10 +121,10 @@ def test_a_replica_whose_store_hangs_stays_on_the_board_and_says_so(
 ) -> None:
     store = fake_store(tmp_path / "store")
     metrics = ServingMetrics()
-    live = LiveBank(store, FakeBackbone(), metrics)
+    live = Registry(store, FakeBackbone(), metrics)
     lookout = Lookout("a", "fake-bloom", live, metrics, LocalBoard())
     lookout.join()
-    monkeypatch.setattr("isogloss.serving.registry.live._STORE_PATIENCE_S", 0.0)
+    monkeypatch.setattr("isogloss.serving.registry.registry._STORE_PATIENCE_S", 0.0)
     found: list[ReplicaReport] = []
 
     def hang(generation: int) -> bool:

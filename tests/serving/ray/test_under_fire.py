@@ -16,7 +16,7 @@ from torch import Tensor
 from isogloss.prompts.errors import Unavailable
 from isogloss.prompts.store.generations import Generations
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.batching.batcher import BatchFailed
+from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.admission import QueueFull, Stopping
 from isogloss.serving.pipeline.caller import Caller, TooLate
@@ -96,7 +96,7 @@ class Fire:
     def look(self) -> None:
         """Look at the store as the served replica's watch does."""
         served = self.served
-        Lookout("replica-1", MODEL, served.bank, served.metrics, self.board).look()
+        Lookout("replica-1", MODEL, served.registry, served.metrics, self.board).look()
 
     async def hold(self, classifier: Classifier, caller: Caller = A) -> asyncio.Task[Any]:
         """Occupy the model with one text until the gate is opened."""

@@ -50,11 +50,11 @@ class Replicas:
         settings = fake_settings(folder)
         self.classifiers = [fake_classifier(settings) for _ in range(count)]
         self.lookouts = [
-            Lookout(f"replica-{n}", MODEL, each.bank, each.metrics, self.board)
+            Lookout(f"replica-{n}", MODEL, each.registry, each.metrics, self.board)
             for n, each in enumerate(self.classifiers)
         ]
         self.watches = [
-            TrialWatch(each.bank, each.metrics, self.board) for each in self.classifiers
+            TrialWatch(each.registry, each.metrics, self.board) for each in self.classifiers
         ]
 
     def begin(self, candidate: SoftPrompt = CANDIDATE, **plan: Any) -> Trial:
@@ -209,7 +209,7 @@ def test_a_trial_that_breaks_a_limit_ends_by_itself(replicas: Replicas) -> None:
     assert state.generation == 3
     assert state.resolve("romance")[1] == 1  # the routed prompt answers, as before
     replicas.look()
-    assert not any(each.bank.current.trials for each in replicas.classifiers)
+    assert not any(each.registry.current.trials for each in replicas.classifiers)
     replicas.judge()
     metrics = replicas.classifiers[0].metrics
     assert metrics.registry.get_sample_value(

@@ -1,11 +1,11 @@
 """The prompts one model serves, as one immutable snapshot that is swapped whole.
 
-A `PromptBank` holds one generation of the store: every current prompt of this backbone, and every
-version its routes and trials name, on the device and in the backbone's dtype. A new bank is built
-aside from a new generation, taking over what has not changed, and replaces the old one by one
-assignment. A request keeps the bank it began with; its rows hold the prompts themselves, so a batch
-may mix generations and still answer each row with the prompt it names. Older versions, asked for by
-`name@version`, are read when first asked for, and the last few are kept.
+A `Snapshot` holds one generation of the store: every current prompt of this backbone, and every
+version its routes and trials name, on the device and in the backbone's dtype. A new snapshot is
+built aside from a new generation, takes over what has not changed, and replaces the old one by one
+assignment. A request keeps the snapshot it began with; its rows hold the prompts themselves, so a
+batch may mix generations and still answer each row with the prompt it names. Older versions, asked
+for by `name@version`, are read when first asked for, and the last few are kept.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from isogloss.prompts.routing.trials import Trial
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import StoreState
 from isogloss.serving.registry.candidates import Problems, Trials, candidates
-from isogloss.serving.registry.reader import Found, PromptReader, usable
-from isogloss.serving.registry.residents import Residents, ServedPrompt
+from isogloss.serving.registry.loaded import LoadedPrompts, ServedPrompt
+from isogloss.serving.registry.loader import Found, PromptLoader, usable
 
 logger = logging.getLogger(__name__)
 
 
-class BankRefused(StoreError):
+class SnapshotRefused(StoreError):
     """A generation would break a route this model serves; the one before stays."""
 
 
 @dataclass(frozen=True, eq=False)
-class PromptBank:
+class Snapshot:
     """One generation of the store, as one backbone serves it."""
 
     state: StoreState
     routes: Mapping[str, RouteTable]  # by task
-    residents: Residents
+    loaded: LoadedPrompts
     served: Mapping[str, ServedPrompt]  # by reference: current names, what routes and trials name
-    reader: PromptReader
+    loader: PromptLoader
     trials: Trials = field(default_factory=dict)
     trial_problems: Problems = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class PromptBank:
     @property
     def own_trials(self) -> list[Trial]:
         """This model's, also those that cannot run."""
-        return _own_trials(self.state, self.reader)
+        return _own_trials(self.state, self.loader)
 
     @property
     def answering(self) -> list[ServedPrompt]:
@@ -83,7 +83,7 @@ class PromptBank:
             return here
         name, version, digest = self.state.resolve(reference)
         try:
-            return ServedPrompt(name, version, digest, self.reader.recall(digest))
+            return ServedPrompt(name, version, digest, self.loader.recall(digest))
         except InvalidPrompt as unfit:
             raise _cannot_answer(reference, unfit) from unfit
 
@@ -97,7 +97,7 @@ class PromptBank:
         if reference in self.served:
             return self.served[reference]
         name, version, digest = self.state.resolve(reference)
-        here = self.residents.get(digest) or self.reader.recent.get(digest)
+        here = self.loaded.get(digest) or self.loader.recent.get(digest)
         if here is None:
             return None
         try:
@@ -117,7 +117,7 @@ class PromptBank:
         return self.served[route.reference], route
 
     def _no_routes(self, task: str) -> str:
-        model = self.reader.backbone.model_id
+        model = self.loader.backbone.model_id
         if any(table.task == task and table.model.id == model for table in self.state.routes):
             return (
                 f"task: {task[:80]!r} has routes for {model}, but for other weights than those "
@@ -130,31 +130,31 @@ class PromptBank:
         )
 
 
-def build_bank(
-    state: StoreState, reader: PromptReader, previous: PromptBank | None = None
-) -> PromptBank:
+def build_snapshot(
+    state: StoreState, loader: PromptLoader, previous: Snapshot | None = None
+) -> Snapshot:
     """Load one generation aside, taking over every prompt that `previous` already holds.
 
     A prompt that no route of this model names may be of another model, or damaged: it is left out,
     and so is the trial whose candidate it is.
 
     Raises:
-        BankRefused: a route of this model names a prompt that is missing or does not fit.
+        SnapshotRefused: a route of this model names a prompt that is missing or does not fit.
         Unavailable: a routed prompt cannot be read or tried now.
     """
-    fingerprint = reader.backbone.fingerprint
+    fingerprint = loader.backbone.fingerprint
     routes = {table.task: table for table in state.routes if table.model.fingerprint == fingerprint}
-    trials = _own_trials(state, reader)
+    trials = _own_trials(state, loader)
     routed = {reference for table in routes.values() for reference in table.references}
     tried = {trial.candidate for trial in trials}
     current = {name for name, entry in state.prompts.items() if entry.current is not None}
     named = {each: _resolve(state, each) for each in sorted(current | routed | tried)}
     digests = {own[2] for own in named.values() if not isinstance(own, IsoglossError)}
-    found = reader.read_all(sorted(digests), previous.residents if previous else {})
+    found = loader.read_all(sorted(digests), previous.loaded if previous else {})
     served, left_out = _usable_of(named, found, routed, state.generation)
-    residents = {digest: own for digest, own in found.items() if not isinstance(own, Unavailable)}
+    loaded = {digest: own for digest, own in found.items() if not isinstance(own, Unavailable)}
     running, problems = candidates(trials, routes, served, left_out)
-    return PromptBank(state, routes, residents, served, reader, running, problems)
+    return Snapshot(state, routes, loaded, served, loader, running, problems)
 
 
 _Named = tuple[str, int, str]
@@ -171,7 +171,7 @@ def _usable_of(
     and why.
 
     Raises:
-        BankRefused, Unavailable: as `build_bank`.
+        SnapshotRefused, Unavailable: as `build_snapshot`.
     """
     served: dict[str, ServedPrompt] = {}
     left_out: dict[str, str] = {}
@@ -180,7 +180,7 @@ def _usable_of(
             served[reference] = _served(own, found)
         except (InvalidInput, NotFound) as problem:
             if reference in routed:
-                raise BankRefused(
+                raise SnapshotRefused(
                     f"generation {generation} is refused: its routes name {reference!r}: "
                     f"{problem}; publish another prompt under that name, or roll back"
                 ) from problem
@@ -193,8 +193,8 @@ def _usable_of(
     return served, left_out
 
 
-def _own_trials(state: StoreState, reader: PromptReader) -> list[Trial]:
-    own = reader.backbone.fingerprint
+def _own_trials(state: StoreState, loader: PromptLoader) -> list[Trial]:
+    own = loader.backbone.fingerprint
     return [trial for trial in state.trials if trial.fingerprint == own]
 
 

@@ -1,4 +1,4 @@
-"""The bank in use, and the watch that replaces it when the store has a newer generation."""
+"""The snapshot in use, and how it is replaced when the store has a newer generation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.following import Follower, Sighting
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.registry.bank import PromptBank
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.registry.candidates import key_of
-from isogloss.serving.registry.reader import PromptReader, usable
+from isogloss.serving.registry.loader import PromptLoader, usable
 from isogloss.serving.registry.rehearsal import Perform, Verdict
-from isogloss.serving.registry.residents import HostsPrompts
+from isogloss.serving.registry.snapshot import Snapshot
 from isogloss.serving.registry.succession import Choice, Succession
 from isogloss.serving.telemetry.metrics import ServingMetrics
 
@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 _STORE_PATIENCE_S = 3.0
 """A store that takes longer, a file system that hangs for one, is said to be a problem."""
 _STRAYS_SHOWN = 3
-_LAST_LOOK_S = 2.0
+_LAST_POLL_S = 2.0
 
 
-class LiveBank:
+class Registry:
     """Holds the newest generation that could be loaded.
 
     Reading `current` is one attribute read: take it once for a request and keep it. `refresh` may
@@ -38,7 +38,7 @@ class LiveBank:
     def __init__(
         self,
         store: PromptStore,
-        backbone: HostsPrompts,
+        backbone: ServingBackbone,
         metrics: ServingMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,7 +48,7 @@ class LiveBank:
             Unavailable: there is none; of the newest it says why.
         """
         self.store = store
-        self.reader = PromptReader(store, backbone)
+        self.loader = PromptLoader(store, backbone)
         self._metrics = metrics
         self._clock = clock
         self._lock = threading.Lock()
@@ -56,12 +56,12 @@ class LiveBank:
         self._looking_since_s: float | None = None
         self._looker = 0
         self._follower = Follower(store.generations, clock)
-        self._succession = Succession(store, self.reader, clock)
+        self._succession = Succession(store, self.loader, clock)
         self._final: GenerationId | None = None  # the newest, where no more can be done about it
         seen = self._follower.look()
         choice = self._succession.first(seen.newest)
-        assert choice.bank is not None
-        self.current = choice.bank
+        assert choice.snapshot is not None
+        self.current = choice.snapshot
         self._conclude(seen, choice)
         self._show(self.current)
 
@@ -77,7 +77,7 @@ class LiveBank:
             finally:
                 self._looking_since_s = self._clock()
 
-        self.reader.rehearsal.perform = performed
+        self.loader.rehearsal.perform = performed
 
     def refresh(self) -> bool:
         """Swap to the store's newest generation if there is one; True if `current` changed.
@@ -109,15 +109,15 @@ class LiveBank:
         """
         for digest, reference in prompts.items():
             try:
-                here = self.current.residents.get(digest) or self.reader.recent.get(digest)
+                here = self.current.loaded.get(digest) or self.loader.recent.get(digest)
                 if here is not None:
                     usable(here)
                 elif digest in given:
-                    self.reader.audition(SoftPrompt.from_bytes(given[digest]))
+                    self.loader.try_new(SoftPrompt.from_bytes(given[digest]))
                 else:
-                    self.reader.recall(digest)
+                    self.loader.recall(digest)
             except InvalidPrompt as unfit:
-                model = self.reader.backbone.model_id
+                model = self.loader.backbone.model_id
                 raise InvalidPrompt(
                     f"prompt {reference!r} cannot answer on {model}: {unfit}; nothing was changed"
                 ) from unfit
@@ -148,18 +148,18 @@ class LiveBank:
             return False
         started_s = time.perf_counter()
         choice = self._succession.next(seen.newest, self.current)
-        if choice.bank is not None:
-            self._replace(choice.bank)
+        if choice.snapshot is not None:
+            self._replace(choice.snapshot)
             self._metrics.swap_seconds.observe(time.perf_counter() - started_s)
         self._conclude(seen, choice)
-        return choice.bank is not None
+        return choice.snapshot is not None
 
-    def _replace(self, aside: PromptBank) -> None:
+    def _replace(self, aside: Snapshot) -> None:
         before, self.current = self.current, aside
         if aside.generation <= before.generation:
             logger.warning("the store was replaced: %s follows %s", aside.identity, before.identity)
         if aside.state.dropped - before.state.dropped:
-            self.reader.recent.clear()  # a deleted prompt stays on no device
+            self.loader.recent.clear()  # a deleted prompt stays on no device
         self._metrics.forget_prompts(before.state.prompts.keys() - aside.state.prompts.keys())
         self._show(aside)
 
@@ -187,35 +187,38 @@ class LiveBank:
             f"{self.store.location}`"
         )
 
-    def _show(self, bank: PromptBank) -> None:
-        self._metrics.generation.set(bank.generation)
-        self._metrics.prompts.set(len(bank.served))
-        for reference, problem in bank.trial_problems.items():
+    def _show(self, snapshot: Snapshot) -> None:
+        self._metrics.generation.set(snapshot.generation)
+        self._metrics.prompts.set(len(snapshot.served))
+        for reference, problem in snapshot.trial_problems.items():
             logger.warning("the trial of %s does not run on all its clades: %s", reference, problem)
         self._metrics.trials.keep(
-            {key_of(each): bank.trial_problems.get(each.candidate) for each in bank.own_trials}
+            {
+                key_of(each): snapshot.trial_problems.get(each.candidate)
+                for each in snapshot.own_trials
+            }
         )
 
 
-class Watch:
-    """A thread that calls `look` again and again until it is closed."""
+class Poller:
+    """A thread that calls `poll` again and again until it is closed."""
 
-    def __init__(self, look: Callable[[], None], interval_s: float) -> None:
-        self._look = look
+    def __init__(self, poll: Callable[[], None], interval_s: float) -> None:
+        self._poll = poll
         self._interval_s = interval_s
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="isogloss-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="isogloss-poller", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop and wait for the last look to end, but not for a store that hangs. Idempotent."""
+        """Stop and wait for the last poll to end, but not for a store that hangs. Idempotent."""
         self._closed.set()
         if self._thread is not threading.current_thread():
-            self._thread.join(_LAST_LOOK_S)
+            self._thread.join(_LAST_POLL_S)
 
     def _run(self) -> None:
         while not self._closed.wait(self._interval_s):
             try:
-                self._look()
+                self._poll()
             except Exception:
-                logger.exception("the store watch failed; it will look again")
+                logger.exception("a poll failed; it will be tried again")

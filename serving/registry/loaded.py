@@ -1,48 +1,17 @@
-"""Prompts on one backbone's device: what they are there, and what must be known of the backbone."""
+"""Prompts on one backbone's device: what they are there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from isogloss.prompts.format.soft_prompt import PromptCard, RunsPrompts
-
-
-class HostsPrompts(RunsPrompts, Protocol):
-    """What a bank needs of a frozen model."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where prompts must be."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision prompts must have."""
-
-    @property
-    def precision(self) -> torch.dtype:
-        """Of its linear layers."""
-
-    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
-        """The verbalizer's rows of the LM head: (labels, hidden)."""
-
-    def read_suffixed(
-        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Hidden state at each prompt's last position: (pairs, hidden)."""
-
-    def read_prefixed(
-        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Hidden state at each text's last token, the prompt before it: (pairs, hidden)."""
+from isogloss.prompts.format.soft_prompt import PromptCard
 
 
 @dataclass(frozen=True, eq=False)
-class ResidentPrompt:
+class LoadedPrompt:
     """What one digest stands for, ready to run."""
 
     card: PromptCard
@@ -60,14 +29,14 @@ class ServedPrompt:
     name: str
     version: int
     digest: str
-    resident: ResidentPrompt
+    loaded: LoadedPrompt
 
     def reads_along(self, other: ServedPrompt) -> bool:
         """Whether both can be read in one pass and answer with the same labels, in any order.
 
         A prompt before the text would cost a pass over the text of its own.
         """
-        one, two = self.resident, other.resident
+        one, two = self.loaded, other.loaded
         follow = one.card.position == two.card.position == "suffix"
         return follow and set(one.labels) == set(two.labels)
 
@@ -83,5 +52,5 @@ class Unfit:
     reason: str
 
 
-Residents = Mapping[str, ResidentPrompt | Unfit]
+LoadedPrompts = Mapping[str, LoadedPrompt | Unfit]
 """By digest; a prompt that does not fit this backbone is kept as the reason why."""

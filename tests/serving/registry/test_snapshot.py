@@ -10,10 +10,10 @@ import pytest
 
 from isogloss.prompts.errors import InvalidInput, NotFound, StoreError
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.registry.bank import BankRefused, PromptBank, build_bank
-from isogloss.serving.registry.live import LiveBank
-from isogloss.serving.registry.reader import PromptReader
-from isogloss.serving.registry.residents import ResidentPrompt
+from isogloss.serving.registry.loaded import LoadedPrompt
+from isogloss.serving.registry.loader import PromptLoader
+from isogloss.serving.registry.registry import Registry
+from isogloss.serving.registry.snapshot import Snapshot, SnapshotRefused, build_snapshot
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import FakeBackbone, fake_store, route_table, soft_prompt
 
@@ -26,8 +26,8 @@ def store(tmp_path: Path) -> PromptStore:
 
 
 @pytest.fixture
-def live(store: PromptStore) -> LiveBank:
-    return LiveBank(store, FakeBackbone(), ServingMetrics())
+def live(store: PromptStore) -> Registry:
+    return Registry(store, FakeBackbone(), ServingMetrics())
 
 
 def damage(store: PromptStore, digest: str) -> Path:
@@ -37,11 +37,11 @@ def damage(store: PromptStore, digest: str) -> Path:
     return path
 
 
-def problem_of(live: LiveBank) -> str:
+def problem_of(live: Registry) -> str:
     return live.problem or ""
 
 
-def test_the_deepest_routed_clade_decides(live: LiveBank) -> None:
+def test_the_deepest_routed_clade_decides(live: Registry) -> None:
     prompt, route = live.current.choose("topic", LANGUAGE)
     assert (prompt.name, prompt.version, route.clade, route.reason) == (
         "romance",
@@ -53,7 +53,7 @@ def test_the_deepest_routed_clade_decides(live: LiveBank) -> None:
     assert (prompt.name, route.clade, route.reason) == ("everywhere", None, "universal")
 
 
-def test_a_task_without_routes_is_not_found_and_the_others_are_named(live: LiveBank) -> None:
+def test_a_task_without_routes_is_not_found_and_the_others_are_named(live: Registry) -> None:
     with pytest.raises(NotFound, match=r"task: 'mood' has no routes .*tasks with routes: topic"):
         live.current.choose("mood", LANGUAGE)
 
@@ -63,40 +63,40 @@ def test_routes_for_other_weights_of_the_model_are_told_apart_from_none(
 ) -> None:
     retrained = FakeBackbone()
     retrained.fingerprint = "sha256:retrained"
-    live = LiveBank(store, retrained, ServingMetrics())
+    live = Registry(store, retrained, ServingMetrics())
     with pytest.raises(NotFound, match="has routes for fake-bloom, but for other weights"):
         live.current.choose("topic", LANGUAGE)
 
 
 def test_a_new_generation_takes_over_what_has_not_changed(
-    store: PromptStore, live: LiveBank
+    store: PromptStore, live: Registry
 ) -> None:
     before = live.current
     store.publish({"romance": soft_prompt(9.0)})
     assert live.refresh()
     after = live.current
     assert (before.generation, after.generation) == (1, 2)
-    assert after.find("everywhere").resident is before.find("everywhere").resident
+    assert after.find("everywhere").loaded is before.find("everywhere").loaded
     assert after.find("romance").digest != before.find("romance").digest
     assert (before.find("romance").version, after.find("romance").version) == (1, 2)
     assert not live.refresh()
 
 
-def test_an_older_version_is_read_when_it_is_asked_for(store: PromptStore, live: LiveBank) -> None:
+def test_an_older_version_is_read_when_it_is_asked_for(store: PromptStore, live: Registry) -> None:
     old = live.current.find("romance")
     store.publish({"romance": soft_prompt(9.0)})
     live.refresh()
     again = live.current.find("romance@1")
     assert (again.version, again.digest) == (1, old.digest)
-    assert again.resident.vectors.equal(old.resident.vectors)
-    assert live.current.find("romance@1").resident is again.resident  # and then remembered
+    assert again.loaded.vectors.equal(old.loaded.vectors)
+    assert live.current.find("romance@1").loaded is again.loaded  # and then remembered
     with pytest.raises(NotFound):
         live.current.find("romance@3")
     with pytest.raises(InvalidInput):
         live.current.find("romance@latest")
 
 
-def test_prompts_of_another_model_are_passed_over(store: PromptStore, live: LiveBank) -> None:
+def test_prompts_of_another_model_are_passed_over(store: PromptStore, live: Registry) -> None:
     store.publish(
         {"foreign": soft_prompt(1.0, model="fake-xglm")},
         [route_table("foreign", model="fake-xglm")],
@@ -111,7 +111,7 @@ def test_prompts_of_another_model_are_passed_over(store: PromptStore, live: Live
 
 
 def test_a_damaged_prompt_nobody_is_routed_to_stops_nothing(
-    store: PromptStore, live: LiveBank
+    store: PromptStore, live: Registry
 ) -> None:
     state = store.publish({"spare": soft_prompt(4.0)})
     path = damage(store, state.resolve("spare")[2])
@@ -123,7 +123,7 @@ def test_a_damaged_prompt_nobody_is_routed_to_stops_nothing(
 
 
 def test_a_damaged_routed_prompt_keeps_the_generation_before(
-    store: PromptStore, live: LiveBank, caplog: pytest.LogCaptureFixture
+    store: PromptStore, live: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = store.publish({"romance": soft_prompt(9.0)})
     path = damage(store, state.resolve("romance")[2])
@@ -139,7 +139,7 @@ def test_a_damaged_routed_prompt_keeps_the_generation_before(
 
 
 def test_a_route_to_a_prompt_that_does_not_fit_is_refused_until_it_is_mended(
-    store: PromptStore, live: LiveBank
+    store: PromptStore, live: Registry
 ) -> None:
     too_long = soft_prompt(1.0, length=FakeBackbone.max_prompt_length + 1)
     store.publish({"long": too_long}, [route_table("long")])  # the store cannot know the limit
@@ -155,12 +155,12 @@ def test_a_route_to_a_prompt_that_does_not_fit_is_refused_until_it_is_mended(
 def test_a_server_does_not_start_on_routes_it_cannot_serve(tmp_path: Path) -> None:
     store = PromptStore.open(tmp_path / "store", create=True)
     store.publish({"long": soft_prompt(1.0, length=51)}, [route_table("long")])
-    with pytest.raises(BankRefused):
-        LiveBank(store, FakeBackbone(), ServingMetrics())
+    with pytest.raises(SnapshotRefused):
+        Registry(store, FakeBackbone(), ServingMetrics())
 
 
 def test_a_store_that_disappears_leaves_what_is_loaded(
-    store: PromptStore, live: LiveBank, tmp_path: Path
+    store: PromptStore, live: Registry, tmp_path: Path
 ) -> None:
     store.root.rename(tmp_path / "elsewhere")
     assert not live.refresh()
@@ -171,14 +171,14 @@ def test_a_store_that_disappears_leaves_what_is_loaded(
     assert problem_of(live) == ""
 
 
-def test_prompts_with_one_verbalizer_share_its_rows(live: LiveBank) -> None:
-    rows = {id(r.label_rows) for r in residents(live.current)}
-    assert len(residents(live.current)) == 3
+def test_prompts_with_one_verbalizer_share_its_rows(live: Registry) -> None:
+    rows = {id(r.label_rows) for r in loaded(live.current)}
+    assert len(loaded(live.current)) == 3
     assert len(rows) == 1
 
 
-def residents(bank: PromptBank) -> list[ResidentPrompt]:
-    return [each for each in bank.residents.values() if isinstance(each, ResidentPrompt)]
+def loaded(snapshot: Snapshot) -> list[LoadedPrompt]:
+    return [each for each in snapshot.loaded.values() if isinstance(each, LoadedPrompt)]
 
 
 def test_vectors_are_in_the_backbones_precision(store: PromptStore) -> None:
@@ -186,15 +186,15 @@ def test_vectors_are_in_the_backbones_precision(store: PromptStore) -> None:
 
     backbone = FakeBackbone()
     backbone.dtype = torch.bfloat16
-    bank = build_bank(store.state(), PromptReader(store, backbone))
-    assert {each.vectors.dtype for each in residents(bank)} == {torch.bfloat16}
+    snapshot = build_snapshot(store.state(), PromptLoader(store, backbone))
+    assert {each.vectors.dtype for each in loaded(snapshot)} == {torch.bfloat16}
 
 
 def test_generations_that_are_over_are_let_go(tmp_path: Path) -> None:
     """Also where a prompt of another model is refused with every generation anew."""
     store = fake_store(tmp_path / "store")
     store.publish({"elsewhere": soft_prompt(4.0, model="another")})
-    live = LiveBank(store, FakeBackbone(), ServingMetrics())
+    live = Registry(store, FakeBackbone(), ServingMetrics())
     over = []
     for number in range(5):
         over.append(weakref.ref(live.current))
