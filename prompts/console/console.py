@@ -133,6 +133,18 @@ def print_json(answer: Mapping[str, Any], indent: int | None = 2) -> None:
         print(_HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
+def report(
+    answer: Mapping[str, Any], as_json: bool, told: str | Callable[[Any], RenderableType]
+) -> None:
+    """Print an answer: one JSON object, or for a person a sentence or the table made of it."""
+    if as_json:
+        print_json(answer)
+    elif isinstance(told, str):
+        say(told)
+    else:
+        print_table(told(answer))
+
+
 def print_table(table: RenderableType) -> None:
     """Print a table; away from a terminal it is as wide as it needs to be, for other programs."""
     from rich.console import Console

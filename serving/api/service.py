@@ -8,7 +8,7 @@ from typing import Protocol
 
 from isogloss.prompts.errors import NotFound, Unavailable
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.store.servable import names_of, newly_answering
+from isogloss.prompts.store.checks import names_of, newly_answering
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.serving.api.cards import PromptCards
 from isogloss.serving.config import ServingSettings

@@ -16,7 +16,7 @@ from isogloss.prompts.errors import InvalidInput, IsoglossError, TooLarge
 from isogloss.serving.api.parsing import built
 from isogloss.serving.cli.texts import GivenText, print_table, shorten
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.pipeline import engine
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
 _SHOWN_REFUSALS = 10
@@ -74,7 +74,7 @@ def classify_texts(
     """Answer texts in this process; raises as `answer_texts`."""
 
     async def answer() -> TextAnswers:
-        classifier = build_classifier(settings)
+        classifier = engine.build_classifier(settings)
         try:
             return await answer_texts(classifier, texts, options, settings.max_inputs)
         finally:

@@ -20,7 +20,7 @@ from isogloss.prompts.cluster.privacy import private_variables
 from isogloss.prompts.cluster.processes import end_children
 from isogloss.prompts.cluster.signals import ended_within
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.store.filesystems import address_of, place_of
+from isogloss.prompts.store.filesystems import address_of, backend_of
 from isogloss.prompts.store.seed import default_store_path
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.engine import open_prompts
@@ -187,7 +187,7 @@ def _for_a_cluster(
             )
     store = settings.store or default_store_path()
     if address_of(store) is None:
-        store = Path(place_of(store).location).absolute()
+        store = Path(backend_of(store).location).absolute()
     return settings.model_copy(update={"store": store})
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from isogloss.prompts.store.store import PromptStore
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from tests.fakes import soft_prompt
 from tests.prompts.damaged_files import damaged
 from tests.serving.api_server import ADMIN, Server

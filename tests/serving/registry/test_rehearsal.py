@@ -10,8 +10,8 @@ import pytest
 
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone, Dtype
+from isogloss.prompts.store.checks import LARGEST
 from isogloss.prompts.store.seed import shipped_store
-from isogloss.prompts.store.servable import LARGEST
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.planning import Plan, Share
 from isogloss.serving.pipeline.scoring import Scores, score_plans

@@ -14,7 +14,7 @@ import pytest
 
 from isogloss.prompts.store.numbering import MAX_GENERATION, GenerationId
 from isogloss.prompts.store.store import PromptStore
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.replicas import LocalBoard, ReplicaReport, Wanted
 from isogloss.serving.registry.succession import STANDS_STILL_S

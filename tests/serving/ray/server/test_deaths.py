@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from isogloss.prompts.store.numbering import GenerationId
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from isogloss.serving.ray.haproxy import haproxy_is_installed
 from isogloss.serving.registry.replicas import REPORT_EXPIRES_S
 from tests.fakes import soft_prompt

@@ -1,13 +1,45 @@
-"""What a route table asks of its prompts, and of those on trial, before it is published."""
+"""What a change must satisfy before it is published: its prompts, route tables and trials.
+
+A server reads a short text under every prompt before it answers under it
+(`serving.registry.rehearsal`); `check_servable` is for those who publish without one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
-from isogloss.prompts.errors import InvalidPrompt, NotFound
+import torch
+
+from isogloss.prompts.console.refusals import shown
+from isogloss.prompts.console.suggestions import spelled_like
+from isogloss.prompts.errors import InvalidInput, InvalidPrompt, NotFound
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.routing.routes import RouteTable
+from isogloss.prompts.languages.languages import languages
+from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.routing.trials import Trial
+from isogloss.prompts.store.state import StoreState
+
+LARGEST = float(torch.finfo(torch.float16).max)
+"""The least of what the precisions hold that servers run in. Beyond it a number is infinite in
+float16; beyond 1e19 its square is in float32, too, so that a layer's norm forgets every text. What
+is trained stays within some tens."""
+
+
+def check_clades(clades: Iterable[str]) -> None:
+    """Require clades that some language has: a misspelt one would never match.
+
+    Raises:
+        InvalidInput: one is in no language's lineage.
+    """
+    known = {clade for language in languages().values() for clade in language.lineage}
+    for clade in clades:
+        if clade not in known | {UNIVERSAL}:
+            close = spelled_like(clade, known) or [UNIVERSAL]
+            raise InvalidInput(
+                f"--route {shown(clade)}: no language has this clade; did you mean "
+                f"{', '.join(close)}?"
+            )
 
 
 def check_table(
@@ -32,7 +64,7 @@ def check_table(
                 f"{error}"
             ) from error
         prompt = prompt_of(digest)
-        _check_member(table, reference, prompt)
+        _check_model_and_task(table, reference, prompt)
         if first is None:
             first = reference, prompt
         _check_alike(reference, prompt, *first)
@@ -50,7 +82,7 @@ def check_candidate(
         InvalidPrompt: it could not; the message says why.
     """
     candidate = prompt_of(digest_of(trial.candidate))
-    _check_member(table, trial.candidate, candidate)
+    _check_model_and_task(table, trial.candidate, candidate)
     first = prompt_of(digest_of(table.universal))
     _check_alike(trial.candidate, candidate, table.universal, first)
     routed = {table.by_clade[clade] for clade in trial.clades}
@@ -86,7 +118,7 @@ def check_trials(
             ) from error
 
 
-def _check_member(table: RouteTable, reference: str, prompt: SoftPrompt) -> None:
+def _check_model_and_task(table: RouteTable, reference: str, prompt: SoftPrompt) -> None:
     card = prompt.card
     if card.model.fingerprint != table.model.fingerprint:
         raise InvalidPrompt(
@@ -118,3 +150,62 @@ def _check_alike(
             f"prompt {reference!r} has hidden size {prompt.hidden_size}, but {first_reference!r} "
             f"in the same route table has {first.hidden_size}"
         )
+
+
+def check_servable(name: str, prompt: SoftPrompt) -> None:
+    """Require numbers that every precision holds.
+
+    Args:
+        name: what to call the prompt.
+        prompt: to be published, or to answer from now on.
+
+    Raises:
+        InvalidPrompt: one is too large; the message says which.
+    """
+    sizes = prompt.vectors.abs()
+    largest = float(sizes.max())
+    if largest > LARGEST:
+        row, column = divmod(int(sizes.argmax()), prompt.hidden_size)
+        raise InvalidPrompt(
+            f"prompt {name!r}: tensor 'prompt' holds {float(prompt.vectors[row, column]):g} at "
+            f"[{row}, {column}], and nothing may be beyond {LARGEST:g}, the most that float16 "
+            "holds; train it again with a smaller learning rate (nothing was changed)"
+        )
+
+
+def newly_answering(
+    before: StoreState, following: StoreState, fingerprint: str | None = None
+) -> Mapping[str, str]:
+    """Return the prompts that a change brings into routes and trials: references by digest.
+
+    With `fingerprint`, those of one model.
+    """
+    routed, tried = _routed(before, fingerprint), _tried(before, fingerprint)
+    now_routed, now_tried = _routed(following, fingerprint), _tried(following, fingerprint)
+    new = {digest: name for digest, name in now_tried.items() if digest not in {**tried, **routed}}
+    return new | {digest: name for digest, name in now_routed.items() if digest not in routed}
+
+
+def names_of(state: StoreState) -> Mapping[str, str]:
+    """Return a name of every prompt in a state, by digest."""
+    return {
+        version.digest: name for name, entry in state.prompts.items() for version in entry.versions
+    }
+
+
+def _routed(state: StoreState, fingerprint: str | None) -> dict[str, str]:
+    tables = [each for each in state.routes if fingerprint in (None, each.model.fingerprint)]
+    return _by_digest(state, (reference for table in tables for reference in table.references))
+
+
+def _tried(state: StoreState, fingerprint: str | None) -> dict[str, str]:
+    trials = [each for each in state.trials if fingerprint in (None, each.fingerprint)]
+    return _by_digest(state, (trial.candidate for trial in trials))
+
+
+def _by_digest(state: StoreState, references: Iterable[str]) -> dict[str, str]:
+    by_digest: dict[str, str] = {}
+    for reference in references:
+        with suppress(NotFound):  # a change may mend a route to nothing
+            by_digest[state.digest_of(reference)] = reference
+    return by_digest

@@ -14,8 +14,9 @@ from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable, check_name
 from isogloss.prompts.routing.trials import Trial, TrialKind, TrialLimits, trial_of
+from isogloss.prompts.store.changes import published
+from isogloss.prompts.store.checks import check_candidate
 from isogloss.prompts.store.state import StoreState
-from isogloss.prompts.store.table_checks import check_candidate
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def begun(
         limits=plan.limits or (same.limits if same else None),
         started_at=same.started_at if same else now,
     )
-    others = tuple(own for own in state.trials if own.name != name)
+    others = tuple(other for other in state.trials if other.name != name)
     _check_free(trial, others)
     following = state.followed_by(
         note, now, prompts={**state.prompts, name: entry}, trials=(*others, trial)
@@ -115,7 +116,7 @@ def promoted(
     digests = {} if elsewhere else {name: state.digest_of(trial.candidate)}
     table = tables[trial.key].with_routes(reference, trial.clades)
     # Published routes that the candidate answers end its trial.
-    return state.published(digests, [table], prompt_of, note, now)
+    return published(state, digests, [table], prompt_of, note, now)
 
 
 def ended(

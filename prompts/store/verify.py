@@ -14,11 +14,11 @@ from typing import Literal
 
 from isogloss.prompts.errors import IsoglossError, NotFound, StoreError
 from isogloss.prompts.format.soft_prompt import digest_of
-from isogloss.prompts.store.faults import explained
+from isogloss.prompts.store.filesystems import explained, is_store
 from isogloss.prompts.store.generations import DamagedManifest, UnknownFormat
 from isogloss.prompts.store.numbering import name_of
 from isogloss.prompts.store.objects import file_of
-from isogloss.prompts.store.seed import is_store, shipped_store
+from isogloss.prompts.store.seed import shipped_store
 from isogloss.prompts.store.store import PromptStore, StoreState
 
 _HEX_SHOWN = 12
@@ -74,13 +74,13 @@ def verify(
     states, problems = _read_generations(store)
     if repair:
         with explained("repair", store.location):
-            store.place.prepare()
+            store.backend.prepare()
         strays = [_without_stray(store, problem) for problem in strays]
         problems = [_mended_generation(store, states, problem) for problem in problems]
     problems = [*strays, *problems]
     numbers = store.generations.numbers()
     needed = _needed(states)
-    found = store.objects.written_s()
+    stored = store.objects.written_s()
     checked = [_check_object(store, digest, by) for digest, by in sorted(needed.items())]
     for digest, problem in zip(sorted(needed), checked, strict=True):
         if problem is not None:
@@ -89,7 +89,7 @@ def verify(
         newest=max(numbers, default=0),
         generations=len(numbers),
         objects=len(needed),
-        unreferenced=len(set(found) - set(needed)),
+        unreferenced=len(set(stored) - set(needed)),
         problems=tuple(problems),
     )
 
@@ -149,13 +149,13 @@ def _needed(states: dict[int, StoreState]) -> dict[str, tuple[str, ...]]:
 def _check_object(store: PromptStore, digest: str, by: tuple[str, ...]) -> Problem | None:
     where = store.objects.location_of(digest)
     try:
-        found = digest_of(store.objects.read_unchecked(digest))
+        stored = digest_of(store.objects.read_unchecked(digest))
     except StoreError as error:
         gone = isinstance(error.__cause__, FileNotFoundError)
         return Problem("missing" if gone else "unreadable", where, str(error), by)
-    if found == digest:
+    if stored == digest:
         return None
-    return Problem("damaged", where, f"its content is {found}, not {digest}", by)
+    return Problem("damaged", where, f"its content is {stored}, not {digest}", by)
 
 
 def _mended_object(
@@ -225,7 +225,7 @@ def _standing_in(before: StoreState, note: str) -> StoreState:
 
 
 def _quarantine(store: PromptStore, name: str, data: bytes) -> str:
-    folder = store.place.folder("quarantine")
+    folder = store.backend.folder("quarantine")
     aside = f"{hashlib.sha256(data).hexdigest()[:_HEX_SHOWN]}-{name}"
     with explained("move a damaged file aside to", folder.location):
         folder.write(aside, data)

@@ -2,7 +2,7 @@
 
 What goes is older than an hour (`LEFTOVER_AGE_S`), so that no publish under way loses a file that
 its generation is about to name; one that takes longer finds its file gone and writes it again. A
-generation goes only that long after a newer one took its place: readers, who look every second or
+generation goes only that long after a newer one took its place: readers, who poll every second or
 so, have moved on. Whatever a kept generation refers to stays, in all versions. A crash at any point
 leaves a store that is whole, and the next collection goes on.
 """
@@ -15,8 +15,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from isogloss.prompts.errors import NotFound, StoreError
-from isogloss.prompts.store.faults import explained
-from isogloss.prompts.store.filesystems import LEFTOVER_AGE_S
+from isogloss.prompts.store.filesystems import LEFTOVER_AGE_S, explained
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
 
@@ -148,7 +147,7 @@ def _is_needed(store: PromptStore, digest: str, newest: GenerationId) -> bool:
 
 
 def _leftovers(store: PromptStore, before_s: float) -> list[str]:
-    folder = store.place.folder("tmp")
+    folder = store.backend.folder("tmp")
     with explained("read", folder.location):
         try:
             written_s = folder.written_s()
@@ -160,7 +159,7 @@ def _leftovers(store: PromptStore, before_s: float) -> list[str]:
 
 
 def _remove_leftovers(store: PromptStore, names: Iterable[str]) -> None:
-    folder = store.place.folder("tmp")
+    folder = store.backend.folder("tmp")
     with explained("clean", folder.location):
         for name in names:
             folder.remove(name)
