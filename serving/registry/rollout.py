@@ -8,22 +8,24 @@ from dataclasses import replace
 from isogloss.prompts.errors import StoreError, Unavailable
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.registry.replicas import Lookout, Wanted
+from isogloss.serving.registry.replicas import Reporter, Wanted
 
-_LOOK_INTERVAL_S = 0.1
+_RETRY_S = 0.1
 
 
-def settle(store: PromptStore, lookout: Lookout, generation: GenerationId, limit_s: float) -> None:
+def wait_until_served(
+    store: PromptStore, reporter: Reporter, generation: GenerationId, limit_s: float
+) -> None:
     """Return once every replica serves a generation, or a later one of the same history.
 
     Raises:
         Unavailable: a replica does not in time, or the store does not hold the generation any more.
     """
-    lookout.look()
+    reporter.poll()
     give_up_s = time.monotonic() + limit_s
     wanted, behind = Wanted(generation), ["no replica has said what it serves"]
     while behind:
-        wanted, behind = _wait(store, lookout, wanted, max(0.0, give_up_s - time.monotonic()))
+        wanted, behind = _wait(store, reporter, wanted, max(0.0, give_up_s - time.monotonic()))
         if behind and time.monotonic() > give_up_s:
             raise Unavailable(
                 f"generation {generation.number} is published, but after {limit_s:g} s "
@@ -32,11 +34,11 @@ def settle(store: PromptStore, lookout: Lookout, generation: GenerationId, limit
 
 
 def _wait(
-    store: PromptStore, lookout: Lookout, wanted: Wanted, limit_s: float
+    store: PromptStore, reporter: Reporter, wanted: Wanted, limit_s: float
 ) -> tuple[Wanted, list[str]]:
     """Return what is known by now, and who does not serve it, as far as the board tells."""
     try:
-        behind = lookout.board.wait_for(wanted, limit_s)
+        behind = reporter.board.wait_for(wanted, limit_s)
         wanted = _looked_up(store, wanted, wanted.unknown(behind))
         return wanted, [str(each) for each in wanted.behind(behind)]
     except StoreError as unread:
@@ -45,7 +47,7 @@ def _wait(
         raise
     except Unavailable as silent:
         problem = str(silent)
-    time.sleep(_LOOK_INTERVAL_S)
+    time.sleep(_RETRY_S)
     return wanted, [problem]
 
 

@@ -16,11 +16,11 @@ from isogloss.serving.trials.reports import broken_limit, tally_of
 logger = logging.getLogger(__name__)
 
 TRIAL_INTERVAL_S = 1.0
-"""How often a replica looks: as often as the others report."""
+"""How often a replica polls: as often as the others report."""
 
 
-class TrialWatch:
-    """One replica's eye on its model's trials. Every replica may end one: the first one does."""
+class TrialJudge:
+    """Judges a model's trials in one replica. Every replica may end one: the first one does."""
 
     def __init__(self, live: Registry, metrics: ServingMetrics, board: Board) -> None:
         self._live = live
@@ -29,7 +29,7 @@ class TrialWatch:
         self._broken: set[TrialKey] = set()
         self._problems: dict[TrialKey, str] = {}
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """End what breaks a limit. May block on the board and on the store."""
         trials = self._live.current.own_trials
         self._broken &= {key_of(trial) for trial in trials}
@@ -65,7 +65,7 @@ class TrialWatch:
                 candidate=trial.candidate,
                 begun_at=trial.started_at,
             )
-        except IsoglossError as error:  # tried again at the next look, and said once
+        except IsoglossError as error:  # tried again at the next poll, and said once
             if self._problems.get(key) != str(error):
                 logger.error("the trial of %s cannot be ended: %s", trial.candidate, error)
             self._problems = {key: str(error)}
