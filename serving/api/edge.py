@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -29,10 +27,10 @@ from isogloss.serving.telemetry.tracing import note_status, request_span
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
-
 _ERROR_TYPE = "isogloss.error_type"
 _ASKED_BY = "isogloss.asked_by"
+REQUEST_ID = "isogloss.request_id"
+"""Where a scope holds what the request is called, named by the caller or by us."""
 _UNROUTED = "(none)"
 _INTERNAL = "an unexpected error happened in the server; its log has the details; try again"
 _SHOWN_CHARS = 100
@@ -40,41 +38,6 @@ MOST_HEADERS = 100
 MOST_HEAD_BYTES = 32 << 10
 _CALLER_LEFT = 499
 """As nginx counts it; nobody is there to read it."""
-
-
-def joined(headers: Headers) -> dict[str, str]:
-    """Headers by lower-case name; values of one name, in their order, as one list (RFC 9110, 5.3).
-
-    A proxy may add its `x-forwarded-for` as a line of its own, below the one a client made up.
-    """
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-async def unless_left(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:
-    """Await an answer for as long as its caller does; to be called once the body is read.
-
-    Raises:
-        ClientDisconnect: the caller left; the answer was cancelled.
-    """
-    task = asyncio.create_task(answer)
-    left = asyncio.create_task(_cancel_when_left(request, task))
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if left.done():
-            raise ClientDisconnect from None
-        raise
-    finally:
-        left.cancel()
-
-
-async def _cancel_when_left(request: Request, task: asyncio.Task[Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
 
 
 def add_error_handlers(api: FastAPI) -> None:
@@ -124,7 +87,7 @@ class Edge:
         if scope["method"] == "HEAD":  # answered as GET is, without the body
             own["method"], send = "GET", _without_body(send)
         headers = Headers(raw=list(own["headers"]))
-        request_id = request_id_of(headers)
+        own[REQUEST_ID] = request_id = request_id_of(headers)
         work_on(request_id)
         with request_span(scope["method"], headers, request_id):
             await self._answer(own, receive, send)

@@ -16,8 +16,8 @@ from pydantic.json_schema import models_json_schema
 
 from isogloss.prompts.languages.languages import languages
 from isogloss.serving.api.admin import Admin
-from isogloss.serving.api.bodies import FORM_BYTES, TABLE_VALUES, Bodies
-from isogloss.serving.api.edge import Edge, add_error_handlers, joined, unless_left
+from isogloss.serving.api.bodies import FORM_BYTES, TABLE_VALUES, Bodies, unless_left
+from isogloss.serving.api.edge import REQUEST_ID, Edge, add_error_handlers
 from isogloss.serving.api.parsing import MOST_VALUES
 from isogloss.serving.api.service import Service
 from isogloss.serving.api.trial_query import parse_trial, query_parameters
@@ -32,6 +32,7 @@ from isogloss.serving.pipeline.caller import (
     Caller,
     caller_of,
     given_request_id,
+    joined,
 )
 from isogloss.serving.schemas import (
     ClassifyRequest,
@@ -48,7 +49,6 @@ from isogloss.serving.schemas import (
     RoutesRequest,
     SwapAnswer,
 )
-from isogloss.serving.telemetry.logs import current_request_id
 from isogloss.serving.telemetry.tracing import note_answer
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -148,9 +148,9 @@ def _add_classify(api: FastAPI, service: Service, bodies: Bodies) -> None:
 
 def _caller(request: Request, settings: ServingSettings) -> Caller:
     return caller_of(
-        joined(request.headers),
+        joined(request.headers.items()),
         request.client.host if request.client else "",
-        request_id=current_request_id(),
+        request_id=request.scope[REQUEST_ID],
         timeout_s=settings.request_timeout_s,
         forwarded_hops=settings.forwarded_hops,
     )
