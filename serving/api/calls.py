@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import Request
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from isogloss.serving.api.service import Service
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline.caller import Caller, caller_of
+from isogloss.serving.pipeline.caller import REQUEST_ID, Caller, caller_of, joined
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse
-from isogloss.serving.telemetry.logs import current_request_id
 from isogloss.serving.telemetry.tracing import note_answer
 
 Answer = TypeVar("Answer")
@@ -42,9 +40,9 @@ def call_of(request: Request, settings: ServingSettings) -> Call:
         InvalidInput: a header has a wrong value.
     """
     caller = caller_of(
-        joined(request.headers),
+        joined(request.headers.items()),
         request.client.host if request.client else "",
-        request_id=current_request_id(),
+        request_id=request.scope[REQUEST_ID],
         timeout_s=settings.request_timeout_s,
         forwarded_hops=settings.forwarded_hops,
     )
@@ -62,17 +60,6 @@ async def classify(service: Service, call: Call, wanted: ClassifyRequest) -> Cla
     answer = await _unless_left(call.request, service.classify(wanted, caller))
     note_answer(answer)
     return answer
-
-
-def joined(headers: Headers) -> dict[str, str]:
-    """Headers by lower-case name; values of one name, in their order, as one list (RFC 9110, 5.3).
-
-    A proxy may add its `x-forwarded-for` as a line of its own, below the one a client made up.
-    """
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
 
 
 async def _unless_left(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from isogloss.prompts.errors import TooLarge
 from isogloss.serving.api.errors import ERROR_TYPE, failure, refusal
 from isogloss.serving.config import Logged
-from isogloss.serving.pipeline.caller import REQUEST_ID_HEADER, request_id_of
+from isogloss.serving.pipeline.caller import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
 from isogloss.serving.telemetry.logs import current_request_id, fields, work_on
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from isogloss.serving.telemetry.tracing import note_status, request_span
@@ -43,7 +43,7 @@ class RequestMiddleware:
         if scope["method"] == "HEAD":  # answered as GET is, without the body
             copy["method"], send = "GET", _without_body(send)
         headers = Headers(raw=list(copy["headers"]))
-        request_id = request_id_of(headers)
+        copy[REQUEST_ID] = request_id = request_id_of(headers)
         work_on(request_id)
         with request_span(scope["method"], headers, request_id):
             await self._answer(copy, receive, send)
