@@ -76,8 +76,8 @@ def check_tensors(model: str, config: Any, report: Mapping[str, Any]) -> None:
 
 
 def _layer_of(name: str) -> int:
-    found = _LAYER.search(name)
-    return int(found.group(1)) if found else -1
+    number = _LAYER.search(name)
+    return int(number.group(1)) if number else -1
 
 
 def check_stored_types(model: str, names: Iterable[str], folder: Path) -> None:
@@ -114,7 +114,9 @@ def check_tokenizer(model: str, tokenizer: Tokenizer, rows: int) -> None:
     Raises:
         InvalidInput: one has no row.
     """
-    beyond = {place: token for token, place in tokenizer.tokens_in_use().items() if place >= rows}
+    beyond = {
+        number: token for token, number in tokenizer.tokens_in_use().items() if number >= rows
+    }
     if not beyond:
         return
     first, last = min(beyond), max(beyond)

@@ -24,7 +24,7 @@ class HostsPrompts(RunsPrompts, Protocol):
         """The precision prompts must have."""
 
     @property
-    def precision(self) -> torch.dtype:
+    def linear_dtype(self) -> torch.dtype:
         """Of its linear layers."""
 
     def label_rows(self, token_ids: Sequence[int]) -> Tensor:

@@ -25,7 +25,7 @@ from pydantic import JsonValue
 from isogloss.prompts.errors import InvalidData, InvalidInput
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.prompts.model.decoder.decoder import tensors_of
+from isogloss.prompts.model.decoder.weights import tensors_of
 from isogloss.training.data.labelled import Split
 from isogloss.training.data.shots import SourceData
 from isogloss.training.evaluation.candidates import Candidate
