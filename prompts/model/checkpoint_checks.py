@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.model.tokenizer import Tokenizer
 
@@ -122,9 +123,9 @@ def check_tokenizer(model: str, tokenizer: Tokenizer, rows: int) -> None:
     first, last = min(beyond), max(beyond)
     raise InvalidInput(
         f"model {model!r}: its tokenizer's vocabulary has {last + 1} tokens and its embedding "
-        f"table {rows} rows; the first token without one is {beyond[first][:80]!r} (id {first}): "
-        f"enlarge the table (resize_token_embeddings({last + 1})) and save the model again, or "
-        "take the added tokens out of the tokenizer"
+        f"table {rows} rows; the first token without one is {shown(beyond[first], 80)} "
+        f"(id {first}): enlarge the table (resize_token_embeddings({last + 1})) and save the model "
+        "again, or take the added tokens out of the tokenizer"
     )
 
 

@@ -47,7 +47,9 @@ def mask_of(plan: Plan) -> Mask:
     """The rule in `plan`'s docstring, as the kernel applies it."""
     key = np.arange(plan.rung.rows)[None, :]
     query = np.arange(plan.rung.rows)[:, None]
-    first, text_end, own = (each[:, None] for each in (plan.first, plan.text_end, plan.prompt_start))
+    first, text_end, own = (
+        each[:, None] for each in (plan.first, plan.text_end, plan.prompt_start)
+    )
     return (first <= key) & (key <= query) & ((key < text_end) | (own <= key))
 
 
