@@ -11,8 +11,7 @@ from contextlib import suppress
 
 import torch
 
-from isogloss.prompts.console.refusals import shown
-from isogloss.prompts.console.suggestions import spelled_like
+from isogloss.prompts.console.refusals import shown, spelled_like
 from isogloss.prompts.errors import InvalidInput, InvalidPrompt, NotFound
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.languages.languages import languages

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files.given_paths import expanded
-from isogloss.prompts.format.label_words import settle_words
+from isogloss.prompts.format.labels import settle_words
 from isogloss.prompts.format.verbalizer import LabelToken, verbalize
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.parallel import ParallelText, TaughtSample, draw_pairs
