@@ -87,17 +87,18 @@ def install(environment: Path, wheel: Path, besides: Sequence[str]) -> None:
     """Install the wheel with [serve] and without setuptools; says how long and how large."""
     print(f"==> installing it with {' '.join(['[serve]', *besides])}", flush=True)
     run(sys.executable, "-m", "venv", environment)
-    python = environment / "bin" / "python"
+    python = str(environment / "bin" / "python")
     begun_s = time.monotonic()
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    run(*pip, "install", "-c", ROOT / "constraints.txt", f"{wheel}[serve]")
+    pinned = ["-c", str(ROOT / "constraints.txt")]
+    run(*pip, "install", *pinned, f"{wheel}[serve]")
     took_s = time.monotonic() - begun_s
     run(*pip, "uninstall", "--yes", "setuptools")  # which torch asks for, and does not use here
     count = len(list(environment.glob("lib/*/site-packages/*.dist-info")))
     size = sum(file.lstat().st_size for file in environment.rglob("*"))
     print(f"    {took_s:.0f} s, {count} packages, {size / 2**20:.0f} MiB", flush=True)
     if besides:
-        run(*pip, "install", "-c", ROOT / "constraints.txt", *besides)
+        run(*pip, "install", *pinned, *besides)
         run(*pip, "check")
 
 
@@ -106,7 +107,7 @@ def check_imports(environment: Path) -> None:
     code = "import isogloss, sys; assert not {'torch', 'ray'} & set(sys.modules)"
     run(environment / "bin" / "python", "-c", code)
     code = "import sys, importlib.util as u; print(*filter(u.find_spec, sys.argv[1:]))"
-    command = [environment / "bin" / "python", "-c", code, *NOT_NEEDED]
+    command = [str(environment / "bin" / "python"), "-c", code, *NOT_NEEDED]
     there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert there == [], there
 

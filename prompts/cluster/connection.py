@@ -113,7 +113,7 @@ def _resolved(address: Address) -> Address:
 
 def _init(address: Address, machine: Machine) -> None:
     folder = ray_folder(os.environ, private_folder(os.environ)) if address.local else None
-    given = _own_options(machine, folder) if folder else {}
+    given = _local_options(machine, folder) if folder else {}
     if not address.client:  # which starts its driver on the cluster
         given["job_config"] = job_config()
     try:
@@ -139,7 +139,7 @@ def _init(address: Address, machine: Machine) -> None:
         raise Unavailable(start_error(error, address, folder)) from error
 
 
-def _own_options(machine: Machine, folder: Path) -> dict[str, Any]:
+def _local_options(machine: Machine, folder: Path) -> dict[str, Any]:
     return {
         "num_cpus": machine.cpus,
         "object_store_memory": machine.object_store_bytes,

@@ -1,7 +1,10 @@
 """What can be said of deploy/Dockerfile without building it."""
 
 import fnmatch
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -80,11 +83,28 @@ def test_the_python_is_one_that_the_project_supports(instructions: list[tuple[st
     assert project["requires-python"] == ">=" + python.removeprefix("PYTHON=")
 
 
+@pytest.mark.parametrize("extras", [None, "serve,s3,otel"])
 def test_it_installs_what_a_server_needs_at_pinned_versions(
-    instructions: list[tuple[str, str]],
+    extras: str | None, instructions: list[tuple[str, str]]
 ) -> None:
-    runs = " ".join(rest for word, rest in instructions if word == "RUN")
-    assert "p['dependencies'], *p['optional-dependencies']['serve']" in runs
-    assert "pip install -c constraints.txt -r /requirements.txt" in runs
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (default,) = (rest for word, rest in instructions if word == "ARG" and "EXTRAS=" in rest)
+    extras = extras or default.removeprefix("EXTRAS=")
+    runs = [rest for word, rest in instructions if word == "RUN"]
+    (listing,) = (rest for rest in runs if rest.endswith(" > /requirements.txt"))
+    listed = subprocess.run(
+        ["sh", "-c", listing.removesuffix(" > /requirements.txt")],
+        cwd=ROOT,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "EXTRAS": extras},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    wanted = [*project["dependencies"]]
+    for extra in extras.split(","):
+        wanted += project["optional-dependencies"][extra]
+    assert listed == wanted
+    assert any(name.startswith("ray[serve]") for name in listed)
+    assert any("pip install -c constraints.txt -r /requirements.txt" in rest for rest in runs)
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert sum(pin.startswith("torch==") for pin in pins) == 1  # which the CPU build is asked by
