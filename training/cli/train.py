@@ -10,7 +10,7 @@ import typer
 
 from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.format.label_words import parse_words
+from isogloss.prompts.format.labels import parse_words
 from isogloss.prompts.languages.languages import canonical
 from isogloss.training.cli import train_options as given
 from isogloss.training.cli.options import (

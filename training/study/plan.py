@@ -1,15 +1,18 @@
-"""Which runs each part of the paper needs: every run once, whatever parts share it."""
+"""What a study is, and which runs its parts need: every run once, whatever parts share it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.training.study.parts import PARTS
+from isogloss.training.data.labelled import Split
+from isogloss.training.study.results import PARTS
 from isogloss.training.tuning.config import TrainingConfig, configure
+from isogloss.training.tuning.texts import CacheBudget
 
 LENGTHS = (1, 2, 5, 10, 20, 30)
 """Section 5.1."""
@@ -36,6 +39,20 @@ class StudyChoices:
     learning_rate: float | None = None
     unfrozen_learning_rate: float | None = None
     more: dict[str, Any] = field(default_factory=dict)  # further settings of every run
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What to run, on what, and where to put it."""
+
+    data: str
+    out: Path
+    choices: StudyChoices = field(default_factory=StudyChoices)
+    languages: str = "all"
+    split: Split = "test"
+    population: int = 16
+    cache: CacheBudget = field(default_factory=CacheBudget)
+    uriel: Path | None = None
 
 
 def study_configs(model: Backbone, choices: StudyChoices) -> dict[str, TrainingConfig]:

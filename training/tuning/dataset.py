@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files.given_paths import expanded
-from isogloss.prompts.format.label_words import settle_words
+from isogloss.prompts.format.labels import settle_words
 from isogloss.prompts.format.verbalizer import LabelToken, verbalize
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example

@@ -53,7 +53,7 @@ def test_memory_disk_and_fresh_texts_read_the_same(
 def half_precision(architecture: str, dtype: torch.dtype) -> Backbone:
     from dataclasses import replace
 
-    from isogloss.prompts.model.decoder.decoder import cast
+    from isogloss.prompts.model.decoder.weights import cast
 
     model = tiny(architecture)
     return replace(model, weights=cast(model.weights, model.device, dtype))
