@@ -104,7 +104,7 @@ def fit_temperatures(
 
     Args:
         rows: dev predictions, each by the prompt that the table routes its language to.
-        table: the routes; its own temperatures are not looked at.
+        table: the routes; its own temperatures are ignored.
         spread: how far a clade may be from its parent, see SPREAD.
 
     Raises:

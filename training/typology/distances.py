@@ -99,7 +99,7 @@ def distances(source: str, codes: Sequence[str], uriel: Path | None = None) -> D
     """Measure how far other languages are from `source`, in all six metrics.
 
     Codes are like "fra_Latn". `uriel` is a copy of URIEL's distance file or its folder; without
-    one, `$ISOGLOSS_URIEL_DISTANCES` and lang2vec's own data folder are looked into.
+    one, `$ISOGLOSS_URIEL_DISTANCES` and lang2vec's own data folder are searched.
 
     Raises:
         InvalidInput: the named copy is not there or cannot be read.
