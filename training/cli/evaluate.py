@@ -55,12 +55,11 @@ def evaluate(
     from isogloss.training.evaluation.candidates import load_candidates
     from isogloss.training.evaluation.predictions import check_format
     from isogloss.training.evaluation.summary import summarize
-    from isogloss.training.workers.jobs import ModelSpec, Pool, load_here
+    from isogloss.training.workers.units import ModelSpec, load_model
 
     check_format(out)
-    pool = Pool.of(workers, ray_address)
     candidates = load_candidates(prompts or _own_prompts(model), store)
-    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
+    backbone, shared = load_model(ModelSpec(model, device, dtype), workers, ray_address)
     job = evaluation.Evaluation(
         data, split, evaluation.choose_languages(backbone, data, languages), out, scores
     )

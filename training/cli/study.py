@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from isogloss.prompts.model.backbone import Backbone
     from isogloss.training.study.plan import Study
     from isogloss.training.study.results import StudyResults
-    from isogloss.training.workers.jobs import ModelSpec, Pool
+    from isogloss.training.workers.units import PoolSpec
 
 
 def _left_open(*names: str, help: str) -> Any:
@@ -107,9 +107,9 @@ def study(
         StudyChoices,
         check_parts,
     )
-    from isogloss.training.tuning.runs import default_population
+    from isogloss.training.tuning.job import default_population
     from isogloss.training.tuning.texts import CacheBudget
-    from isogloss.training.workers.jobs import ModelSpec, Pool, load_here
+    from isogloss.training.workers.units import ModelSpec, load_model
 
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
@@ -127,8 +127,7 @@ def study(
         unfrozen_learning_rate=unfrozen_learning_rate,
         more={"task": task},
     )
-    pool = Pool.of(workers, ray_address)
-    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
+    backbone, shared = load_model(ModelSpec(model, device, dtype), workers, ray_address)
     plan = Study(
         data=data,
         out=out,
@@ -142,9 +141,7 @@ def study(
     _report(_conduct(backbone, plan, shared), plan, as_json)
 
 
-def _conduct(
-    backbone: Backbone, plan: Study, workers: tuple[ModelSpec, Pool] | None
-) -> StudyResults:
+def _conduct(backbone: Backbone, plan: Study, workers: PoolSpec | None) -> StudyResults:
     from isogloss.training.cli.progress import StudyBars
     from isogloss.training.study.conduct import conduct
 

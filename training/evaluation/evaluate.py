@@ -28,7 +28,8 @@ from isogloss.training.evaluation.predictions import (
 )
 from isogloss.training.evaluation.scoring import predict
 from isogloss.training.files import writable_folder, write_atomically
-from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
+from isogloss.training.workers.pool import run_units
+from isogloss.training.workers.units import PoolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def evaluate(
     candidates: Sequence[Candidate],
     job: Evaluation,
     watcher: Watcher,
-    workers: tuple[ModelSpec, Pool] | None = None,
+    workers: PoolSpec | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Prediction]:
     """Predict every sentence of every language under every prompt and write `job.out`.
@@ -93,7 +94,7 @@ def evaluate(
         candidates: the prompts.
         job: what to evaluate on.
         watcher: told of each language, first of those that are kept.
-        workers: the model for workers to load, and where they are.
+        workers: predict instead.
         say: told what happens to workers.
 
     Raises:
@@ -111,8 +112,7 @@ def evaluate(
     for done, code in enumerate(kept, start=1):
         watcher.language(code, done, len(units), kept=True)
     left = [unit for unit in units if unit.name not in kept]
-    spec, pool = workers or (ModelSpec(model.model_id), None)
-    running = run_units(left, spec, workers=pool, out=parts, model=model, say=say)
+    running = run_units(left, model, workers, out=parts, say=say)
     with closing(running) as finished:
         for done, (index, _) in enumerate(finished, start=len(kept) + 1):
             watcher.language(left[index].name, done, len(units), kept=False)

@@ -38,7 +38,7 @@ def predict(
     split: Split,
 ) -> list[Prediction]:
     """Predictions of every prompt for every example: prompt by prompt, in the examples' order."""
-    ids = tokenize(model, examples, None)
+    ids = tokenize(model, [example.text for example in examples], None)
     scores = score_prompts(model, candidates, ids)
     return [
         _prediction(model, candidate, language, split, example, row)

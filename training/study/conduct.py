@@ -26,11 +26,13 @@ from isogloss.training.study.plan import Study, study_configs
 from isogloss.training.study.report import write_report
 from isogloss.training.study.results import StudyResults
 from isogloss.training.study.tables import write_tables
-from isogloss.training.tuning.runs import Job, RunWatcher, run_job
-from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
+from isogloss.training.tuning.job import Job, run_job
+from isogloss.training.tuning.trainer import Progress
+from isogloss.training.workers.pool import run_units
+from isogloss.training.workers.units import PoolSpec
 
 
-class StudyWatcher(RunWatcher, Protocol):
+class StudyWatcher(Progress, Protocol):
     """Someone who follows a study."""
 
     def stage(self, name: str) -> None:
@@ -50,7 +52,7 @@ def conduct(
     model: Backbone,
     plan: Study,
     watcher: StudyWatcher,
-    workers: tuple[ModelSpec, Pool] | None = None,
+    workers: PoolSpec | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> StudyResults:
     """Run what is left of the study, write tables, figures and report, and return the results.
@@ -59,7 +61,7 @@ def conduct(
         model: trains and answers, unless there are workers; they load their own.
         plan: what to run.
         watcher: follows what is done here.
-        workers: the model for workers to load, and where they are.
+        workers: train and answer instead.
         say: told what happens to workers.
 
     Raises:
@@ -86,7 +88,7 @@ class _Sitting:
         model: Backbone,
         plan: Study,
         watcher: StudyWatcher,
-        workers: tuple[ModelSpec, Pool] | None,
+        workers: PoolSpec | None,
         say: Callable[[str], None],
     ) -> None:
         self.model, self.plan, self.watcher = model, plan, watcher
@@ -144,14 +146,12 @@ class _Sitting:
 
     def _run(self, units: Sequence[Any]) -> Iterator[Any]:
         """Results as units finish, here or by workers."""
-        spec, pool = self.workers or (ModelSpec(self.model.model_id), None)
         running = run_units(
             units,
-            spec,
-            workers=pool,
+            self.model,
+            self.workers,
             out=self.plan.out,
-            model=self.model,
-            watcher=self.watcher,
+            progress=self.watcher,
             say=self.say,
         )
         with closing(running) as finished:

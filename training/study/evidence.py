@@ -119,7 +119,8 @@ class EvidenceUnit:
         asked = self.lacking(model.fingerprint)
         for candidate in asked:
             candidate.prompt.check_fits(model)
-        scores = score_prompts(model, asked, tokenize(model, self.questions.examples, None))
+        texts = [example.text for example in self.questions.examples]
+        scores = score_prompts(model, asked, tokenize(model, texts, None))
         kept = Answers.read(path) or Answers(self.labels, {})
         fresh = {
             candidate.prompt.digest: self._in_our_order(candidate, row.argmax(-1).tolist())

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.prompts.model.decoder.decoder import tensors_of
+from isogloss.prompts.model.decoder.weights import tensors_of
 from isogloss.prompts.model.processor import hardware
 from isogloss.training.study.evidence import StudyFolder
 from isogloss.training.study.paper import paper_model

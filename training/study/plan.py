@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Split
 from isogloss.training.study.results import PARTS
-from isogloss.training.tuning.config import ModelFacts, TrainingConfig, configure
+from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.texts import CacheBudget
 
 LENGTHS = (1, 2, 5, 10, 20, 30)
@@ -54,7 +55,7 @@ class Study:
     uriel: Path | None = None
 
 
-def study_configs(model: ModelFacts, choices: StudyChoices) -> dict[str, TrainingConfig]:
+def study_configs(model: Backbone, choices: StudyChoices) -> dict[str, TrainingConfig]:
     """Every run of the study by its name: the base first, unfrozen ones last.
 
     Raises:
@@ -71,7 +72,7 @@ def study_configs(model: ModelFacts, choices: StudyChoices) -> dict[str, Trainin
     return configs
 
 
-def base_length(model: ModelFacts, choices: StudyChoices) -> int:
+def base_length(model: Backbone, choices: StudyChoices) -> int:
     """Prompt tokens of every run that does not vary them."""
     return configure(model, _common(choices)).length
 
@@ -87,7 +88,7 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(part for part in PARTS if not parts or part in parts)
 
 
-def _frozen(model: ModelFacts, choices: StudyChoices) -> Iterator[dict[str, Any]]:
+def _frozen(model: Backbone, choices: StudyChoices) -> Iterator[dict[str, Any]]:
     """Settings of the frozen runs; every part compares with the base."""
     rate = choices.learning_rate
     longest = model.max_prompt_length
