@@ -28,7 +28,16 @@ from tests.mutation.own_tests import Imports
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("serving", "prompts")
-_CHECKOUT = ("prompts", "training", "serving", "deploy", "tests", "pyproject.toml", "README.md")
+_CHECKOUT = (
+    "prompts",
+    "training",
+    "serving",
+    "deploy",
+    "tests",
+    "docs",
+    "pyproject.toml",
+    "README.md",
+)
 _TIMEOUT_S = 600
 _NO_TESTS = 5
 
