@@ -4,6 +4,7 @@
 # make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
 # make docs    the documentation as a site, in build/docs/site
+# make wheel   the sdist and the wheel in dist/, tried in a fresh environment
 # make audit   known vulnerabilities and licences of the dependencies
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ SITE := $(VENV)/.ready-for-docs
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: setup serve test soak check docs audit clean
+.PHONY: setup serve test soak check docs audit wheel clean
 
 setup: $(ALL)
 
@@ -66,7 +67,11 @@ docs: $(SITE)
 
 audit: setup
 	@echo "==> auditing the dependencies"
-	@$(BIN)/python -m isogloss.deploy.audit
+	@$(BIN)/python -m piplicenses --summary
+	@.ci/audit
+
+wheel: setup
+	@$(BIN)/python -m tests.wheel langchain
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist src/*.egg-info
