@@ -184,7 +184,7 @@ async def failures(
     backbone.failure = None
     for target in (
         "isogloss.serving.pipeline.classifier.result_of",
-        "isogloss.serving.pipeline.limits._check_text",
+        "isogloss.serving.pipeline.gate._check_text",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(target, broken)
