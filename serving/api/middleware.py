@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 MOST_HEADERS = 100
 MOST_HEAD_BYTES = 32 << 10
 _ASKED_BY = "isogloss.asked_by"
+REQUEST_ID = "isogloss.request_id"
+"""Where a scope holds what the request is called, named by the caller or by us."""
 _UNROUTED = "(none)"
 
 
@@ -43,7 +45,7 @@ class RequestMiddleware:
         if scope["method"] == "HEAD":  # answered as GET is, without the body
             copy["method"], send = "GET", _without_body(send)
         headers = Headers(raw=list(copy["headers"]))
-        request_id = request_id_of(headers)
+        copy[REQUEST_ID] = request_id = request_id_of(headers)
         work_on(request_id)
         with request_span(scope["method"], headers, request_id):
             await self._answer(copy, receive, send)

@@ -67,7 +67,8 @@ class Service:
         self.settings = settings
         self.metrics = classifier.metrics
         self.live: Registry = classifier.registry
-        self._models: dict[str, ServedModel] = {settings.default_model: classifier, **others}
+        self._default = settings.default_model
+        self._models: dict[str, ServedModel] = {self._default: classifier, **others}
         self._descriptions: dict[str, ModelAnswer] = {}
         self._cards = PromptCards(store, classifier.registry)
 
@@ -80,7 +81,7 @@ class Service:
             NotFound: this server has no such model; those it has are named.
             IsoglossError: as `Classifier.classify`.
         """
-        name = request.model or self.settings.default_model
+        name = request.model or self._default
         if name not in self._models:
             raise NotFound(
                 f"model: {name[:80]!r} is not served here; served are {', '.join(self._models)}"

@@ -29,7 +29,6 @@ from isogloss.serving.batching.isolation import (
     run_isolating,
 )
 from isogloss.serving.batching.queueing import BatchQueue
-from isogloss.serving.telemetry.logs import current_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -78,15 +77,23 @@ class BatchStats(Generic[Work]):
     queued_s: float
     """How long its longest waiting row had waited."""
     running_s: float
-    failed_runs: int = 0
-    """Runs of it, or of parts of it, that failed."""
-    out_of_memory: int = 0
-    """How many of those failed for want of memory."""
+    failures: Sequence[BaseException] = ()
+    """One for each run of it, or of parts of it, that failed."""
 
     @property
     def rows(self) -> int:
         """How many pieces of work it had."""
         return len(self.work)
+
+    @property
+    def failed_runs(self) -> int:
+        """How many runs failed."""
+        return len(self.failures)
+
+    @property
+    def out_of_memory(self) -> int:
+        """How many of those failed for want of memory."""
+        return sum(map(is_out_of_memory, self.failures))
 
 
 class Batcher(Generic[Work, Done]):
@@ -138,7 +145,9 @@ class Batcher(Generic[Work, Done]):
                 self._coming -= 1
                 self._changed.notify()
 
-    async def submit(self, work: Sequence[tuple[Work, int]], client: str = "") -> list[Done]:
+    async def submit(
+        self, work: Sequence[tuple[Work, int]], client: str = "", request_id: str = ""
+    ) -> list[Done]:
         """Run each piece of work, given with its cost, in order; clients take turns.
 
         Cancelling it drops what has not been run yet.
@@ -146,7 +155,7 @@ class Batcher(Generic[Work, Done]):
         Raises:
             IsoglossError: what the first piece that failed did so with.
         """
-        loop, request_id = asyncio.get_running_loop(), current_request_id()
+        loop = asyncio.get_running_loop()
         rows: list[Row[Work, Done]] = [
             Row(each, cost, self._flow_of(each), loop.create_future(), request_id)
             for each, cost in work
@@ -162,7 +171,7 @@ class Batcher(Generic[Work, Done]):
             for row in rows:
                 row.done.cancel()
 
-    def run_here(self, work: Work, cost: int) -> Done:
+    def run_here(self, work: Work, cost: int, request_id: str = "") -> Done:
         """Run one piece of work in the calling thread: for a lone one that is over in no time.
 
         Raises:
@@ -170,8 +179,8 @@ class Batcher(Generic[Work, Done]):
         """
         started_s = self._clock()
         outcome = self._run_rows([work])
-        self._observe(_stats([work], cost, 0.0, self._clock() - started_s, outcome))
-        _log_failures([current_request_id()], outcome)
+        self._observe(BatchStats([work], cost, 0.0, self._clock() - started_s, outcome.failures))
+        _log_failures([request_id], outcome)
         (result,) = outcome.results
         if isinstance(result, IsoglossError):
             raise result
@@ -269,7 +278,8 @@ class Batcher(Generic[Work, Done]):
             self._adapt(len(batch), cost, outcome)
             loop = self._loop
         queued_s = started_s - min(row.arrived_s for row in batch)
-        stats = _stats([row.work for row in batch], cost, queued_s, finished_s - started_s, outcome)
+        work, running_s = [row.work for row in batch], finished_s - started_s
+        stats = BatchStats(work, cost, queued_s, running_s, outcome.failures)
         assert loop is not None
         # A closed loop has nobody left to tell.
         with suppress(RuntimeError):
@@ -289,19 +299,6 @@ class Batcher(Generic[Work, Done]):
             self._queue.recover()
         else:
             self._queue.shrink(cost * outcome.too_many_rows // rows)
-
-
-def _stats(
-    work: Sequence[Work], cost: int, queued_s: float, running_s: float, outcome: Outcome[Done]
-) -> BatchStats[Work]:
-    return BatchStats(
-        work=work,
-        cost=cost,
-        queued_s=queued_s,
-        running_s=running_s,
-        failed_runs=len(outcome.failures),
-        out_of_memory=sum(map(is_out_of_memory, outcome.failures)),
-    )
 
 
 def _fulfil(answer: Future[Result], function: Callable[[], Result]) -> None:

@@ -143,17 +143,17 @@ class Classifier:
         size, texts = whole.characters, len(whole.texts)
         with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=texts):
             if self.gate.requests == 1 and size <= _PLANNED_HERE_CHARS:
-                return self._planning.run_here(whole, size)
+                return self._planning.run_here(whole, size, caller.request_id)
             chunks = whole.divided(self._settings.budget_chars)
             sized = [(chunk, chunk.characters) for chunk in chunks]
-            planned = await self._planning.submit(sized, caller.client)
+            planned = await self._planning.submit(sized, caller.client, caller.request_id)
             return [plan for plans in planned for plan in plans]
 
     async def _score(self, plans: Sequence[Plan], caller: Caller) -> list[Scores]:
         """Have the model read each text, in batches with others'."""
         priced = [(plan, self._pricing.price(plan.tokens)) for plan in plans]
         with stage_span("score", caller.traceparent, texts=len(priced)):
-            return await self._scoring.submit(priced, caller.client)
+            return await self._scoring.submit(priced, caller.client, caller.request_id)
 
     async def _answer(
         self, whole: Chunk, plans: Sequence[Plan], scores: Sequence[Scores], seconds: float
