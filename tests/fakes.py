@@ -67,7 +67,7 @@ class FakeBackbone:
     architecture: Literal["bloom"] = "bloom"
     device = torch.device("cpu")
     dtype = torch.float32
-    precision = torch.float32
+    linear_dtype = torch.float32
 
     def __init__(self, model_id: str = MODEL) -> None:
         self.model_id = model_id

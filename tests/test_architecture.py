@@ -23,7 +23,7 @@ ONLY_IN = {
         "serving/ray/hooks/",
         "serving/ray/remote.py",
         "serving/ray/shared_cluster.py",
-        "training/workers/ray_jobs.py",
+        "training/workers/ray_pool.py",
         "deploy/bench/",
     ),
     "transformers": (

@@ -12,7 +12,7 @@ from isogloss.prompts.cli.options import AsJson, Note, Reference, RequestId, Rou
 from isogloss.prompts.cli.publish import name_from, publish_to
 from isogloss.prompts.console.console import report
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.format.label_words import parse_words, settle_words
+from isogloss.prompts.format.labels import parse_words, settle_words
 
 if TYPE_CHECKING:
     from isogloss.prompts.format.verbalizer import LabelToken

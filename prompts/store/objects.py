@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidInput, StoreError
 from isogloss.prompts.files import durable
 from isogloss.prompts.files.given_paths import cache_folder
@@ -109,7 +110,7 @@ def file_of(digest: str) -> str:
     """
     match = _DIGEST.fullmatch(digest)
     if match is None:
-        raise InvalidInput(f"digest {digest[:80]!r} is not 'sha256:' and 64 hex digits")
+        raise InvalidInput(f"digest {shown(digest, 80)} is not 'sha256:' and 64 hex digits")
     return f"{match.group(1)}.safetensors"
 
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from isogloss.prompts.errors import TooLarge
 from isogloss.serving.api.errors import ERROR_TYPE, failure, refusal
 from isogloss.serving.config import Logged
-from isogloss.serving.pipeline.caller import REQUEST_ID_HEADER, request_id_of
+from isogloss.serving.pipeline.caller import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
 from isogloss.serving.telemetry.logs import current_request_id, fields, work_on
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from isogloss.serving.telemetry.tracing import note_status, request_span
@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 MOST_HEADERS = 100
 MOST_HEAD_BYTES = 32 << 10
 _ASKED_BY = "isogloss.asked_by"
-REQUEST_ID = "isogloss.request_id"
-"""Where a scope holds what the request is called, named by the caller or by us."""
 _UNROUTED = "(none)"
 
 

@@ -17,12 +17,12 @@ from pydantic import BaseModel
 
 from isogloss.prompts.languages.languages import languages
 from isogloss.serving.api.bodies import Bodies, unless_left
-from isogloss.serving.api.middleware import REQUEST_ID
 from isogloss.serving.api.openapi import json_body
 from isogloss.serving.api.parsing import MOST_VALUES
 from isogloss.serving.api.service import Service
 from isogloss.serving.pipeline.answers import MOST_AT_ONCE, written
 from isogloss.serving.pipeline.caller import (
+    REQUEST_ID,
     REQUEST_ID_HEADER,
     ROUTING_KEY_HEADER,
     ROUTING_KEY_PATTERN,

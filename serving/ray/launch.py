@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from isogloss.prompts.cluster.address import Address, chosen_address
 from isogloss.prompts.cluster.connection import STOP_S, Machine, connected, variables
 from isogloss.prompts.cluster.folders import scratch_folder
-from isogloss.prompts.cluster.privacy import private_variables
 from isogloss.prompts.cluster.processes import end_children
 from isogloss.prompts.cluster.signals import ended_within
 from isogloss.prompts.errors import InvalidInput
@@ -106,7 +105,7 @@ def running(
     if build is None:
         _check_models(settings)
     open_prompts(settings)
-    if address.own:
+    if address.local:
         server = _on_this_machine(settings, say, haproxy, build)
     else:
         server = _on_a_cluster(settings, say, haproxy, build, address)
@@ -126,9 +125,9 @@ def _on_this_machine(
         scratch = server.enter_context(_scratch())
         watch = server.enter_context(watched(scratch))
         front = haproxy_here(scratch, settings.host) if haproxy else {}
-        server.enter_context(variables(_variables() | front | private_variables(scratch)))
+        server.enter_context(variables(_variables() | front))
         with watch.starting():
-            server.enter_context(connected(Address("local", ""), machine, say))
+            server.enter_context(connected(Address("local", ""), machine, say, scratch))
         server.enter_context(_telling_of_the_end(say))
         say(f"loading {', '.join(settings.models)} and the prompts ...")
         with _without_warnings():

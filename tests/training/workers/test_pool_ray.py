@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from isogloss.prompts.errors import InvalidData, InvalidInput, NotFound, Unavailable
-from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
+from isogloss.training.workers.pool import run_units
+from isogloss.training.workers.units import ModelSpec, PoolSpec
 from tests import hostile_folder
 from tests.training.tiny import prompt, save_tiny, tiny, write_task
 from tests.training.units import Counting, attempts, done
@@ -55,7 +56,7 @@ def run(
     units: list[Counting], spec: ModelSpec, out: Path, workers: int = 2
 ) -> tuple[dict[int, int], list[str]]:
     said: list[str] = []
-    finished = run_units(units, spec, workers=Pool(workers), out=out, say=said.append)
+    finished = run_units(units, tiny("bloom"), PoolSpec(workers, spec), out=out, say=said.append)
     return dict(finished), said
 
 
@@ -134,7 +135,7 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_finished(
         Counting("quick", tmp_path),
         *(Counting(n, tmp_path, seconds=_FOR_EVER_S) for n in "abc"),
     ]
-    running = run_units(units, spec, workers=Pool(2), out=tmp_path)
+    running = run_units(units, tiny("bloom"), PoolSpec(2, spec), out=tmp_path)
     with pytest.raises(KeyboardInterrupt), closing(running):
         press_ctrl_c_after_one(running)
     assert done(tmp_path) == ["quick"]
@@ -165,8 +166,8 @@ def test_cuda_without_a_gpu_in_the_cluster(tmp_path: Path) -> None:
 def test_no_room_for_a_worker(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isogloss.training.workers.ray_jobs._NO_WORKER_S", 2.0)
-    monkeypatch.setattr("isogloss.training.workers.ray_jobs.fair_share", lambda cores, workers: 64)
+    monkeypatch.setattr("isogloss.training.workers.ray_pool._NO_WORKER_S", 2.0)
+    monkeypatch.setattr("isogloss.training.workers.ray_pool.fair_share", lambda cores, workers: 64)
     with pytest.raises(Unavailable, match="no room for one within 2 s, each needing 64 CPU"):
         run([Counting("a", tmp_path)], spec, tmp_path)
 

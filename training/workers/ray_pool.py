@@ -8,7 +8,8 @@ current folder, --out, and --model and --data where they are folders. Workers ch
 They import nothing from any of these.
 
 An actor that dies is replaced by the job and not by Ray (`max_restarts`): only the job knows which
-unit it was doing, how often that one has failed, and that another machine might do better.
+unit it was doing, how often that one has failed, and that another machine might do better. Ray's
+`ActorPool` drops a dead actor with its unit, does not say which unit that was, and starts no other.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,7 @@ from isogloss.prompts.errors import InvalidInput, IsoglossError, Unavailable
 from isogloss.prompts.files import durable
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.files import writing
-from isogloss.training.workers.crew import (
-    Crew,
-    Failed,
-    Finished,
-    Lost,
-    ModelSpec,
-    Pool,
-    Ready,
-    Report,
-    Unit,
-    fair_share,
-)
+from isogloss.training.workers.units import ModelSpec, PoolSpec, Unit, WorkerLost, WorkerPool
 
 _OBJECT_STORE_BYTES = 256 << 20  # units travel through it, one a worker
 _NO_WORKER_S = 300.0  # a cluster may have to start a machine first
@@ -54,10 +44,10 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Folders:
     """The driver's folders, and the file that proves that a worker sees the same ones."""
 
-    folder: str
+    working: str
     out: str
     marker: str
 
@@ -65,97 +55,92 @@ class _Place:
 class Worker:
     """One process with one model; runs inside a Ray actor."""
 
-    def __init__(self, spec: ModelSpec, threads: int, place: _Place) -> None:
-        self._spec, self._threads, self._place = spec, threads, place
+    def __init__(self, spec: ModelSpec, threads: int, folders: _Folders) -> None:
+        self._spec, self._threads, self._folders = spec, threads, folders
         self._model: Backbone | None = None
 
     def here(self) -> None:
         """Answer that there was room for this worker; loading may take long after that."""
 
-    def start(self) -> IsoglossError | None:
-        """Go where the driver is and load the model; an error is an answer too."""
+    def start(self) -> None:
+        """Go where the driver is and load the model."""
         import torch
 
         try:
             torch.set_num_threads(self._threads)
-            _enter(self._place)
+            _enter(self._folders)
             self._model = self._spec.load()
         except IsoglossError as error:
-            return type(error)(f"worker on {socket.gethostname()}: {error}")
-        return None
+            raise type(error)(f"worker on {socket.gethostname()}: {error}") from error
 
-    def run(self, unit: Unit[Any, Any]) -> tuple[Any, IsoglossError | None]:
-        """A unit's result, or its own error."""
+    def run(self, unit: Unit[Any, Any]) -> Any:
+        """Do a unit."""
         assert self._model is not None
-        try:
-            return unit.run(self._model, None), None
-        except IsoglossError as error:
-            return None, error
+        return unit.run(self._model, None)
 
 
-def _enter(place: _Place, patience_s: float = _SHARED_WITHIN_S) -> None:
+def _enter(folders: _Folders, patience_s: float = _SHARED_WITHIN_S) -> None:
     """Make relative paths mean what they mean to the driver, and check that `out` is the same.
 
     Raises:
         InvalidInput: this machine lacks the folder, or has another one under its name.
     """
     try:
-        os.chdir(place.folder)
+        os.chdir(folders.working)
     except OSError as error:
         raise InvalidInput(
-            f"there is no folder {place.folder} here ({error.strerror}), where the command was "
+            f"there is no folder {folders.working} here ({error.strerror}), where the command was "
             "given; give it in a folder that every machine has"
         ) from error
     give_up_s = time.monotonic() + patience_s
-    while not Path(place.out, place.marker).exists():
+    while not Path(folders.out, folders.marker).exists():
         if time.monotonic() > give_up_s:
             raise InvalidInput(
-                f"--out: {place.out} is not the folder that the command writes to; choose one on "
+                f"--out: {folders.out} is not the folder that the command writes to; choose one on "
                 "storage that every machine sees under this path, such as a network file system"
             )
         time.sleep(0.2)
 
 
 @contextlib.contextmanager
-def ray_crew(
-    spec: ModelSpec, workers: Pool, out: Path, say: Callable[[str], None]
-) -> Iterator[Crew]:
+def ray_pool(workers: PoolSpec, out: Path, say: Callable[[str], None]) -> Iterator[WorkerPool]:
     """Workers on Ray while open; on the way out they are stopped, whatever they are doing.
 
     Raises:
         Unavailable: no Ray cluster answers at the address.
         InvalidInput: CUDA is asked for and the cluster has none, or `out` cannot be written.
     """
-    with _connected(workers, say), _marked(out) as place:
-        crew = _RayCrew(spec, workers.count, place)
+    with _connected(workers, say), _marked(out) as folders:
+        pool = _RayPool(workers, folders)
         try:
-            yield crew
+            yield pool
         finally:
-            crew.dismiss()
+            pool.stop()
 
 
 @contextlib.contextmanager
-def _marked(out: Path) -> Iterator[_Place]:
+def _marked(out: Path) -> Iterator[_Folders]:
     folder = out.resolve()
     marker = folder / f".seen-by-all-{uuid.uuid4().hex}"
     with writing(out):
         durable.write_atomically(marker, b"")
     try:
-        yield _Place(os.getcwd(), str(folder), marker.name)
+        yield _Folders(os.getcwd(), str(folder), marker.name)
     finally:
         marker.unlink(missing_ok=True)
 
 
-class _RayCrew:
+class _RayPool:
     """Actors of this job, known by number."""
 
-    def __init__(self, spec: ModelSpec, workers: int, place: _Place) -> None:
-        nodes = [_resources(node) for node in ray().nodes()]
+    def __init__(self, workers: PoolSpec, folders: _Folders) -> None:
+        spec = workers.spec
+        nodes = [node["Resources"] for node in ray().nodes() if node["Alive"]]
         gpus = sum(node.get("GPU", 0) for node in nodes) if spec.device != "cpu" else 0
         if spec.device == "cuda" and not gpus:
             raise InvalidInput("--device cuda: the Ray cluster has no GPU; use --device cpu")
         cores = [int(node.get("CPU", 0)) for node in nodes]
-        share = 1 if gpus else fair_share(cores, workers)
+        share = 1 if gpus else fair_share(cores, workers.count)
         self._options = {
             "num_cpus": share,
             "num_gpus": 1 if gpus else 0,
@@ -163,39 +148,50 @@ class _RayCrew:
         }
         # What Ray counts decides, not what a worker finds: it may be told of fewer GPUs.
         spec = replace(spec, device="cuda" if gpus else "cpu")
-        self._arguments = (spec, share, place)
+        self._arguments = (spec, share, folders)
+        self._started = 0
         self._actors: dict[int, Any] = {}
-        self._starting: dict[Any, int] = {}  # reference to an answer -> worker
+        self._asked: dict[Any, int] = {}  # reference to the answer of `start` or `run` -> worker
         self._waiting_for_room: set[Any] = set()  # references to the answers of `here`
-        self._running: dict[Any, int] = {}
-        self._hired = 0
 
-    def hire(self) -> None:
+    def start(self) -> None:
         """Start an actor; Ray may have to wait for room."""
-        number, self._hired = self._hired, self._hired + 1
+        number, self._started = self._started, self._started + 1
         actor = ray().remote(Worker).options(**self._options).remote(*self._arguments)
         self._actors[number] = actor
         self._waiting_for_room.add(actor.here.remote())
-        self._starting[actor.start.remote()] = number
+        self._asked[actor.start.remote()] = number
 
     def give(self, worker: int, unit: Unit[Any, Any]) -> None:
         """Send a unit to an actor."""
-        self._running[self._actors[worker].run.remote(unit)] = worker
+        self._asked[self._actors[worker].run.remote(unit)] = worker
 
-    def report(self) -> Report:
+    def answer(self) -> tuple[int, Any, Exception | None]:
         """Wait for the next answer of any actor."""
+        from ray.exceptions import RayError, RayTaskError
+
         reference = self._next_answer()
         while reference in self._waiting_for_room:
             self._waiting_for_room.remove(reference)  # if it died, `start` says so too
             reference = self._next_answer()
-        if reference in self._starting:
-            return self._started(self._starting.pop(reference), reference)
-        return self._finished(self._running.pop(reference), reference)
+        worker = self._asked.pop(reference)
+        try:
+            return worker, ray().get(reference), None
+        except RayTaskError as error:  # a fault in the program has the worker's own traceback
+            return worker, None, error.cause if isinstance(error.cause, IsoglossError) else error
+        except RayError as error:
+            self._stop(worker)  # where Ray only lost sight of it
+            return worker, None, WorkerLost(_reason(error))
+
+    def stop(self) -> None:
+        """Stop every actor at once."""
+        for worker in list(self._actors):
+            self._stop(worker)
 
     def _next_answer(self) -> Any:
-        asked = [*self._running, *self._starting, *self._waiting_for_room]
-        nobody = not self._running and len(self._waiting_for_room) == len(self._starting)
+        nobody = len(self._waiting_for_room) == len(self._asked)
         patience_s = _NO_WORKER_S if nobody else None
+        asked = [*self._asked, *self._waiting_for_room]
         answered, _ = ray().wait(asked, num_returns=1, timeout=patience_s)
         if not answered:
             raise Unavailable(
@@ -205,37 +201,20 @@ class _RayCrew:
             )
         return answered[0]
 
-    def dismiss(self) -> None:
-        """Stop every actor at once."""
-        for worker in list(self._actors):
-            self._stop(worker)
-
-    def _started(self, worker: int, reference: Any) -> Report:
-        answer = self._answer(worker, reference)
-        if isinstance(answer, Lost | Failed):
-            return answer
-        return Ready(worker) if answer is None else Failed(worker, answer)
-
-    def _finished(self, worker: int, reference: Any) -> Report:
-        answer = self._answer(worker, reference)
-        if isinstance(answer, Lost | Failed):
-            return answer
-        result, error = answer
-        return Finished(worker, result) if error is None else Failed(worker, error)
-
-    def _answer(self, worker: int, reference: Any) -> Any:
-        from ray.exceptions import RayError, RayTaskError
-
-        try:
-            return ray().get(reference)
-        except RayTaskError as error:  # a fault in the program, with the worker's own traceback
-            return Failed(worker, error)
-        except RayError as error:
-            self._stop(worker)  # where Ray only lost sight of it
-            return Lost(worker, _reason(error))
-
     def _stop(self, worker: int) -> None:
         ray().kill(self._actors.pop(worker))
+
+
+def fair_share(cores: Sequence[int], workers: int) -> int:
+    """Cores for each worker, so that this many workers find room on machines with these cores.
+
+    >>> fair_share([8], 2), fair_share([5, 5], 3), fair_share([2], 4)
+    (4, 2, 1)
+    """
+    for share in range(max(sum(cores) // workers, 1), 1, -1):
+        if sum(machine // share for machine in cores) >= workers:
+            return share
+    return 1
 
 
 def _reason(error: Exception) -> str:
@@ -249,12 +228,8 @@ def _reason(error: Exception) -> str:
     return lines[-1].rstrip(".") if lines else type(error).__name__
 
 
-def _resources(node: dict[str, Any]) -> dict[str, float]:
-    return node["Resources"] if node["Alive"] else {}
-
-
 @contextlib.contextmanager
-def _connected(workers: Pool, say: Callable[[str], None]) -> Iterator[None]:
+def _connected(workers: PoolSpec, say: Callable[[str], None]) -> Iterator[None]:
     """A connection to the cluster, or Ray on this machine, unless this process has one already."""
     address = chosen_address(workers.address, os.environ)
     machine = Machine(max(os.cpu_count() or 1, workers.count), _OBJECT_STORE_BYTES)

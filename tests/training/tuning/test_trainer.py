@@ -1,4 +1,4 @@
-"""Training: gradients, populations, determinism, interruption, the unfrozen baseline."""
+"""Training: gradients, prompts side by side, determinism, interruption, the unfrozen baseline."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example
-from isogloss.training.tuning.checkpoint import load_states, save_states
+from isogloss.training.tuning.checkpoint import StateFile
 from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.initialization import initial_prompt
-from isogloss.training.tuning.member import EpochRecord, Member, MemberState, Outcome
-from isogloss.training.tuning.population import Population
+from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptTrainer
 from isogloss.training.tuning.texts import (
     CacheBudget,
     CachedTexts,
+    EncodedExamples,
     EncodedTexts,
     FreshTexts,
-    LabelledRows,
-    gold_of,
     tokenize,
 )
+from isogloss.training.tuning.trainer import Silent, Trainer
 from tests.training.tiny import LABELS, sentences, tiny, tiny_transformer
 
 ARCHITECTURES = ("bloom", "xglm")
 LR = 0.03
 
 
-class Quiet:
+class Quiet(Silent):
     """Sees everything, and presses Ctrl-C at one step when asked to."""
 
     def __init__(self, stop_after_steps: int | None = None) -> None:
@@ -43,12 +42,12 @@ class Quiet:
         self.records: list[EpochRecord] = []
         self.stop_after_steps = stop_after_steps
 
-    def step(self, member: int, epoch: int, loss: float) -> None:
+    def step(self, prompt: int, epoch: int, loss: float) -> None:
         self.losses.append(loss)
         if len(self.losses) == self.stop_after_steps:
             raise KeyboardInterrupt
 
-    def epoch(self, member: int, record: EpochRecord) -> None:
+    def epoch(self, prompt: int, record: EpochRecord) -> None:
         self.records.append(record)
 
 
@@ -66,33 +65,44 @@ def cached(model: Backbone) -> CachedTexts:
 
 def labelled(
     model: Backbone, texts: EncodedTexts, split: str, count: int | None = None
-) -> LabelledRows:
+) -> EncodedExamples:
     own = examples(split)[slice(count)]
-    return LabelledRows(
-        tuple(texts.add(tokenize(model, own, None))), gold_of(own, LABELS, model.device)
-    )
+    rows = texts.add(tokenize(model, [one.text for one in own], None))
+    return EncodedExamples(tuple(rows), gold(own))
+
+
+def gold(own: Sequence[Example]) -> Tensor:
+    return torch.tensor([LABELS.index(one.label) for one in own])
+
+
+def token_ids(model: Backbone, split: str) -> Sequence[Sequence[int]]:
+    return tokenize(model, [one.text for one in examples(split)], None)
 
 
 def config(model: Backbone, **choices: Any) -> TrainingConfig:
     return configure(model, {"length": 3, "epochs": 3, "learning_rate": LR, **choices})
 
 
-def member(model: Backbone, texts: EncodedTexts, settings: TrainingConfig, **more: Any) -> Member:
+def prompt(
+    model: Backbone, texts: EncodedTexts, settings: TrainingConfig, **more: Any
+) -> PromptTrainer:
     train = labelled(model, texts, "train", more.pop("examples", None))
     dev = labelled(model, texts, "dev")
-    return Member(model, label_ids(model), settings, train, dev, **more)
+    return PromptTrainer(model, label_ids(model), settings, train, dev, **more)
 
 
-def population(model: Backbone, *settings: TrainingConfig) -> Population:
+def trainer(model: Backbone, *settings: TrainingConfig) -> Trainer:
     texts = cached(model)
-    return Population(model, texts, [member(model, texts, own) for own in settings])
+    return Trainer(model, texts, [prompt(model, texts, own) for own in settings])
 
 
-def run(model: Backbone, settings: TrainingConfig, watcher: Quiet | None = None) -> Outcome:
-    return population(model, settings).train(watcher or Quiet())[0]
+def run(model: Backbone, settings: TrainingConfig, progress: Quiet | None = None) -> PromptTrainer:
+    grown = trainer(model, settings)
+    grown.train(progress or Quiet())
+    return grown.prompts[0]
 
 
-def vectors(outcome: Outcome) -> Tensor:
+def vectors(outcome: PromptTrainer) -> Tensor:
     assert outcome.best is not None
     return outcome.best.vectors
 
@@ -104,7 +114,7 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(
 ) -> None:
     """Mixed kinds and lengths in one step; the oracle runs one text and one prompt at a time."""
     model = tiny(architecture)
-    grown = population(
+    grown = trainer(
         model,
         *(
             config(model, reparameterization=kind, length=length, loss=loss, seed=length)
@@ -113,8 +123,8 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(
         ),
     )
     places = [[0, 5, 11, 23], [5], [7, 0], [1, 2, 3, 4, 5], [23, 11], [0, 1, 2]]
-    losses = grown.gradients(grown.members, places)
-    for own, indices, found in zip(grown.members, places, losses, strict=True):
+    losses = grown.gradients(grown.prompts, places)
+    for own, indices, found in zip(grown.prompts, places, losses, strict=True):
         ours = [p.grad.clone() for p in own.prompt.parameters() if p.grad is not None]
         own.optimizer.zero_grad()
         expected = _oracle_loss(architecture, model, own, indices, loss)
@@ -129,12 +139,12 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(
 
 
 def _oracle_loss(
-    architecture: str, model: Backbone, own: Member, indices: list[int], loss: str
+    architecture: str, model: Backbone, own: PromptTrainer, indices: list[int], loss: str
 ) -> Tensor:
     oracle = tiny_transformer(architecture).requires_grad_(False)
     embed = oracle.get_input_embeddings()
-    ids = tokenize(model, examples("train"), None)
-    gold = gold_of(examples("train"), LABELS, model.device)
+    ids = token_ids(model, "train")
+    wanted = gold(examples("train"))
     total = torch.zeros(())
     for i in indices:
         text = embed(torch.tensor([ids[i]]))  # (1, tokens, hidden), scaled for XGLM
@@ -146,12 +156,12 @@ def _oracle_loss(
             if loss == "vocabulary"
             else (logits[tokens].log_softmax(-1))
         )
-        total = total - read[gold[i]]
+        total = total - read[wanted[i]]
     return total / len(indices)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_member_ends_with_the_prompt_it_would_end_with_alone(architecture: str) -> None:
+def test_a_prompt_ends_with_the_prompt_it_would_end_with_alone(architecture: str) -> None:
     """Seeds, lengths, kinds, rates, batch sizes, epochs and numbers of examples side by side.
 
     The tolerance is what float32 rounding in differently shaped products grows to over a training.
@@ -167,15 +177,15 @@ def test_a_member_ends_with_the_prompt_it_would_end_with_alone(architecture: str
     ]
     counts = [None, 20, 9, None, 16, 24]
     texts = cached(model)
-    members = [
-        member(model, texts, config(model, **own), examples=count)
+    prompts = [
+        prompt(model, texts, config(model, **own), examples=count)
         for own, count in zip(wanted, counts, strict=True)
     ]
-    together = Population(model, texts, members).train(Quiet())
-    for own, count, outcome in zip(wanted, counts, together, strict=True):
+    Trainer(model, texts, prompts).train(Quiet())
+    for own, count, outcome in zip(wanted, counts, prompts, strict=True):
         texts = cached(model)
-        single = member(model, texts, config(model, **own), examples=count)
-        (alone,) = Population(model, texts, [single]).train(Quiet())
+        alone = prompt(model, texts, config(model, **own), examples=count)
+        Trainer(model, texts, [alone]).train(Quiet())
         assert [r.epoch for r in outcome.history] == [r.epoch for r in alone.history]
         assert outcome.best is not None
         assert alone.best is not None
@@ -213,14 +223,14 @@ def test_the_prompt_kept_is_the_one_that_was_validated() -> None:
     outcome = run(model, config(model, epochs=10, reparameterization="residual"))
     assert outcome.best is not None
     assert outcome.best.record.epoch < len(outcome.history)
-    kv = model.encode(tokenize(model, examples("dev"), None))
-    gold = gold_of(examples("dev"), LABELS, model.device)
+    kv = model.encode(token_ids(model, "dev"))
+    wanted = gold(examples("dev"))
     scores = model.score(
-        kv, [[outcome.best.vectors]] * len(gold), model.label_rows(label_ids(model))
+        kv, [[outcome.best.vectors]] * len(wanted), model.label_rows(label_ids(model))
     )
-    loss = torch.nn.functional.nll_loss(scores, gold).item()
+    loss = torch.nn.functional.nll_loss(scores, wanted).item()
     assert loss == pytest.approx(outcome.best.record.dev_loss)
-    accuracy = (scores.argmax(-1) == gold).float().mean().item()
+    accuracy = (scores.argmax(-1) == wanted).float().mean().item()
     assert accuracy == pytest.approx(outcome.best.record.dev_accuracy)
 
 
@@ -245,12 +255,12 @@ def test_the_best_checkpoint(record: EpochRecord, other: EpochRecord | None, bet
 def test_the_rate_falls_linearly_to_zero_or_stays(schedule: str, expected: list[float]) -> None:
     model = tiny("bloom")
     settings = config(model, epochs=2, batch_size=12, schedule=schedule)  # 2 steps an epoch
-    grown = population(model, settings)
+    grown = trainer(model, settings)
     rates: list[float] = []
 
     class Rates(Quiet):
-        def step(self, member: int, epoch: int, loss: float) -> None:
-            rates.append(grown.members[member].optimizer.param_groups[0]["lr"])
+        def step(self, prompt: int, epoch: int, loss: float) -> None:
+            rates.append(grown.prompts[prompt].optimizer.param_groups[0]["lr"])
 
     grown.train(Rates())
     assert rates == pytest.approx(expected)
@@ -266,15 +276,15 @@ def test_an_epoch_sees_every_example_once_in_an_order_of_its_own() -> None:
             return super().batch(rows)
 
     texts = Spying(model, CacheBudget())
-    own = member(model, texts, config(model, epochs=2, batch_size=10))
-    Population(model, texts, [own]).train(Quiet())
+    own = prompt(model, texts, config(model, epochs=2, batch_size=10))
+    Trainer(model, texts, [own]).train(Quiet())
     assert [len(batch) for batch in seen] == [10, 10, 4, 16, 10, 10, 4, 16]  # 16: validation
     first, second = list(chain(*seen[:3])), list(chain(*seen[4:7]))
     assert sorted(first) == sorted(second) == sorted(own.train.rows)
     assert first != second
 
 
-def test_members_read_a_text_once_however_many_learn_from_it() -> None:
+def test_prompts_read_a_text_once_however_many_learn_from_it() -> None:
     model = tiny("xglm")
     asked: list[list[int]] = []
 
@@ -284,23 +294,25 @@ def test_members_read_a_text_once_however_many_learn_from_it() -> None:
             return super().batch(rows)
 
     texts = Spying(model, CacheBudget())
-    same = [member(model, texts, config(model, length=n)) for n in (1, 2, 3)]
-    Population(model, texts, same).gradients(same, [own.next_batch() for own in same])
+    same = [prompt(model, texts, config(model, length=n)) for n in (1, 2, 3)]
+    Trainer(model, texts, same).gradients(same, [own.next_batch() for own in same])
     assert [len(rows) for rows in asked] == [8]
 
 
-def test_a_text_that_stands_twice_among_a_members_examples_counts_twice() -> None:
+def test_a_text_that_stands_twice_among_a_prompts_examples_counts_twice() -> None:
     model = tiny("bloom")
     texts = cached(model)
-    ids = tokenize(model, examples("train")[:3], None)
+    ids = token_ids(model, "train")[:3]
     rows = texts.add([ids[0], ids[1], ids[0], ids[2]])
     assert rows == [0, 1, 0, 2]
-    train = LabelledRows(tuple(rows), torch.tensor([0, 1, 2, 3]))
-    own = Member(model, label_ids(model), config(model), train, train)
-    (loss,) = Population(model, texts, [own]).gradients([own], [[0, 1, 2, 3]])
+    train = EncodedExamples(tuple(rows), torch.tensor([0, 1, 2, 3]))
+    own = PromptTrainer(model, label_ids(model), config(model), train, train)
+    (loss,) = Trainer(model, texts, [own]).gradients([own], [[0, 1, 2, 3]])
     kv = model.encode([ids[0], ids[1], ids[0], ids[2]])
     scores = model.score(kv, [[own.prompt()]] * 4, model.label_rows(label_ids(model)))
-    assert loss == pytest.approx(torch.nn.functional.nll_loss(scores, train.gold).item(), abs=1e-5)
+    assert loss == pytest.approx(
+        torch.nn.functional.nll_loss(scores, train.targets).item(), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("init", ["vocabulary", "label", "normal"])
@@ -318,36 +330,33 @@ def test_a_prompt_starts_at_the_scale_of_the_models_embeddings(
 
 
 @pytest.mark.parametrize("step", [8, 13, 29])
-def test_ctrl_c_keeps_the_best_so_far_and_a_resumed_population_ends_with_the_same_bytes(
+def test_ctrl_c_keeps_the_best_so_far_and_a_resumed_training_ends_with_the_same_bytes(
     tmp_path: Path, step: int
 ) -> None:
-    """Members with other numbers of steps: some are in the middle of an epoch when it is kept."""
+    """Prompts with other numbers of steps: some are in the middle of an epoch when it is kept."""
     model = tiny("bloom")
-    path = tmp_path / "run.state.safetensors"
+    state_file = StateFile(tmp_path / "run.state.safetensors", [{"seed": 0}, {"seed": 1}])
     wanted: list[dict[str, Any]] = [
         {"epochs": 6, "reparameterization": "residual"},
         {"batch_size": 5, "length": 2},
     ]
-    same = [{"seed": 0}, {"seed": 1}]
 
-    def grown() -> Population:
-        return population(model, *(config(model, **own) for own in wanted))
+    def grown() -> Trainer:
+        return trainer(model, *(config(model, **own) for own in wanted))
 
-    def keep(states: list[MemberState]) -> None:
-        save_states(path, states, same)
-
-    whole = grown().train(Quiet())
-    stopped = grown().train(Quiet(stop_after_steps=step), keep)
-    assert stopped[0].interrupted
-    assert stopped[0].history == whole[0].history[: len(stopped[0].history)]
-    assert stopped[0].best is not None
-    again = grown()
-    states = load_states(path, same)
+    whole, cut, resumed = grown(), grown(), grown()
+    whole.train(Quiet())
+    cut.train(Quiet(stop_after_steps=step), state_file.save)
+    stopped = cut.prompts[0]
+    assert not stopped.finished
+    assert stopped.history == whole.prompts[0].history[: len(stopped.history)]
+    assert stopped.best is not None
+    states = state_file.load()
     assert states is not None
-    again.restore(states)
-    resumed = again.train(Quiet())
-    for one, other in zip(resumed, whole, strict=True):
-        assert not one.interrupted
+    resumed.restore(states)
+    resumed.train(Quiet())
+    for one, other in zip(resumed.prompts, whole.prompts, strict=True):
+        assert one.finished
         assert one.history == other.history
         assert vectors(one).numpy().tobytes() == vectors(other).numpy().tobytes()
 
@@ -355,30 +364,32 @@ def test_ctrl_c_keeps_the_best_so_far_and_a_resumed_population_ends_with_the_sam
 def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_keep() -> None:
     model = tiny("bloom")
     outcome = run(model, config(model), Quiet(stop_after_steps=1))
-    assert outcome == Outcome((), None, interrupted=True)
+    assert (outcome.history, outcome.best, outcome.finished) == ([], None, False)
 
 
 def test_a_damaged_or_foreign_state_file_is_refused(tmp_path: Path) -> None:
     model = tiny("bloom")
     path = tmp_path / "run.state.safetensors"
     same = [{"epochs": 3, "seed": 0}]
-    assert load_states(path, same) is None
-    save_states(path, population(model, config(model)).states(), same)
-    assert load_states(path, same) is not None
+    assert StateFile(path, same).load() is None
+    StateFile(path, same).save(trainer(model, config(model)).states())
+    assert StateFile(path, same).load() is not None
     with pytest.raises(InvalidInput, match="written with epochs = 3, now 4; delete it"):
-        load_states(path, [{"epochs": 4, "seed": 0}])
+        StateFile(path, [{"epochs": 4, "seed": 0}]).load()
     with pytest.raises(InvalidInput, match="a state of 1 prompts, now 2; delete it"):
-        load_states(path, [*same, *same])
+        StateFile(path, [*same, *same]).load()
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InvalidInput, match="not a training state"):
-        load_states(path, same)
+        StateFile(path, same).load()
 
 
-def test_a_member_whose_numbers_break_is_named_and_the_others_end_as_without_it() -> None:
+def test_a_prompt_whose_numbers_break_is_named_and_the_others_end_as_without_it() -> None:
     model = tiny("bloom")
     broken = config(model, learning_rate=1e38, optimizer="sgd", gradient_clip=0.0, length=5)
     settings = [config(model), config(model, seed=1, length=7)]
-    outcomes = population(model, settings[0], broken, settings[1]).train(Quiet())
+    grown = trainer(model, settings[0], broken, settings[1])
+    grown.train(Quiet())
+    outcomes = grown.prompts
     assert outcomes[1].failure is not None
     assert "learning_rate 1e+38: the loss became" in outcomes[1].failure
     for own, outcome in zip(settings, (outcomes[0], outcomes[2]), strict=True):
@@ -393,8 +404,9 @@ def test_unfrozen_training_changes_every_weight_of_a_copy_only(architecture: str
     copy, weights = model.trainable_copy()
     start = [weight.detach().clone() for weight in weights]
     texts = FreshTexts(copy)
-    own = member(copy, texts, config(model, unfrozen=True, learning_rate=1e-3), weights=weights)
-    (outcome,) = Population(copy, texts, [own]).train(Quiet())
+    settings = config(model, unfrozen=True, learning_rate=1e-3)
+    outcome = prompt(copy, texts, settings, weights=weights)
+    Trainer(copy, texts, [outcome]).train(Quiet())
     assert outcome.best is not None
     assert len(outcome.best.weights) == len(weights)
     changed = [not torch.equal(a, b) for a, b in zip(start, weights, strict=True)]

@@ -1,4 +1,4 @@
-"""In which precision a processor runs the linear layers, and bringing them to it.
+"""In which dtype serving runs the linear layers, and bringing them to it.
 
 Embeddings, norms and the residual stream stay in float32 whatever the layers are in: they cost
 little, and their rounding would add up from layer to layer.
@@ -12,8 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from isogloss.prompts.model.decoder.decoder import DecoderWeights, LayerWeights, cast, plain
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.cuda.fp8 import E4M3, to_fp8
 from isogloss.prompts.model.decoder.linear import Affine, Linear
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, cast, plain
 from isogloss.prompts.model.packed.backend import PackedAffine
 from isogloss.prompts.model.packed.int8 import Int8Affine
 
@@ -24,33 +26,56 @@ _PROBE_ROWS = 256
 _PROBE_S = 0.05
 
 
-def pack(weights: DecoderWeights, precision: torch.dtype) -> DecoderWeights:
-    """The same backbone with its linear layers packed in a precision, for inference only.
+def for_serving(
+    weights: DecoderWeights, loaded: torch.dtype, wanted: torch.dtype | None
+) -> tuple[DecoderWeights, torch.dtype]:
+    """The weights with linear layers packed for the device they are on, and these layers' dtype.
+
+    Args:
+        weights: as loaded.
+        loaded: the dtype of their linear layers.
+        wanted: as `Backbone.for_serving` has it.
+
+    Raises:
+        InvalidInput: int8 on a GPU, or weights that were packed before.
+    """
+    if wanted == E4M3:
+        return to_fp8(weights), E4M3
+    if weights.device.type != "cpu":
+        if wanted == torch.int8:
+            raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16")
+        return weights, loaded
+    chosen = wanted or fastest_dtype(weights.hidden_size)
+    return pack(weights, chosen), chosen
+
+
+def pack(weights: DecoderWeights, dtype: torch.dtype) -> DecoderWeights:
+    """The same backbone with its linear layers packed in a dtype, for inference only.
 
     Args:
         weights: as loaded, on the CPU.
-        precision: float32, bfloat16, float16 or int8.
+        dtype: float32, bfloat16, float16 or int8.
 
     Raises:
         InvalidInput: the weights were packed before.
     """
-    if precision != torch.int8 and not can_pack(precision):
-        return cast(weights, torch.device("cpu"), precision)
-    return replace(weights, layers=tuple(_pack_layer(each, precision) for each in weights.layers))
+    if dtype != torch.int8 and not can_pack(dtype):
+        return cast(weights, torch.device("cpu"), dtype)
+    return replace(weights, layers=tuple(_pack_layer(each, dtype) for each in weights.layers))
 
 
-def can_pack(precision: torch.dtype) -> bool:
-    """Whether this processor's oneDNN runs packed layers in a precision."""
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this processor's oneDNN runs packed layers in a dtype."""
     if not torch.backends.mkldnn.is_available():
         return False
     try:
-        PackedAffine.pack(_random_layer(8), precision).apply(torch.zeros(1, 8))
+        PackedAffine.pack(_random_layer(8), dtype).apply(torch.zeros(1, 8))
     except RuntimeError:
         return False
     return True
 
 
-def choose_precision(hidden_size: int) -> torch.dtype:
+def fastest_dtype(hidden_size: int) -> torch.dtype:
     """bfloat16 where this processor gains from it on layers of this width, else float32.
 
     Measured now, in a tenth of a second, since no list of processors stays complete.
@@ -76,11 +101,11 @@ def _random_layer(width: int) -> Affine:
     return Affine(torch.randn(width, width), torch.zeros(width))
 
 
-def _pack_layer(layer: LayerWeights, precision: torch.dtype) -> LayerWeights:
-    def packed(own: Linear, after_gelu: bool = False) -> Linear:
-        if precision == torch.int8:
-            return Int8Affine.pack(plain(own), after_gelu)
-        return PackedAffine.pack(plain(own), precision)
+def _pack_layer(layer: LayerWeights, dtype: torch.dtype) -> LayerWeights:
+    def packed(linear: Linear, after_gelu: bool = False) -> Linear:
+        if dtype == torch.int8:
+            return Int8Affine.pack(plain(linear), after_gelu)
+        return PackedAffine.pack(plain(linear), dtype)
 
     return replace(
         layer,

@@ -1,7 +1,7 @@
 """One prompt in training: its parameters, optimizer, examples, schedule and best checkpoint.
 
-A member knows what to learn from next and what to do with the model's answer. It never runs the
-model: the population it belongs to does, for all of its members at once.
+A prompt's trainer knows what to learn from next and what to do with the model's answer. It never
+runs the model: the `Trainer` that it belongs to does, for all of its prompts at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.initialization import initial_prompt
-from isogloss.training.tuning.texts import Rows
+from isogloss.training.tuning.texts import EncodedExamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class EpochRecord:
         With k/4 samples a class accuracies tie often, and the loss still tells them apart. Without
         labels the loss alone decides.
         """
-        if other is None:
-            return True
-        own, others = self.dev_accuracy or 0.0, other.dev_accuracy or 0.0
-        return (own, -self.dev_loss) > (others, -other.dev_loss)
+        return other is None or self._rank() > other._rank()
+
+    def _rank(self) -> tuple[float, float]:
+        return (self.dev_accuracy or 0.0, -self.dev_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +52,22 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberState:
-    """Everything a member needs to go on after a step, in the middle of an epoch too.
+class PromptState:
+    """Everything a prompt's training needs to go on after a step, in the middle of an epoch too.
 
-    The order of examples is a function of seed and epoch, so no random state is kept.
+    The order of examples is a function of seed and epoch, so no random state is kept. Tensors are
+    named `parameters.<i>`, `optimizer.<i>.<name>`, `best.vectors` and `best.weights.<i>`.
     """
 
     steps: int  # taken so far
     loss_sum: float  # over the examples of the epoch under way
     history: tuple[EpochRecord, ...]
-    parameters: tuple[Tensor, ...]
-    optimizer: dict[str, Tensor]
-    best: Best | None
+    best: EpochRecord | None
     failure: str | None
+    tensors: dict[str, Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a member ended. `best` is None where no epoch was completed.
-
-    `failure` says why it stopped early where its numbers became infinite or NaN.
-    """
-
-    history: tuple[EpochRecord, ...]
-    best: Best | None
-    interrupted: bool = False
-    failure: str | None = None
-
-
-class Member:
+class PromptTrainer:
     """One prompt in training.
 
     Args:
@@ -89,7 +76,7 @@ class Member:
         config: its settings and seed.
         train: what it learns from.
         dev: what chooses its best epoch.
-        weights: the model's parameters where they are trained; they belong to this member alone.
+        weights: the model's parameters where they are trained; they belong to this prompt alone.
     """
 
     def __init__(
@@ -97,8 +84,8 @@ class Member:
         model: Backbone,
         label_ids: Sequence[int],
         config: TrainingConfig,
-        train: Rows,
-        dev: Rows,
+        train: EncodedExamples,
+        dev: EncodedExamples,
         weights: Sequence[Tensor] = (),
     ) -> None:
         self.model, self.config, self.train, self.dev = model, config, train, dev
@@ -108,7 +95,7 @@ class Member:
         self.optimizer = _optimizer(self.parameters, config)
         self.history: list[EpochRecord] = []
         self.best: Best | None = None
-        self.failure: str | None = None
+        self.failure: str | None = None  # why it stopped early, where its numbers broke
         self.steps = 0
         self._loss_sum = 0.0
         self._label_ids = list(label_ids)
@@ -184,44 +171,52 @@ class Member:
         """End an epoch with the last states (texts, hidden) of the whole dev set."""
         read, labels = self.log_probs(states)
         loss = self.dev.loss(read).item()
-        right = self.dev.right(labels) / len(self.dev)
+        right = self.dev.hits(labels) / len(self.dev)
         accuracy, agreement = (None, right) if self.config.teacher else (right, None)
         mean = self._loss_sum / len(self.train)
         record = EpochRecord(len(self.history) + 1, mean, loss, accuracy, agreement)
-        if record.better_than(self.best.record if self.best else None) or self.best is None:
-            self.best = self._snapshot(record)
+        if self.best is None or record.better_than(self.best.record):
+            self.best = self._checkpoint(record)
         self.history.append(record)
         self._loss_sum = 0.0
         return record
 
-    def outcome(self, interrupted: bool = False) -> Outcome:
-        """How it stands now."""
-        cut = interrupted and not self.finished
-        return Outcome(tuple(self.history), self.best, cut, self.failure)
-
-    def state(self) -> MemberState:
+    def state(self) -> PromptState:
         """What `restore` needs (shares the live tensors: write it before going on)."""
-        state = self.optimizer.state_dict()["state"]
-        flat = {f"{i}.{name}": value for i, own in state.items() for name, value in own.items()}
-        parameters = tuple(p.detach() for p in self.parameters)
-        history = tuple(self.history)
-        return MemberState(
-            self.steps, self._loss_sum, history, parameters, flat, self.best, self.failure
+        best = self.best
+        moments = self.optimizer.state_dict()["state"]
+        tensors = {f"parameters.{i}": value.detach() for i, value in enumerate(self.parameters)}
+        for i, named in moments.items():
+            tensors |= {f"optimizer.{i}.{name}": value for name, value in named.items()}
+        if best is not None:
+            tensors["best.vectors"] = best.vectors
+            tensors |= {f"best.weights.{i}": value for i, value in enumerate(best.weights)}
+        return PromptState(
+            steps=self.steps,
+            loss_sum=self._loss_sum,
+            history=tuple(self.history),
+            best=best.record if best else None,
+            failure=self.failure,
+            tensors=tensors,
         )
 
     @torch.no_grad()
-    def restore(self, state: MemberState) -> None:
+    def restore(self, state: PromptState) -> None:
         """Go back to where a state was taken."""
-        for parameter, value in zip(self.parameters, state.parameters, strict=True):
-            parameter.copy_(value)
-        own: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.optimizer.items():
-            place, key = name.split(".", 1)
-            own.setdefault(int(place), {})[key] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": own})
+        tensors = state.tensors
+        for i, parameter in enumerate(self.parameters):
+            parameter.copy_(tensors[f"parameters.{i}"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, place, moment = name.split(".", 2)
+                moments.setdefault(int(place), {})[moment] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.steps, self._loss_sum = state.steps, state.loss_sum
-        self.history, self.best = list(state.history), state.best
-        self.failure = state.failure
+        self.history, self.failure = list(state.history), state.failure
+        if state.best is not None:
+            weights = tuple(tensors[f"best.weights.{i}"] for i in range(len(self.weights)))
+            self.best = Best(state.best, tensors["best.vectors"], weights)
 
     def _fail(self, reason: str) -> None:
         self.failure = f"learning_rate {self.config.learning_rate:g}: {reason}; lower it"
@@ -235,7 +230,7 @@ class Member:
         return self.config.learning_rate * (1 - self.steps / steps)
 
     @torch.no_grad()
-    def _snapshot(self, record: EpochRecord) -> Best:
+    def _checkpoint(self, record: EpochRecord) -> Best:
         """The prompt, folded, and the trained weights as they are now (copies)."""
         vectors = self.prompt().detach().to("cpu", torch.float32, copy=True)
         return Best(record, vectors, tuple(w.detach().to("cpu", copy=True) for w in self.weights))
