@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from isogloss.deploy.bench.contest import spread
-from isogloss.deploy.bench.http_contenders import CONTENDERS, OURS, RAY_SERVE, Batches
+from isogloss.deploy.bench.comparing import spread
 from isogloss.deploy.bench.http_load import Load
-from isogloss.deploy.bench.http_workload import Contest
+from isogloss.deploy.bench.http_servers import CONTENDERS, OURS, RAY_SERVE, Batches
+from isogloss.deploy.bench.http_workload import HttpWorkload
 
 _BUSY = 32  # connections at which rates are compared
 
@@ -39,17 +39,17 @@ class Round:
     """Concurrency -> texts a second of the engine alone at the batch sizes reached there."""
 
 
-def model_result(contest: Contest, rounds: Sequence[Round]) -> dict[str, Any]:
+def model_result(work: HttpWorkload, rounds: Sequence[Round]) -> dict[str, Any]:
     """One model's part of the report."""
     return {
-        "model": contest.model,
-        "tokens_per_text": round(contest.tokens_per_text, 1),
+        "model": work.model,
+        "tokens_per_text": round(work.tokens_per_text, 1),
         "servers": {each.name: _server(each.name, rounds) for each in CONTENDERS},
         "largest_differences": {
             name: max(own.differences[name] for own in rounds) for name in rounds[0].differences
         },
         "levels": [
-            _level(connections, contest, rounds) for connections in rounds[0].levels[OURS.name]
+            _level(connections, work, rounds) for connections in rounds[0].levels[OURS.name]
         ],
     }
 
@@ -75,7 +75,7 @@ def _server(name: str, rounds: Sequence[Round]) -> dict[str, Any]:
     }
 
 
-def _level(connections: int, contest: Contest, rounds: Sequence[Round]) -> dict[str, Any]:
+def _level(connections: int, work: HttpWorkload, rounds: Sequence[Round]) -> dict[str, Any]:
     measured = {
         each.name: [own.levels[each.name][connections] for own in rounds] for each in CONTENDERS
     }
@@ -87,7 +87,7 @@ def _level(connections: int, contest: Contest, rounds: Sequence[Round]) -> dict[
     ]
     return {
         "concurrency": connections,
-        "contenders": {name: _contender(own, contest) for name, own in measured.items()},
+        "contenders": {name: _contender(own, work) for name, own in measured.items()},
         "ratios": {
             name: _against(ours, own) for name, own in measured.items() if name != OURS.name
         },
@@ -96,7 +96,7 @@ def _level(connections: int, contest: Contest, rounds: Sequence[Round]) -> dict[
     }
 
 
-def _contender(levels: Sequence[Level], contest: Contest) -> dict[str, Any]:
+def _contender(levels: Sequence[Level], work: HttpWorkload) -> dict[str, Any]:
     rates = [level.load.requests_per_s for level in levels]
     means = [level.reached.mean for level in levels]
     batches = [mean for mean in means if mean is not None]
@@ -105,7 +105,7 @@ def _contender(levels: Sequence[Level], contest: Contest) -> dict[str, Any]:
         "errors": sum(level.load.refused + level.load.broken for level in levels),
         "requests_per_s": spread(rates),
         "texts_per_s": spread(rates),  # each request has one text
-        "tokens_per_s": spread([rate * contest.tokens_per_text for rate in rates]),
+        "tokens_per_s": spread([rate * work.tokens_per_text for rate in rates]),
         "p50_ms": spread([level.load.p50_ms for level in levels]),
         "p95_ms": spread([level.load.p95_ms for level in levels]),
         "p99_ms": spread([level.load.p99_ms for level in levels]),

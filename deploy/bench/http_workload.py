@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from isogloss.deploy.bench.contest import MakeModel
+from isogloss.deploy.bench.comparing import MakeModel
 from isogloss.deploy.bench.texts import PROMPT_STD, sib_lengths
 from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from isogloss.prompts.format.verbalizer import verbalize
@@ -51,7 +51,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class HttpWorkload:
     """One model's weights, prompts and requests, in the files that the servers are given."""
 
     model: str
@@ -90,7 +90,7 @@ def prepare(
     dtype: Dtype,
     seed: int,
     make_model: MakeModel,
-) -> Contest:
+) -> HttpWorkload:
     """Write everything that one model's servers need.
 
     Args:
@@ -119,9 +119,16 @@ def prepare(
     bodies = folder / "bodies.jsonl"
     bodies.write_text("".join(f"{each.body()}\n" for each in asked), encoding="utf-8")
     counted = backbone.tokenizer.encode(texts, backbone.max_text_tokens)
-    lengths = tuple(len(text.ids) for text in counted)
-    stored = (folder / "store", folder / "prompts", bodies)
-    return Contest(name, source, *stored, asked, lengths, prompt_length)
+    return HttpWorkload(
+        model=name,
+        source=source,
+        store=folder / "store",
+        prompts=folder / "prompts",
+        bodies=bodies,
+        asked=asked,
+        lengths=tuple(len(text.ids) for text in counted),
+        prompt_length=prompt_length,
+    )
 
 
 def pseudo_texts(lengths: Sequence[int], tokenizer: Tokenizer, seed: int) -> list[str]:
@@ -174,7 +181,7 @@ def _random_prompts(
         labels=verbalize(TOPICS, backbone.tokenizer),
         created_at=_MADE_AT,
     )
-    return {f"bench-{place}": SoftPrompt(card, own) for place, own in enumerate(vectors)}
+    return {f"bench-{index}": SoftPrompt(card, own) for index, own in enumerate(vectors)}
 
 
 def _publish(prompts: dict[str, SoftPrompt], store: Path, folder: Path) -> None:

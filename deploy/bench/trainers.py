@@ -18,20 +18,37 @@ them by length would be faster for the peers, but another training.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.benchmark import timer
 
-from isogloss.deploy.bench.clock import Clock
 from isogloss.deploy.bench.examples import Examples, batches, widest_batch
-from isogloss.deploy.bench.peers import appended, padded, require_peft
+from isogloss.deploy.bench.peers import appended, padded, prompt_tuned
 from isogloss.training.tuning.config import TrainingConfig
 
 Texts = Sequence[Sequence[int]]
+
+
+class Clock:
+    """Sums the seconds of a run's parts: what is done once, steps, validation.
+
+    On a GPU every reading waits for what was launched, which is once an epoch and part: within
+    one, a contender may run ahead of the GPU as it likes.
+    """
+
+    def __init__(self, now: Callable[[], float] = timer) -> None:
+        self._now, self._since_s = now, now()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def lap(self, part: str) -> None:
+        """What was done since the last reading was this part."""
+        before_s, self._since_s = self._since_s, self._now()
+        self.seconds[part] += self._since_s - before_s
 
 
 class Trainer(Protocol):
@@ -123,29 +140,29 @@ class Loop:
         """Keep the vectors that do best on the validation set, as every such loop does."""
         best, loss = float("inf"), float("inf")
         for epoch in range(1, self._config.epochs + 1):
-            for places in batches(self._config.seed, epoch, self._config.batch_size):
-                self._step(places)
-            clock.steps_done()
+            for batch in batches(self._config.seed, epoch, self._config.batch_size):
+                self._step(batch)
+            clock.lap("steps")
             loss = self.dev_loss()
             if loss < best:
                 best, self.best = loss, self.prompt.detach().clone()
-            clock.validated()
+            clock.lap("validation")
         return loss
 
     def release(self) -> None:
         """Gradients and optimizer state."""
         del self.prompt, self._optimizer, self._schedule
 
-    def _step(self, places: Sequence[int]) -> None:
+    def _step(self, batch: Sequence[int]) -> None:
         self._optimizer.zero_grad()
-        self._backward(places)
+        self._backward(batch)
         torch.nn.utils.clip_grad_norm_([self.prompt], self._config.gradient_clip)
         self._optimizer.step()
         self._schedule.step()
 
-    def _backward(self, places: Sequence[int]) -> None:
-        logits = self._runner.logits([self._examples.train[i] for i in places])
-        F.cross_entropy(logits, self._train_gold[list(places)]).backward()
+    def _backward(self, batch: Sequence[int]) -> None:
+        logits = self._runner.logits([self._examples.train[i] for i in batch])
+        F.cross_entropy(logits, self._train_gold[list(batch)]).backward()
 
 
 class Appended:
@@ -201,18 +218,7 @@ class Prepended:
     name = "peft"
 
     def __init__(self, model: Any, label_ids: Sequence[int], length: int) -> None:
-        peft = require_peft()
-        config = peft.PromptTuningConfig(
-            task_type=peft.TaskType.CAUSAL_LM,
-            num_virtual_tokens=length,
-            num_layers=model.config.num_hidden_layers,
-            num_attention_heads=model.config.num_attention_heads,
-            token_dim=model.config.hidden_size,
-            inference_mode=False,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
-            self._model: Any = peft.get_peft_model(model, config).eval()
+        self._model: Any = prompt_tuned(model, length, ["default"], inference=False)
         self._length = length
         self._label_ids = torch.tensor(list(label_ids), device=self._model.device)
 

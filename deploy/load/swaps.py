@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from isogloss.deploy.load.calibration import Say, with_server
 from isogloss.deploy.load.clients import ClosedLoop
-from isogloss.deploy.load.play import Say, play
+from isogloss.deploy.load.processes import cpu_seconds
 from isogloss.deploy.load.publisher import Publisher
-from isogloss.deploy.load.server import Server, ServerSettings, cpu_seconds
-from isogloss.deploy.load.stage import Stage
-from isogloss.deploy.load.tally import Tally
-
-
-@dataclass(frozen=True, slots=True)
-class SwapSettings:
-    """What is measured."""
-
-    server: ServerSettings = field(default_factory=ServerSettings)
-    swaps: int = 1000
-    clients: int = 32
-    rounds: int = 5
-    """Phases with swaps, and as many without."""
-    every_s: float = 0.25
-    """Between the beginnings of two publishes; 0: one follows another without a pause."""
+from isogloss.deploy.load.scenario import Scenario
+from isogloss.deploy.load.server import Server
+from isogloss.deploy.load.settings import SwapSettings
+from isogloss.deploy.load.tally import Tally, percentiles_ms
 
 
 @dataclass
@@ -57,25 +47,29 @@ def run_swaps(settings: SwapSettings, say: Say = lambda line: None) -> dict[str,
     Raises:
         IsoglossError: the server did not start, or the prompts cannot be told apart.
     """
-    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
+    return with_server(
+        settings.server, say, lambda server, scenario: _run(settings, server, scenario, say)
+    )
 
 
-async def _run(settings: SwapSettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
+async def _run(
+    settings: SwapSettings, server: Server, scenario: Scenario, say: Say
+) -> dict[str, Any]:
     with_swaps, without = (_Phases(Tally(began_s=server.began_s)) for _ in range(2))
-    publisher = Publisher(server, stage)
+    publisher = Publisher(server, scenario)
     try:
         for number in range(settings.rounds):
             per_round = share_of(settings.swaps, settings.rounds, number)
             say(f"round {number + 1} of {settings.rounds}: {per_round} swaps ...")
             seconds = with_swaps.seconds
             swaps = publisher.swaps(per_round, settings.every_s)
-            await _phase(settings, server, stage, with_swaps, swaps)
+            await _phase(settings, server, scenario, with_swaps, swaps)
             seconds = with_swaps.seconds - seconds
             say(f"round {number + 1} of {settings.rounds}: {seconds:.0f} s without swaps ...")
-            await _phase(settings, server, stage, without, asyncio.sleep(seconds))
+            await _phase(settings, server, scenario, without, asyncio.sleep(seconds))
     finally:
         publisher.close()
-    return _shown(server, stage, publisher, with_swaps, without)
+    return _shown(server, scenario, publisher, with_swaps, without)
 
 
 def share_of(swaps: int, rounds: int, number: int) -> int:
@@ -88,42 +82,45 @@ def share_of(swaps: int, rounds: int, number: int) -> int:
 
 
 async def _phase(
-    settings: SwapSettings, server: Server, stage: Stage, phases: _Phases, meanwhile: Any
+    settings: SwapSettings, server: Server, scenario: Scenario, phases: _Phases, meanwhile: Any
 ) -> None:
     loop = ClosedLoop(
-        server.url, stage.questions(), settings.clients, phases.tally, stage.judge.complaint
+        server.url, scenario.questions(), settings.clients, phases.tally, scenario.judge.complaint
     )
-    pids = server.replica_pids()
-    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(pids)
+    replicas = server.replicas()
+    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(replicas)
     async with loop.running():
         await meanwhile
     phases.seconds += time.perf_counter() - began_s
     phases.client_cpu_s += time.process_time() - client_s
-    phases.server_cpu_s += cpu_seconds(pids) - server_s
+    phases.server_cpu_s += cpu_seconds(replicas) - server_s
 
 
 def _shown(
-    server: Server, stage: Stage, publisher: Publisher, with_swaps: _Phases, without: _Phases
+    server: Server, scenario: Scenario, publisher: Publisher, with_swaps: _Phases, without: _Phases
 ) -> dict[str, Any]:
     took_s = publisher.tally.took_s.get(200, ())
     tenth = max(1, len(took_s) // 10)
-    first, last = sorted(took_s[:tenth]), sorted(took_s[-tenth:])
     ways = {"with_swaps": with_swaps.shown(server), "without_swaps": without.shown(server)}
     p99 = {name: way["latency_ms"]["p99"] for name, way in ways.items()}
     return {
         "model": server.settings.model,
-        "route": {"prompt": stage.name, "turns": list(stage.prompts)},
-        "texts": len(stage.texts),
-        "tolerance": round(stage.judge.tolerance, 5),
-        "least_separation": round(min(map(stage.judge.separation, stage.texts)), 5),
+        "route": {"prompt": scenario.name, "turns": list(scenario.prompts)},
+        "texts": len(scenario.texts),
+        "tolerance": round(scenario.judge.tolerance, 5),
+        "least_separation": round(min(map(scenario.judge.separation, scenario.texts)), 5),
         **ways,
         "swaps": publisher.tally.shown(server.events)
         | {
             "done": publisher.tally.statuses[200],
             "per_s": round(publisher.tally.statuses[200] / max(1e-9, with_swaps.seconds), 2),
-            "first_tenth_p50_ms": round(1000 * first[len(first) // 2], 1) if first else None,
-            "last_tenth_p50_ms": round(1000 * last[len(last) // 2], 1) if last else None,
+            "first_tenth_p50_ms": _p50_ms(took_s[:tenth]),
+            "last_tenth_p50_ms": _p50_ms(took_s[-tenth:]),
         },
         "failed": sum(t.failed for t in (with_swaps.tally, without.tally, publisher.tally)),
         "p99_with_vs_without_swaps": round(p99["with_swaps"] / p99["without_swaps"], 3),
     }
+
+
+def _p50_ms(took_s: Sequence[float]) -> float | None:
+    return round(percentiles_ms(took_s)["p50"], 1) if took_s else None

@@ -14,12 +14,16 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from isogloss.deploy.load.calibration import Say, with_server
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop, Question, ask
-from isogloss.deploy.load.play import Say, play
-from isogloss.deploy.load.server import Server, ServerSettings, cpu_seconds
-from isogloss.deploy.load.stage import Stage, question
+from isogloss.deploy.load.processes import cpu_seconds
+from isogloss.deploy.load.scenario import Scenario, question
+from isogloss.deploy.load.server import Server
+from isogloss.deploy.load.settings import ServerSettings
 from isogloss.deploy.load.tally import Tally
 from isogloss.deploy.load.wire import Connection
 
@@ -33,16 +37,13 @@ class OverloadSettings:
     """What is done."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
-    times: float = 4.0
-    """The load, in sustainable loads."""
-    seconds: float = 60.0
-    deadline_ms: int = 1000
-    texts: int = 16
-    """Of one request."""
+    times: Annotated[float, Option(min=1, help="The rate that can be borne.")] = 4.0
+    seconds: Annotated[float, Option(min=1, help="Of too much load.")] = 60.0
+    deadline_ms: Annotated[int, Option(min=1, help="That requests name.")] = 1000
+    texts: Annotated[int, Option(min=1, max=256, help="Of a request.")] = 16
     callers: int = 16
     """Different keys."""
-    probe_s: float = 10.0
-    """How long each of the measurements before takes."""
+    probe_s: Annotated[float, Option(min=1, help="Of each measurement before.")] = 10.0
     recovered: float = 1.5
     """The p50 after the storm, in p50s before it, from which on the server has recovered."""
 
@@ -53,25 +54,28 @@ def run_overload(settings: OverloadSettings, say: Say = lambda line: None) -> di
     Raises:
         IsoglossError: the server did not start, or the prompts cannot be told apart.
     """
-    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
+    return with_server(
+        settings.server, say, lambda server, scenario: _run(settings, server, scenario, say)
+    )
 
 
-def asked(settings: OverloadSettings, stage: Stage) -> list[Question]:
+def asked(settings: OverloadSettings, scenario: Scenario) -> list[Question]:
     """Every caller's requests, in turn; lengths are mixed alike in all."""
+    questions = scenario.questions(per_request=settings.texts) * settings.callers
     return [
         question(
             each.texts,
-            x_api_key=f"caller-{place % settings.callers}",
+            x_api_key=f"caller-{index % settings.callers}",
             x_request_timeout_ms=str(settings.deadline_ms),
         )
-        for place, each in enumerate(stage.questions(per_request=settings.texts) * settings.callers)
+        for index, each in enumerate(questions)
     ]
 
 
 async def _run(
-    settings: OverloadSettings, server: Server, stage: Stage, say: Say
+    settings: OverloadSettings, server: Server, scenario: Scenario, say: Say
 ) -> dict[str, Any]:
-    questions, check = asked(settings, stage), stage.judge.complaint
+    questions, check = asked(settings, scenario), scenario.judge.complaint
     say("one client alone ...")
     unloaded = Tally(began_s=server.began_s)
     await ClosedLoop(server.url, questions, 1, unloaded, check).for_seconds(settings.probe_s)
@@ -83,12 +87,12 @@ async def _run(
     storm = Tally(frozenset({200, _REFUSED, _LATE}), server.began_s)
     load = OpenLoop(server.url, questions, settings.times * sustainable, storm, check)
     say(f"{load.per_s:.0f} requests/s, {settings.times:g} times that, {settings.seconds:.0f} s ...")
-    pids = server.replica_pids()
-    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(pids)
+    replicas = server.replicas()
+    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(replicas)
     async with asyncio.TaskGroup() as group, load.running():
         await asyncio.sleep(settings.seconds)
         spent_s = time.perf_counter() - began_s
-        client_s, server_s = time.process_time() - client_s, cpu_seconds(pids) - server_s
+        client_s, server_s = time.process_time() - client_s, cpu_seconds(replicas) - server_s
         # Requests that the storm left behind are still being answered.
         after = group.create_task(_after(settings, server, questions, unloaded))
     let_in = storm.statuses[200] + storm.statuses[_LATE]

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from isogloss.deploy.load.swaps import SwapSettings, run_swaps
+from isogloss.deploy.load.settings import SwapSettings
+from isogloss.deploy.load.swaps import run_swaps
 from isogloss.deploy.soak.hostile import HostileSettings, run_hostile
 from isogloss.deploy.soak.kills import KillSettings, run_kills
 from isogloss.deploy.soak.memory import MemorySettings, run_memory
