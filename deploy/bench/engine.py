@@ -8,8 +8,9 @@ peers. `curves.py` says who meets whom; `peers.py` is where a peer is added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,31 +82,21 @@ def _bench_model(
     every = comparisons(Contenders(model, name, dtypes, device, peers), settings)
     say(f"{name}: warming up ...")
     pace = warm_up(every)
-    expected = {comparison.title: expected_s(comparison, pace) for comparison in every}
-    after_s = models_after * sum(expected.values())
+    expected = [expected_s(comparison, pace) for comparison in every]
     results = []
-    for comparison in every:
-        remaining_s = sum(expected.values()) + after_s
-        own_s = expected.pop(comparison.title)
-
-        def tell(
-            round_: int,
-            comparison: Comparison = comparison,
-            own_s: float = own_s,
-            remaining_s: float = remaining_s,
-        ) -> None:
-            left = about(remaining_s - min(own_s, spent_s(comparison)))
-            say(f"{name}, {comparison.title}: round {round_ + 1}, {left} left")
-
-        results += _measure(name, comparison, device, tell)
+    for index, comparison in enumerate(every):
+        after_s = sum(expected[index + 1 :]) + models_after * sum(expected)
+        tell = partial(_tell, say, name, comparison, expected[index], after_s)
+        tell(0)
+        first_round(comparison, device)
+        agreed = agreements(comparison.runs)
+        more_rounds(comparison, tell)
+        results += results_of(name, comparison, agreed)
     return results
 
 
-def _measure(
-    model: str, comparison: Comparison, device: torch.device, tell: Callable[[int], None]
-) -> list[dict[str, Any]]:
-    tell(0)
-    first_round(comparison, device)
-    agreed = agreements(comparison.runs)
-    more_rounds(comparison, tell)
-    return results_of(model, comparison, agreed)
+def _tell(
+    say: Say, name: str, comparison: Comparison, expected_s: float, after_s: float, round_: int
+) -> None:
+    left_s = max(0.0, expected_s - spent_s(comparison)) + after_s
+    say(f"{name}, {comparison.title}: round {round_ + 1}, {about(left_s)} left")

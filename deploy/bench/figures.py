@@ -35,6 +35,7 @@ _LOOKS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "ray_serve": ("#D55E00", "s", SERVERS["ray_serve"]),
     }
 )
+_OTHER_COLOUR = "#6B6B6B"  # of a peer that has no look of its own yet
 Values = tuple[float, float, float]  # middle, low, high
 Result = Mapping[str, Any]
 
@@ -148,7 +149,9 @@ def _draw_row(axes: Axes, row: Row, results: Sequence[Result]) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:,g}")
     axes.minorticks_off()
-    for name, (colour, mark, label) in _LOOKS.items():
+    names = dict.fromkeys([*_LOOKS, *(name for r in results for name in r["contenders"])])
+    for name in names:
+        colour, mark, label = _LOOKS.get(name, (_OTHER_COLOUR, "*", name.replace("_", " ")))
         points = [(r["x"], v) for r in results if (v := row.value(name, r, results[0])) is not None]
         if points:
             at, values = zip(*points, strict=True)

@@ -23,8 +23,8 @@ from isogloss.deploy.bench.comparing import MakeModel, full_size_model, spread, 
 from isogloss.deploy.bench.examples import DEV, SHOTS, TRAIN
 from isogloss.deploy.bench.options import Say
 from isogloss.deploy.bench.settings import PAPER_EPOCHS, TrainSettings
-from isogloss.deploy.bench.train_comparison import Agreement, TrainComparison, agree
-from isogloss.deploy.bench.trainers import Clock, Trainer
+from isogloss.deploy.bench.train_comparison import Agreement, TrainComparison, Trainer, agree
+from isogloss.deploy.bench.trainers import Clock
 from isogloss.prompts.model.full_size import full_size_config
 
 

@@ -14,11 +14,13 @@ from isogloss.deploy.bench.comparing import ContendersDisagree
 from isogloss.deploy.bench.examples import few_shot, label_tokens, widest_batch
 from isogloss.deploy.bench.population_trainer import Isogloss
 from isogloss.deploy.bench.settings import RATE_FACTORS
-from isogloss.deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended, Trainer
+from isogloss.deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended
 from isogloss.deploy.load.machine import peak_of
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.initialization import initial_prompt
+
+Trainer = Loop | Isogloss
 
 # How far apart two gradients may be, as a share of their norm, and two mean losses in nats:
 # rounding in another order of summation, through all layers and back.
