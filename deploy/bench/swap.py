@@ -7,20 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 
 from isogloss.deploy.bench.options import Say
+from isogloss.deploy.load.calibration import on_server
 from isogloss.deploy.load.machine import SERVER_PACKAGES, hardware, versions
 from isogloss.deploy.load.settings import SwapSettings
 from isogloss.deploy.load.swaps import run_swaps
 
 
+_ON_SERVER = partial(on_server, run_swaps)
+
+
 def bench_swap(
     settings: SwapSettings,
     say: Say = lambda line: None,
-    run: Callable[[SwapSettings, Say], dict[str, Any]] = run_swaps,
+    run: Callable[[SwapSettings, Say], dict[str, Any]] = _ON_SERVER,
 ) -> dict[str, Any]:
     """Measure swaps; the contract's JSON object.
 

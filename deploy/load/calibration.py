@@ -18,26 +18,28 @@ from isogloss.deploy.load.tally import Tally
 from isogloss.prompts.errors import Unavailable
 
 Say = Callable[[str], None]
-Run = Callable[[Server, Scenario], Awaitable[dict[str, Any]]]
+Run = Callable[[Any, Server, Scenario, Say], Awaitable[dict[str, Any]]]
+"""A long run, from its settings, a server, and what answers must be, to what was seen, as JSON."""
 
 _CALIBRATION_S = 4.0
 _CLIENTS = 16
 
 
-def with_server(settings: ServerSettings, say: Say, run: Run) -> dict[str, Any]:
-    """Start a server, run something on it, and stop it; what the run returns.
+def on_server(run: Run, settings: Any, say: Say = lambda line: None) -> dict[str, Any]:
+    """Start a server (`settings.server`), run something on it, and stop it.
 
     Raises:
         IsoglossError: the server did not start, or the prompts cannot be told apart.
     """
+    server: ServerSettings = settings.server
     with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
         say("computing what answers must be ...")
-        scenario = prepare(settings.model, settings.dtype, Path(folder) / "store")
-        say(f"starting {settings.replicas} replicas ...")
-        with serving(settings, scenario, Path(folder)) as server:
+        scenario = prepare(server.model, server.dtype, Path(folder) / "store")
+        say(f"starting {server.replicas} replicas ...")
+        with serving(server, scenario, Path(folder)) as started:
 
             async def calibrated() -> dict[str, Any]:
-                return await run(server, await _calibrated(server, scenario))
+                return await run(settings, started, await _calibrated(started, scenario), say)
 
             return asyncio.run(calibrated())
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isogloss.deploy.load.calibration import Say, with_server
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop
 from isogloss.deploy.load.processes import cpu_seconds
 from isogloss.deploy.load.publisher import Publisher
@@ -41,20 +41,10 @@ class _Phases:
         }
 
 
-def run_swaps(settings: SwapSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return with_server(
-        settings.server, say, lambda server, scenario: _run(settings, server, scenario, say)
-    )
-
-
-async def _run(
+async def run_swaps(
     settings: SwapSettings, server: Server, scenario: Scenario, say: Say
 ) -> dict[str, Any]:
+    """What was seen, as JSON."""
     with_swaps, without = (_Phases(Tally(began_s=server.began_s)) for _ in range(2))
     publisher = Publisher(server, scenario)
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from isogloss.deploy.bench.options import Out, as_command, check_writable, progress
+from isogloss.deploy.load.calibration import on_server
 from isogloss.deploy.load.settings import SwapSettings
 from isogloss.deploy.load.swaps import run_swaps
 from isogloss.deploy.soak.ends import EndSettings, run_ends
@@ -26,14 +28,14 @@ app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, help=__doc__)
 @as_command
 def swaps(settings: SwapSettings, out: Out = None) -> None:
     """Swap prompts under concurrent clients."""
-    _run("swaps", settings, run_swaps, out)
+    _run("swaps", settings, partial(on_server, run_swaps), out)
 
 
 @app.command()
 @as_command
 def kills(settings: KillSettings, out: Out = None) -> None:
     """Kill replicas under load."""
-    _run("kills", settings, run_kills, out)
+    _run("kills", settings, partial(on_server, run_kills), out)
 
 
 @app.command()
@@ -47,21 +49,21 @@ def ends(settings: EndSettings, out: Out = None) -> None:
 @as_command
 def overload(settings: OverloadSettings, out: Out = None) -> None:
     """Send more than can be borne."""
-    _run("overload", settings, run_overload, out)
+    _run("overload", settings, partial(on_server, run_overload), out)
 
 
 @app.command()
 @as_command
 def memory(settings: MemorySettings, out: Out = None) -> None:
     """Sample memory under load and swaps."""
-    _run("memory", settings, run_memory, out)
+    _run("memory", settings, partial(on_server, run_memory), out)
 
 
 @app.command()
 @as_command
 def hostile(settings: HostileSettings, out: Out = None) -> None:
     """Send hostile bodies beside another client."""
-    _run("hostile", settings, run_hostile, out)
+    _run("hostile", settings, partial(on_server, run_hostile), out)
 
 
 def _run(name: str, settings: Any, run: Callable[..., dict[str, Any]], out: Path | None) -> None:

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from isogloss.deploy.load.calibration import Say, with_server
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import OpenLoop
 from isogloss.deploy.load.processes import peak_resident_bytes, reset_peak, resident_bytes
 from isogloss.deploy.load.scenario import Scenario
@@ -48,17 +48,6 @@ class HostileSettings:
     """How long the other client is alone, before."""
 
 
-def run_hostile(settings: HostileSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return with_server(
-        settings.server, say, lambda server, scenario: _run(settings, server, scenario, say)
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What became of one body."""
@@ -82,9 +71,10 @@ def complaint(reply: Reply) -> str | None:
     return None
 
 
-async def _run(
+async def run_hostile(
     settings: HostileSettings, server: Server, scenario: Scenario, say: Say
 ) -> dict[str, Any]:
+    """What was seen, as JSON."""
     questions, check = scenario.questions(), scenario.judge.complaint
     quiet, beside = (Tally(began_s=server.began_s) for _ in range(2))
     say("the other client alone ...")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from isogloss.deploy.load.calibration import Say, with_server
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop
 from isogloss.deploy.load.scenario import Scenario, question
 from isogloss.deploy.load.server import Server
@@ -80,20 +80,10 @@ def newcomers(
     return reporting, {replica for replica in reporting if texts.get(replica, 0.0) > 0}
 
 
-def run_kills(settings: KillSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return with_server(
-        settings.server, say, lambda server, scenario: _run(settings, server, scenario, say)
-    )
-
-
-async def _run(
+async def run_kills(
     settings: KillSettings, server: Server, scenario: Scenario, say: Say
 ) -> dict[str, Any]:
+    """What was seen, as JSON."""
     probe = Tally(began_s=server.began_s)
     loop = ClosedLoop(server.url, scenario.questions(), settings.clients, probe)
     sustainable = await loop.for_seconds(_PROBE_S)

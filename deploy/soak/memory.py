@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from isogloss.deploy.load.calibration import Say, with_server
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop
 from isogloss.deploy.load.publisher import Publisher
 from isogloss.deploy.load.scenario import Scenario
@@ -60,20 +60,10 @@ class Sample:
         return dict(total)
 
 
-def run_memory(settings: MemorySettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return with_server(
-        settings.server, say, lambda server, scenario: _run(settings, server, scenario, say)
-    )
-
-
-async def _run(
+async def run_memory(
     settings: MemorySettings, server: Server, scenario: Scenario, say: Say
 ) -> dict[str, Any]:
+    """What was seen, as JSON."""
     questions, check = scenario.questions(), scenario.judge.complaint
     probe = Tally(began_s=server.began_s)
     loop = ClosedLoop(server.url, questions, _CLIENTS, probe, check)

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from isogloss.deploy.load.calibration import Say, with_server
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop, Question, ask
 from isogloss.deploy.load.processes import cpu_seconds
 from isogloss.deploy.load.scenario import Scenario, question
@@ -48,17 +48,6 @@ class OverloadSettings:
     """The p50 after the storm, in p50s before it, from which on the server has recovered."""
 
 
-def run_overload(settings: OverloadSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return with_server(
-        settings.server, say, lambda server, scenario: _run(settings, server, scenario, say)
-    )
-
-
 def asked(settings: OverloadSettings, scenario: Scenario) -> list[Question]:
     """Every caller's requests, in turn; lengths are mixed alike in all."""
     questions = scenario.questions(per_request=settings.texts) * settings.callers
@@ -72,9 +61,10 @@ def asked(settings: OverloadSettings, scenario: Scenario) -> list[Question]:
     ]
 
 
-async def _run(
+async def run_overload(
     settings: OverloadSettings, server: Server, scenario: Scenario, say: Say
 ) -> dict[str, Any]:
+    """What was seen, as JSON."""
     questions, check = asked(settings, scenario), scenario.judge.complaint
     say("one client alone ...")
     unloaded = Tally(began_s=server.began_s)
