@@ -275,11 +275,11 @@ def run_check(name: str, check: Callable[[Endpoint], str], to: Endpoint) -> bool
     """Run one check and print its line."""
     begun = time.perf_counter()
     try:
-        found, passed = check(to), True
+        shown, passed = check(to), True
     except (CheckFailed, OSError, KeyError, IndexError, TypeError) as problem:
-        found, passed = f"{type(problem).__name__}: {problem}", False
+        shown, passed = f"{type(problem).__name__}: {problem}", False
     took_ms = (time.perf_counter() - begun) * 1000
-    print(f"{'ok  ' if passed else 'FAIL'}  {name:<14} {took_ms:6.0f} ms  {found}", flush=True)
+    print(f"{'ok  ' if passed else 'FAIL'}  {name:<14} {took_ms:6.0f} ms  {shown}", flush=True)
     return passed
 
 

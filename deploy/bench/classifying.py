@@ -34,10 +34,10 @@ def classify(
         size = serving.max_inputs
         try:
             answers: dict[str, list[Result]] = {code: [] for code in texts}
-            for code, own in texts.items():
-                for begin in range(0, len(own), size):
+            for code, inputs in texts.items():
+                for begin in range(0, len(inputs), size):
                     request = ClassifyRequest(
-                        inputs=list(own[begin : begin + size]),
+                        inputs=list(inputs[begin : begin + size]),
                         task=task,
                         language=code if told else None,
                     )

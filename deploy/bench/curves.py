@@ -123,7 +123,7 @@ def _residents(contenders: Contenders, settings: EngineSettings) -> list[Compari
     for count in counts:
         work = whole.resident(count)
         point = Point("resident_prompts", count, work, (work.drawn(size, settings.seed),))
-        runs += [Run(point, own) for own in contenders.ours(work)]
+        runs += [Run(point, ours) for ours in contenders.ours(work)]
     runs += [Run(runs[0].point, rate, RATE_ROUNDS + 1) for rate in contenders.rates(whole)]
     return [_close_comparison("resident prompts", runs, settings)]
 
@@ -135,7 +135,7 @@ def _prompts_per_text(contenders: Contenders, settings: EngineSettings) -> list[
     runs = []
     for count in counts:
         point = Point("prompts_per_text", count, work, (work.fanned(size, count),))
-        runs += [Run(point, own) for own in contenders.ours(work)]
+        runs += [Run(point, ours) for ours in contenders.ours(work)]
         runs += [Run(point, rate, RATE_ROUNDS) for rate in contenders.rates(work)]
         if count in REPEATED_AT:
             runs += [Run(point, peer, 1) for peer in contenders.peers(work, "prompts_per_text")]

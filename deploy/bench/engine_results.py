@@ -47,10 +47,10 @@ def _result(point: Point, first: Point, runs: Sequence[Run], agreed: Agreed) -> 
     return {
         "contenders": {name: _measured(run, runs) for name, run in {**ours, **peers}.items()},
         "ratios": {
-            name: {f"vs_{peer}": _times(theirs, own) for peer, theirs in peers.items()}
-            for name, own in ours.items()
+            name: {f"vs_{peer}": _times(theirs, run) for peer, theirs in peers.items()}
+            for name, run in ours.items()
         },
-        "costs": {name: _times(own, before[name]) for name, own in ours.items() if name in before},
+        "costs": {name: _times(run, before[name]) for name, run in ours.items() if name in before},
         "rates_gflop_per_s": {
             rate.contender.precision: spread(
                 [rate.operations(r) / seconds / _GIGA for r, seconds in rate.kept().items()]
@@ -110,10 +110,10 @@ def _ratios(
     at = {(r["curve"], r["x"]): r for r in results if r["model"] == model}
     ratios: dict[str, float] = {}
     if main := at.get(("batch_size", settings.headline_batch)):
-        for name, own in main["ratios"].items():
+        for name, of_peers in main["ratios"].items():
             measured = main["contenders"][name]
             precision = measured["precision"]
-            ratios |= {f"{precision}_{key}": ratio["median"] for key, ratio in own.items()}
+            ratios |= {f"{precision}_{key}": ratio["median"] for key, ratio in of_peers.items()}
             ratios[f"{precision}_share_of_rate"] = measured["share_of_rate"]["median"]
     first = f"isogloss_{SHORT[settings.torch_dtypes[0]]}"
     for name, point in _costs(settings).items():

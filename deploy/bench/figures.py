@@ -177,16 +177,20 @@ def _engine_caption(report: Result) -> str:
 
 def _measured(quantity: str, times: float = 1) -> Callable[[str, Result, Result], Values | None]:
     def value(name: str, result: Result, first: Result) -> Values | None:
-        own = result["contenders"].get(name, {}).get(quantity)
-        return own and (times * own["median"], times * own["min"], times * own["max"])
+        measured = result["contenders"].get(name, {}).get(quantity)
+        return measured and (
+            times * measured["median"],
+            times * measured["min"],
+            times * measured["max"],
+        )
 
     return value
 
 
 def _cost(name: str, result: Result, first: Result) -> Values | None:
     """Ours paired round by round; a peer's from its medians."""
-    if (own := result["costs"].get(name)) is not None:
-        return own["median"], own["low"], own["high"]
+    if (cost := result["costs"].get(name)) is not None:
+        return cost["median"], cost["low"], cost["high"]
     if name not in result["contenders"] or name not in first["contenders"]:
         return None
     seconds, least = (each["contenders"][name]["seconds"]["p50"] for each in (result, first))

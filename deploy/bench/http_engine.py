@@ -30,13 +30,13 @@ def engine_texts_per_s(
     backbone = Backbone.load_for_serving(work.source, device=settings.device, dtype=settings.dtype)
     tokens = _workload(work, backbone)
     engine = Isogloss(backbone, tokens)
-    sizes = sorted({size for own in reached.values() for size in own})
+    sizes = sorted({size for counts in reached.values() for size in counts})
     took_s = {size: _seconds_a_batch(engine, tokens, size, settings.seconds / 4) for size in sizes}
     return {
-        concurrency: sum(size * count for size, count in own.items())
-        / sum(took_s[size] * count for size, count in own.items())
-        for concurrency, own in reached.items()
-        if own
+        concurrency: sum(size * count for size, count in counts.items())
+        / sum(took_s[size] * count for size, count in counts.items())
+        for concurrency, counts in reached.items()
+        if counts
     }
 
 

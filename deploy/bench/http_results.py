@@ -46,7 +46,8 @@ def model_result(work: HttpWorkload, rounds: Sequence[Round]) -> dict[str, Any]:
         "tokens_per_text": round(work.tokens_per_text, 1),
         "servers": {each.name: _server(each.name, rounds) for each in CONTENDERS},
         "largest_differences": {
-            name: max(own.differences[name] for own in rounds) for name in rounds[0].differences
+            name: max(round_.differences[name] for round_ in rounds)
+            for name in rounds[0].differences
         },
         "levels": [
             _level(connections, work, rounds) for connections in rounds[0].levels[OURS.name]
@@ -67,31 +68,32 @@ def ratios(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _server(name: str, rounds: Sequence[Round]) -> dict[str, Any]:
-    peaks = [own.peak_memory_bytes[name] for own in rounds]
+    peaks = [round_.peak_memory_bytes[name] for round_ in rounds]
     known = [peak for peak in peaks if peak is not None]
     return {
         "peak_memory_bytes": max(known) if known else None,
-        "seconds_to_ready": statistics.median(own.seconds_to_ready[name] for own in rounds),
+        "seconds_to_ready": statistics.median(round_.seconds_to_ready[name] for round_ in rounds),
     }
 
 
 def _level(connections: int, work: HttpWorkload, rounds: Sequence[Round]) -> dict[str, Any]:
     measured = {
-        each.name: [own.levels[each.name][connections] for own in rounds] for each in CONTENDERS
+        each.name: [round_.levels[each.name][connections] for round_ in rounds]
+        for each in CONTENDERS
     }
     ours = measured[OURS.name]
     shares = [
-        level.load.requests_per_s / own.engine[connections]
-        for level, own in zip(ours, rounds, strict=True)
-        if connections in own.engine
+        level.load.requests_per_s / round_.engine[connections]
+        for level, round_ in zip(ours, rounds, strict=True)
+        if connections in round_.engine
     ]
     return {
         "concurrency": connections,
-        "contenders": {name: _contender(own, work) for name, own in measured.items()},
+        "contenders": {name: _contender(levels, work) for name, levels in measured.items()},
         "ratios": {
-            name: _against(ours, own) for name, own in measured.items() if name != OURS.name
+            name: _against(ours, levels) for name, levels in measured.items() if name != OURS.name
         },
-        "engine_texts_per_s": spread([own.engine[connections] for own in rounds]),
+        "engine_texts_per_s": spread([round_.engine[connections] for round_ in rounds]),
         "share_of_engine": spread(shares),
     }
 

@@ -100,10 +100,10 @@ def _cells(report: Mapping[str, Any], model: str) -> Iterator[tuple[str, str]]:
 
 
 def _headline(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, own in main["contenders"].items():
+    for name, measured in main["contenders"].items():
         if name not in main["ratios"]:
             continue
-        precision = own["precision"]
+        precision = measured["precision"]
         for key, ratio in main["ratios"][name].items():
             peer = key.removeprefix("vs_")
             theirs = main["contenders"][peer]["precision"]
@@ -111,8 +111,8 @@ def _headline(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"{precision}, times faster than {_PEERS.get(peer, peer)} ({theirs})",
                 interval_text(ratio, ".2f"),
             )
-        yield f"{precision}, texts a second", f"{own['texts_per_s']['median']:,.3g}"
-        if share := own["share_of_rate"]:
+        yield f"{precision}, texts a second", f"{measured['texts_per_s']['median']:,.3g}"
+        if share := measured["share_of_rate"]:
             yield f"{precision}, share of the matrix-product rate", f"{share['median']:.0%}"
 
 

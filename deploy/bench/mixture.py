@@ -104,11 +104,11 @@ def _examples(settings: MixtureSettings, codes: Sequence[str]) -> dict[str, list
     """Each language's sentences, in the same order."""
     examples = {}
     for code in codes:
-        own = load_split(settings.data, code, "test")
-        examples[code] = sorted(own, key=lambda example: example.index_id)[: settings.sentences]
+        split = load_split(settings.data, code, "test")
+        examples[code] = sorted(split, key=lambda example: example.index_id)[: settings.sentences]
     first = [example.index_id for example in examples[codes[0]]]
-    for code, own in examples.items():
-        if [example.index_id for example in own] != first:
+    for code, split in examples.items():
+        if [example.index_id for example in split] != first:
             raise InvalidInput(
                 f"--data: {code} has other sentences than {codes[0]}; gains are "
                 "averaged over translations of the same ones: leave out one of the two"
@@ -132,11 +132,11 @@ def _answered(
     """Answer every language's texts, as the server would with this threshold."""
     serving = _serving(settings).model_copy(update={"mixture_threshold": threshold})
     texts = {
-        code: [opening(example.text, words, code) for example in own]
-        for code, own in examples.items()
+        code: [opening(example.text, words, code) for example in split]
+        for code, split in examples.items()
     }
     answers = classify(serving, backbone, texts, told=told, task=settings.task)
-    pairs = [list(zip(answers[code], own, strict=True)) for code, own in examples.items()]
+    pairs = [list(zip(answers[code], split, strict=True)) for code, split in examples.items()]
     return Answered(
         right=_table(pairs, lambda result, example: result.label == example.label),
         surprise=_table(pairs, lambda result, example: -np.log(_score(result, example.label))),
@@ -147,7 +147,7 @@ def _answered(
 def _table(
     pairs: Sequence[Sequence[tuple[Result, Example]]], value: Callable[[Result, Example], float]
 ) -> Floats:
-    return np.array([[value(*pair) for pair in own] for own in pairs], dtype=np.float64)
+    return np.array([[value(*pair) for pair in row] for row in pairs], dtype=np.float64)
 
 
 def _score(result: Result, label: str) -> float:
@@ -162,16 +162,16 @@ def _result(
     answered: Mapping[str, Answered],
 ) -> dict[str, Any]:
     ways: dict[str, dict[str, Any]] = {OFF: _whole(off)}
-    for name, own in answered.items():
-        mixed = own.prompts > 1
-        gains = (own.right - off.right).mean(axis=0)  # (sentences,)
+    for name, way in answered.items():
+        mixed = way.prompts > 1
+        gains = (way.right - off.right).mean(axis=0)  # (sentences,)
         ways[name] = {
-            **_whole(own),
+            **_whole(way),
             "gain": _rounded(gains.mean()),
             "interval": _interval(gains, settings.seed),
-            "prompts_per_text": _rounded(own.prompts.mean()),
+            "prompts_per_text": _rounded(way.prompts.mean()),
             "mixed": _rounded(mixed.mean()),
-            "accuracy_of_mixed": _rounded(own.right[mixed].mean()) if mixed.any() else None,
+            "accuracy_of_mixed": _rounded(way.right[mixed].mean()) if mixed.any() else None,
             "accuracy_of_mixed_off": _rounded(off.right[mixed].mean()) if mixed.any() else None,
         }
     return {
@@ -181,14 +181,14 @@ def _result(
         "ways": ways,
         "languages": {
             code: {OFF: _rounded(off.right[row].mean())}
-            | {name: _rounded(own.right[row].mean()) for name, own in answered.items()}
+            | {name: _rounded(way.right[row].mean()) for name, way in answered.items()}
             for row, code in enumerate(codes)
         },
     }
 
 
-def _whole(own: Answered) -> dict[str, float]:
-    return {"accuracy": _rounded(own.right.mean()), "surprise": _rounded(own.surprise.mean())}
+def _whole(way: Answered) -> dict[str, float]:
+    return {"accuracy": _rounded(way.right.mean()), "surprise": _rounded(way.surprise.mean())}
 
 
 def _interval(gains: Floats, seed: int) -> list[float]:
@@ -207,9 +207,9 @@ def _interval(gains: Floats, seed: int) -> list[float]:
 def _costs(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Prompts that a text takes with a mixture, against one: by threshold and words."""
     return {
-        f"prompts_per_text_{name}_at_{result['words']}_words": own["prompts_per_text"]
+        f"prompts_per_text_{name}_at_{result['words']}_words": way["prompts_per_text"]
         for result in results
-        for name, own in result["ways"].items()
+        for name, way in result["ways"].items()
         if name not in (OFF, ORACLE)
     }
 

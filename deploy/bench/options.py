@@ -209,8 +209,8 @@ def _metadata(annotation: Any, kind: type) -> Any:
 
 
 def _option(annotation: Any) -> OptionInfo | None:
-    found: OptionInfo | None = _metadata(annotation, OptionInfo)
-    return found
+    option: OptionInfo | None = _metadata(annotation, OptionInfo)
+    return option
 
 
 def _parameters(settings: Any) -> Iterator[inspect.Parameter]:

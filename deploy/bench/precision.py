@@ -50,9 +50,9 @@ def bench_precision(settings: PrecisionSettings, say: Say = lambda line: None) -
         result for model in settings.models for result in _compare(model, settings, examples, say)
     ]
     ratios: dict[str, dict[str, float]] = {model: {} for model in settings.models}
-    for own in results:
-        if own["precision"] != EXACT:
-            ratios[own["model"]][f"{own['precision']}_agreement"] = own["agreement"]
+    for result in results:
+        if result["precision"] != EXACT:
+            ratios[result["model"]][f"{result['precision']}_agreement"] = result["agreement"]
     report = whole_report("precision", replace(settings, store=None), results, ratios)
     report["settings"] |= {
         "data": Path(settings.data).name,
@@ -66,8 +66,8 @@ def bench_precision(settings: PrecisionSettings, say: Say = lambda line: None) -
 def _compare(
     model: str, settings: PrecisionSettings, examples: Examples, say: Say
 ) -> list[dict[str, Any]]:
-    labels = [example.label for own in examples.values() for example in own]
-    codes = np.array([code for code, own in examples.items() for _ in own])
+    labels = [example.label for split in examples.values() for example in split]
+    codes = np.array([code for code, split in examples.items() for _ in split])
     exact: list[Result] = []
     results = []
     precisions: tuple[Precision, ...] = (EXACT, *settings.precisions)
@@ -96,9 +96,9 @@ def _answers(
     """To every text; its language is told, so that only the model's numbers differ."""
     backbone = Backbone.load_for_serving(model, device=settings.device, dtype=precision)
     serving = ServingSettings(models=(model,), store=settings.store)
-    texts = {code: [example.text for example in own] for code, own in examples.items()}
+    texts = {code: [example.text for example in split] for code, split in examples.items()}
     answers = classify(serving, backbone, texts, told=True)
-    return [result for own in answers.values() for result in own]
+    return [result for results in answers.values() for result in results]
 
 
 def _agreement(

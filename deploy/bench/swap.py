@@ -18,7 +18,6 @@ from isogloss.deploy.load.machine import SERVER_PACKAGES, hardware, versions
 from isogloss.deploy.load.settings import SwapSettings
 from isogloss.deploy.load.swaps import run_swaps
 
-
 _ON_SERVER = partial(on_server, run_swaps)
 
 

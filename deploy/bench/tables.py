@@ -42,18 +42,18 @@ def engine_tables(report: Report) -> list[PlainTable]:
     tables = [_engine_ratios(report)]
     for model in report["ratios"]:
         for curve in _X_LABELS:
-            own = [r for r in report["results"] if (r["model"], r["curve"]) == (model, curve)]
-            if own:
-                tables.append(_engine_curve(model, curve, own))
+            results = [r for r in report["results"] if (r["model"], r["curve"]) == (model, curve)]
+            if results:
+                tables.append(_engine_curve(model, curve, results))
     return tables
 
 
 def _engine_ratios(report: Report) -> PlainTable:
     settings, ratios = report["settings"], report["ratios"]
     rows = []
-    for name in dict.fromkeys(name for own in ratios.values() for name in own):
+    for name in dict.fromkeys(name for row in ratios.values() for name in row):
         form = ".0%" if name.endswith("share_of_rate") else ".2f"
-        cells = (format(own[name], form) if name in own else "" for own in ratios.values())
+        cells = (format(row[name], form) if name in row else "" for row in ratios.values())
         rows.append([name.replace("_", " "), *cells])
     return table(
         f"batch size {settings['ratios_at_batch_size']}, {settings['prompts']} prompts of "
@@ -78,17 +78,17 @@ def _engine_curve(model: str, curve: str, results: Sequence[Report]) -> PlainTab
 
 
 def _engine_rows(result: Report) -> Iterator[list[str] | None]:
-    for index, (name, own) in enumerate(result["contenders"].items()):
-        share = own["share_of_rate"]
+    for index, (name, row) in enumerate(result["contenders"].items()):
+        share = row["share_of_rate"]
         yield [
             f"{result['x']}" if index == 0 else "",
             name.replace("_", " "),
-            spread_text(own["texts_per_s"], ".4g"),
-            f"{own['tokens_per_s']['median']:.0f}",
-            *(f"{own['seconds'][quantile]:.3g}" for quantile in ("p50", "p95", "p99")),
-            f"{own['rounds']}",
+            spread_text(row["texts_per_s"], ".4g"),
+            f"{row['tokens_per_s']['median']:.0f}",
+            *(f"{row['seconds'][quantile]:.3g}" for quantile in ("p50", "p95", "p99")),
+            f"{row['rounds']}",
             "" if share is None else f"{share['median']:.0%}",
-            mebibytes(own["peak_memory_bytes"]),
+            mebibytes(row["peak_memory_bytes"]),
             _engine_ratio(name, result),
         ]
     rates = (f"{p} {r['median']:.0f}" for p, r in result["rates_gflop_per_s"].items())
@@ -126,22 +126,22 @@ def train_tables(report: Report) -> list[PlainTable]:
                 *("prompts", "s a prompt", "isogloss is", "vs by hand", "once s", "a step s"),
                 *("validation s", "memory above weights"),
             ],
-            (_train_row(name, own, result) for name, own in result["contenders"].items()),
+            (_train_row(name, row, result) for name, row in result["contenders"].items()),
         )
         for result in report["results"]
     ]
 
 
-def _train_row(name: str, own: Report, result: Report) -> list[str]:
+def _train_row(name: str, row: Report, result: Report) -> list[str]:
     label, ratios = name.replace("_", " "), ["", ""]
     if ratio := result["ratios"].get(name):
         label = f"isogloss, {name.replace('_', ' of ')}"
         by_hand = result["ratios_by_peer"][name]["transformers_by_hand"]
         ratios = [f"{spread_text(ratio, '.2f')} x", f"{by_hand['median']:.2f} x"]
     return [
-        *(label, f"{own['prompts']}", spread_text(own["seconds_per_prompt"], ".4g"), *ratios),
-        *(f"{own[part]['median']:.3g}" for part in ("once_s", "step_s", "validation_s")),
-        mebibytes(own["peak_memory_bytes"]),
+        *(label, f"{row['prompts']}", spread_text(row["seconds_per_prompt"], ".4g"), *ratios),
+        *(f"{row[part]['median']:.3g}" for part in ("once_s", "step_s", "validation_s")),
+        mebibytes(row["peak_memory_bytes"]),
     ]
 
 
@@ -168,16 +168,16 @@ def http_tables(report: Report) -> list[PlainTable]:
 
 
 def _http_rows(level: Report, servers: Report) -> Iterator[list[str] | None]:
-    for index, (name, own) in enumerate(level["contenders"].items()):
-        ratio, batch = level["ratios"].get(name), own["texts_per_batch"]
+    for index, (name, row) in enumerate(level["contenders"].items()):
+        ratio, batch = level["ratios"].get(name), row["texts_per_batch"]
         yield [
             f"{level['concurrency']}" if index == 0 else "",
             SERVERS[name],
-            spread_text(own["requests_per_s"], ".4g"),
+            spread_text(row["requests_per_s"], ".4g"),
             f"{ratio['requests']['median']:.2f} x" if ratio else "",
-            spread_text(own["p50_ms"], ".4g"),
+            spread_text(row["p50_ms"], ".4g"),
             f"{ratio['p50']['median']:.2f} x" if ratio else "",
-            *(f"{own[name]['median']:.4g}" for name in ("p95_ms", "p99_ms")),
+            *(f"{row[name]['median']:.4g}" for name in ("p95_ms", "p99_ms")),
             f"{batch['median']:.1f}" if batch else "",
             "" if ratio else f"{level['share_of_engine']['median']:.0%}",
             mebibytes(servers[name]["peak_memory_bytes"]),
@@ -203,11 +203,11 @@ def swap_tables(report: Report) -> list[PlainTable]:
             ["requests", "requests/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "failed"],
             (
                 [
-                    *(way.replace("_", " "), f"{own['requests']}", f"{own['requests_per_s']:.0f}"),
-                    *(f"{own['latency_ms'][name]:.1f}" for name in ("p50", "p95", "p99", "max")),
-                    f"{own['failed']}",
+                    *(way.replace("_", " "), f"{row['requests']}", f"{row['requests_per_s']:.0f}"),
+                    *(f"{row['latency_ms'][name]:.1f}" for name in ("p50", "p95", "p99", "max")),
+                    f"{row['failed']}",
                 ]
-                for way, own in ((way, result[way]) for way in ("with_swaps", "without_swaps"))
+                for way, row in ((way, result[way]) for way in ("with_swaps", "without_swaps"))
             ),
         )
     ]
@@ -218,9 +218,9 @@ def mixture_tables(report: Report) -> list[PlainTable]:
     settings = report["settings"]
     rows: list[list[str] | None] = []
     for result in report["results"]:
-        for index, (name, own) in enumerate(result["ways"].items()):
+        for index, (name, row) in enumerate(result["ways"].items()):
             first = [f"{result['words']}", f"{result['texts']}"] if index == 0 else ["", ""]
-            rows.append([*first, *_mixture_cells(name, own)])
+            rows.append([*first, *_mixture_cells(name, row)])
         rows.append(None)
     return [
         table(
@@ -236,33 +236,33 @@ def mixture_tables(report: Report) -> list[PlainTable]:
     ]
 
 
-def _mixture_cells(name: str, own: Report) -> list[str]:
+def _mixture_cells(name: str, row: Report) -> list[str]:
     titles = {"off": "one", "oracle": "one, language told"}
     cells = [titles.get(name, f"mixed below {name}")]
-    cells += [f"{own['accuracy']:.1%}", f"{own['surprise']:.4f}"]
-    if "gain" not in own:
+    cells += [f"{row['accuracy']:.1%}", f"{row['surprise']:.4f}"]
+    if "gain" not in row:
         return cells
-    low, high = (100 * end for end in own["interval"])
-    cells += [f"{100 * own['gain']:+.2f} ({low:+.2f} to {high:+.2f})"]
-    if not own["mixed"]:
+    low, high = (100 * end for end in row["interval"])
+    cells += [f"{100 * row['gain']:+.2f} ({low:+.2f} to {high:+.2f})"]
+    if not row["mixed"]:
         return cells
-    on_mixed = f"{own['accuracy_of_mixed_off']:.1%} -> {own['accuracy_of_mixed']:.1%}"
-    return [*cells, f"{own['prompts_per_text']:.2f}", f"{own['mixed']:.1%}", on_mixed]
+    on_mixed = f"{row['accuracy_of_mixed_off']:.1%} -> {row['accuracy_of_mixed']:.1%}"
+    return [*cells, f"{row['prompts_per_text']:.2f}", f"{row['mixed']:.1%}", on_mixed]
 
 
 def precision_tables(report: Report) -> list[PlainTable]:
     """The table of `bench precision`."""
     settings = report["settings"]
     rows = []
-    for own in report["results"]:
-        ((code, share),) = own["worst_language"].items()
-        moved = own["score_moved"]
+    for row in report["results"]:
+        ((code, share),) = row["worst_language"].items()
+        moved = row["score_moved"]
         rows.append(
             [
-                *(own["model"], own["precision"]),
-                *(f"{own['accuracy']:.2%}", f"{own['agreement']:.2%}", f"{share:.1%} {code}"),
+                *(row["model"], row["precision"]),
+                *(f"{row['accuracy']:.2%}", f"{row['agreement']:.2%}", f"{share:.1%} {code}"),
                 f"{moved['mean']:.4f} (p99 {moved['p99']:.3f})",
-                f"{own['surest_change']:.3f}",
+                f"{row['surest_change']:.3f}",
             ]
         )
     return [
@@ -307,7 +307,7 @@ def interval_text(ratio: Mapping[str, float], form: str) -> str:
 
 
 def mebibytes(count: int | None) -> str:
-    """Memory, where it could be measured."""
+    """Memory, where it could be row."""
     return "not measured" if count is None else f"{count / (1 << 20):.0f} MiB"
 
 

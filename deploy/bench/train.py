@@ -57,10 +57,10 @@ def bench_train(
 def _ratios(result: Mapping[str, Any]) -> dict[str, float]:
     by_hand = "transformers_by_hand"
     return {
-        **{f"{name}_vs_best_peer": own["median"] for name, own in result["ratios"].items()},
+        **{f"{name}_vs_best_peer": ratio["median"] for name, ratio in result["ratios"].items()},
         **{
-            f"{name}_vs_{by_hand}": own[by_hand]["median"]
-            for name, own in result["ratios_by_peer"].items()
+            f"{name}_vs_{by_hand}": ratio[by_hand]["median"]
+            for name, ratio in result["ratios_by_peer"].items()
         },
     }
 

@@ -138,13 +138,13 @@ def _try(trainer: Trainer) -> tuple[Tensor, float]:
 
 
 def _compare(
-    name: str, found: tuple[Tensor, float], expected: tuple[Tensor, float], dtype: torch.dtype
+    name: str, result: tuple[Tensor, float], expected: tuple[Tensor, float], dtype: torch.dtype
 ) -> dict[str, float]:
     """How far a contender is off, if rounding explains it."""
     gradient = expected[0].float().cpu()
     differences = {
-        "gradient": float((found[0] - gradient).norm() / gradient.norm()),
-        "validation_loss": abs(found[1] - expected[1]),
+        "gradient": float((result[0] - gradient).norm() / gradient.norm()),
+        "validation_loss": abs(result[1] - expected[1]),
     }
     limits = {"gradient": GRADIENT_TOLERANCES[dtype], "validation_loss": LOSS_TOLERANCES[dtype]}
     for what, difference in differences.items():

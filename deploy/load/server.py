@@ -65,11 +65,11 @@ class Server:
 
     def memory(self) -> dict[str, int]:
         """`role pid` -> resident bytes now, of each process that has not ended."""
-        found = {
+        resident = {
             f"{role_of(title_of(each))} {each.pid}": resident_bytes(each)
             for each in processes(self.mark)
         }
-        return {name: held for name, held in found.items() if held}
+        return {name: held for name, held in resident.items() if held}
 
     async def get(self, path: str) -> Reply:
         """Ask for something that is not part of the load; raises NoAnswer."""

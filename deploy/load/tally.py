@@ -32,8 +32,8 @@ def percentiles_ms(seconds: Iterable[float]) -> dict[str, float]:
     took_ms = 1000 * np.fromiter(seconds, dtype=float)
     if not took_ms.size:
         return dict.fromkeys(("p50", "p95", "p99", "max"), math.nan)
-    found = np.quantile(took_ms, (0.5, 0.95, 0.99, 1), method="inverted_cdf").round(3).tolist()
-    return dict(zip(("p50", "p95", "p99", "max"), found, strict=True))
+    ends = np.quantile(took_ms, (0.5, 0.95, 0.99, 1), method="inverted_cdf").round(3).tolist()
+    return dict(zip(("p50", "p95", "p99", "max"), ends, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
