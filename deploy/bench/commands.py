@@ -144,8 +144,8 @@ def profile(settings: ProfileSettings, out: Out = None, as_json: AsJson = False)
 @as_command
 def precision(settings: PrecisionSettings, out: Out = None, as_json: AsJson = False) -> None:
     """Classify test sentences in faster precisions, and count labels that are not float32's."""
+    from isogloss.deploy.bench.accuracy_tables import precision_tables
     from isogloss.deploy.bench.precision import bench_precision
-    from isogloss.deploy.bench.tables import precision_tables
 
     finish(bench_precision, settings, precision_tables, out, as_json)
 
@@ -154,7 +154,7 @@ def precision(settings: PrecisionSettings, out: Out = None, as_json: AsJson = Fa
 @as_command
 def mixture(settings: MixtureSettings, out: Out = None, as_json: AsJson = False) -> None:
     """Classify the first words of test sentences with prompts mixed, alone, and language told."""
+    from isogloss.deploy.bench.accuracy_tables import mixture_tables
     from isogloss.deploy.bench.mixture import bench_mixture
-    from isogloss.deploy.bench.tables import mixture_tables
 
     finish(bench_mixture, settings, mixture_tables, out, as_json)

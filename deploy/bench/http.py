@@ -67,19 +67,11 @@ def _bench_model(
     scratch = Path(tempfile.mkdtemp(prefix="isogloss-"))
     try:
         say(f"{name}: writing weights, prompts and requests ...")
-        work = prepare(
-            name,
-            scratch / "work",
-            prompts=settings.prompts,
-            prompt_length=settings.prompt_length,
-            device=settings.device,
-            dtype=settings.dtype,
-            seed=settings.seed,
-            make_model=make_model,
-        )
-        rounds = []
-        for number in range(settings.rounds):
-            rounds.append(_round(work, settings, scratch, _numbered(say, name, number)))
+        work = prepare(name, scratch / "work", settings, make_model)
+        rounds = [
+            _round(work, settings, scratch, _numbered(say, name, number))
+            for number in range(settings.rounds)
+        ]
         return model_result(work, rounds)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

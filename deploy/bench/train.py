@@ -139,13 +139,8 @@ def _result(
             each.name: {
                 "prompts": each.prompts,
                 "seconds_per_prompt": spread(seconds[each.name]),
-                "once_s": spread([taken[each.name].once_s for taken in rounds]),
-                "step_s": spread([taken[each.name].epoch_steps_s / steps for taken in rounds]),
-                "validation_s": spread([taken[each.name].validation_s for taken in rounds]),
+                **_parts([taken[each.name] for taken in rounds], steps),
                 "peak_memory_bytes": agreed.peaks[each.name],
-                "dev_loss_after_measured_epochs": spread(
-                    [taken[each.name].dev_loss for taken in rounds]
-                ),
             }
             for each in comparison.contenders
         },
@@ -153,4 +148,13 @@ def _result(
         "ratios": {ours.name: by_peer[ours.name][best] for ours in comparison.ours},
         "ratios_by_peer": by_peer,
         "differences": dict(agreed.differences),
+    }
+
+
+def _parts(taken: Sequence[Taken], steps: int) -> dict[str, dict[str, float]]:
+    return {
+        "once_s": spread([each.once_s for each in taken]),
+        "step_s": spread([each.epoch_steps_s / steps for each in taken]),
+        "validation_s": spread([each.validation_s for each in taken]),
+        "dev_loss_after_measured_epochs": spread([each.dev_loss for each in taken]),
     }

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +54,29 @@ def cpu_seconds(of: Iterable[Any]) -> float:
     """Processor time that processes have had so far; those that have ended count nothing."""
     times = (_of(process, "cpu_times", None) for process in of)
     return float(sum(each.user + each.system for each in times if each is not None))
+
+
+@dataclass
+class Spent:
+    """Seconds of load, and the processor time that both its sides had in them."""
+
+    seconds: float = 0.0
+    client_cpu_s: float = 0.0
+    server_cpu_s: float = 0.0
+
+    @contextlib.contextmanager
+    def on(self, replicas: Sequence[Any]) -> Iterator[None]:
+        """Add what is spent while open, by this process and the server's replicas."""
+        began_s, client_s, server_s = self._readings(replicas)
+        yield
+        now_s, client_now_s, server_now_s = self._readings(replicas)
+        self.seconds += now_s - began_s
+        self.client_cpu_s += client_now_s - client_s
+        self.server_cpu_s += server_now_s - server_s
+
+    @staticmethod
+    def _readings(replicas: Sequence[Any]) -> tuple[float, float, float]:
+        return time.perf_counter(), time.process_time(), cpu_seconds(replicas)
 
 
 def resident_bytes(process: Any) -> int:

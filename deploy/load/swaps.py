@@ -7,14 +7,13 @@ with.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop
-from isogloss.deploy.load.processes import cpu_seconds
+from isogloss.deploy.load.processes import Spent
 from isogloss.deploy.load.publisher import Publisher
 from isogloss.deploy.load.scenario import Scenario
 from isogloss.deploy.load.server import Server
@@ -27,17 +26,15 @@ class _Phases:
     """What the phases of one kind came to."""
 
     tally: Tally
-    seconds: float = 0.0
-    client_cpu_s: float = 0.0
-    server_cpu_s: float = 0.0
+    spent: Spent = field(default_factory=Spent)
 
     def shown(self, server: Server) -> dict[str, Any]:
-        answered = self.tally.statuses[200]
+        answered, spent = max(1, self.tally.statuses[200]), self.spent
         return self.tally.shown(server.events) | {
-            "seconds": round(self.seconds, 1),
-            "requests_per_s": round(answered / self.seconds, 1),
-            "server_cpu_ms_per_request": round(1000 * self.server_cpu_s / max(1, answered), 3),
-            "client_cpu_ms_per_request": round(1000 * self.client_cpu_s / max(1, answered), 3),
+            "seconds": round(spent.seconds, 1),
+            "requests_per_s": round(self.tally.statuses[200] / spent.seconds, 1),
+            "server_cpu_ms_per_request": round(1000 * spent.server_cpu_s / answered, 3),
+            "client_cpu_ms_per_request": round(1000 * spent.client_cpu_s / answered, 3),
         }
 
 
@@ -51,10 +48,10 @@ async def run_swaps(
         for number in range(settings.rounds):
             per_round = share_of(settings.swaps, settings.rounds, number)
             say(f"round {number + 1} of {settings.rounds}: {per_round} swaps ...")
-            seconds = with_swaps.seconds
+            seconds = with_swaps.spent.seconds
             swaps = publisher.swaps(per_round, settings.every_s)
             await _phase(settings, server, scenario, with_swaps, swaps)
-            seconds = with_swaps.seconds - seconds
+            seconds = with_swaps.spent.seconds - seconds
             say(f"round {number + 1} of {settings.rounds}: {seconds:.0f} s without swaps ...")
             await _phase(settings, server, scenario, without, asyncio.sleep(seconds))
     finally:
@@ -77,13 +74,9 @@ async def _phase(
     loop = ClosedLoop(
         server.url, scenario.questions(), settings.clients, phases.tally, scenario.judge.complaint
     )
-    replicas = server.replicas()
-    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(replicas)
-    async with loop.running():
-        await meanwhile
-    phases.seconds += time.perf_counter() - began_s
-    phases.client_cpu_s += time.process_time() - client_s
-    phases.server_cpu_s += cpu_seconds(replicas) - server_s
+    with phases.spent.on(server.replicas()):
+        async with loop.running():
+            await meanwhile
 
 
 def _shown(
@@ -103,7 +96,7 @@ def _shown(
         "swaps": publisher.tally.shown(server.events)
         | {
             "done": publisher.tally.statuses[200],
-            "per_s": round(publisher.tally.statuses[200] / max(1e-9, with_swaps.seconds), 2),
+            "per_s": round(publisher.tally.statuses[200] / max(1e-9, with_swaps.spent.seconds), 2),
             "first_tenth_p50_ms": _p50_ms(took_s[:tenth]),
             "last_tenth_p50_ms": _p50_ms(took_s[-tenth:]),
         },

@@ -20,7 +20,7 @@ from typer import Option
 
 from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop, Question, ask
-from isogloss.deploy.load.processes import cpu_seconds
+from isogloss.deploy.load.processes import Spent
 from isogloss.deploy.load.scenario import Scenario, question
 from isogloss.deploy.load.server import Server
 from isogloss.deploy.load.settings import ServerSettings
@@ -77,34 +77,34 @@ async def run_overload(
     storm = Tally(frozenset({200, _REFUSED, _LATE}), server.began_s)
     load = OpenLoop(server.url, questions, settings.times * sustainable, storm, check)
     say(f"{load.per_s:.0f} requests/s, {settings.times:g} times that, {settings.seconds:.0f} s ...")
-    replicas = server.replicas()
-    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(replicas)
+    spent, replicas = Spent(), server.replicas()
     async with asyncio.TaskGroup() as group, load.running():
-        await asyncio.sleep(settings.seconds)
-        spent_s = time.perf_counter() - began_s
-        client_s, server_s = time.process_time() - client_s, cpu_seconds(replicas) - server_s
+        with spent.on(replicas):
+            await asyncio.sleep(settings.seconds)
         # Requests that the storm left behind are still being answered.
         after = group.create_task(_after(settings, server, questions, unloaded))
-    let_in = storm.statuses[200] + storm.statuses[_LATE]
     return {
         "model": server.settings.model,
         "deadline_ms": settings.deadline_ms,
         "texts_per_request": settings.texts,
         "unloaded": unloaded.shown(),
         "sustainable": borne.shown() | {"requests_per_s": round(sustainable, 1)},
-        "storm": storm.shown()
-        | {
-            "requests_per_s": round(load.per_s, 1),
-            "answered_per_s": round(storm.statuses[200] / spent_s, 1),
-            "refused_ms": storm.latency_ms(_REFUSED),
-            "let_in_ms": storm.latency_ms(200, _LATE),
-            "late": storm.statuses[_LATE],
-            "late_share": round(storm.statuses[_LATE] / max(1, let_in), 4),
-            "client_cpu_share": round(client_s / spent_s, 3),
-            "server_cpu_share": round(server_s / spent_s, 3),
-        },
+        "storm": {"requests_per_s": round(load.per_s, 1), **_shown(storm, spent)},
         "recovery": after.result(),
         "failed": storm.failed + unloaded.failed + borne.failed,
+    }
+
+
+def _shown(storm: Tally, spent: Spent) -> dict[str, Any]:
+    answered, late = storm.statuses[200], storm.statuses[_LATE]
+    return storm.shown() | {
+        "answered_per_s": round(answered / spent.seconds, 1),
+        "refused_ms": storm.latency_ms(_REFUSED),
+        "let_in_ms": storm.latency_ms(200, _LATE),
+        "late": late,
+        "late_share": round(late / max(1, answered + late), 4),
+        "client_cpu_share": round(spent.client_cpu_s / spent.seconds, 3),
+        "server_cpu_share": round(spent.server_cpu_s / spent.seconds, 3),
     }
 
 

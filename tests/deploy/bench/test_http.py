@@ -67,12 +67,8 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return prepare(
         request.param,
         tmp_path_factory.mktemp("work"),
-        prompts=3,
-        prompt_length=4,
-        device="cpu",
-        dtype="float32",
-        seed=1,
-        make_model=small_model,
+        HttpSettings(prompts=3, prompt_length=4, device="cpu", dtype="float32", seed=1),
+        small_model,
     )
 
 

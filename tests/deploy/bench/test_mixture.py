@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from isogloss.deploy.bench import commands
+from isogloss.deploy.bench.accuracy_tables import mixture_tables
 from isogloss.deploy.bench.mixture import bench_mixture, opening
 from isogloss.deploy.bench.settings import MixtureSettings
-from isogloss.deploy.bench.tables import mixture_tables
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.store.store import PromptStore
