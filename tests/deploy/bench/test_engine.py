@@ -18,7 +18,7 @@ from isogloss.deploy.bench.markdown import markdown_table
 from isogloss.deploy.bench.peers import Isogloss, Peft, PeftLastLogits, Transformers
 from isogloss.deploy.bench.tables import engine_tables
 from isogloss.deploy.bench.texts import Batch, workload
-from isogloss.prompts.errors import InvalidInput, NotFound
+from isogloss.prompts.errors import NotFound
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config, random_backbone
 from tests.deploy.small_models import tiny_model
@@ -205,28 +205,6 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(commands.app, [*SHORT_RUN, *options])
     assert result.exit_code != 0
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--batch-sizes", "1,x"], "--batch-sizes '1,x'"),
-        (["--residents", "0"], "--residents '0'"),
-        (["--model", "gpt2"], "model 'gpt2'"),
-        (["--out", "/no/such/folder/x.json"], "--out '/no/such/folder/x.json'"),
-    ],
-)
-def test_mistakes_are_named_before_anything_slow(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(commands.app, ["engine", "--dtype", "float32", *options])
-    assert result.exit_code == 2
-    assert message in result.stderr
-
-
-def test_settings_refuse_nothing_to_do() -> None:
-    with pytest.raises(InvalidInput, match="batch_sizes: must be at least 1"):
-        EngineSettings(batch_sizes=())
-    with pytest.raises(InvalidInput, match="curves: name at least one"):
-        EngineSettings(curves=())
 
 
 def test_only_table_2_has_full_size_configurations() -> None:

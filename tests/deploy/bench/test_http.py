@@ -1,11 +1,11 @@
 """`isogloss bench http`: requests, answers, load and report, without starting Ray."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from typer.testing import CliRunner
@@ -30,9 +30,8 @@ from isogloss.deploy.bench.http_workload import TOPICS, HttpWorkload, prepare, p
 from isogloss.deploy.bench.settings import HttpSettings
 from isogloss.deploy.bench.tables import http_tables
 from isogloss.deploy.bench.texts import sib_lengths
-from isogloss.prompts.errors import InvalidInput, Unavailable
+from isogloss.prompts.errors import Unavailable
 from isogloss.prompts.model.checkpoint import POCKET
-from isogloss.prompts.model.full_size import full_size_config, random_model
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
@@ -41,25 +40,9 @@ from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.registry.replicas import LocalBoard, Lookout
 from isogloss.serving.telemetry.metrics import ServingMetrics, merge
+from tests.deploy.small_models import tiny_model
 
-POCKET_VOCABULARY = 22_528
-
-
-def small_model(name: str, seed: int, device: torch.device, dtype: torch.dtype) -> Any:
-    """The named architecture, small, for the pocket models' tokens."""
-    config = full_size_config(name)
-    changes = {
-        "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
-        "xglm": {"d_model": 32, "ffn_dim": 64, "num_layers": 2, "attention_heads": 4},
-    }[config.model_type]
-    for field, value in ({"vocab_size": POCKET_VOCABULARY} | changes).items():
-        setattr(config, field, value)
-    model = random_model(config, seed, device=device, dtype=dtype)
-    with torch.no_grad():  # weights large enough for prompts and positions to matter
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter *= 10
-    return model
+small_model = partial(tiny_model, vocab_size=22_528)  # for the pocket models' tokens
 
 
 @pytest.fixture(scope="module", params=["bloom-560m", "xglm-564M"])
@@ -253,25 +236,6 @@ def test_the_engine_alone_is_measured_at_the_sizes_reached(work: HttpWorkload) -
     found = engine_texts_per_s(work, {1: {1: 3}, 8: {1: 1, 8: 2}, 32: {}}, settings)
     assert set(found) == {1, 8}
     assert all(rate > 0 for rate in found.values())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--concurrency", "1,x"], "--concurrency '1,x'"),
-        (["--model", "./no-such-folder"], "model './no-such-folder'"),
-        (["--out", "/no/such/folder/x.json"], "--out '/no/such/folder/x.json'"),
-    ],
-)
-def test_mistakes_are_named_before_anything_slow(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(commands.app, ["http", "--client", "python", *options])
-    assert result.exit_code == 2
-    assert message in result.stderr
-
-
-def test_settings_refuse_nothing_to_do() -> None:
-    with pytest.raises(InvalidInput, match="concurrency: must be at least 1"):
-        HttpSettings(concurrency=())
 
 
 def test_every_contender_is_started_on_the_same_files(work: HttpWorkload) -> None:

@@ -18,7 +18,6 @@ from isogloss.deploy.bench.tables import train_tables
 from isogloss.deploy.bench.train import bench_train
 from isogloss.deploy.bench.train_comparison import TrainComparison, agree
 from isogloss.deploy.bench.trainers import Clock, Loop
-from isogloss.prompts.errors import InvalidInput
 from tests.deploy.small_models import tiny_model
 from tests.some import some
 
@@ -193,22 +192,3 @@ def test_command_prints_and_writes_one_object(
     assert found["settings"]["epochs_measured"] == 2
     assert "round 1 of 1, population_2" in result.stderr
     assert "population_2 took" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--model", "gpt2"], "model 'gpt2'"),
-        (["--epochs", "21"], "--epochs"),
-        (["--out", "/no/such/folder/x.json"], "--out '/no/such/folder/x.json'"),
-    ],
-)
-def test_mistakes_are_named_before_anything_slow(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(commands.app, ["train", *options])
-    assert result.exit_code == 2
-    assert message in result.stderr
-
-
-def test_settings_refuse_nothing_to_do() -> None:
-    with pytest.raises(InvalidInput, match="rounds: must be at least 1"):
-        TrainSettings(rounds=0)

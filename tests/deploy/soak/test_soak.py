@@ -8,15 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from typer.testing import CliRunner
 
-from isogloss.deploy.bench import commands
 from isogloss.deploy.bench.swap import bench_swap
 from isogloss.deploy.bench.tables import swap_tables
 from isogloss.deploy.load.processes import role_of, title_of
@@ -224,12 +222,3 @@ def test_bench_swap_has_the_contracts_shape() -> None:
     assert "10 swaps, 7.5 a second, p50 5 ms, p99 10 ms" in str(table.title)
     assert "1.25 times" in str(table.caption)
     assert table.row_count == 2
-
-
-@pytest.mark.parametrize(
-    "options", [["--swaps", "0"], ["--clients", "0"], ["--out", "/nowhere/at/all.json"]]
-)
-def test_mistakes_are_named_before_anything_starts(options: Sequence[str]) -> None:
-    result = CliRunner().invoke(commands.app, ["swap", *options])
-    assert result.exit_code == 2
-    assert options[0] in result.stderr
