@@ -9,7 +9,7 @@ first and their interval is a bootstrap over sentences.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,7 @@ def bench_mixture(settings: MixtureSettings, say: Say = lambda line: None) -> di
         say(f"{words} words: the language is told")
         ways[ORACLE] = _answered(settings, backbone, examples, words, 0.0, told=True)
         results.append(_result(settings, codes, words, off, ways))
-    report = whole_report(
-        "mixture", replace(settings, store=None), results, {settings.model: _costs(results)}
-    )
+    report = whole_report("mixture", settings, results, {settings.model: _costs(results)})
     report["settings"] |= {
         "detector": _serving(settings).detector,
         "data": Path(settings.data).name,

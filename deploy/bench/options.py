@@ -241,10 +241,8 @@ def _made(settings: type, given: dict[str, Any]) -> Any:
             value, read = given.pop(field.name), _metadata(annotation, Read)
             if read is None:
                 values[field.name] = value
-            elif value:
-                flag = option.default  # where typer keeps a name that is given
-                named = isinstance(flag, str)
-                values[field.name] = read.convert(
-                    value, flag if named else f"--{field.name.replace('_', '-')}"
-                )
+            elif value not in (None, []):
+                name = option.default  # where typer keeps a name, if one is given
+                flag = name if isinstance(name, str) else f"--{field.name.replace('_', '-')}"
+                values[field.name] = read.convert(value, flag)
     return settings(**values)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def bench_precision(settings: PrecisionSettings, say: Say = lambda line: None) -
     for result in results:
         if result["precision"] != EXACT:
             ratios[result["model"]][f"{result['precision']}_agreement"] = result["agreement"]
-    report = whole_report("precision", replace(settings, store=None), results, ratios)
+    report = whole_report("precision", settings, results, ratios)
     report["settings"] |= {
         "data": Path(settings.data).name,
         "split": "test",

@@ -110,6 +110,8 @@ class Settings:
 
 
 def _json(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.name
     return list(value) if isinstance(value, tuple) else value
 
 

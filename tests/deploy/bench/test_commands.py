@@ -15,6 +15,7 @@ NOWHERE = ["--out", "/no/such/folder/x.json"]
     ("command", "options", "message"),
     [
         ("engine", ["--batch-sizes", "1,x"], "--batch-sizes '1,x'"),
+        ("engine", ["--batch-sizes", ""], "--batch-sizes ''"),
         ("engine", ["--residents", "0"], "--residents '0'"),
         ("engine", ["--model", "gpt2"], "model 'gpt2'"),
         ("engine", ["--dtype", "float32", *NOWHERE], "--out '/no/such/folder/x.json'"),
