@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.pipeline.scoring import ServingBackbone
 from isogloss.serving.schemas import ClassifyRequest, Result
 
 

@@ -23,8 +23,8 @@ from isogloss.deploy.bench.settings import MixtureSettings
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.languages.languages import language
 from isogloss.prompts.model.backbone import Backbone
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline.scoring import ServingBackbone
 from isogloss.serving.schemas import Result
 from isogloss.training.data.labelled import Example, load_split
 from isogloss.training.evaluation.evaluate import choose_languages

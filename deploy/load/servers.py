@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isogloss.deploy.load.processes import MARK, kill, peak_bytes, processes
-from isogloss.prompts.cluster.import_path import variables_of_a_module
+from isogloss.prompts.cluster.import_path import safe_variables
 from isogloss.prompts.console.http_client import open_url
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.ray.ports import free_port
@@ -81,7 +81,7 @@ def _environment(mark: str, scratch: Path) -> dict[str, str]:
     added["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     if len(str(scratch)) <= _LONGEST_RAY_FOLDER:
         added["RAY_TMPDIR"] = str(scratch)
-    return {**os.environ, **added, **variables_of_a_module(os.environ)}
+    return {**os.environ, **added, **safe_variables(os.environ)}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

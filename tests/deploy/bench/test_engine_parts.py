@@ -182,9 +182,7 @@ def test_bfloat16_is_measured_where_this_processor_gains(
     faster: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = torch.bfloat16 if faster else torch.float32
-    monkeypatch.setattr(
-        "isogloss.deploy.bench.number_formats.choose_precision", lambda width: chosen
-    )
+    monkeypatch.setattr("isogloss.deploy.bench.number_formats.fastest_dtype", lambda width: chosen)
     expected = ["float32", "bfloat16", "int8"]
     if not faster:
         expected.remove("bfloat16")

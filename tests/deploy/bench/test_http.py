@@ -38,7 +38,7 @@ from isogloss.serving.api.http import build_api
 from isogloss.serving.api.service import Service
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.registry.replicas import LocalBoard, Lookout
+from isogloss.serving.registry.replicas import LocalBoard, Reporter
 from isogloss.serving.telemetry.metrics import ServingMetrics, merge
 from tests.deploy.small_models import tiny_model
 
@@ -60,9 +60,9 @@ def our_answers(work: HttpWorkload) -> list[dict[str, float]]:
     settings = ServingSettings(models=(work.source,), store=work.store, device="cpu")
     classifier = build_classifier(settings)
     board = LocalBoard()
-    lookout = Lookout("r", work.source, classifier.bank, classifier.metrics, board)
+    reporter = Reporter("r", work.source, classifier.registry, classifier.metrics, board)
     store = PromptStore.open(work.store)
-    service = Service(classifier, {}, store, lookout, settings)
+    service = Service(classifier, {}, store, reporter, settings)
     api = build_api(service, Admin(service, SecretStr("token")))
     with TestClient(api) as client:
         replies = [client.post(OURS.route, content=each.body()).json() for each in work.probes()]
