@@ -9,6 +9,7 @@ With the admin token it also publishes a prompt again, unchanged.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import json
 import math
@@ -21,7 +22,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 TEXTS = {
     "eng_Latn": "The home side scored twice in the last five minutes and won the cup.",
@@ -38,8 +39,7 @@ class CheckFailed(Exception):
     """The endpoint answered, but not as it should."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """One HTTP answer."""
 
     status: int
@@ -76,12 +76,11 @@ class Endpoint:
             self.url + path, None if body is None else data, headers, method=method
         )
         try:
-            with _opener(self.url).open(request, timeout=REQUEST_TIMEOUT_S) as reply:
-                return Answer(reply.status, reply.read(), reply.headers.get_content_type())
+            reply = _opener(self.url).open(request, timeout=REQUEST_TIMEOUT_S)
         except urllib.error.HTTPError as refusal:
-            with refusal:
-                kind = refusal.headers.get_content_type()
-                return Answer(refusal.code, refusal.read(), kind)
+            reply = refusal
+        with reply:
+            return Answer(reply.status, reply.read(), reply.headers.get_content_type())
 
     def get(self, path: str) -> Any:
         """JSON of a route that must answer 200."""
@@ -105,11 +104,10 @@ def _is_local(url: str) -> bool:
     host = (urllib.parse.urlsplit(url).hostname or "").lower()
     if host in ("localhost", socket.gethostname().lower()) or host.endswith(".localhost"):
         return True
-    try:
+    with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
+        return address.is_loopback or address.is_unspecified
+    return False
 
 
 def _proxy(url: str) -> str:
@@ -181,7 +179,7 @@ def check_one_text(to: Endpoint) -> str:
     return f"{result['label']} {result['score']:.2f}, under {result['prompt']['name']}"
 
 
-def check_list(to: Endpoint) -> str:
+def check_list_of_texts(to: Endpoint) -> str:
     """A list keeps its order: each text answers as it does alone, whatever its neighbours."""
     together = to.classify(inputs=list(TEXTS.values()))["results"]
     _require(len(together) == len(TEXTS), f"{len(together)} results for {len(TEXTS)} texts")
@@ -251,22 +249,16 @@ def check_publish(to: Endpoint) -> str:
     return f"{name} again, generation {published['generation']}"
 
 
-CHECKS: Mapping[str, Callable[[Endpoint], str]] = {
-    "health": check_health,
-    "ready": check_ready,
-    "models": check_models,
-    "prompts": check_prompts,
-    "routes": check_routes,
-    "trials": check_trials,
-    "languages": check_languages,
-    "one text": check_one_text,
-    "list of texts": check_list,
-    "overrides": check_overrides,
-    "errors": check_errors,
-    "metrics": check_metrics,
-    "openapi": check_openapi,
-}
-ADMIN_CHECKS: Mapping[str, Callable[[Endpoint], str]] = {"publish": check_publish}
+def _by_name(*checks: Callable[[Endpoint], str]) -> dict[str, Callable[[Endpoint], str]]:
+    return {check.__name__.removeprefix("check_").replace("_", " "): check for check in checks}
+
+
+CHECKS = _by_name(
+    *(check_health, check_ready, check_models, check_prompts, check_routes, check_trials),
+    *(check_languages, check_one_text, check_list_of_texts, check_overrides, check_errors),
+    *(check_metrics, check_openapi),
+)
+ADMIN_CHECKS = _by_name(check_publish)
 
 
 def run_checks(to: Endpoint, wait_s: float) -> bool:
@@ -283,11 +275,11 @@ def run_check(name: str, check: Callable[[Endpoint], str], to: Endpoint) -> bool
     """Run one check and print its line."""
     begun = time.perf_counter()
     try:
-        found, passed = check(to), True
+        shown, passed = check(to), True
     except (CheckFailed, OSError, KeyError, IndexError, TypeError) as problem:
-        found, passed = f"{type(problem).__name__}: {problem}", False
+        shown, passed = f"{type(problem).__name__}: {problem}", False
     took_ms = (time.perf_counter() - begun) * 1000
-    print(f"{'ok  ' if passed else 'FAIL'}  {name:<14} {took_ms:6.0f} ms  {found}", flush=True)
+    print(f"{'ok  ' if passed else 'FAIL'}  {name:<14} {took_ms:6.0f} ms  {shown}", flush=True)
     return passed
 
 
@@ -295,11 +287,9 @@ def wait_until_ready(to: Endpoint, wait_s: float) -> bool:
     """Ask `/ready` until it answers 200 or the time is over."""
     give_up_s = time.monotonic() + wait_s
     while True:
-        try:
+        with contextlib.suppress(OSError):  # nobody listens yet
             if to.ask("GET", "/ready").status == 200:
                 return True
-        except OSError:
-            pass  # nobody listens yet
         if time.monotonic() > give_up_s:
             return False
         time.sleep(RETRY_S)

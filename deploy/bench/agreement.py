@@ -3,76 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from isogloss.deploy.bench.contest import ContendersDisagree
-from isogloss.deploy.bench.turns import Turns
+from isogloss.deploy.bench.comparing import ContendersDisagree
+from isogloss.deploy.bench.curves import Run
 
 # Texts of a batch whose answers are computed a second time, where nobody else has given them.
 SAMPLE_TEXTS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How near one contender's answers are to its judge's."""
-
-    answers: int
-    largest_difference: float
-    """Of two label log-probabilities."""
-    label_agreement: float
-    """Share of answers with the same best label."""
-    median_margin: float
-    """Of the judge's log-probabilities, the best label's over the next: the nearness of ties."""
-
-    def shown(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "answers": self.answers,
-            "largest_difference": float(f"{self.largest_difference:.3g}"),
-            "label_agreement": round(self.label_agreement, 4),
-            "median_margin": float(f"{self.median_margin:.3g}"),
-        }
-
-
-def agreements(turns: Sequence[Turns]) -> dict[Turns, Agreement]:
-    """Of everyone who has a judge. transformers' own turn, where it had one, spares asking again.
+def agreements(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
+    """Of everyone who has a reference. transformers' own run, where there is one, spares it.
 
     Raises:
         ContendersDisagree: rounding does not explain a difference.
     """
-    heard = {t.entry.point: t.answer for t in turns if t.name == "transformers"}
-    found = {}
-    for own in turns:
-        point, player = own.entry.point, own.entry.player
-        if player.judge is None or own.answer is None:
+    given = {run.point: run.answer for run in runs if run.name == "transformers"}
+    agreed = {}
+    for run in runs:
+        point, contender = run.point, run.contender
+        if contender.reference is None or run.answer is None:
             continue
-        judged = heard.get(point) if player.kind == "ours" else None
-        if judged is None:
-            judged = player.judge(point.batch(0).first(SAMPLE_TEXTS)).cpu()
-        found[own] = agree(own.answer[: len(judged)], judged, player.name, player.tolerance)
-    return found
+        expected = given.get(point) if contender.kind == "ours" else None
+        if expected is None:
+            expected = contender.reference(point.batch(0).first(SAMPLE_TEXTS)).cpu()
+        answers = run.answer[: len(expected)]
+        agreed[run] = agree(answers, expected, contender.name, contender.tolerance)
+    return agreed
 
 
-def agree(answers: Tensor, judged: Tensor, name: str, tolerance: float) -> Agreement:
-    """Compare label log-probabilities, (answers, labels).
+def agree(answers: Tensor, expected: Tensor, name: str, tolerance: float) -> dict[str, Any]:
+    """How near label log-probabilities are to the reference's, both (answers, labels).
+
+    Returns:
+        As JSON: how many `answers`; the `largest_difference` of two log-probabilities;
+        `label_agreement`, the share with the same best label; `median_margin`, of the reference the
+        best label's log-probability over the next: the nearness of ties.
 
     Raises:
         ContendersDisagree: they are further apart than the tolerance, or not numbers.
     """
-    answers, judged = answers.float(), judged.float()
-    difference = float((answers - judged).abs().max())
+    answers, expected = answers.float(), expected.float()
+    difference = float((answers - expected).abs().max())
     if not difference <= tolerance:
         raise ContendersDisagree(
-            f"{name}: its label log-probabilities are {difference:.2g} away from its judge's, more "
-            f"than {tolerance:g}; nothing is reported"
+            f"{name}: its label log-probabilities are {difference:.2g} away from its reference's, "
+            f"more than {tolerance:g}; nothing is reported"
         )
-    best = judged.topk(2, dim=-1).values
-    return Agreement(
-        len(judged),
-        difference,
-        float((answers.argmax(-1) == judged.argmax(-1)).float().mean()),
-        float((best[:, 0] - best[:, 1]).median()),
-    )
+    best, next_best = expected.topk(2, dim=-1).values.unbind(-1)
+    same = (answers.argmax(-1) == expected.argmax(-1)).float().mean()
+    return {
+        "answers": len(expected),
+        "largest_difference": float(f"{difference:.3g}"),
+        "label_agreement": round(float(same), 4),
+        "median_margin": float(f"{float((best - next_best).median()):.3g}"),
+    }

@@ -1,78 +1,99 @@
-"""What `isogloss bench engine` measures, and for how long."""
+"""What `isogloss bench engine` measures, and for how long; its options are these fields."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-import torch
+from typer import Option
 
-from isogloss.deploy.bench.contest import DEFAULT_MODELS, refuse_below_one
-from isogloss.deploy.bench.number_formats import SHORT
-from isogloss.prompts.errors import InvalidInput
+from isogloss.deploy.bench.options import SIZES, Read, each_once
+from isogloss.deploy.bench.settings import FULL_SIZE_MODELS, FullSizeModels, Seed, Settings, sizes
+
+if TYPE_CHECKING:
+    import torch
 
 CurveName = Literal["batch_size", "resident_prompts", "prompts_per_text", "text_length"]
 CURVES: tuple[CurveName, ...] = get_args(CurveName)
 HEADLINE_BATCH = 32
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """The curves' places, the contenders' precisions, and how often each is measured."""
+class Curve(StrEnum):
+    """A curve on the command line."""
 
-    models: tuple[str, ...] = DEFAULT_MODELS
-    dtypes: tuple[torch.dtype, ...] = (torch.float32,)
-    """Of ours, each a contender. The peers run in the first that is not int8."""
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    curves: tuple[CurveName, ...] = CURVES
-    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    prompts: int = 8
-    """Different prompts of a mixed batch."""
-    prompt_length: int = 10
-    residents: tuple[int, ...] = (1, 10, 100, 1000)
+    BATCH_SIZE = "batch-size"
+    RESIDENT_PROMPTS = "resident-prompts"
+    PROMPTS_PER_TEXT = "prompts-per-text"
+    TEXT_LENGTH = "text-length"
+
+
+class OurPrecision(StrEnum):
+    """Of our linear layers, as torch names it."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(Settings):
+    """The curves' points, the contenders' precisions, and how often each is measured."""
+
+    models: FullSizeModels = FULL_SIZE_MODELS
+    curves: Annotated[
+        tuple[CurveName, ...],
+        Option("--curve", help="Repeatable. (default: all four)"),
+        Read(list[Curve], each_once),
+    ] = CURVES
+    batch_sizes: Annotated[tuple[int, ...], sizes("Texts in a batch"), SIZES] = (
+        *(1, 2, 4, 8, 16, 32, 64),
+    )
+    residents: Annotated[tuple[int, ...], sizes("Prompts in memory"), SIZES] = (1, 10, 100, 1000)
+    prompts_per_text: Annotated[tuple[int, ...], sizes("Prompts on each text"), SIZES] = (
+        *(1, 2, 4, 8, 16),
+    )
+    text_lengths: Annotated[tuple[int, ...], sizes("Tokens of each text"), SIZES] = (
+        *(16, 64, 256, 1024),
+    )
+    prompts: Annotated[int, Option(min=1, help="Different prompts in a mixed batch.")] = 8
+    prompt_length: Annotated[int, Option(min=1, help="Tokens of a prompt.")] = 10
     resident_batch: int = 32
-    prompts_per_text: tuple[int, ...] = (1, 2, 4, 8, 16)
     fanned_texts: int = 8
     """Texts that are each read under several prompts."""
-    text_lengths: tuple[int, ...] = (16, 64, 256, 1024)
     length_tokens: int = 1024
     """Text tokens of a batch of the length curve: `length_tokens / length` texts, at least one."""
-    rounds: int = 4
-    """Turns of each contender at the headline's batch size; fewer elsewhere, more where a cost of
-    a few per cent is to be told from noise."""
-    seconds: float = 8.0
-    """Quick places are repeated until their turns have taken this long."""
-    seed: int = 0
+    rounds: Annotated[int, Option(min=1, help="At the headline's batch size; fewer elsewhere.")] = 4
+    seconds: Annotated[float, Option(min=0, help="Repeat quick points for so long.")] = 8.0
+    dtypes: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "--dtype",
+            help="Of ours, repeatable; the peers run in the first wider than a byte. (default: "
+            "float32, int8 and, where it is faster than float32, bfloat16; on GPUs bfloat16)",
+        ),
+        Read(list[OurPrecision], each_once),
+    ] = None
+    seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        """Refuse numbers below one, and nothing to measure.
+    @property
+    def torch_dtypes(self) -> tuple[torch.dtype, ...]:
+        """Ours; none until `auto` is decided."""
+        import torch
 
-        Raises:
-            InvalidInput: naming the field.
-        """
-        refuse_below_one(
-            **{
-                name: getattr(self, name)
-                for name in ("prompts", "prompt_length", "resident_batch", "fanned_texts")
-            },
-            **{name: min(getattr(self, name), default=0) for name in _PLACES.values()},
-            length_tokens=self.length_tokens,
-            rounds=self.rounds,
-        )
-        for name in ("models", "dtypes", "curves"):
-            if not getattr(self, name):
-                raise InvalidInput(f"{name}: name at least one")
+        return tuple(getattr(torch, name) for name in self.dtypes or ())
 
     @property
     def fewer_rounds(self) -> int:
-        """Turns where nothing but a curve is at stake; quick places have more in `seconds`."""
+        """Where nothing but a curve is at stake; quick points have more in `seconds`."""
         return max(1, self.rounds - 2)
 
     @property
     def close_rounds(self) -> int:
-        """Turns where a cost of a few per cent is to be told from noise."""
+        """Where a cost of a few per cent is to be told from noise."""
         return max(3, self.rounds + 1)
 
     @property
@@ -80,46 +101,35 @@ class EngineSettings:
         """The batch size whose ratios stand for the model's: 32, or the largest that is asked."""
         return HEADLINE_BATCH if HEADLINE_BATCH in self.batch_sizes else max(self.batch_sizes)
 
-    def places(self, curve: CurveName) -> tuple[int, ...]:
+    def points(self, curve: CurveName) -> tuple[int, ...]:
         """Where a curve is measured, ascending; the mixed batch is one number of residents."""
-        chosen = set(getattr(self, _PLACES[curve]))
+        chosen: set[int] = set(getattr(self, _SIZES_OF[curve]))
         if curve == "resident_prompts":
             chosen.add(min(self.prompts, self.resident_batch))
         return tuple(sorted(chosen))
 
     def shown(self) -> dict[str, Any]:
-        """As JSON."""
+        """As JSON; a curve's sizes under its name."""
+        from isogloss.deploy.bench.number_formats import SHORT
+
+        left_out = set(_SIZES_OF.values())
         return {
-            "models": list(self.models),
-            "dtypes": [SHORT[dtype] for dtype in self.dtypes],
-            "device": self.device.type,
-            "curves": {curve: list(self.places(curve)) for curve in self.curves},
-            "prompts": self.prompts,
-            "prompt_length": self.prompt_length,
-            "resident_batch": self.resident_batch,
-            "fanned_texts": self.fanned_texts,
-            "length_tokens": self.length_tokens,
-            "rounds": self.rounds,
-            "seconds": self.seconds,
-            "seed": self.seed,
+            **{name: own for name, own in super().shown().items() if name not in left_out},
+            "dtypes": [SHORT[dtype] for dtype in self.torch_dtypes],
+            "curves": {curve: list(self.points(curve)) for curve in self.curves},
             "ratios_at_batch_size": self.headline_batch,
-            **_WORDS,
+            **ENGINE_NOTES,
         }
 
 
-_PLACES: Mapping[CurveName, str] = MappingProxyType(
-    {
-        "batch_size": "batch_sizes",
-        "resident_prompts": "residents",
-        "prompts_per_text": "prompts_per_text",
-        "text_length": "text_lengths",
-    }
+_SIZES_OF: Mapping[CurveName, str] = MappingProxyType(
+    dict(zip(CURVES, ("batch_sizes", "residents", "prompts_per_text", "text_lengths"), strict=True))
 )
 
 # What `--quick` changes: a result in about two minutes, of one model.
 QUICK: Mapping[str, Any] = MappingProxyType(
     {
-        "models": DEFAULT_MODELS[:1],
+        "models": FULL_SIZE_MODELS[:1],
         "batch_sizes": (1, 8, 32),
         "residents": (1, 1000),
         "resident_batch": 8,
@@ -132,7 +142,7 @@ QUICK: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-_WORDS = {
+ENGINE_NOTES = {
     "weights": "random, the same tensors for all contenders",
     "text_lengths": "SIB-200, English test split; on the text_length curve all alike",
     "ratios": "medians of ratios between neighbours in time; above 1 ours is faster, except "

@@ -51,14 +51,12 @@ def label_tokens(seed: int, vocab_size: int) -> tuple[int, ...]:
 
 
 def batches(seed: int, epoch: int, size: int) -> list[list[int]]:
-    """Places in `train` of each step's examples: the order in which our own members learn."""
-    places = list(range(TRAIN))
-    random.Random(f"{seed} order {epoch}").shuffle(places)
-    return [places[start : start + size] for start in range(0, TRAIN, size)]
+    """Indices in `train` of each step's examples: the order in which our own trainers learn."""
+    order = list(range(TRAIN))
+    random.Random(f"{seed} order {epoch}").shuffle(order)
+    return [order[start : start + size] for start in range(0, TRAIN, size)]
 
 
 def widest_batch(examples: Examples, seed: int, size: int) -> list[int]:
     """The batch of the first epoch that holds the longest text: the one that needs most memory."""
-    return max(
-        batches(seed, 1, size), key=lambda places: max(len(examples.train[i]) for i in places)
-    )
+    return max(batches(seed, 1, size), key=lambda batch: max(len(examples.train[i]) for i in batch))

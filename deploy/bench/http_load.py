@@ -7,23 +7,21 @@ there for machines without wrk, and a report says which it was.
 
 from __future__ import annotations
 
-import http.client
+import asyncio
+import itertools
 import json
 import math
 import shutil
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
+from isogloss.deploy.bench.settings import Client
+from isogloss.deploy.load.clients import ClosedLoop, Question
+from isogloss.deploy.load.tally import NO_ANSWER, Tally, percentiles_ms
+from isogloss.deploy.load.wire import request_bytes
 from isogloss.prompts.errors import Unavailable
-
-Client = Literal["wrk", "python"]
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
 _SHOWN = "LOAD "
@@ -118,73 +116,26 @@ def _wrk(url: str, bodies: Path, connections: int, seconds: float) -> Load:
 
 
 def _python(url: str, bodies: Path, connections: int, seconds: float) -> Load:
-    """The same loop, a thread for each connection."""
-    turns, ended_s = cycle(bodies.read_bytes().splitlines()), time.perf_counter() + seconds
-    lock = threading.Lock()
-    replies: list[tuple[float, float, int]] = []  # when it came, how long it took, status
-
-    def next_body() -> bytes | None:
-        with lock:
-            return next(turns) if time.perf_counter() < ended_s else None
-
-    def note(came_s: float, took_s: float, status: int) -> None:
-        with lock:
-            replies.append((came_s, took_s, status))
-
-    threads = [
-        threading.Thread(target=_connection, args=(url, next_body, note), daemon=True)
-        for _ in range(connections)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return _load_of(replies, connections)
-
-
-def _connection(
-    url: str,
-    next_body: Callable[[], bytes | None],
-    note: Callable[[float, float, int], None],
-) -> None:
+    """The same loop, from one process of Python."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=_PATIENCE_S)
-    try:
-        while (body := next_body()) is not None:
-            begun_s = time.perf_counter()
-            try:
-                connection.request("POST", parts.path, body, {"content-type": "application/json"})
-                reply = connection.getresponse()
-                reply.read()
-                status = reply.status
-            except (OSError, http.client.HTTPException):
-                connection.close()  # the next request opens it again
-                status = 0
-            came_s = time.perf_counter()
-            note(came_s, came_s - begun_s, status)
-    finally:
-        connection.close()
-
-
-def _load_of(replies: Sequence[tuple[float, float, int]], connections: int) -> Load:
-    came = sorted(reply[0] for reply in replies)
-    took = sorted(reply[1] for reply in replies)
-    statuses = [reply[2] for reply in replies]
+    headers = {"content-type": "application/json"}
+    questions = [
+        Question(request_bytes("POST", parts.path, body, headers), ())
+        for body in bodies.read_bytes().splitlines()
+    ]
+    tally = Tally()
+    loop = ClosedLoop(url, questions, connections, tally)
+    asyncio.run(loop.for_seconds(seconds))
+    came_s = sorted(itertools.chain.from_iterable(tally.came_s.values()))
+    took = percentiles_ms(itertools.chain.from_iterable(tally.took_s.values()))
+    broken = tally.statuses[NO_ANSWER]
     return Load(
-        replies=len(replies),
-        refused=sum(status not in (0, 200) for status in statuses),
-        broken=statuses.count(0),
+        replies=tally.sent,
+        refused=tally.sent - tally.statuses[200] - broken,
+        broken=broken,
         first=connections,
-        seconds=came[-1] - came[connections - 1] if len(came) > connections else 0.0,
-        p50_ms=_percentile(took, 50),
-        p95_ms=_percentile(took, 95),
-        p99_ms=_percentile(took, 99),
+        seconds=came_s[-1] - came_s[connections - 1] if len(came_s) > connections else 0.0,
+        p50_ms=took["p50"],
+        p95_ms=took["p95"],
+        p99_ms=took["p99"],
     )
-
-
-def _percentile(ascending: Sequence[float], percent: int) -> float:
-    """In milliseconds; the smallest value that so many per cent do not exceed."""
-    if not ascending:
-        return math.nan
-    place = math.ceil(len(ascending) * percent / 100) - 1
-    return round(1000 * ascending[max(0, place)], 3)

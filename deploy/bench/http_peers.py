@@ -78,7 +78,7 @@ class Scorer:
         files = sorted(options.prompts.glob("*.safetensors"))
         prompts = [SoftPrompt.load(file) for file in files]
         labels = prompts[0].card.labels
-        self._places = {file.stem: place for place, file in enumerate(files)}
+        self._indices = {file.stem: index for index, file in enumerate(files)}
         self._labels = [label.label for label in labels]
         self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
         vectors = tuple(prompt.vectors for prompt in prompts)
@@ -90,11 +90,11 @@ class Scorer:
     def score(self, asked: Sequence[Request]) -> list[Answer]:
         """One forward pass for all of them."""
         ids = self._tokenizer([each.inputs for each in asked])["input_ids"]
-        places = tuple(self._places[each.prompt] for each in asked)
-        found = self._model.score(Batch(tuple(ids), places)).exp().tolist()
+        prompts = tuple(self._indices[each.prompt] for each in asked)
+        scores = self._model.score(Batch(tuple(ids), prompts)).exp().tolist()
         self.done.batches += 1
         self.done.texts += len(asked)
-        return [self._answer(scores) for scores in found]
+        return [self._answer(row) for row in scores]
 
     def _answer(self, scores: Sequence[float]) -> Answer:
         ranked = sorted(zip(scores, self._labels, strict=True), reverse=True)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from isogloss.deploy.bench.contest import spread
-from isogloss.deploy.bench.http_contenders import CONTENDERS, OURS, RAY_SERVE, Batches
+from isogloss.deploy.bench.comparing import spread
 from isogloss.deploy.bench.http_load import Load
-from isogloss.deploy.bench.http_workload import Contest
+from isogloss.deploy.bench.http_servers import CONTENDERS, OURS, RAY_SERVE, Batches
+from isogloss.deploy.bench.http_workload import HttpWorkload
 
 _BUSY = 32  # connections at which rates are compared
 
@@ -39,17 +39,18 @@ class Round:
     """Concurrency -> texts a second of the engine alone at the batch sizes reached there."""
 
 
-def model_result(contest: Contest, rounds: Sequence[Round]) -> dict[str, Any]:
+def model_result(work: HttpWorkload, rounds: Sequence[Round]) -> dict[str, Any]:
     """One model's part of the report."""
     return {
-        "model": contest.model,
-        "tokens_per_text": round(contest.tokens_per_text, 1),
+        "model": work.model,
+        "tokens_per_text": round(work.tokens_per_text, 1),
         "servers": {each.name: _server(each.name, rounds) for each in CONTENDERS},
         "largest_differences": {
-            name: max(own.differences[name] for own in rounds) for name in rounds[0].differences
+            name: max(round_.differences[name] for round_ in rounds)
+            for name in rounds[0].differences
         },
         "levels": [
-            _level(connections, contest, rounds) for connections in rounds[0].levels[OURS.name]
+            _level(connections, work, rounds) for connections in rounds[0].levels[OURS.name]
         ],
     }
 
@@ -67,36 +68,37 @@ def ratios(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _server(name: str, rounds: Sequence[Round]) -> dict[str, Any]:
-    peaks = [own.peak_memory_bytes[name] for own in rounds]
+    peaks = [round_.peak_memory_bytes[name] for round_ in rounds]
     known = [peak for peak in peaks if peak is not None]
     return {
         "peak_memory_bytes": max(known) if known else None,
-        "seconds_to_ready": statistics.median(own.seconds_to_ready[name] for own in rounds),
+        "seconds_to_ready": statistics.median(round_.seconds_to_ready[name] for round_ in rounds),
     }
 
 
-def _level(connections: int, contest: Contest, rounds: Sequence[Round]) -> dict[str, Any]:
+def _level(connections: int, work: HttpWorkload, rounds: Sequence[Round]) -> dict[str, Any]:
     measured = {
-        each.name: [own.levels[each.name][connections] for own in rounds] for each in CONTENDERS
+        each.name: [round_.levels[each.name][connections] for round_ in rounds]
+        for each in CONTENDERS
     }
     ours = measured[OURS.name]
     shares = [
-        level.load.requests_per_s / own.engine[connections]
-        for level, own in zip(ours, rounds, strict=True)
-        if connections in own.engine
+        level.load.requests_per_s / round_.engine[connections]
+        for level, round_ in zip(ours, rounds, strict=True)
+        if connections in round_.engine
     ]
     return {
         "concurrency": connections,
-        "contenders": {name: _contender(own, contest) for name, own in measured.items()},
+        "contenders": {name: _contender(levels, work) for name, levels in measured.items()},
         "ratios": {
-            name: _against(ours, own) for name, own in measured.items() if name != OURS.name
+            name: _against(ours, levels) for name, levels in measured.items() if name != OURS.name
         },
-        "engine_texts_per_s": spread([own.engine[connections] for own in rounds]),
+        "engine_texts_per_s": spread([round_.engine[connections] for round_ in rounds]),
         "share_of_engine": spread(shares),
     }
 
 
-def _contender(levels: Sequence[Level], contest: Contest) -> dict[str, Any]:
+def _contender(levels: Sequence[Level], work: HttpWorkload) -> dict[str, Any]:
     rates = [level.load.requests_per_s for level in levels]
     means = [level.reached.mean for level in levels]
     batches = [mean for mean in means if mean is not None]
@@ -105,7 +107,7 @@ def _contender(levels: Sequence[Level], contest: Contest) -> dict[str, Any]:
         "errors": sum(level.load.refused + level.load.broken for level in levels),
         "requests_per_s": spread(rates),
         "texts_per_s": spread(rates),  # each request has one text
-        "tokens_per_s": spread([rate * contest.tokens_per_text for rate in rates]),
+        "tokens_per_s": spread([rate * work.tokens_per_text for rate in rates]),
         "p50_ms": spread([level.load.p50_ms for level in levels]),
         "p95_ms": spread([level.load.p95_ms for level in levels]),
         "p99_ms": spread([level.load.p99_ms for level in levels]),

@@ -17,12 +17,13 @@ from typing import Any
 
 import torch
 
-from isogloss.deploy.bench.contest import MakeModel
+from isogloss.deploy.bench.comparing import MakeModel
+from isogloss.deploy.bench.settings import HttpSettings
 from isogloss.deploy.bench.texts import PROMPT_STD, sib_lengths
 from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.prompts.model.checkpoint import POCKET, Device, Dtype, resolve
+from isogloss.prompts.model.checkpoint import POCKET, resolve
 from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config
 from isogloss.prompts.model.tokenizer import Tokenizer
 from isogloss.prompts.routing.routes import RouteTable
@@ -51,7 +52,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class HttpWorkload:
     """One model's weights, prompts and requests, in the files that the servers are given."""
 
     model: str
@@ -83,45 +84,43 @@ class Contest:
 def prepare(
     name: str,
     folder: Path,
-    *,
-    prompts: int,
-    prompt_length: int,
-    device: Device,
-    dtype: Dtype,
-    seed: int,
+    settings: HttpSettings,
     make_model: MakeModel,
-) -> Contest:
+) -> HttpWorkload:
     """Write everything that one model's servers need.
 
     Args:
         name: of a full-size model (random weights), a pocket model, or a folder.
         folder: where to write; emptied by the caller.
-        prompts: how many, of `prompt_length` random vectors each.
-        prompt_length: tokens of each.
-        device: where the weights are looked at.
-        dtype: precision of the weights.
-        seed: of weights, prompts and texts.
+        settings: settled; how many prompts, of how many random vectors each.
         make_model: from a full-size model's name to a transformers causal LM.
 
     Raises:
         NotFound, InvalidInput: as `Backbone.load`.
     """
     if name in FULL_SIZE:
-        source = str(_write_model(name, folder / "model", seed, dtype, make_model))
+        source = str(_write_model(name, folder / "model", settings, make_model))
     else:
         source = resolve(name)
-    backbone = Backbone.load(source, device=device, dtype=dtype)
-    made = _random_prompts(backbone, source, prompts, prompt_length, seed)
+    backbone = Backbone.load(source, device=settings.device, dtype=settings.dtype)
+    made = _random_prompts(backbone, source, settings)
     _publish(made, folder / "store", folder / "prompts")
-    texts = pseudo_texts(sib_lengths(POOL), backbone.tokenizer, seed)
+    texts = pseudo_texts(sib_lengths(POOL), backbone.tokenizer, settings.seed)
     names = list(made)
     asked = tuple(Asked(text, names[i % len(names)]) for i, text in enumerate(texts))
     bodies = folder / "bodies.jsonl"
     bodies.write_text("".join(f"{each.body()}\n" for each in asked), encoding="utf-8")
     counted = backbone.tokenizer.encode(texts, backbone.max_text_tokens)
-    lengths = tuple(len(text.ids) for text in counted)
-    stored = (folder / "store", folder / "prompts", bodies)
-    return Contest(name, source, *stored, asked, lengths, prompt_length)
+    return HttpWorkload(
+        model=name,
+        source=source,
+        store=folder / "store",
+        prompts=folder / "prompts",
+        bodies=bodies,
+        asked=asked,
+        lengths=tuple(len(text.ids) for text in counted),
+        prompt_length=settings.prompt_length,
+    )
 
 
 def pseudo_texts(lengths: Sequence[int], tokenizer: Tokenizer, seed: int) -> list[str]:
@@ -147,13 +146,13 @@ def _tokens(words: Sequence[str], tokenizer: Tokenizer) -> int:
     return len(tokenizer.encode([" ".join(words)], 1 << 20)[0].ids)
 
 
-def _write_model(name: str, folder: Path, seed: int, dtype: Dtype, make_model: MakeModel) -> Path:
+def _write_model(name: str, folder: Path, settings: HttpSettings, make_model: MakeModel) -> Path:
     """A full-size model with random weights as a folder in the hub's layout.
 
     Its tokenizer is the pocket model's of its family, whose ids fit in any vocabulary.
     """
-    precision = torch.float32 if dtype == "auto" else getattr(torch, dtype)
-    model: Any = make_model(name, seed, torch.device("cpu"), precision)
+    precision = getattr(torch, settings.dtype)
+    model: Any = make_model(name, settings.seed, torch.device("cpu"), precision)
     model.save_pretrained(folder)
     for file in (POCKET / f"pocket-{full_size_config(name).model_type}").glob("tokenizer*"):
         shutil.copy(file, folder)
@@ -161,10 +160,10 @@ def _write_model(name: str, folder: Path, seed: int, dtype: Dtype, make_model: M
 
 
 def _random_prompts(
-    backbone: Backbone, source: str, count: int, length: int, seed: int
+    backbone: Backbone, source: str, settings: HttpSettings
 ) -> dict[str, SoftPrompt]:
-    random_numbers = torch.Generator().manual_seed(seed)
-    shape = (count, length, backbone.hidden_size)
+    random_numbers = torch.Generator().manual_seed(settings.seed)
+    shape = (settings.prompts, settings.prompt_length, backbone.hidden_size)
     vectors = torch.randn(shape, generator=random_numbers) * PROMPT_STD
     card = PromptCard(
         model=ModelRef(id=source, fingerprint=backbone.fingerprint),
@@ -174,7 +173,7 @@ def _random_prompts(
         labels=verbalize(TOPICS, backbone.tokenizer),
         created_at=_MADE_AT,
     )
-    return {f"bench-{place}": SoftPrompt(card, own) for place, own in enumerate(vectors)}
+    return {f"bench-{index}": SoftPrompt(card, own) for index, own in enumerate(vectors)}
 
 
 def _publish(prompts: dict[str, SoftPrompt], store: Path, folder: Path) -> None:

@@ -8,26 +8,26 @@ first and their interval is a bootstrap over sentences.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from isogloss.deploy.bench.contest import Say
-from isogloss.deploy.load.machine import hardware, versions
+from isogloss.deploy.bench.classifying import classify
+from isogloss.deploy.bench.comparing import whole_report
+from isogloss.deploy.bench.options import Say
+from isogloss.deploy.bench.settings import MixtureSettings
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.languages.languages import language
+from isogloss.prompts.model.backbone import Backbone
 from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline.classifier import Classifier
-from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.schemas import ClassifyRequest, Result
+from isogloss.serving.schemas import Result
 from isogloss.training.data.labelled import Example, load_split
+from isogloss.training.evaluation.evaluate import choose_languages
 
 OFF, ORACLE = "off", "oracle"
 _UNSPACED = frozenset(["Hans", "Hant", "Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"])
@@ -37,35 +37,7 @@ _RESAMPLES = 2000
 _LEAST = 1e-6  # scores are rounded to this
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class MixtureSettings:
-    """What is measured."""
-
-    serving: ServingSettings
-    data: str
-    languages: tuple[str, ...]
-    words: tuple[int, ...] = (2, 3, 5)
-    thresholds: tuple[float, ...] = (0.9, 1.0)
-    sentences: int | None = None
-    """Of each language, the first of the test split; None: all."""
-    task: str | None = None
-    seed: int = 0
-
-    def shown(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "model": self.serving.default_model,
-            "detector": self.serving.detector,
-            "data": Path(self.data).name,
-            "split": "test",
-            "languages": len(self.languages),
-            "words": list(self.words),
-            "thresholds": list(self.thresholds),
-            "sentences": self.sentences,
-            "interval": f"95 %, {_RESAMPLES} bootstrap samples of sentences, seed {self.seed}",
-        }
+Examples = Mapping[str, Sequence[Example]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,42 +49,42 @@ class Answered:
     prompts: Floats  # how many the answer took
 
 
-def bench_mixture(
-    settings: MixtureSettings, backbone: ServingBackbone, say: Say = lambda line: None
-) -> dict[str, Any]:
+def bench_mixture(settings: MixtureSettings, say: Say = lambda line: None) -> dict[str, Any]:
     """Measure every length; one JSON object, shaped as the other benchmarks'.
 
     Args:
         settings: what to measure.
-        backbone: the model; the store and the detector are those of `settings.serving`.
         say: told what is going on.
 
     Raises:
-        InvalidInput: the languages do not have the same sentences.
+        InvalidInput: `languages` cannot be read, or they do not have the same sentences.
         InvalidData: a language's test split cannot be read.
-        StoreError: the store cannot be read.
+        NotFound, StoreError: no such model, or the store cannot be read.
     """
-    examples = _examples(settings)
-    ways = {str(t): t for t in settings.thresholds}
+    settings = settings.settled()
+    backbone = Backbone.load(settings.model, device=settings.device, dtype=settings.dtype)
+    codes = choose_languages(backbone, settings.data, settings.languages)
+    examples = _examples(settings, codes)
     results = []
     for words in settings.words:
         say(f"{words} words: one prompt a text")
-        off = _classify(settings, backbone, examples, words, 0.0)
-        found = {}
-        for name, threshold in ways.items():
-            say(f"{words} words: mixed below {name}")
-            found[name] = _classify(settings, backbone, examples, words, threshold)
+        off = _answered(settings, backbone, examples, words, 0.0)
+        ways = {}
+        for threshold in settings.thresholds:
+            say(f"{words} words: mixed below {threshold}")
+            ways[str(threshold)] = _answered(settings, backbone, examples, words, threshold)
         say(f"{words} words: the language is told")
-        found[ORACLE] = _classify(settings, backbone, examples, words, 0.0, told=True)
-        results.append(_result(settings, words, off, found))
-    return {
-        "bench": "mixture",
-        "hardware": hardware(torch.device(backbone.device)),
-        "versions": versions(),
-        "settings": settings.shown(),
-        "results": results,
-        "ratios": {settings.serving.default_model: _costs(results)},
+        ways[ORACLE] = _answered(settings, backbone, examples, words, 0.0, told=True)
+        results.append(_result(settings, codes, words, off, ways))
+    report = whole_report("mixture", settings, results, {settings.model: _costs(results)})
+    report["settings"] |= {
+        "detector": _serving(settings).detector,
+        "data": Path(settings.data).name,
+        "split": "test",
+        "languages": len(codes),
+        "interval": f"95 %, {_RESAMPLES} bootstrap samples of sentences, seed {settings.seed}",
     }
+    return report
 
 
 def opening(text: str, words: int, code: str) -> str:
@@ -126,48 +98,43 @@ def opening(text: str, words: int, code: str) -> str:
     return " ".join(text.split()[:words])
 
 
-def _examples(settings: MixtureSettings) -> dict[str, list[Example]]:
+def _examples(settings: MixtureSettings, codes: Sequence[str]) -> dict[str, list[Example]]:
     """Each language's sentences, in the same order."""
-    found = {}
-    for code in settings.languages:
-        own = load_split(settings.data, code, "test")
-        found[code] = sorted(own, key=lambda example: example.index_id)[: settings.sentences]
-    first = [example.index_id for example in next(iter(found.values()))]
-    for code, own in found.items():
-        if [example.index_id for example in own] != first:
+    examples = {}
+    for code in codes:
+        split = load_split(settings.data, code, "test")
+        examples[code] = sorted(split, key=lambda example: example.index_id)[: settings.sentences]
+    first = [example.index_id for example in examples[codes[0]]]
+    for code, split in examples.items():
+        if [example.index_id for example in split] != first:
             raise InvalidInput(
-                f"--data: {code} has other sentences than {settings.languages[0]}; gains are "
+                f"--data: {code} has other sentences than {codes[0]}; gains are "
                 "averaged over translations of the same ones: leave out one of the two"
             )
-    return found
+    return examples
 
 
-def _classify(
+def _serving(settings: MixtureSettings) -> ServingSettings:
+    return ServingSettings(models=(settings.model,), store=settings.store)
+
+
+def _answered(
     settings: MixtureSettings,
     backbone: ServingBackbone,
-    examples: Mapping[str, Sequence[Example]],
+    examples: Examples,
     words: int,
     threshold: float,
     *,
     told: bool = False,
 ) -> Answered:
     """Answer every language's texts, as the server would with this threshold."""
-    serving = settings.serving.model_copy(update={"mixture_threshold": threshold})
-
-    async def ask() -> list[list[Result]]:
-        classifier = build_classifier(serving, backbone=lambda name, _: backbone)
-        try:
-            return [
-                await _ask(classifier, settings.task, own, words, code, told)
-                for code, own in examples.items()
-            ]
-        finally:
-            classifier.close()
-
-    pairs = [
-        list(zip(given, own, strict=True))
-        for given, own in zip(asyncio.run(ask()), examples.values(), strict=True)
-    ]
+    serving = _serving(settings).model_copy(update={"mixture_threshold": threshold})
+    texts = {
+        code: [opening(example.text, words, code) for example in split]
+        for code, split in examples.items()
+    }
+    answers = classify(serving, backbone, texts, told=told, task=settings.task)
+    pairs = [list(zip(answers[code], split, strict=True)) for code, split in examples.items()]
     return Answered(
         right=_table(pairs, lambda result, example: result.label == example.label),
         surprise=_table(pairs, lambda result, example: -np.log(_score(result, example.label))),
@@ -178,65 +145,48 @@ def _classify(
 def _table(
     pairs: Sequence[Sequence[tuple[Result, Example]]], value: Callable[[Result, Example], float]
 ) -> Floats:
-    return np.array([[value(*pair) for pair in own] for own in pairs], dtype=np.float64)
+    return np.array([[value(*pair) for pair in row] for row in pairs], dtype=np.float64)
 
 
 def _score(result: Result, label: str) -> float:
     return max(_LEAST, next(each.score for each in result.scores if each.label == label))
 
 
-async def _ask(
-    classifier: Classifier,
-    task: str | None,
-    examples: Sequence[Example],
-    words: int,
-    code: str,
-    told: bool,
-) -> list[Result]:
-    texts = [opening(example.text, words, code) for example in examples]
-    size = ServingSettings().max_inputs
-    answers = [
-        await classifier.classify(
-            ClassifyRequest(
-                inputs=texts[at : at + size], task=task, language=code if told else None
-            )
-        )
-        for at in range(0, len(texts), size)
-    ]
-    return [result for answer in answers for result in answer.results]
-
-
 def _result(
-    settings: MixtureSettings, words: int, off: Answered, found: Mapping[str, Answered]
+    settings: MixtureSettings,
+    codes: Sequence[str],
+    words: int,
+    off: Answered,
+    answered: Mapping[str, Answered],
 ) -> dict[str, Any]:
     ways: dict[str, dict[str, Any]] = {OFF: _whole(off)}
-    for name, own in found.items():
-        mixed = own.prompts > 1
-        gains = (own.right - off.right).mean(axis=0)  # (sentences,)
+    for name, way in answered.items():
+        mixed = way.prompts > 1
+        gains = (way.right - off.right).mean(axis=0)  # (sentences,)
         ways[name] = {
-            **_whole(own),
+            **_whole(way),
             "gain": _rounded(gains.mean()),
             "interval": _interval(gains, settings.seed),
-            "prompts_per_text": _rounded(own.prompts.mean()),
+            "prompts_per_text": _rounded(way.prompts.mean()),
             "mixed": _rounded(mixed.mean()),
-            "accuracy_of_mixed": _rounded(own.right[mixed].mean()) if mixed.any() else None,
+            "accuracy_of_mixed": _rounded(way.right[mixed].mean()) if mixed.any() else None,
             "accuracy_of_mixed_off": _rounded(off.right[mixed].mean()) if mixed.any() else None,
         }
     return {
-        "model": settings.serving.default_model,
+        "model": settings.model,
         "words": words,
         "texts": int(off.right.size),
         "ways": ways,
         "languages": {
-            code: {OFF: _rounded(off.right[place].mean())}
-            | {name: _rounded(own.right[place].mean()) for name, own in found.items()}
-            for place, code in enumerate(settings.languages)
+            code: {OFF: _rounded(off.right[row].mean())}
+            | {name: _rounded(way.right[row].mean()) for name, way in answered.items()}
+            for row, code in enumerate(codes)
         },
     }
 
 
-def _whole(own: Answered) -> dict[str, float]:
-    return {"accuracy": _rounded(own.right.mean()), "surprise": _rounded(own.surprise.mean())}
+def _whole(way: Answered) -> dict[str, float]:
+    return {"accuracy": _rounded(way.right.mean()), "surprise": _rounded(way.surprise.mean())}
 
 
 def _interval(gains: Floats, seed: int) -> list[float]:
@@ -246,18 +196,18 @@ def _interval(gains: Floats, seed: int) -> list[float]:
     if np.ptp(gains) == 0:
         return [_rounded(gains[0])] * 2
     draw = np.random.default_rng(seed)
-    found = bootstrap(
+    interval = bootstrap(
         (gains,), np.mean, n_resamples=_RESAMPLES, method="percentile", random_state=draw
-    )
-    return [_rounded(found.confidence_interval.low), _rounded(found.confidence_interval.high)]
+    ).confidence_interval
+    return [_rounded(interval.low), _rounded(interval.high)]
 
 
 def _costs(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Prompts that a text takes with a mixture, against one: by threshold and words."""
     return {
-        f"prompts_per_text_{name}_at_{result['words']}_words": own["prompts_per_text"]
+        f"prompts_per_text_{name}_at_{result['words']}_words": way["prompts_per_text"]
         for result in results
-        for name, own in result["ways"].items()
+        for name, way in result["ways"].items()
         if name not in (OFF, ORACLE)
     }
 

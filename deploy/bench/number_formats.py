@@ -28,17 +28,17 @@ TOLERANCES: Mapping[torch.dtype, float] = {
 _WIDTH = 1024  # of the models that are measured by default
 
 
-def default_precisions(device: torch.device) -> tuple[torch.dtype, ...]:
-    """What of ours is measured where nothing is asked for.
+def default_precisions(device: torch.device) -> tuple[str, ...]:
+    """What of ours is measured where nothing is asked for, as torch names it.
 
     bfloat16 on GPUs. On a CPU float32 and int8, and bfloat16 where serving would choose it: where
     this very processor, which is asked now, multiplies matrices so much faster in it.
     """
     if device.type == "cuda":
-        return (torch.bfloat16,)
+        return ("bfloat16",)
     if fastest_dtype(_WIDTH) == torch.bfloat16:
-        return (torch.float32, torch.bfloat16, torch.int8)
-    return (torch.float32, torch.int8)
+        return ("float32", "bfloat16", "int8")
+    return ("float32", "int8")
 
 
 def base_precision(dtypes: tuple[torch.dtype, ...], device: torch.device) -> torch.dtype:

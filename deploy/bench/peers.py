@@ -1,60 +1,74 @@
-"""Who is measured: our forward pass, and the two ways in which teams do without it.
+"""Who is measured in `bench engine`: our forward pass, and the ways in which teams do without it.
 
-Each contender goes from token ids and prompts to label log-probabilities, a row for each prompt of
-each text, on the same tensors of one model. The peers are written as well as their libraries allow:
-no cache, only the last position's logits, and of the head only what the library does not insist on.
+Each goes from token ids and prompts to label log-probabilities, a row for each prompt of each text,
+on the same tensors of one model. The peers are written as well as their libraries allow: no cache,
+only the last position's logits, and of the head only what the library does not insist on.
+
+To add a peer: write a class that is a `Peer`, and name it in `PEERS`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from isogloss.deploy.bench.engine_settings import CurveName
 from isogloss.deploy.bench.texts import Batch, Workload
 from isogloss.prompts.errors import Unavailable
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 
+Position = Literal["suffix", "prefix"]
 
-class Contender(Protocol):
-    """One way to score a batch of texts, each under its own prompts."""
 
-    name: str
+class Peer(Protocol):
+    """One way to score a batch of texts, each under its own prompts, with another library."""
+
+    name: ClassVar[str]
+    """In reports: `transformers`."""
+    package: ClassVar[str]
+    """What must be installed; where it is not, the peer is left out and named."""
+    position: ClassVar[Position]
+    """Where its prompts stand: which of our two forward passes its answers must agree with."""
+    curves: ClassVar[frozenset[CurveName]]
+    """On which it is measured."""
+    dtype: torch.dtype
+    """The precision that it runs in."""
+
+    def __init__(self, model: Any, work: Workload) -> None:
+        """Make it from a transformers model, and the prompts and labels of a workload."""
 
     def score(self, batch: Batch) -> Tensor:
         """Label log-probabilities: (prompts of the batch, labels)."""
-        ...
 
 
 class Isogloss:
     """Ours: one packed batch of all texts and prompts, in either of the two positions."""
 
-    def __init__(self, backbone: Backbone, work: Workload, name: str = "isogloss") -> None:
-        self.name = name
+    def __init__(self, backbone: Backbone, work: Workload) -> None:
         self._backbone = backbone
         self._prompts = [p.to(backbone.device, backbone.dtype) for p in work.prompts]
         self._rows = backbone.label_rows(work.label_ids)
 
     def score(self, batch: Batch) -> Tensor:
-        """Prompts after the texts, as the paper has them."""
-        states = self._backbone.read_suffixed(batch.texts, self._of_texts(batch))
+        """Prompts after the texts, as the paper has them: (prompts of the batch, labels)."""
+        states = self._backbone.read_suffixed(batch.texts, self._by_text(batch))
         return label_log_probs(states, self._rows)
 
     def score_prefixed(self, batch: Batch) -> Tensor:
         """Prompts before the texts: what PEFT's answers are checked against."""
-        states = self._backbone.read_prefixed(batch.texts, self._of_texts(batch))
+        states = self._backbone.read_prefixed(batch.texts, self._by_text(batch))
         return label_log_probs(states, self._rows)
 
-    def _of_texts(self, batch: Batch) -> list[list[Tensor]]:
-        places, count = batch.prompts, batch.prompts_per_text
-        return [
-            [self._prompts[place] for place in places[begin : begin + count]]
-            for begin in range(0, len(places), count)
-        ]
+    def _by_text(self, batch: Batch) -> list[list[Tensor]]:
+        count = batch.prompts_per_text
+        chosen = [self._prompts[index] for index in batch.prompts]
+        return [chosen[begin : begin + count] for begin in range(0, len(chosen), count)]
 
 
 class Transformers:
@@ -66,89 +80,75 @@ class Transformers:
     each.
     """
 
-    name = "transformers"
+    name: ClassVar[str] = "transformers"
+    package: ClassVar[str] = "transformers"
+    position: ClassVar[Position] = "suffix"
+    curves: ClassVar[frozenset[CurveName]] = frozenset(
+        ("batch_size", "prompts_per_text", "text_length")
+    )
 
     def __init__(self, model: Any, work: Workload) -> None:
         embedding = model.get_input_embeddings()
+        self.dtype: torch.dtype = embedding.weight.dtype
         self._model = model
         self._prompts = torch.stack(work.prompts).to(embedding.weight)
         self._labels = list(work.label_ids)
 
     def score(self, batch: Batch) -> Tensor:
-        """Prompts after the texts."""
+        """Prompts after the texts: (prompts of the batch, labels)."""
         texts = [text for text in batch.texts for _ in range(batch.prompts_per_text)]
-        told = appended(self._model, texts, self._prompts[list(batch.prompts)])
-        said = self._model(**told, use_cache=False, logits_to_keep=1)
-        chosen: Tensor = said.logits[:, -1, self._labels].float().log_softmax(dim=-1)
-        return chosen
+        inputs = appended(self._model, texts, self._prompts[list(batch.prompts)])
+        output = self._model(**inputs, use_cache=False, logits_to_keep=1)
+        scores: Tensor = output.logits[:, -1, self._labels].float().log_softmax(dim=-1)
+        return scores
 
 
 class Peft:
     """PEFT's prompt tuning: prompts before the texts, one forward for each prompt of the batch.
 
     PEFT can neither mix prompts in a batch nor leave out rows of the head. Called as its
-    documentation does, each group computes all of the vocabulary's logits at every position; who
-    knows that the wrapped model takes `logits_to_keep` computes them at the last position alone
-    (`last_logits`). Texts are padded on the left; but PEFT drops `position_ids`, without which XGLM
-    would misplace texts behind padding, so for XGLM they are padded on the right and the logits are
-    taken where texts end.
+    documentation does, each group computes all of the vocabulary's logits at every position. Texts
+    are padded on the left; but PEFT drops `position_ids`, without which XGLM would misplace texts
+    behind padding, so for XGLM they are padded on the right and the logits are taken where texts
+    end.
     """
 
-    name = "peft"
+    name: ClassVar[str] = "peft"
+    package: ClassVar[str] = "peft"
+    position: ClassVar[Position] = "prefix"
+    curves: ClassVar[frozenset[CurveName]] = frozenset(("batch_size",))
 
     def __init__(self, model: Any, work: Workload) -> None:
-        peft = require_peft()
-        config = peft.PromptTuningConfig(
-            task_type=peft.TaskType.CAUSAL_LM,
-            num_virtual_tokens=work.prompt_length,
-            num_layers=model.config.num_hidden_layers,
-            num_attention_heads=model.config.num_attention_heads,
-            token_dim=model.config.hidden_size,
-            inference_mode=True,
-        )
-        self._device = model.get_input_embeddings().weight.device
+        weight = model.get_input_embeddings().weight
+        self.dtype: torch.dtype = weight.dtype
+        self._device: torch.device = weight.device
         self._on_the_right = model.config.model_type == "xglm"
         self._labels = list(work.label_ids)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
-            self._model: Any = peft.get_peft_model(model, config, adapter_name="0").eval()
-            for place in range(1, len(work.prompts)):
-                self._model.add_adapter(str(place), config)
-        _set_prompts(self._model, work.prompts)
+        self._length = work.prompt_length
+        names = [str(index) for index in range(len(work.prompts))]
+        self._model: Any = prompt_tuned(model, work.prompt_length, names, inference=True)
+        with torch.no_grad():
+            for name, prompt in zip(names, work.prompts, strict=True):
+                self._model.prompt_encoder[name].embedding.weight.copy_(prompt)
 
     def score(self, batch: Batch) -> Tensor:
-        """Prompts before the texts, as PEFT is documented."""
-        return self._score(batch, self._of_all_positions)
-
-    def score_last(self, batch: Batch) -> Tensor:
-        """The same, without the logits that nobody reads."""
-        return self._score(batch, self._of_last_positions)
-
-    def _score(self, batch: Batch, logits_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Prompts before the texts: (texts, labels)."""
         scores = torch.empty(len(batch.texts), len(self._labels), device=self._device)
         side: Literal["left", "right"] = "right" if self._on_the_right else "left"
         for prompt in sorted(set(batch.prompts)):
-            rows = [i for i, own in enumerate(batch.prompts) if own == prompt]
+            rows = [row for row, own in enumerate(batch.prompts) if own == prompt]
             self._model.set_adapter(str(prompt))
-            logits = logits_of(*padded([batch.texts[i] for i in rows], self._device, side))
+            logits = self._logits(*padded([batch.texts[row] for row in rows], self._device, side))
             scores[rows] = logits[:, self._labels].float().log_softmax(dim=-1)
         return scores
 
-    def _of_all_positions(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Where each text ends, of all that the model computes at every position."""
         logits = self._forward(ids, mask, logits_to_keep=0)  # 0: all of them
         if not self._on_the_right:
             return logits[:, -1]
-        prompt_length = self._model.active_peft_config.num_virtual_tokens
-        ends = mask.sum(dim=1) - 1 + prompt_length
+        ends = mask.sum(dim=1) - 1 + self._length
         return logits[torch.arange(len(ids), device=self._device), ends]
-
-    def _of_last_positions(self, ids: Tensor, mask: Tensor) -> Tensor:
-        if not self._on_the_right:
-            return self._forward(ids, mask, logits_to_keep=1)[:, 0]
-        columns, column = (mask.sum(dim=1) - 1).unique(return_inverse=True)
-        prompt_length = self._model.active_peft_config.num_virtual_tokens
-        logits = self._forward(ids, mask, logits_to_keep=columns + prompt_length)
-        return logits[torch.arange(len(ids), device=self._device), column]
 
     def _forward(self, ids: Tensor, mask: Tensor, logits_to_keep: int | Tensor) -> Tensor:
         answer = self._model(
@@ -161,27 +161,33 @@ class Peft:
         return logits
 
 
-class PeftLastLogits:
-    """PEFT's model, called without the logits that nobody reads."""
+class PeftLastLogits(Peft):
+    """PEFT's model, called by who knows that the wrapped model takes `logits_to_keep`."""
 
-    name = "peft_last_logits"
+    name: ClassVar[str] = "peft_last_logits"
 
-    def __init__(self, peft: Peft) -> None:
-        self.score = peft.score_last
-
-
-def _set_prompts(tuned: Any, prompts: Sequence[Tensor]) -> None:
-    """Give PEFT's prompts, named "0", "1", ..., our values."""
-    with torch.no_grad():
-        for place, prompt in enumerate(prompts):
-            tuned.prompt_encoder[str(place)].embedding.weight.copy_(prompt)
+    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        if not self._on_the_right:
+            return self._forward(ids, mask, logits_to_keep=1)[:, 0]
+        columns, column = (mask.sum(dim=1) - 1).unique(return_inverse=True)
+        logits = self._forward(ids, mask, logits_to_keep=columns + self._length)
+        return logits[torch.arange(len(ids), device=self._device), column]
 
 
-def require_peft() -> Any:
-    """The library.
+PEERS: tuple[type[Peer], ...] = (Transformers, Peft, PeftLastLogits)
+
+
+def present_peers() -> tuple[list[type[Peer]], list[str]]:
+    """The peers whose package is installed, and the names of the others."""
+    here = [peer for peer in PEERS if find_spec(peer.package) is not None]
+    return here, [peer.name for peer in PEERS if peer not in here]
+
+
+def prompt_tuned(model: Any, length: int, names: Sequence[str], *, inference: bool) -> Any:
+    """A transformers model wrapped by PEFT, with a prompt of so many tokens for each name.
 
     Raises:
-        Unavailable: it is not installed.
+        Unavailable: PEFT is not installed.
     """
     try:
         import peft
@@ -189,11 +195,24 @@ def require_peft() -> Any:
         raise Unavailable(
             "peft, a peer of this benchmark, is not installed; pip install 'isogloss[bench]'"
         ) from error
-    return peft
+    config = peft.PromptTuningConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        num_virtual_tokens=length,
+        num_layers=model.config.num_hidden_layers,
+        num_attention_heads=model.config.num_attention_heads,
+        token_dim=model.config.hidden_size,
+        inference_mode=inference,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about transformers, and that a model is wrapped again
+        tuned: Any = peft.get_peft_model(model, config, adapter_name=names[0]).eval()
+        for name in names[1:]:
+            tuned.add_adapter(name, config)
+    return tuned
 
 
 def appended(model: Any, texts: Sequence[Sequence[int]], prompts: Tensor) -> dict[str, Tensor]:
-    """What a transformers model is told of texts, each followed by a prompt.
+    """What a transformers model is given for texts, each followed by a prompt.
 
     Args:
         model: the transformers model.
@@ -202,12 +221,12 @@ def appended(model: Any, texts: Sequence[Sequence[int]], prompts: Tensor) -> dic
     """
     ids, mask = padded(texts, prompts.device, "left")
     mask = torch.cat([mask, mask.new_ones(prompts.shape[:2])], dim=1)
-    told = {"inputs_embeds": torch.cat([model.get_input_embeddings()(ids), prompts], dim=1)}
+    inputs = {"inputs_embeds": torch.cat([model.get_input_embeddings()(ids), prompts], dim=1)}
     if not mask.all():
-        told["attention_mask"] = mask
+        inputs["attention_mask"] = mask
         if model.config.model_type == "xglm":
-            told["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
-    return told
+            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+    return inputs
 
 
 def padded(

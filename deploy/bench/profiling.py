@@ -8,18 +8,19 @@ slower, and their share of calls larger, than they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from isogloss.deploy.bench.contest import MakeModel, Say, full_size_model
+from isogloss.deploy.bench.comparing import MakeModel, full_size_model, whole_report
+from isogloss.deploy.bench.contenders import make_backbone
 from isogloss.deploy.bench.number_formats import SHORT
+from isogloss.deploy.bench.options import Say
 from isogloss.deploy.bench.peers import Isogloss
-from isogloss.deploy.bench.players import make_backbone
+from isogloss.deploy.bench.settings import ProfileSettings
 from isogloss.deploy.bench.texts import workload
-from isogloss.deploy.load.machine import hardware, versions
+from isogloss.prompts.model.full_size import full_size_config
 
 # The first kind whose part of a name is in an operator's; the last takes what is left.
 _KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -40,33 +41,6 @@ _KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileSettings:
-    """One batch of one model."""
-
-    model: str
-    dtype: torch.dtype
-    device: torch.device
-    batch_size: int = 32
-    prompts: int = 8
-    prompt_length: int = 10
-    runs: int = 3
-    seed: int = 0
-
-    def shown(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "model": self.model,
-            "dtype": SHORT[self.dtype],
-            "device": self.device.type,
-            "batch_size": self.batch_size,
-            "prompts": self.prompts,
-            "prompt_length": self.prompt_length,
-            "runs": self.runs,
-            "seed": self.seed,
-        }
-
-
 @torch.inference_mode()
 def bench_profile(
     settings: ProfileSettings,
@@ -78,9 +52,12 @@ def bench_profile(
     Raises:
         NotFound: a model without a full-size configuration.
     """
+    full_size_config(settings.model)  # a mistyped name shows before long work, not after
+    settings = settings.settled()
+    device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)
     say(f"{settings.model}: making random weights ...")
-    model = make_model(settings.model, settings.seed, settings.device, torch.float32)
-    backbone = make_backbone(model, settings.model, settings.dtype, settings.device)
+    model = make_model(settings.model, settings.seed, device, torch.float32)
+    backbone = make_backbone(model, settings.model, dtype, device)
     del model
     work = workload(
         prompts=settings.prompts,
@@ -94,20 +71,16 @@ def bench_profile(
     ours = Isogloss(backbone, work)
     say(f"{settings.model}: profiling {settings.runs} batches of {work.tokens(batch)} tokens ...")
     spent = _spent(lambda: ours.score(batch), settings)
-    return {
-        "bench": "profile",
-        "hardware": hardware(settings.device),
-        "versions": versions(),
-        "settings": settings.shown(),
-        "results": [{"model": settings.model, "tokens": work.tokens(batch), **spent}],
-        "ratios": {},
-    }
+    result = {"model": settings.model, "tokens": work.tokens(batch), **spent}
+    report = whole_report("profile", settings, [result], {})
+    report["settings"]["dtype"] = SHORT[dtype]
+    return report
 
 
 def _spent(score: Callable[[], Any], settings: ProfileSettings) -> dict[str, Any]:
     """Seconds of one batch, by kind of operator."""
     score()  # what is made once is made now
-    on_gpu = settings.device.type == "cuda"
+    on_gpu = settings.device == "cuda"
     kinds = [torch.profiler.ProfilerActivity.CPU]
     kinds += [torch.profiler.ProfilerActivity.CUDA] if on_gpu else []
     with torch.profiler.profile(activities=kinds) as profile:

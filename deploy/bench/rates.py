@@ -29,11 +29,11 @@ def linear_weights(model: Any) -> list[Tensor]:
     XGLM's three projections become the one product that they can be.
     """
     head = model.get_output_embeddings()
-    found: dict[str, list[Tensor]] = {}
+    weights: dict[str, list[Tensor]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module is not head:
-            found.setdefault(_PROJECTIONS.sub(".qkv", name), []).append(module.weight)
-    return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in found.values()]
+            weights.setdefault(_PROJECTIONS.sub(".qkv", name), []).append(module.weight)
+    return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in weights.values()]
 
 
 def needed_operations(weights: Sequence[Tensor], work: Workload, batch: Batch) -> int:

@@ -5,10 +5,11 @@ Lengths are real, tokens are random: no sentence of the data set is needed or ke
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,7 @@ PROMPT_STD = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts as token ids, and the places of their prompts in `Workload.prompts`."""
+    """Texts as token ids, and the indices of their prompts in `Workload.prompts`."""
 
     texts: tuple[tuple[int, ...], ...]
     prompts: tuple[int, ...]  # text by text, `prompts_per_text` of each
@@ -37,8 +38,8 @@ class Batch:
 
     def first(self, texts: int) -> Batch:
         """Its first texts with their prompts."""
-        own = self.prompts[: texts * self.prompts_per_text]
-        return replace(self, texts=self.texts[:texts], prompts=own)
+        prompts = self.prompts[: texts * self.prompts_per_text]
+        return replace(self, texts=self.texts[:texts], prompts=prompts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,11 @@ class Workload:
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Cut the pool into batches of one size, over and over; prompts take turns."""
-        place = 0
-        while True:
-            chosen = [(place + i) % len(self.texts) for i in range(size)]
+        for begin in itertools.count(step=size):
             yield Batch(
-                tuple(self.texts[i] for i in chosen),
-                tuple((place + i) % len(self.prompts) for i in range(size)),
+                tuple(self.texts[(begin + i) % len(self.texts)] for i in range(size)),
+                tuple((begin + i) % len(self.prompts) for i in range(size)),
             )
-            place += size
 
     def tokens(self, batch: Batch) -> int:
         """Tokens a model must read for a batch: each text once, and each of its prompts."""
@@ -81,10 +79,10 @@ class Workload:
 
     def fanned(self, texts: int, prompts_per_text: int) -> Batch:
         """The first texts, each under several prompts, which differ from text to text."""
-        places = [
+        prompts = [
             (i + j) % len(self.prompts) for i in range(texts) for j in range(prompts_per_text)
         ]
-        return Batch(self.texts[:texts], tuple(places), prompts_per_text)
+        return Batch(self.texts[:texts], tuple(prompts), prompts_per_text)
 
 
 def sib_lengths(count: int) -> list[int]:
@@ -93,14 +91,11 @@ def sib_lengths(count: int) -> list[int]:
     >>> sib_lengths(4)
     [28, 36, 43, 54]
     """
-    steps = len(SIB_LENGTHS) - 1
-    pieces = list(pairwise(SIB_LENGTHS))
-    found = []
-    for i in range(count):
-        place = (i + 0.5) / count * steps
-        low, high = pieces[int(place)]
-        found.append(round(low + (high - low) * (place - int(place))))
-    return found
+    middles = (np.arange(count) + 0.5) / count * (len(SIB_LENGTHS) - 1)
+    lengths: list[int] = (
+        np.rint(np.interp(middles, np.arange(len(SIB_LENGTHS)), SIB_LENGTHS)).astype(int).tolist()
+    )
+    return lengths
 
 
 def workload(

@@ -1,10 +1,11 @@
 """`isogloss bench train`: what one prompt costs with ours, with transformers and with PEFT.
 
-Contenders take turns (A B C D A B C D ...), so that whatever else the machine is doing meets all of
-them, and ratios are taken within a round. A turn is everything that a run does once, then whole
-epochs of steps and validation; the rest of the paper's 20 epochs is projected from those. Before
-anything is reported, gradients and validation losses must agree: ours with transformers', PEFT's
-(whose prompt precedes the text) with our own forward pass in that position.
+Contenders alternate (A B C D A B C D ...), so that whatever else the machine is doing meets all of
+them, and ratios are taken within a round. In each, a contender does
+everything that a run does once, then whole epochs of steps and validation; the rest of the paper's
+20 epochs is projected from those. Before anything is reported, gradients and validation losses must
+agree: ours with transformers', PEFT's (whose prompt precedes the text) with our own forward pass in
+that position.
 """
 
 from __future__ import annotations
@@ -13,76 +14,18 @@ import gc
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from isogloss.deploy.bench.clock import Clock
-from isogloss.deploy.bench.contest import (
-    DEFAULT_MODELS,
-    MakeModel,
-    Say,
-    full_size_model,
-    refuse_below_one,
-    spread,
-)
+from isogloss.deploy.bench.comparing import MakeModel, full_size_model, spread, whole_report
 from isogloss.deploy.bench.examples import DEV, SHOTS, TRAIN
-from isogloss.deploy.bench.train_contest import RATE_FACTORS, Agreement, TrainContest, agree
-from isogloss.deploy.bench.trainers import Trainer
-from isogloss.deploy.load.machine import hardware, versions
+from isogloss.deploy.bench.options import Say
+from isogloss.deploy.bench.settings import PAPER_EPOCHS, TrainSettings
+from isogloss.deploy.bench.train_comparison import Agreement, TrainComparison, Trainer, agree
+from isogloss.deploy.bench.trainers import Clock
 from isogloss.prompts.model.full_size import full_size_config
-
-PAPER_EPOCHS = 20  # Appendix A.3
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """What is measured, and for how long."""
-
-    models: tuple[str, ...] = DEFAULT_MODELS
-    population: int = 16
-    epochs: int = 1
-    """Measured in each turn, of the paper's 20; the others are taken to cost the same."""
-    rounds: int = 3
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers below one.
-
-        Raises:
-            InvalidInput: naming the field.
-        """
-        refuse_below_one(population=self.population, epochs=self.epochs, rounds=self.rounds)
-
-    def shown(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "models": list(self.models),
-            "population": self.population,
-            "population_is": f"seeds x {len(RATE_FACTORS)} learning rates, "
-            f"{', '.join(f'{factor:g}' for factor in RATE_FACTORS)} times the model's own; each "
-            "seed has texts of its own",
-            "shots": SHOTS,
-            "train_texts": TRAIN,
-            "validation_texts": DEV,
-            "epochs": PAPER_EPOCHS,
-            "epochs_measured": self.epochs,
-            "projection": f"seconds per prompt = (what is done once + {PAPER_EPOCHS} x (steps + "
-            "validation of a measured epoch)) / prompts trained at once",
-            "rounds": self.rounds,
-            "device": self.device.type,
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "seed": self.seed,
-            "weights": "random, the same tensors for all contenders",
-            "text_lengths": "SIB-200, English test split",
-            "batches": "in random order, the same for all contenders",
-            "peers": "transformers and peft compute every position's logits, as their causal "
-            "language models do unless told otherwise; transformers_by_hand runs the bare decoder "
-            "and reads the labels' rows of the head alone",
-        }
 
 
 def bench_train(
@@ -102,28 +45,28 @@ def bench_train(
     """
     for name in settings.models:
         full_size_config(name)  # a mistyped name shows before long work, not after
+    settings = settings.settled()
     results = [_bench_model(name, settings, say, make_model) for name in settings.models]
+    report = whole_report(
+        "train", settings, results, {result["model"]: _ratios(result) for result in results}
+    )
+    report["settings"] |= {"shots": SHOTS, "train_texts": TRAIN, "validation_texts": DEV}
+    return report
+
+
+def _ratios(result: Mapping[str, Any]) -> dict[str, float]:
+    by_hand = "transformers_by_hand"
     return {
-        "bench": "train",
-        "hardware": hardware(settings.device),
-        "versions": versions(),
-        "settings": settings.shown(),
-        "results": results,
-        "ratios": {
-            result["model"]: {
-                **{f"{name}_vs_best_peer": own["median"] for name, own in result["ratios"].items()},
-                **{
-                    f"{name}_vs_transformers_by_hand": own["transformers_by_hand"]["median"]
-                    for name, own in result["ratios_by_peer"].items()
-                },
-            }
-            for result in results
+        **{f"{name}_vs_best_peer": ratio["median"] for name, ratio in result["ratios"].items()},
+        **{
+            f"{name}_vs_{by_hand}": ratio[by_hand]["median"]
+            for name, ratio in result["ratios_by_peer"].items()
         },
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Taken:
     """What one contender took for everything that is done once and for the measured epochs."""
 
     once_s: float
@@ -140,53 +83,54 @@ def _bench_model(
     name: str, settings: TrainSettings, say: Say, make_model: MakeModel
 ) -> dict[str, Any]:
     say(f"{name}: making random weights ...")
-    model = make_model(name, settings.seed, settings.device, settings.dtype)
-    contest = TrainContest(model, name, settings.population, settings.epochs, settings.seed)
+    device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)
+    model = make_model(name, settings.seed, device, dtype)
+    comparison = TrainComparison(model, name, settings.population, settings.epochs, settings.seed)
     say(f"{name}: warming up, comparing gradients and losses, measuring memory ...")
-    agreed = agree(contest)
-    rounds: list[dict[str, Turn]] = []
+    agreed = agree(comparison)
+    rounds: list[dict[str, Taken]] = []
     for number in range(1, settings.rounds + 1):
-        taken: dict[str, Turn] = {}
-        for trainer in contest.turns:
+        round_: dict[str, Taken] = {}
+        for trainer in comparison.contenders:
             say(f"{name}: round {number} of {settings.rounds}, {trainer.name} ...")
-            taken[trainer.name] = turn = _turn(trainer, settings)
-            say(f"{name}: {trainer.name} took {turn.per_prompt_s(trainer.prompts):.4g} s a prompt")
-        rounds.append(taken)
-    return _result(contest, rounds, agreed)
+            round_[trainer.name] = taken = _train(trainer, settings.epochs)
+            say(f"{name}: {trainer.name} took {taken.per_prompt_s(trainer.prompts):.4g} s a prompt")
+        rounds.append(round_)
+    return _result(comparison, rounds, agreed)
 
 
-def _turn(trainer: Trainer, settings: TrainSettings) -> Turn:
+def _train(trainer: Trainer, epochs: int) -> Taken:
     gc.collect()
-    clock = Clock(settings.device)
+    clock = Clock()
     trainer.prepare()
-    clock.prepared()
+    clock.lap("once")
     loss = trainer.train(clock)
     trainer.release()
-    epochs = settings.epochs
-    return Turn(clock.once_s, clock.steps_s / epochs, clock.validations_s / epochs, loss)
+    took_s = clock.seconds
+    return Taken(took_s["once"], took_s["steps"] / epochs, took_s["validation"] / epochs, loss)
 
 
 def _result(
-    contest: TrainContest, rounds: Sequence[Mapping[str, Turn]], agreed: Agreement
+    comparison: TrainComparison, rounds: Sequence[Mapping[str, Taken]], agreed: Agreement
 ) -> dict[str, Any]:
-    config = contest.config
+    config = comparison.config
     steps = math.ceil(TRAIN / config.batch_size)
     seconds = {
-        each.name: [turns[each.name].per_prompt_s(each.prompts) for turns in rounds]
-        for each in contest.turns
+        each.name: [taken[each.name].per_prompt_s(each.prompts) for taken in rounds]
+        for each in comparison.contenders
     }
-    best = min(contest.peers, key=lambda peer: statistics.median(seconds[peer.name])).name
+    best = min(comparison.peers, key=lambda peer: statistics.median(seconds[peer.name])).name
     by_peer = {
         ours.name: {
             peer.name: spread(
                 [a / b for a, b in zip(seconds[peer.name], seconds[ours.name], strict=True)]
             )
-            for peer in (*contest.peers, contest.by_hand)
+            for peer in (*comparison.peers, comparison.by_hand)
         }
-        for ours in contest.ours
+        for ours in comparison.ours
     }
     return {
-        "model": contest.model_id,
+        "model": comparison.model_id,
         "prompt_length": config.length,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
@@ -195,16 +139,22 @@ def _result(
             each.name: {
                 "prompts": each.prompts,
                 "seconds_per_prompt": spread(seconds[each.name]),
-                "once_s": spread([turns[each.name].once_s for turns in rounds]),
-                "step_s": spread([turns[each.name].epoch_steps_s / steps for turns in rounds]),
-                "validation_s": spread([turns[each.name].validation_s for turns in rounds]),
+                **_parts([taken[each.name] for taken in rounds], steps),
                 "peak_memory_bytes": agreed.peaks[each.name],
-                "dev_loss_after_measured_epochs": spread([t[each.name].dev_loss for t in rounds]),
             }
-            for each in contest.turns
+            for each in comparison.contenders
         },
         "best_peer": best,
-        "ratios": {ours.name: by_peer[ours.name][best] for ours in contest.ours},
+        "ratios": {ours.name: by_peer[ours.name][best] for ours in comparison.ours},
         "ratios_by_peer": by_peer,
         "differences": dict(agreed.differences),
+    }
+
+
+def _parts(taken: Sequence[Taken], steps: int) -> dict[str, dict[str, float]]:
+    return {
+        "once_s": spread([each.once_s for each in taken]),
+        "step_s": spread([each.epoch_steps_s / steps for each in taken]),
+        "validation_s": spread([each.validation_s for each in taken]),
+        "dev_loss_after_measured_epochs": spread([each.dev_loss for each in taken]),
     }

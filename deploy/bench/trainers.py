@@ -18,134 +18,37 @@ them by length would be faster for the peers, but another training.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.benchmark import timer
 
-from isogloss.deploy.bench.clock import Clock
 from isogloss.deploy.bench.examples import Examples, batches, widest_batch
-from isogloss.deploy.bench.peers import appended, padded, require_peft
+from isogloss.deploy.bench.peers import appended, padded, prompt_tuned
 from isogloss.training.tuning.config import TrainingConfig
 
 Texts = Sequence[Sequence[int]]
 
 
-class Trainer(Protocol):
-    """One way to train prompts."""
+class Clock:
+    """Sums the seconds of a run's parts: what is done once, steps, validation.
 
-    name: str
+    On a GPU every reading waits for what was launched, which is once an epoch and part: within
+    one, a contender may run ahead of the GPU as it likes.
+    """
 
-    @property
-    def prompts(self) -> int:
-        """How many it trains at once."""
+    def __init__(self, now: Callable[[], float] = timer) -> None:
+        self._now, self._since_s = now, now()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
-    def prepare(self) -> None:
-        """Everything that is done once a run, before its first step."""
-
-    def gradient(self) -> Tensor:
-        """Of the first prompt, at its first values, over the widest batch: (length, hidden).
-
-        To be asked once, after `prepare`.
-        """
-
-    def dev_loss(self) -> float:
-        """Mean validation loss of the first prompt as it is now."""
-
-    def train(self, clock: Clock) -> float:
-        """Run all epochs, telling the clock what is done; the first prompt's last dev loss."""
-
-    def release(self) -> None:
-        """Drop what `prepare` made, so that it does not weigh on the others."""
-
-
-class Runner(Protocol):
-    """How a peer runs the model: where its prompt is, and what the loss is read from."""
-
-    name: str
-
-    def begin(self, vectors: Tensor) -> nn.Parameter:
-        """A prompt of these values (length, hidden), float32, to be trained."""
-
-    def logits(self, texts: Texts) -> Tensor:
-        """Of the labels, after each text with the prompt: (texts, labels)."""
-
-
-class Loop:
-    """A plain training loop: what one writes around a library, once for both peers."""
-
-    prompts = 1
-
-    def __init__(
-        self, runner: Runner, start: Tensor, config: TrainingConfig, examples: Examples
-    ) -> None:
-        self.name = runner.name
-        self._runner, self._start, self._config, self._examples = runner, start, config, examples
-        self._train_gold = torch.tensor(examples.train_gold, device=start.device)
-        order = sorted(range(len(examples.dev)), key=lambda i: len(examples.dev[i]))
-        self._dev = [examples.dev[i] for i in order]
-        self._dev_gold = torch.tensor([examples.dev_gold[i] for i in order], device=start.device)
-
-    def prepare(self) -> None:
-        """A prompt and its optimizer."""
-        config = self._config
-        self.prompt = self._runner.begin(self._start)
-        self._optimizer = torch.optim.AdamW(
-            [self.prompt], config.learning_rate, weight_decay=config.weight_decay
-        )
-        self._steps_left = config.epochs * len(batches(config.seed, 1, config.batch_size))
-        self._schedule = torch.optim.lr_scheduler.LinearLR(
-            self._optimizer, 1.0, 0.0, total_iters=self._steps_left
-        )
-
-    def gradient(self) -> Tensor:
-        """One backward pass."""
-        config = self._config
-        self._backward(widest_batch(self._examples, config.seed, config.batch_size))
-        assert self.prompt.grad is not None
-        return self.prompt.grad.clone()
-
-    @torch.no_grad()
-    def dev_loss(self) -> float:
-        """Texts of similar length share a batch."""
-        total = torch.zeros((), device=self._start.device)
-        size = self._config.batch_size
-        for start in range(0, len(self._dev), size):
-            gold = self._dev_gold[start : start + size]
-            logits = self._runner.logits(self._dev[start : start + size])
-            total += F.cross_entropy(logits, gold, reduction="sum")
-        return float(total) / len(self._dev)
-
-    def train(self, clock: Clock) -> float:
-        """Keep the vectors that do best on the validation set, as every such loop does."""
-        best, loss = float("inf"), float("inf")
-        for epoch in range(1, self._config.epochs + 1):
-            for places in batches(self._config.seed, epoch, self._config.batch_size):
-                self._step(places)
-            clock.steps_done()
-            loss = self.dev_loss()
-            if loss < best:
-                best, self.best = loss, self.prompt.detach().clone()
-            clock.validated()
-        return loss
-
-    def release(self) -> None:
-        """Gradients and optimizer state."""
-        del self.prompt, self._optimizer, self._schedule
-
-    def _step(self, places: Sequence[int]) -> None:
-        self._optimizer.zero_grad()
-        self._backward(places)
-        torch.nn.utils.clip_grad_norm_([self.prompt], self._config.gradient_clip)
-        self._optimizer.step()
-        self._schedule.step()
-
-    def _backward(self, places: Sequence[int]) -> None:
-        logits = self._runner.logits([self._examples.train[i] for i in places])
-        F.cross_entropy(logits, self._train_gold[list(places)]).backward()
+    def lap(self, part: str) -> None:
+        """What was done since the last reading was this part."""
+        before_s, self._since_s = self._since_s, self._now()
+        self.seconds[part] += self._since_s - before_s
 
 
 class Appended:
@@ -160,12 +63,12 @@ class Appended:
         self._model, self._label_ids = model, list(label_ids)
 
     def begin(self, vectors: Tensor) -> nn.Parameter:
-        """A free-standing parameter."""
+        """A free-standing parameter of these values (length, hidden), float32, to be trained."""
         self.prompt = nn.Parameter(vectors.clone())
         return self.prompt
 
     def logits(self, texts: Texts) -> Tensor:
-        """The last column's; the prompt follows the texts, as the paper has it."""
+        """Of the labels, in the last column: (texts, labels); the prompt follows the texts."""
         read = self._model(**self._inputs(texts), use_cache=False)
         last: Tensor = read.logits[:, -1, self._label_ids].float()
         return last
@@ -201,18 +104,7 @@ class Prepended:
     name = "peft"
 
     def __init__(self, model: Any, label_ids: Sequence[int], length: int) -> None:
-        peft = require_peft()
-        config = peft.PromptTuningConfig(
-            task_type=peft.TaskType.CAUSAL_LM,
-            num_virtual_tokens=length,
-            num_layers=model.config.num_hidden_layers,
-            num_attention_heads=model.config.num_attention_heads,
-            token_dim=model.config.hidden_size,
-            inference_mode=False,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT's, about transformers
-            self._model: Any = peft.get_peft_model(model, config).eval()
+        self._model: Any = prompt_tuned(model, length, ["default"], inference=False)
         self._length = length
         self._label_ids = torch.tensor(list(label_ids), device=self._model.device)
 
@@ -231,3 +123,90 @@ class Prepended:
         ends = mask.sum(dim=1) - 1 + self._length
         last: Tensor = read.logits[torch.arange(len(ids), device=ids.device), ends]
         return last.index_select(1, self._label_ids).float()
+
+
+class Loop:
+    """A plain training loop: what one writes around a library, once for both peers.
+
+    Its methods are those of ours, `population_trainer.Isogloss`.
+    """
+
+    prompts = 1
+
+    def __init__(
+        self,
+        runner: Appended | Prepended,
+        start: Tensor,
+        config: TrainingConfig,
+        examples: Examples,
+    ) -> None:
+        self.name = runner.name
+        self._runner, self._start, self._config, self._examples = runner, start, config, examples
+        self._train_gold = torch.tensor(examples.train_gold, device=start.device)
+        order = sorted(range(len(examples.dev)), key=lambda i: len(examples.dev[i]))
+        self._dev = [examples.dev[i] for i in order]
+        self._dev_gold = torch.tensor([examples.dev_gold[i] for i in order], device=start.device)
+
+    def prepare(self) -> None:
+        """Everything that is done once a run: a prompt and its optimizer."""
+        config = self._config
+        self.prompt = self._runner.begin(self._start)
+        self._optimizer = torch.optim.AdamW(
+            [self.prompt], config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._steps_left = config.epochs * len(batches(config.seed, 1, config.batch_size))
+        self._schedule = torch.optim.lr_scheduler.LinearLR(
+            self._optimizer, 1.0, 0.0, total_iters=self._steps_left
+        )
+
+    def gradient(self) -> Tensor:
+        """Of the prompt at its first values, over the widest batch: (length, hidden).
+
+        To be asked once, after `prepare`.
+        """
+        config = self._config
+        self._backward(widest_batch(self._examples, config.seed, config.batch_size))
+        assert self.prompt.grad is not None
+        return self.prompt.grad.clone()
+
+    @torch.no_grad()
+    def dev_loss(self) -> float:
+        """Mean over the validation set; texts of similar length share a batch."""
+        total = torch.zeros((), device=self._start.device)
+        size = self._config.batch_size
+        for start in range(0, len(self._dev), size):
+            gold = self._dev_gold[start : start + size]
+            logits = self._runner.logits(self._dev[start : start + size])
+            total += F.cross_entropy(logits, gold, reduction="sum")
+        return float(total) / len(self._dev)
+
+    def train(self, clock: Clock) -> float:
+        """Run all epochs, telling the clock what is done; the last validation loss.
+
+        Keeps the vectors that do best on the validation set, as every such loop does.
+        """
+        best, loss = float("inf"), float("inf")
+        for epoch in range(1, self._config.epochs + 1):
+            for batch in batches(self._config.seed, epoch, self._config.batch_size):
+                self._step(batch)
+            clock.lap("steps")
+            loss = self.dev_loss()
+            if loss < best:
+                best, self.best = loss, self.prompt.detach().clone()
+            clock.lap("validation")
+        return loss
+
+    def release(self) -> None:
+        """Drop what `prepare` made, so that it does not weigh on the others."""
+        del self.prompt, self._optimizer, self._schedule
+
+    def _step(self, batch: Sequence[int]) -> None:
+        self._optimizer.zero_grad()
+        self._backward(batch)
+        torch.nn.utils.clip_grad_norm_([self.prompt], self._config.gradient_clip)
+        self._optimizer.step()
+        self._schedule.step()
+
+    def _backward(self, batch: Sequence[int]) -> None:
+        logits = self._runner.logits([self._examples.train[i] for i in batch])
+        F.cross_entropy(logits, self._train_gold[list(batch)]).backward()

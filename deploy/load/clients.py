@@ -60,10 +60,10 @@ class ClosedLoop:
     clients: int
     tally: Tally
     check: Check = accept
-    _turns: Iterator[Question] = field(init=False)
+    _next: Iterator[Question] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._turns = itertools.cycle(self.questions)
+        self._next = itertools.cycle(self.questions)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -89,7 +89,7 @@ class ClosedLoop:
         connection = Connection(self.url)
         try:
             while not stop.is_set():
-                reply = await ask(connection, next(self._turns), self.tally, self.check)
+                reply = await ask(connection, next(self._next), self.tally, self.check)
                 if reply is None or reply.status != 200:
                     await asyncio.sleep(0.01)  # a client that is refused does not spin
         finally:
@@ -123,7 +123,7 @@ class OpenLoop:
     async def _send(
         self, under_way: asyncio.TaskGroup, idle: list[Connection], stop: asyncio.Event
     ) -> None:
-        turns, began_s = itertools.cycle(self.questions), time.perf_counter()
+        questions, began_s = itertools.cycle(self.questions), time.perf_counter()
         for n in itertools.count():
             due_s = began_s + n / self.per_s
             # Sleeping for no time at all still lets answers be read.
@@ -132,7 +132,7 @@ class OpenLoop:
                 return
             self.tally.late_s.append(max(0.0, time.perf_counter() - due_s))
             connection = idle.pop() if idle else Connection(self.url)
-            under_way.create_task(self._one(connection, next(turns), idle))
+            under_way.create_task(self._one(connection, next(questions), idle))
 
     async def _one(
         self, connection: Connection, question: Question, idle: list[Connection]

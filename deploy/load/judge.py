@@ -9,6 +9,7 @@ prompts apart where they are further apart than that, so texts on which they are
 from __future__ import annotations
 
 import bisect
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +45,7 @@ def distance(a: Scores, b: Scores) -> float:
 
 @dataclass(frozen=True)
 class Judge:
-    """Knows the right scores of every text under every digest in play."""
+    """Knows the right scores of every text under every digest that is published."""
 
     expected: Mapping[tuple[str, str], Scores]
     """(Text, digest) -> label -> probability."""
@@ -86,7 +87,7 @@ class Judge:
         """How far a text's two nearest prompts are apart."""
         known = [scores for (each, _), scores in self.expected.items() if each == text]
         return min(
-            (distance(a, b) for place, a in enumerate(known) for b in known[:place]),
+            (distance(a, b) for a, b in itertools.combinations(known, 2)),
             default=math.inf,
         )
 
@@ -96,14 +97,14 @@ class Judge:
         Raises:
             InvalidInput: there are fewer than `least`.
         """
-        found = tuple(t for t in texts if self.separation(t) >= APART * self.tolerance)
-        if len(found) < least:
+        telling = tuple(t for t in texts if self.separation(t) >= APART * self.tolerance)
+        if len(telling) < least:
             raise InvalidInput(
-                f"texts: on only {len(found)} are the prompts further apart than {APART} times "
+                f"texts: on only {len(telling)} are the prompts further apart than {APART} times "
                 f"the server's own rounding ({self.tolerance:.3g}), which shows too little; "
                 "choose other prompts, or --dtype float32"
             )
-        return found
+        return telling
 
     def _problem(self, text: str, result: Mapping[str, Any]) -> str | None:
         digest = result["prompt"]["digest"]
@@ -130,11 +131,11 @@ class Judge:
         digests = {result["prompt"]["digest"] for result in results}
         if len(digests) > 1:
             return f"one request answered from {len(digests)} prompts: {sorted(digests)}"
-        place = bisect.bisect_left(self.settled, (began_s, 0)) - 1
-        if place >= 0 and answer["generation"] < self.settled[place][1]:
+        before = bisect.bisect_left(self.settled, (began_s, 0)) - 1
+        if before >= 0 and answer["generation"] < self.settled[before][1]:
             return (
                 f"generation {answer['generation']}, though the publish of "
-                f"{self.settled[place][1]} had returned before the request was sent"
+                f"{self.settled[before][1]} had returned before the request was sent"
             )
         return None
 

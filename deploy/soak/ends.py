@@ -17,17 +17,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from isogloss.deploy.load.play import Say
-from isogloss.deploy.load.server import ServerSettings, role_of, title_of
-from isogloss.deploy.load.servers import Running, processes, running
-from isogloss.deploy.load.stage import prepare
+import psutil
+from typer import Option
+
+from isogloss.deploy.bench.options import REPEATED
+from isogloss.deploy.load.calibration import Say
+from isogloss.deploy.load.processes import kill, processes, role_of, title_of
+from isogloss.deploy.load.scenario import prepare
+from isogloss.deploy.load.servers import Running, running
+from isogloss.deploy.load.settings import ServerSettings
 from isogloss.prompts.errors import InvalidInput, Unavailable
 from isogloss.serving.ray.ports import are_free
 
-_LOOK_S = 0.02
+_POLL_S = 0.02
 _PATIENCE_S = 120.0
 Strike = Callable[[Running], None]
 
@@ -41,28 +46,23 @@ def _of_the_group(number: signal.Signals) -> Strike:
 
 
 def _of_everything(server: Running) -> None:
-    for pid in processes(server.mark):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+    for process in processes(server.mark):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
 
 
 def _of_a_part(name: str) -> Strike:
     """SIGKILL of the processes whose program has this name."""
-
-    def strike(server: Running) -> None:
-        for pid in parts(server, name):
-            os.kill(pid, signal.SIGKILL)
-
-    return strike
+    return lambda server: kill(parts(server, name))
 
 
-def parts(server: Running, name: str) -> list[int]:
+def parts(server: Running, name: str) -> list[Any]:
     """The server's processes whose program, or Ray's title of it, is this one."""
-    return [pid for pid in processes(server.mark) if _program(pid) == name]
+    return [process for process in processes(server.mark) if _program(process) == name]
 
 
-def _program(pid: int) -> str:
-    title = title_of(pid)
+def _program(process: Any) -> str:
+    title = title_of(process)
     return "haproxy" if role_of(title) == "haproxy" else title.split(" ")[0].rpartition("/")[2]
 
 
@@ -86,9 +86,13 @@ _SURVIVED = ("SIGKILL of HAProxy", "SIGKILL of HAProxy's actor")
 class EndSettings:
     """What is done."""
 
-    server: ServerSettings = field(default_factory=ServerSettings)
-    times: int = 3
-    blows: Sequence[str] = tuple(BLOWS)
+    server: ServerSettings = field(default_factory=lambda: ServerSettings(replicas=1))
+    times: Annotated[int, Option(min=1, help="That each is done.")] = 3
+    blows: Annotated[
+        tuple[str, ...],
+        Option("--only", help=f"One of {', '.join(BLOWS)}; may be repeated."),
+        REPEATED,
+    ] = tuple(BLOWS)
 
     def __post_init__(self) -> None:
         for blow in self.blows:
@@ -104,8 +108,8 @@ def run_ends(settings: EndSettings, say: Say = lambda line: None) -> dict[str, A
     """
     with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
         scratch = Path(folder)
-        stage = prepare(settings.server.model, settings.server.dtype, scratch / "store")
-        command = settings.server.command(stage.store)
+        scenario = prepare(settings.server.model, settings.server.dtype, scratch / "store")
+        command = settings.server.command(scenario.store)
         seen: dict[str, list[dict[str, Any]]] = {blow: [] for blow in settings.blows}
         for round_ in range(settings.times):
             for blow in settings.blows:
@@ -126,7 +130,7 @@ def _once(blow: str, command: Sequence[str], scratch: Path) -> dict[str, Any]:
         return _ended(server, began_s)
 
 
-def _answers_again(server: Running, before: set[int], began_s: float) -> float:
+def _answers_again(server: Running, before: set[Any], began_s: float) -> float:
     """Seconds until another HAProxy answers."""
     _wait_until(lambda: bool(set(parts(server, "haproxy")) - before) and _is_well(server.url))
     return _since(began_s)
@@ -167,7 +171,7 @@ def _wait_until(is_done: Callable[[], bool], raises: bool = True) -> bool:
             if raises:
                 raise Unavailable(f"the server does not answer after {_PATIENCE_S:g} s")
             return False
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     return True
 
 
@@ -177,13 +181,13 @@ def _since(began_s: float) -> float:
 
 def summary(seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
     """The longest of each time, and all exit codes; the median of what is answered again."""
-    found: dict[str, dict[str, Any]] = {}
+    longest: dict[str, dict[str, Any]] = {}
     for blow, runs in seen.items():
         names = sorted({name for run in runs for name in run if name.endswith("_s")})
-        found[blow] = {name: max(run.get(name, _PATIENCE_S) for run in runs) for name in names}
+        longest[blow] = {name: max(run.get(name, _PATIENCE_S) for run in runs) for name in names}
         if any("answers_s" in run for run in runs):
-            found[blow]["answers_median_s"] = statistics.median(run["answers_s"] for run in runs)
+            longest[blow]["answers_median_s"] = statistics.median(run["answers_s"] for run in runs)
         else:
-            found[blow]["exit_codes"] = sorted({run["exit_code"] for run in runs})
-            found[blow]["processes_left"] = max(run["processes_left"] for run in runs)
-    return found
+            longest[blow]["exit_codes"] = sorted({run["exit_code"] for run in runs})
+            longest[blow]["processes_left"] = max(run["processes_left"] for run in runs)
+    return longest

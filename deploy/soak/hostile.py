@@ -16,13 +16,16 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import OpenLoop
-from isogloss.deploy.load.play import Say, play
-from isogloss.deploy.load.server import Server, ServerSettings, resident_bytes
-from isogloss.deploy.load.stage import Stage
+from isogloss.deploy.load.processes import peak_resident_bytes, reset_peak, resident_bytes
+from isogloss.deploy.load.scenario import Scenario
+from isogloss.deploy.load.server import Server
+from isogloss.deploy.load.settings import ServerSettings
 from isogloss.deploy.load.tally import NO_ANSWER, Tally
 from isogloss.deploy.load.wire import Connection, NoAnswer, Reply, request_bytes
 from isogloss.deploy.soak.hostile_bodies import Operation, hostile, operations
@@ -37,22 +40,12 @@ class HostileSettings:
     """What is done."""
 
     server: ServerSettings = field(default_factory=lambda: ServerSettings(replicas=1))
-    bodies: int = 100
-    """On each route that looks at one."""
+    bodies: Annotated[int, Option(min=1, help="On each route that looks at one.")] = 100
     size: int = 8 << 20
     file_size: int = 64 << 20
     probes_per_s: float = 20.0
     quiet_s: float = 10.0
     """How long the other client is alone, before."""
-
-
-def run_hostile(settings: HostileSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +71,19 @@ def complaint(reply: Reply) -> str | None:
     return None
 
 
-async def _run(settings: HostileSettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
-    questions, check = stage.questions(), stage.judge.complaint
+async def run_hostile(
+    settings: HostileSettings, server: Server, scenario: Scenario, say: Say
+) -> dict[str, Any]:
+    """What was seen, as JSON."""
+    questions, check = scenario.questions(), scenario.judge.complaint
     quiet, beside = (Tally(began_s=server.began_s) for _ in range(2))
     say("the other client alone ...")
     async with OpenLoop(server.url, questions, settings.probes_per_s, quiet, check).running():
         await asyncio.sleep(settings.quiet_s)
-    (pid,) = server.replica_pids()
-    _reset_peak(pid)
-    before = resident_bytes(pid)
+    (replica,) = server.replicas()
+    with contextlib.suppress(OSError):  # else the peak is the most since the process began
+        reset_peak(replica.pid)
+    before = resident_bytes(replica)
     async with OpenLoop(server.url, questions, settings.probes_per_s, beside, check).running():
         routes = await _attack(settings, server, say)
     shown = {name: _shown(seen) for name, seen in routes.items()}
@@ -96,7 +93,7 @@ async def _run(settings: HostileSettings, server: Server, stage: Stage, say: Say
         "other_client": {"alone": quiet.shown(), "beside": beside.shown()},
         "routes": shown,
         "longest_ms": max(each["longest_ms"] for each in shown.values()),
-        "added_mib": round((_peak_bytes(pid) - before) / _MIB, 1),
+        "added_mib": round((peak_resident_bytes(replica.pid) - before) / _MIB, 1),
         "failed": quiet.failed + beside.failed + wrong,
     }
 
@@ -148,15 +145,3 @@ def _shown(seen: Sequence[Seen]) -> dict[str, Any]:
         "statuses": dict(sorted(Counter(str(each.status) for each in seen).items())),
         "wrong": [each.wrong for each in seen if each.wrong is not None],
     }
-
-
-def _reset_peak(pid: int) -> None:
-    with contextlib.suppress(OSError):  # else it is the most since the process began
-        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_bytes(pid: int) -> int:
-    """The most memory of a process; raises OSError or StopIteration once it has ended."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) << 10

@@ -102,8 +102,8 @@ VALUES: Mapping[str, Shape] = {
 def hostile_body(number: int, size: int, fields: Sequence[str]) -> bytes:
     """One body of at most a size: by and by every value, alone and as that of every field."""
     value = number % len(VALUES)
-    places = (*fields, *FIELDS_OF_NO_ROUTE, None)
-    field = places[(value + number // len(VALUES)) % len(places)]
+    targets = (*fields, *FIELDS_OF_NO_ROUTE, None)
+    field = targets[(value + number // len(VALUES)) % len(targets)]
     made = list(VALUES.values())[value](size - _FRAME_BYTES)
     return made if field is None else _in_field(field, made)
 
@@ -124,13 +124,13 @@ def hostile(number: int, operation: Operation, size: int) -> bytes:
 def operations(document: Mapping[str, Any]) -> list[Operation]:
     """What an OpenAPI document offers."""
     schemas = document["components"]["schemas"]
-    found = []
+    known = []
     for path, methods in document["paths"].items():
         for method, about in methods.items():
             content = about.get("requestBody", {}).get("content", {})
             reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
             model = schemas.get(reference.rpartition("/")[2], {})
-            found.append(
+            known.append(
                 Operation(
                     method=method.upper(),
                     path=path,
@@ -138,7 +138,7 @@ def operations(document: Mapping[str, Any]) -> list[Operation]:
                     takes_file="application/octet-stream" in content,
                 )
             )
-    return found
+    return known
 
 
 def _in_field(field: str, value: bytes) -> bytes:

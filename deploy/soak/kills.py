@@ -11,16 +11,19 @@ import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop
-from isogloss.deploy.load.play import Say, play
-from isogloss.deploy.load.server import Server, ServerSettings
-from isogloss.deploy.load.stage import Stage, question
+from isogloss.deploy.load.scenario import Scenario, question
+from isogloss.deploy.load.server import Server
+from isogloss.deploy.load.settings import ServerSettings
 from isogloss.deploy.load.tally import Tally
 from isogloss.prompts.errors import Unavailable
 
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _PROBE_S = 5.0
 _PATIENCE_S = 120.0
 _TIMEOUT_MS = "20000"
@@ -32,11 +35,10 @@ class KillSettings:
     """What is done."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
-    seconds: float = 120.0
-    every_s: float = 10.0
-    share: float = 0.2
-    """Of the rate that all replicas together can bear: one alone must bear it, while the other's
-    replacement loads on the same processors."""
+    seconds: Annotated[float, Option(min=1, help="Of load.")] = 120.0
+    every_s: Annotated[float, Option(min=0.1, help="Between kills.")] = 10.0
+    share: Annotated[float, Option(min=0.01, help="Of the rate that can be borne.")] = 0.2
+    """One replica alone must bear it, while another loads on the same processors."""
     clients: int = 16
     """Of the closed loop that finds that rate out."""
 
@@ -52,7 +54,7 @@ class Kill:
     known: frozenset[str]
     """Replicas that had reported before."""
     process_s: float | None = None
-    """Until there was a process in its place,"""
+    """Until there was a process in its stead,"""
     ready_s: float | None = None
     """until that one reported what it serves,"""
     answering_s: float | None = None
@@ -78,26 +80,20 @@ def newcomers(
     return reporting, {replica for replica in reporting if texts.get(replica, 0.0) > 0}
 
 
-def run_kills(settings: KillSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
-
-
-async def _run(settings: KillSettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
+async def run_kills(
+    settings: KillSettings, server: Server, scenario: Scenario, say: Say
+) -> dict[str, Any]:
+    """What was seen, as JSON."""
     probe = Tally(began_s=server.began_s)
-    loop = ClosedLoop(server.url, stage.questions(), settings.clients, probe)
+    loop = ClosedLoop(server.url, scenario.questions(), settings.clients, probe)
     sustainable = await loop.for_seconds(_PROBE_S)
     tally = Tally(began_s=server.began_s)
     load = OpenLoop(
         server.url,
-        [question(each.texts, x_request_timeout_ms=_TIMEOUT_MS) for each in stage.questions()],
+        [question(each.texts, x_request_timeout_ms=_TIMEOUT_MS) for each in scenario.questions()],
         settings.share * sustainable,
         tally,
-        stage.judge.complaint,
+        scenario.judge.complaint,
     )
     say(f"{load.per_s:.0f} requests/s for {settings.seconds:.0f} s ...")
     generation = max((await server.generations()).values())
@@ -107,12 +103,12 @@ async def _run(settings: KillSettings, server: Server, stage: Stage, say: Say) -
         "model": server.settings.model,
         "sustainable_requests_per_s": round(sustainable, 1),
         "requests_per_s": round(load.per_s, 1),
-        "tolerance": round(stage.judge.tolerance, 5),
+        "tolerance": round(scenario.judge.tolerance, 5),
         "generation": generation,
         "load": tally.shown(server.events),
         "by_second_since_kill": tally.since_event_ms(server.events),
         "kills": [kill.shown() for kill in kills],
-        "waited": sum(kill.waited_s > _LOOK_S for kill in kills),
+        "waited": sum(kill.waited_s > _POLL_S for kill in kills),
         "failed": tally.failed,
     }
 
@@ -125,21 +121,21 @@ async def _kill(settings: KillSettings, server: Server, say: Say) -> list[Kill]:
     due_s = settings.every_s
     while due_s <= settings.seconds:
         await asyncio.sleep(max(0.0, began_s + due_s - time.perf_counter()))
-        pids = server.replica_pids()
-        if len(pids) < server.settings.replicas:
-            await asyncio.sleep(_LOOK_S)
+        replicas = server.replicas()
+        if len(replicas) < server.settings.replicas:
+            await asyncio.sleep(_POLL_S)
             continue
         killed_s = time.perf_counter() - began_s
-        kill = Kill(pids[0], server.kill(pids[0]), killed_s - due_s, known)
+        kill = Kill(replicas[0].pid, server.kill(replicas[0]), killed_s - due_s, known)
         kills.append(kill)
         say(f"killed {kill.pid} at {killed_s:.0f} s ...")
-        known |= await _replaced(kill, frozenset(pids), server)
+        known |= await _replaced(kill, frozenset(replicas), server)
         due_s = killed_s + settings.every_s
     return kills
 
 
-async def _replaced(kill: Kill, before: frozenset[int], server: Server) -> frozenset[str]:
-    """Watch a killed replica's place until the newcomer answers; returns what reported.
+async def _replaced(kill: Kill, before: frozenset[Any], server: Server) -> frozenset[str]:
+    """Poll until the newcomer for a killed replica answers; returns what reported.
 
     Raises:
         Unavailable: none does within two minutes.
@@ -147,13 +143,13 @@ async def _replaced(kill: Kill, before: frozenset[int], server: Server) -> froze
     killed_s = time.perf_counter()
     reporting: set[str] = set()
     while kill.answering_s is None:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
         since_s = time.perf_counter() - killed_s
         if since_s > _PATIENCE_S:
             raise Unavailable(
                 f"no replica serves in place of {kill.pid}, {_PATIENCE_S:g} s after it was killed"
             )
-        if kill.process_s is None and set(server.replica_pids()) - before:
+        if kill.process_s is None and set(server.replicas()) - before:
             kill.process_s = since_s
         if kill.process_s is None:
             continue

@@ -7,20 +7,21 @@ first five, in which caches fill.
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop
-from isogloss.deploy.load.play import Say, play
 from isogloss.deploy.load.publisher import Publisher
-from isogloss.deploy.load.server import Server, ServerSettings
-from isogloss.deploy.load.stage import Stage
+from isogloss.deploy.load.scenario import Scenario
+from isogloss.deploy.load.server import Server
+from isogloss.deploy.load.settings import ServerSettings
 from isogloss.deploy.load.tally import Tally
 
 _PROBE_S = 10.0
@@ -33,13 +34,13 @@ class MemorySettings:
     """What is done."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
-    minutes: float = 30.0
-    settle_minutes: float = 5.0
-    """At the beginning, in which memory may grow."""
-    swap_every_s: float = 1.0
-    sample_every_s: float = 5.0
-    share: float = 0.5
-    """Of the rate that can be borne."""
+    minutes: Annotated[float, Option(min=0.1, help="Of load.")] = 30.0
+    settle_minutes: Annotated[
+        float, Option(min=0, help="At the beginning, in which memory may grow.")
+    ] = 5.0
+    swap_every_s: Annotated[float, Option(min=0.01, help="Between publishes.")] = 1.0
+    sample_every_s: Annotated[float, Option(min=0.1, help="Between samples.")] = 5.0
+    share: Annotated[float, Option(min=0.01, help="Of the rate that can be borne.")] = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +54,26 @@ class Sample:
     @property
     def by_role(self) -> dict[str, int]:
         """Role -> bytes of all its processes."""
-        found: Counter[str] = Counter()
+        total: Counter[str] = Counter()
         for name, held in self.resident.items():
-            found[name.split()[0]] += held
-        return dict(found)
+            total[name.split()[0]] += held
+        return dict(total)
 
 
-def run_memory(settings: MemorySettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
-
-
-async def _run(settings: MemorySettings, server: Server, stage: Stage, say: Say) -> dict[str, Any]:
-    questions, check = stage.questions(), stage.judge.complaint
+async def run_memory(
+    settings: MemorySettings, server: Server, scenario: Scenario, say: Say
+) -> dict[str, Any]:
+    """What was seen, as JSON."""
+    questions, check = scenario.questions(), scenario.judge.complaint
     probe = Tally(began_s=server.began_s)
     loop = ClosedLoop(server.url, questions, _CLIENTS, probe, check)
     sustainable = await loop.for_seconds(_PROBE_S)
-    tally, publisher = Tally(began_s=server.began_s), Publisher(server, stage)
+    tally, publisher = Tally(began_s=server.began_s), Publisher(server, scenario)
     load = OpenLoop(server.url, questions, settings.share * sustainable, tally, check)
     say(f"{load.per_s:.0f} requests/s for {settings.minutes:g} minutes ...")
     try:
         async with load.running(), publisher.every(settings.swap_every_s):
-            samples = await _watch(settings, server, say)
+            samples = await _sampled(settings, server, say)
     finally:
         publisher.close()
     series = [{"at_s": round(s.at_s, 1), **s.resident} for s in samples]
@@ -94,12 +89,11 @@ async def _run(settings: MemorySettings, server: Server, stage: Stage, say: Say)
     }
 
 
-async def _watch(settings: MemorySettings, server: Server, say: Say) -> list[Sample]:
+async def _sampled(settings: MemorySettings, server: Server, say: Say) -> list[Sample]:
     """Sample for as long as the run takes."""
     began_s, samples = time.perf_counter(), list[Sample]()
     while not samples or samples[-1].at_s < 60 * settings.minutes:
-        memory = await asyncio.to_thread(server.memory)  # walks /proc
-        resident = {f"{role} {pid}": held for pid, (role, _, held) in memory.items()}
+        resident = await asyncio.to_thread(server.memory)  # walks all processes
         samples.append(Sample(time.perf_counter() - began_s, resident))
         replicas_mib = samples[-1].by_role.get("replica", 0) / _MIB
         say(f"{samples[-1].at_s / 60:.1f} minutes: replicas hold {replicas_mib:.1f} MiB ...")
@@ -124,17 +118,17 @@ def growth(samples: Sequence[Sample], settle_s: float) -> dict[str, Any]:
     for role in ("replica", "haproxy", "ray"):
         groups[role] = [name for name in always if name.split()[0] == role]
     groups["all"] = sorted(always)
-    found: dict[str, Any] = {
-        name: _grown(members, first, last) for name, members in groups.items() if members
+    grown: dict[str, Any] = {
+        name: _grown(processes, first, last) for name, processes in groups.items() if processes
     }
-    return found | {"came_or_went": sorted(seen - always)}
+    return grown | {"came_or_went": sorted(seen - always)}
 
 
 def _grown(
-    members: Sequence[str], first: Sequence[Sample], last: Sequence[Sample]
+    processes: Sequence[str], first: Sequence[Sample], last: Sequence[Sample]
 ) -> dict[str, float]:
     before, after = (
-        statistics.fmean(sum(sample.resident[name] for name in members) for sample in part)
+        statistics.fmean(sum(sample.resident[name] for name in processes) for sample in part)
         for part in (first, last)
     )
     return {
@@ -142,13 +136,3 @@ def _grown(
         "last_mib": round(after / _MIB, 2),
         "percent": round(100 * (after / before - 1), 3),
     }
-
-
-def series_csv(series: Sequence[dict[str, float]]) -> str:
-    """The samples as a table: a row each, a column for every process, bytes."""
-    columns = list(dict.fromkeys(name for row in series for name in row))
-    output = io.StringIO()
-    writer = csv.DictWriter(output, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(series)
-    return output.getvalue()

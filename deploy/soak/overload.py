@@ -14,12 +14,16 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from isogloss.deploy.load.calibration import Say
 from isogloss.deploy.load.clients import ClosedLoop, OpenLoop, Question, ask
-from isogloss.deploy.load.play import Say, play
-from isogloss.deploy.load.server import Server, ServerSettings, cpu_seconds
-from isogloss.deploy.load.stage import Stage, question
+from isogloss.deploy.load.processes import Spent
+from isogloss.deploy.load.scenario import Scenario, question
+from isogloss.deploy.load.server import Server
+from isogloss.deploy.load.settings import ServerSettings
 from isogloss.deploy.load.tally import Tally
 from isogloss.deploy.load.wire import Connection
 
@@ -33,45 +37,35 @@ class OverloadSettings:
     """What is done."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
-    times: float = 4.0
-    """The load, in sustainable loads."""
-    seconds: float = 60.0
-    deadline_ms: int = 1000
-    texts: int = 16
-    """Of one request."""
+    times: Annotated[float, Option(min=1, help="The rate that can be borne.")] = 4.0
+    seconds: Annotated[float, Option(min=1, help="Of too much load.")] = 60.0
+    deadline_ms: Annotated[int, Option(min=1, help="That requests name.")] = 1000
+    texts: Annotated[int, Option(min=1, max=256, help="Of a request.")] = 16
     callers: int = 16
     """Different keys."""
-    probe_s: float = 10.0
-    """How long each of the measurements before takes."""
+    probe_s: Annotated[float, Option(min=1, help="Of each measurement before.")] = 10.0
     recovered: float = 1.5
     """The p50 after the storm, in p50s before it, from which on the server has recovered."""
 
 
-def run_overload(settings: OverloadSettings, say: Say = lambda line: None) -> dict[str, Any]:
-    """Run it; what was seen, as JSON.
-
-    Raises:
-        IsoglossError: the server did not start, or the prompts cannot be told apart.
-    """
-    return play(settings.server, say, lambda server, stage: _run(settings, server, stage, say))
-
-
-def asked(settings: OverloadSettings, stage: Stage) -> list[Question]:
+def asked(settings: OverloadSettings, scenario: Scenario) -> list[Question]:
     """Every caller's requests, in turn; lengths are mixed alike in all."""
+    questions = scenario.questions(per_request=settings.texts) * settings.callers
     return [
         question(
             each.texts,
-            x_api_key=f"caller-{place % settings.callers}",
+            x_api_key=f"caller-{index % settings.callers}",
             x_request_timeout_ms=str(settings.deadline_ms),
         )
-        for place, each in enumerate(stage.questions(per_request=settings.texts) * settings.callers)
+        for index, each in enumerate(questions)
     ]
 
 
-async def _run(
-    settings: OverloadSettings, server: Server, stage: Stage, say: Say
+async def run_overload(
+    settings: OverloadSettings, server: Server, scenario: Scenario, say: Say
 ) -> dict[str, Any]:
-    questions, check = asked(settings, stage), stage.judge.complaint
+    """What was seen, as JSON."""
+    questions, check = asked(settings, scenario), scenario.judge.complaint
     say("one client alone ...")
     unloaded = Tally(began_s=server.began_s)
     await ClosedLoop(server.url, questions, 1, unloaded, check).for_seconds(settings.probe_s)
@@ -83,34 +77,34 @@ async def _run(
     storm = Tally(frozenset({200, _REFUSED, _LATE}), server.began_s)
     load = OpenLoop(server.url, questions, settings.times * sustainable, storm, check)
     say(f"{load.per_s:.0f} requests/s, {settings.times:g} times that, {settings.seconds:.0f} s ...")
-    pids = server.replica_pids()
-    began_s, client_s, server_s = time.perf_counter(), time.process_time(), cpu_seconds(pids)
+    spent, replicas = Spent(), server.replicas()
     async with asyncio.TaskGroup() as group, load.running():
-        await asyncio.sleep(settings.seconds)
-        spent_s = time.perf_counter() - began_s
-        client_s, server_s = time.process_time() - client_s, cpu_seconds(pids) - server_s
+        with spent.on(replicas):
+            await asyncio.sleep(settings.seconds)
         # Requests that the storm left behind are still being answered.
         after = group.create_task(_after(settings, server, questions, unloaded))
-    let_in = storm.statuses[200] + storm.statuses[_LATE]
     return {
         "model": server.settings.model,
         "deadline_ms": settings.deadline_ms,
         "texts_per_request": settings.texts,
         "unloaded": unloaded.shown(),
         "sustainable": borne.shown() | {"requests_per_s": round(sustainable, 1)},
-        "storm": storm.shown()
-        | {
-            "requests_per_s": round(load.per_s, 1),
-            "answered_per_s": round(storm.statuses[200] / spent_s, 1),
-            "refused_ms": storm.latency_ms(_REFUSED),
-            "let_in_ms": storm.latency_ms(200, _LATE),
-            "late": storm.statuses[_LATE],
-            "late_share": round(storm.statuses[_LATE] / max(1, let_in), 4),
-            "client_cpu_share": round(client_s / spent_s, 3),
-            "server_cpu_share": round(server_s / spent_s, 3),
-        },
+        "storm": {"requests_per_s": round(load.per_s, 1), **_shown(storm, spent)},
         "recovery": after.result(),
         "failed": storm.failed + unloaded.failed + borne.failed,
+    }
+
+
+def _shown(storm: Tally, spent: Spent) -> dict[str, Any]:
+    answered, late = storm.statuses[200], storm.statuses[_LATE]
+    return storm.shown() | {
+        "answered_per_s": round(answered / spent.seconds, 1),
+        "refused_ms": storm.latency_ms(_REFUSED),
+        "let_in_ms": storm.latency_ms(200, _LATE),
+        "late": late,
+        "late_share": round(late / max(1, answered + late), 4),
+        "client_cpu_share": round(spent.client_cpu_s / spent.seconds, 3),
+        "server_cpu_share": round(spent.server_cpu_s / spent.seconds, 3),
     }
 
 

@@ -7,13 +7,15 @@ import torch
 from isogloss.prompts.model.full_size import full_size_config, random_model
 
 
-def tiny_model(name: str, seed: int, device: torch.device, dtype: torch.dtype) -> Any:
+def tiny_model(
+    name: str, seed: int, device: torch.device, dtype: torch.dtype, vocab_size: int = 200
+) -> Any:
     """The named architecture, small."""
     config = full_size_config(name)
+    config.vocab_size = vocab_size
     changes = {
-        "bloom": {"vocab_size": 200, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+        "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
         "xglm": {
-            "vocab_size": 200,
             "d_model": 32,
             "ffn_dim": 64,
             "num_layers": 2,

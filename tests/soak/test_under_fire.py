@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from isogloss.deploy.load.swaps import SwapSettings, run_swaps
+from isogloss.deploy.load.calibration import on_server
+from isogloss.deploy.load.settings import SwapSettings
+from isogloss.deploy.load.swaps import run_swaps
 from isogloss.deploy.soak.hostile import HostileSettings, run_hostile
 from isogloss.deploy.soak.kills import KillSettings, run_kills
 from isogloss.deploy.soak.memory import MemorySettings, run_memory
@@ -54,7 +56,7 @@ def say(line: str) -> None:
 
 def test_a_thousand_swaps_under_32_clients(keep: Keep) -> None:
     settings = SwapSettings(swaps=max(10, int(1000 * SHARE)))
-    result = run_swaps(settings, say)
+    result = on_server(run_swaps, settings, say)
     keep("swaps", settings, result)
     assert result["failed"] == 0
     assert result["swaps"]["done"] == settings.swaps
@@ -63,7 +65,7 @@ def test_a_thousand_swaps_under_32_clients(keep: Keep) -> None:
 
 def test_a_replica_is_killed_every_ten_seconds(keep: Keep) -> None:
     settings = KillSettings(seconds=max(40.0, 120 * SHARE))
-    result = run_kills(settings, say)
+    result = on_server(run_kills, settings, say)
     keep("kills", settings, result)
     assert result["kills"]
     assert result["failed"] == 0
@@ -72,7 +74,7 @@ def test_a_replica_is_killed_every_ten_seconds(keep: Keep) -> None:
 
 def test_four_times_the_load_for_a_minute(keep: Keep) -> None:
     settings = OverloadSettings(seconds=max(10.0, 60 * SHARE))
-    result = run_overload(settings, say)
+    result = on_server(run_overload, settings, say)
     keep("overload", settings, result)
     storm = result["storm"]
     assert result["failed"] == 0
@@ -85,7 +87,7 @@ def test_four_times_the_load_for_a_minute(keep: Keep) -> None:
 
 def test_a_hundred_hostile_bodies_on_every_route(keep: Keep) -> None:
     settings = HostileSettings(bodies=max(10, int(100 * SHARE)))
-    result = run_hostile(settings, say)
+    result = on_server(run_hostile, settings, say)
     keep("hostile", settings, result)
     assert result["failed"] == 0
     assert result["longest_ms"] < 1000
@@ -96,7 +98,7 @@ def test_a_hundred_hostile_bodies_on_every_route(keep: Keep) -> None:
 def test_half_an_hour_with_a_swap_every_second(keep: Keep) -> None:
     minutes = max(2.0, 30 * SHARE)
     settings = MemorySettings(minutes=minutes, settle_minutes=minutes / 6)
-    result = run_memory(settings, say)
+    result = on_server(run_memory, settings, say)
     keep("memory", settings, result)
     assert result["failed"] == 0
     assert result["growth"]["replica"]["percent"] < 2

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from isogloss.deploy.bench import commands, contest
-from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench import commands, comparing
+from isogloss.deploy.bench.comparing import ContendersDisagree
 from isogloss.deploy.bench.engine import bench_engine
-from isogloss.deploy.bench.engine_markdown import markdown_table
-from isogloss.deploy.bench.engine_plots import save_engine_plots
 from isogloss.deploy.bench.engine_settings import CURVES, QUICK, EngineSettings
-from isogloss.deploy.bench.engine_tables import engine_tables
+from isogloss.deploy.bench.figures import save_engine_figures
+from isogloss.deploy.bench.markdown import markdown_table
 from isogloss.deploy.bench.peers import Isogloss, Peft, PeftLastLogits, Transformers
+from isogloss.deploy.bench.tables import engine_tables
 from isogloss.deploy.bench.texts import Batch, workload
-from isogloss.prompts.errors import InvalidInput, NotFound
+from isogloss.prompts.errors import NotFound
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config, random_backbone
 from tests.deploy.small_models import tiny_model
@@ -26,7 +26,8 @@ from tests.some import some
 
 SETTINGS = EngineSettings(
     models=("bloom-560m", "xglm-564M"),
-    dtypes=(torch.float32, torch.int8),
+    device="cpu",
+    dtypes=("float32", "int8"),
     batch_sizes=(1, 5),
     prompts=3,
     residents=(1, 20),
@@ -126,11 +127,11 @@ def test_tables_figures_and_markdown_are_made_of_the_report(
     assert len(tables) == 1 + 2 * len(CURVES)
     assert str(next(iter(tables[0].columns[0].cells))) == "fp32 vs transformers"
     out = tmp_path / "engine-here.json"
-    drawn = save_engine_plots(report, out)
+    drawn = save_engine_figures(report, out)
     names = ("batch", "residents", "prompts-per-text", "length")
     assert drawn == [tmp_path / f"engine-here-{name}.svg" for name in names]
     first = [path.read_bytes() for path in drawn]
-    assert [path.read_bytes() for path in save_engine_plots(report, out)] == first
+    assert [path.read_bytes() for path in save_engine_figures(report, out)] == first
     assert all(b"</svg>" in data for data in first)
     shown = markdown_table(report)
     ratio = report["ratios"]["bloom-560m"]["fp32_vs_transformers"]
@@ -148,8 +149,9 @@ def test_every_contender_scores_ragged_mixed_batches_alike(name: str) -> None:
     with torch.inference_mode():
         ours = Isogloss(backbone, work)
         suffixed, prefixed = ours.score(batch), ours.score_prefixed(batch)
-        by_hand, wrapped = Transformers(model, work).score(batch), Peft(model, work)
-        every, last = wrapped.score(batch), PeftLastLogits(wrapped).score(batch)
+        by_hand, every, last = (
+            peer(model, work).score(batch) for peer in (Transformers, Peft, PeftLastLogits)
+        )
     assert (suffixed - prefixed).abs().max() > 0.01  # else this could not tell the two apart
     torch.testing.assert_close(by_hand, suffixed, atol=1e-4, rtol=0)
     for peft in (every, last):
@@ -163,7 +165,7 @@ def test_nothing_is_reported_when_answers_differ(monkeypatch: pytest.MonkeyPatch
         return right(self, batch) + 2e-4
 
     monkeypatch.setattr(Transformers, "score", wrong)
-    settings = EngineSettings(batch_sizes=(2,), curves=("batch_size",))
+    settings = EngineSettings(device="cpu", batch_sizes=(2,), curves=("batch_size",))
     with pytest.raises(ContendersDisagree, match=r"isogloss_fp32: .* 0\.0002 away"):
         bench_engine(settings, make_model=tiny_model)
 
@@ -171,7 +173,7 @@ def test_nothing_is_reported_when_answers_differ(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     small = tiny_model("bloom-560m", 0, torch.device("cpu"), torch.float32)
-    monkeypatch.setattr(contest, "random_model", lambda *_, **__: small)
+    monkeypatch.setattr(comparing, "random_model", lambda *_, **__: small)
 
 
 SHORT_RUN = ["engine", "--quick", "--seconds", "0", "--batch-sizes", "2", "--device", "cpu"]
@@ -203,28 +205,6 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(commands.app, [*SHORT_RUN, *options])
     assert result.exit_code != 0
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--batch-sizes", "1,x"], "--batch-sizes '1,x'"),
-        (["--residents", "0"], "--residents '0'"),
-        (["--model", "gpt2"], "model 'gpt2'"),
-        (["--out", "/no/such/folder/x.json"], "--out '/no/such/folder/x.json'"),
-    ],
-)
-def test_mistakes_are_named_before_anything_slow(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(commands.app, ["engine", "--dtype", "float32", *options])
-    assert result.exit_code == 2
-    assert message in result.stderr
-
-
-def test_settings_refuse_nothing_to_do() -> None:
-    with pytest.raises(InvalidInput, match="batch_sizes: must be at least 1"):
-        EngineSettings(batch_sizes=())
-    with pytest.raises(InvalidInput, match="curves: name at least one"):
-        EngineSettings(curves=())
 
 
 def test_only_table_2_has_full_size_configurations() -> None:

@@ -1,5 +1,6 @@
 """What `bench engine` is made of: texts, turns, rates, the time left, agreement, its table."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,15 @@ import torch
 from torch import Tensor
 
 from isogloss.deploy.bench.agreement import agree
-from isogloss.deploy.bench.contest import ContendersDisagree, latencies, paired
-from isogloss.deploy.bench.curves import Contest, Entry, Point
-from isogloss.deploy.bench.engine_markdown import (
-    insert_table,
-    markdown_table,
-    read_report,
-    tables_in,
-)
+from isogloss.deploy.bench.comparing import ContendersDisagree, paired, percentiles
+from isogloss.deploy.bench.contenders import Contender
+from isogloss.deploy.bench.curves import Comparison, Point, Run
+from isogloss.deploy.bench.markdown import END, insert_table, markdown_table, read_report
 from isogloss.deploy.bench.number_formats import base_precision, default_precisions
-from isogloss.deploy.bench.pace import Pace, about, goes_on
 from isogloss.deploy.bench.peers import padded
-from isogloss.deploy.bench.players import Player
 from isogloss.deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
+from isogloss.deploy.bench.rounds import about, expected_s, first_round, goes_on, more_rounds
 from isogloss.deploy.bench.texts import SIB_LENGTHS, Workload, sib_lengths, workload
-from isogloss.deploy.bench.turns import first_round, more_rounds
 from isogloss.prompts.errors import InvalidInput, NotFound
 from tests.deploy.small_models import tiny_model
 
@@ -110,56 +105,52 @@ def test_of_the_last_layer_only_what_is_read_is_needed() -> None:
     assert needed_operations(weights, work, batch) == 2 * (rows * layer + last)
 
 
-def recorder(name: str, heard: list[str]) -> Player:
+def recorder(name: str, heard: list[str]) -> Contender:
     def call() -> Tensor:
         heard.append(name)
         return torch.zeros(1)
 
-    return Player(name, "ours", "fp32", lambda batch: call, lambda batch: 1)
+    return Contender(name, "ours", "fp32", lambda batch: call, lambda batch: 1)
 
 
-def made_contest(least: int, seconds: float, *entries: tuple[Player, int | None]) -> Contest:
+def comparison(least: int, seconds: float, *runs: tuple[Contender, int | None]) -> Comparison:
     work = small_work(prompts=1)
     point = Point("batch_size", 1, work, tuple(next(work.batches(1)) for _ in range(2)))
-    return Contest("", tuple(Entry(point, *entry) for entry in entries), least, seconds)
+    return Comparison("", tuple(Run(point, *run) for run in runs), least, seconds)
 
 
-def test_turns_go_back_and_forth_and_the_first_counts_only_alone() -> None:
+def test_rounds_go_back_and_forth_and_the_first_counts_only_alone() -> None:
     heard: list[str] = []
     a, b, c = (recorder(name, heard) for name in "abc")
-    contest = made_contest(4, 0, (a, None), (b, 1), (c, 3))
+    made = comparison(4, 0, (a, None), (b, 1), (c, 3))
     said: list[int] = []
-    turns = first_round(contest, CPU, Pace())
-    more_rounds(contest, turns, CPU, Pace(), said.append)
+    first_round(made, CPU)
+    more_rounds(made, said.append)
     assert "".join(heard) == "abc" + "ac" + "ca" + "a"
     assert said == [1, 2, 3]
-    assert [list(t.kept()) for t in turns] == [[1, 2, 3], [0], [1, 2]]
-    assert [[r for r, _, _ in turns[0].beside(t)] for t in turns] == [[1, 2, 3], [0], [1, 2]]
+    runs = made.runs
+    assert [list(run.kept()) for run in runs] == [[1, 2, 3], [0], [1, 2]]
+    assert [[r for r, _, _ in runs[0].beside(run)] for run in runs] == [[1, 2, 3], [0], [1, 2]]
 
 
-def test_time_left_is_foretold_from_the_pace_so_far() -> None:
+def test_time_is_foretold_from_the_pace_so_far() -> None:
     heard: list[str] = []
     slow, fast = recorder("slow", heard), recorder("fast", heard)
-    contest = made_contest(3, 0, (slow, None), (fast, 2))
-    tokens = contest.entries[0].tokens(0)
-    pace = Pace()
-    assert pace.seconds_of(contest) == 0, "nothing is known"
-    pace.learn("slow", 10, 20.0)
-    pace.learn("fast", 10, 10.0)
-    assert pace.seconds_of(contest) == pytest.approx((2 * 3 + 1 * 2) * tokens)
-    assert pace.seconds_of(contest, 2) == pytest.approx(2 * tokens)
-    assert pace.left(contest, 2, [contest]) == pytest.approx((2 + 8) * tokens)
-    longer = made_contest(1, 30.0 * tokens, (slow, None), (fast, None))
-    assert pace.seconds_of(longer) == pytest.approx(3 * tokens * 10)
+    made = comparison(3, 0, (slow, None), (fast, 2))
+    tokens = made.runs[0].point.tokens(0)
+    pace = {"slow": 2.0, "fast": 1.0}
+    assert expected_s(made, pace) == pytest.approx((2 * 3 + 1 * 2) * tokens)
+    longer = comparison(1, 30.0 * tokens, (slow, None), (fast, None))
+    assert expected_s(longer, pace) == pytest.approx(3 * tokens * 10)
     assert goes_on(longer, 9, 29.0 * tokens)
     assert not goes_on(longer, 9, 31.0 * tokens)
     assert (about(250), about(41), about(1)) == ("about 4 min", "about 40 s", "about 10 s")
 
 
 def test_statistics_of_few_and_many_rounds() -> None:
-    found = latencies([float(i) for i in range(1, 101)])
+    found = percentiles([float(i) for i in range(1, 101)])
     assert found == {"p50": 50, "p95": 95, "p99": 99, "min": 1, "max": 100}
-    assert latencies([2.0]) == {"p50": 2, "p95": 2, "p99": 2, "min": 2, "max": 2}
+    assert percentiles([2.0]) == {"p50": 2, "p95": 2, "p99": 2, "min": 2, "max": 2}
     alone = paired([1.5])
     assert (alone["low"], alone["median"], alone["high"], alone["rounds"]) == (1.5, 1.5, 1.5, 1)
     several = paired([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
@@ -170,9 +161,9 @@ def test_statistics_of_few_and_many_rounds() -> None:
 def test_agreement_counts_labels_and_near_ties() -> None:
     judged = torch.tensor([[0.5, 0.4], [0.9, 0.1]]).log()
     found = agree(torch.tensor([[0.4, 0.5], [0.9, 0.1]]).log(), judged, "ours", 1.0)
-    assert (found.answers, found.label_agreement) == (2, 0.5)
-    assert found.largest_difference == pytest.approx(0.2231, abs=1e-3)
-    assert found.median_margin == pytest.approx(0.2231, abs=1e-3)
+    assert (found["answers"], found["label_agreement"]) == (2, 0.5)
+    assert found["largest_difference"] == pytest.approx(0.2231, abs=1e-3)
+    assert found["median_margin"] == pytest.approx(0.2231, abs=1e-3)
     with pytest.raises(ContendersDisagree, match=r"ours: .* more than 1; nothing is reported"):
         agree(judged - 1.1, judged, "ours", 1.0)
     with pytest.raises(ContendersDisagree, match="nan"):
@@ -183,7 +174,7 @@ def test_peers_run_in_the_first_precision_that_transformers_has() -> None:
     assert base_precision((torch.int8, torch.bfloat16), CPU) == torch.bfloat16
     assert base_precision((torch.int8,), CPU) == torch.float32
     assert base_precision((torch.int8,), torch.device("cuda")) == torch.bfloat16
-    assert default_precisions(torch.device("cuda")) == (torch.bfloat16,)
+    assert default_precisions(torch.device("cuda")) == ("bfloat16",)
 
 
 @pytest.mark.parametrize("faster", [True, False])
@@ -192,9 +183,9 @@ def test_bfloat16_is_measured_where_this_processor_gains(
 ) -> None:
     chosen = torch.bfloat16 if faster else torch.float32
     monkeypatch.setattr("isogloss.deploy.bench.number_formats.fastest_dtype", lambda width: chosen)
-    expected = [torch.float32, torch.bfloat16, torch.int8]
+    expected = ["float32", "bfloat16", "int8"]
     if not faster:
-        expected.remove(torch.bfloat16)
+        expected.remove("bfloat16")
     assert default_precisions(CPU) == tuple(expected)
 
 
@@ -215,6 +206,11 @@ def test_only_results_of_this_benchmark_become_tables(tmp_path: Path, text: str)
     file.write_text(text)
     with pytest.raises(InvalidInput, match=r"x\.json"):
         read_report(file)
+
+
+def tables_in(text: str) -> dict[str, str]:
+    """Of a Markdown file: the path of each result and the table made of it."""
+    return dict(re.findall(rf"<!-- bench table (\S+) -->\n(.*?)\n{END}", text, re.DOTALL))
 
 
 def documented_tables() -> list[Any]:

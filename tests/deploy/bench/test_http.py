@@ -1,18 +1,23 @@
 """`isogloss bench http`: requests, answers, load and report, without starting Ray."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from isogloss.deploy.bench import commands
-from isogloss.deploy.bench.contest import ContendersDisagree
-from isogloss.deploy.bench.http_contenders import (
+from isogloss.deploy.bench.comparing import ContendersDisagree
+from isogloss.deploy.bench.figures import save_http_figure
+from isogloss.deploy.bench.http_engine import engine_texts_per_s
+from isogloss.deploy.bench.http_load import Load, check_client
+from isogloss.deploy.bench.http_peers import Options, Scorer, plain_api
+from isogloss.deploy.bench.http_results import Level, Round, model_result, ratios
+from isogloss.deploy.bench.http_servers import (
     FASTAPI,
     OURS,
     RAY_SERVE,
@@ -21,16 +26,12 @@ from isogloss.deploy.bench.http_contenders import (
     check_tells_apart,
     largest_difference,
 )
-from isogloss.deploy.bench.http_engine import engine_texts_per_s
-from isogloss.deploy.bench.http_load import Load, check_client
-from isogloss.deploy.bench.http_peers import Options, Scorer, plain_api
-from isogloss.deploy.bench.http_report import draw, http_tables
-from isogloss.deploy.bench.http_results import Level, Round, model_result, ratios
-from isogloss.deploy.bench.http_workload import TOPICS, Contest, prepare, pseudo_texts
+from isogloss.deploy.bench.http_workload import TOPICS, HttpWorkload, prepare, pseudo_texts
+from isogloss.deploy.bench.settings import HttpSettings
+from isogloss.deploy.bench.tables import http_tables
 from isogloss.deploy.bench.texts import sib_lengths
-from isogloss.prompts.errors import InvalidInput, Unavailable
+from isogloss.prompts.errors import Unavailable
 from isogloss.prompts.model.checkpoint import POCKET
-from isogloss.prompts.model.full_size import full_size_config, random_model
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
@@ -39,52 +40,32 @@ from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.registry.replicas import LocalBoard, Reporter
 from isogloss.serving.telemetry.metrics import ServingMetrics, merge
+from tests.deploy.small_models import tiny_model
 
-POCKET_VOCABULARY = 22_528
-
-
-def small_model(name: str, seed: int, device: torch.device, dtype: torch.dtype) -> Any:
-    """The named architecture, small, for the pocket models' tokens."""
-    config = full_size_config(name)
-    changes = {
-        "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
-        "xglm": {"d_model": 32, "ffn_dim": 64, "num_layers": 2, "attention_heads": 4},
-    }[config.model_type]
-    for field, value in ({"vocab_size": POCKET_VOCABULARY} | changes).items():
-        setattr(config, field, value)
-    model = random_model(config, seed, device=device, dtype=dtype)
-    with torch.no_grad():  # weights large enough for prompts and positions to matter
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter *= 10
-    return model
+small_model = partial(tiny_model, vocab_size=22_528)  # for the pocket models' tokens
 
 
 @pytest.fixture(scope="module", params=["bloom-560m", "xglm-564M"])
-def contest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Contest:
+def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HttpWorkload:
     return prepare(
         request.param,
-        tmp_path_factory.mktemp("contest"),
-        prompts=3,
-        prompt_length=4,
-        device="cpu",
-        dtype="float32",
-        seed=1,
-        make_model=small_model,
+        tmp_path_factory.mktemp("work"),
+        HttpSettings(prompts=3, prompt_length=4, device="cpu", dtype="float32", seed=1),
+        small_model,
     )
 
 
-def our_answers(contest: Contest) -> list[dict[str, float]]:
+def our_answers(work: HttpWorkload) -> list[dict[str, float]]:
     """Through our HTTP routes, in this process."""
-    settings = ServingSettings(models=(contest.source,), store=contest.store, device="cpu")
+    settings = ServingSettings(models=(work.source,), store=work.store, device="cpu")
     classifier = build_classifier(settings)
     board = LocalBoard()
-    reporter = Reporter("r", contest.source, classifier.registry, classifier.metrics, board)
-    store = PromptStore.open(contest.store)
+    reporter = Reporter("r", work.source, classifier.registry, classifier.metrics, board)
+    store = PromptStore.open(work.store)
     service = Service(classifier, {}, store, reporter, settings)
     api = build_api(service, Admin(service, SecretStr("token")))
     with TestClient(api) as client:
-        replies = [client.post(OURS.route, content=each.body()).json() for each in contest.probes()]
+        replies = [client.post(OURS.route, content=each.body()).json() for each in work.probes()]
     classifier.close()
     return [
         {score["label"]: score["score"] for score in reply["results"][0]["scores"]}
@@ -92,20 +73,20 @@ def our_answers(contest: Contest) -> list[dict[str, float]]:
     ]
 
 
-def test_peers_and_ours_answer_the_same_bodies_alike(contest: Contest) -> None:
-    scorer = Scorer(Options(contest.source, contest.prompts, port=0, threads=1))
+def test_peers_and_ours_answer_the_same_bodies_alike(work: HttpWorkload) -> None:
+    scorer = Scorer(Options(work.source, work.prompts, port=0, threads=1))
     with TestClient(plain_api(scorer)) as client:
-        replies = [client.post(FASTAPI.route, json=json.loads(a.body())) for a in contest.probes()]
+        replies = [client.post(FASTAPI.route, json=json.loads(a.body())) for a in work.probes()]
         theirs = [
             {score["label"]: score["score"] for score in reply.json()["scores"]}
             for reply in replies
         ]
         assert client.get("/health").json() == {"batches": 6, "texts": 6}
-    ours = our_answers(contest)
+    ours = our_answers(work)
     assert set(ours[0]) == set(TOPICS)
     check_tells_apart(ours[:3], "float32")
     assert largest_difference(ours, theirs, "fastapi", "float32") < 1e-4
-    batch = scorer.score([_request(body) for body in contest.bodies.read_text().splitlines()[:5]])
+    batch = scorer.score([_request(body) for body in work.bodies.read_text().splitlines()[:5]])
     own = {score.label: score.score for score in batch[0].scores}
     alone = theirs[3]  # after one text under each of three prompts come texts under their own
     assert own == pytest.approx(alone, abs=1e-5)
@@ -117,17 +98,17 @@ def _request(body: str) -> Any:
     return Request.model_validate_json(body)
 
 
-def test_the_files_say_the_same_to_all(contest: Contest) -> None:
-    state = PromptStore.open(contest.store).state()
+def test_the_files_say_the_same_to_all(work: HttpWorkload) -> None:
+    state = PromptStore.open(work.store).state()
     names = [f"bench-{place}" for place in range(3)]
     assert sorted(state.prompts) == names
-    assert sorted(file.stem for file in contest.prompts.iterdir()) == names
-    bodies = [json.loads(line) for line in contest.bodies.read_text().splitlines()]
+    assert sorted(file.stem for file in work.prompts.iterdir()) == names
+    bodies = [json.loads(line) for line in work.bodies.read_text().splitlines()]
     assert [each["prompt"] for each in bodies[:4]] == [*names, names[0]]
-    assert len(bodies) == len(contest.asked) == len(contest.lengths)
-    assert contest.tokens_per_text == pytest.approx(sum(contest.lengths) / len(bodies) + 4)
-    assert [each.prompt for each in contest.probes()[:3]] == names
-    assert len({each.text for each in contest.probes()[:3]}) == 1
+    assert len(bodies) == len(work.asked) == len(work.lengths)
+    assert work.tokens_per_text == pytest.approx(sum(work.lengths) / len(bodies) + 4)
+    assert [each.prompt for each in work.probes()[:3]] == names
+    assert len({each.text for each in work.probes()[:3]}) == 1
 
 
 @pytest.mark.parametrize("name", ["pocket-bloom", "pocket-xglm"])
@@ -211,8 +192,8 @@ def rounds() -> list[Round]:
 
 
 @pytest.fixture
-def report(contest: Contest) -> dict[str, Any]:
-    result = model_result(contest, rounds())
+def report(work: HttpWorkload) -> dict[str, Any]:
+    result = model_result(work, rounds())
     return {
         "bench": "http",
         "hardware": {"name": "2 cores", "threads": 2},
@@ -243,51 +224,24 @@ def test_the_table_and_the_plot_show_every_server(report: dict[str, Any], tmp_pa
         "Ray Serve, batches",
     ]
     assert list(map(str, table.columns[3].cells))[3:] == ["", "3.00 x", "3.00 x"]
-    draw(report, tmp_path / "a.svg")
-    draw(report, tmp_path / "b.svg")
+    save_http_figure(report, tmp_path / "a.json")
+    save_http_figure(report, tmp_path / "b.json")
     drawn = (tmp_path / "a.svg").read_bytes()
     assert drawn.startswith(b"<?xml")
     assert drawn == (tmp_path / "b.svg").read_bytes()
 
 
-def test_the_engine_alone_is_measured_at_the_sizes_reached(contest: Contest) -> None:
-    class Run:
-        seconds, threads, device, dtype = 0.01, 1, torch.device("cpu"), "float32"
-
-    threads = torch.get_num_threads()
-    try:
-        found = engine_texts_per_s(contest, {1: {1: 3}, 8: {1: 1, 8: 2}, 32: {}}, Run())  # type: ignore[arg-type]
-    finally:
-        torch.set_num_threads(threads)
+def test_the_engine_alone_is_measured_at_the_sizes_reached(work: HttpWorkload) -> None:
+    settings = HttpSettings(seconds=1, device="cpu", dtype="float32")
+    found = engine_texts_per_s(work, {1: {1: 3}, 8: {1: 1, 8: 2}, 32: {}}, settings)
     assert set(found) == {1, 8}
     assert all(rate > 0 for rate in found.values())
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--concurrency", "1,x"], "--concurrency '1,x'"),
-        (["--model", "./no-such-folder"], "model './no-such-folder'"),
-        (["--out", "/no/such/folder/x.json"], "--out '/no/such/folder/x.json'"),
-    ],
-)
-def test_mistakes_are_named_before_anything_slow(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(commands.app, ["http", "--client", "python", *options])
-    assert result.exit_code == 2
-    assert message in result.stderr
-
-
-def test_settings_refuse_nothing_to_do() -> None:
-    from isogloss.deploy.bench.http import HttpSettings
-
-    with pytest.raises(InvalidInput, match="concurrency: must be at least 1"):
-        HttpSettings(concurrency=())
-
-
-def test_every_contender_is_started_on_the_same_files(contest: Contest) -> None:
+def test_every_contender_is_started_on_the_same_files(work: HttpWorkload) -> None:
     for each in (OURS, FASTAPI, RAY_SERVE):
-        command = each.command(contest, 2, "cpu", "float32")
-        assert command[command.index("--model") + 1] == contest.source
+        command = each.command(work, HttpSettings(threads=2, device="cpu", dtype="float32"))
+        assert command[command.index("--model") + 1] == work.source
         assert command[command.index("--threads") + 1] == "2"
         assert "{port}" in command
 

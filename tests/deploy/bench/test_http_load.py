@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from isogloss.deploy.bench import commands
 from isogloss.deploy.bench.http_load import check_client, closed_loop, parse_wrk
 from isogloss.deploy.load import servers as http_servers
-from isogloss.deploy.load.servers import processes, running
+from isogloss.deploy.load.processes import processes
+from isogloss.deploy.load.servers import running
 from isogloss.prompts.errors import Unavailable
 
 WRK = (

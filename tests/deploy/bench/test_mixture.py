@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from isogloss.deploy.bench import commands
-from isogloss.deploy.bench.mixture import MixtureSettings, bench_mixture, opening
-from isogloss.deploy.bench.report import mixture_tables
+from isogloss.deploy.bench.accuracy_tables import mixture_tables
+from isogloss.deploy.bench.mixture import bench_mixture, opening
+from isogloss.deploy.bench.settings import MixtureSettings
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.store.store import PromptStore
@@ -21,7 +22,6 @@ from tests.fakes import (
     FakeBackbone,
     FakeDetector,
     expected_scores,
-    fake_settings,
     route_table,
     soft_prompt,
 )
@@ -121,9 +121,11 @@ def test_mistakes_show_at_once(
 
 def test_languages_with_other_sentences_are_refused(store: PromptStore, data: str) -> None:
     write_tsv(Path(data) / "spa_Latn" / "test.tsv", [("9", "sports", SURE)])
-    settings = MixtureSettings(fake_settings(store.root), data, ("fra_Latn", "spa_Latn"))
+    settings = MixtureSettings(
+        model=MODEL, store=store.root, data=data, languages="fra_Latn,spa_Latn"
+    )
     with pytest.raises(InvalidInput, match="spa_Latn has other sentences than fra_Latn"):
-        bench_mixture(settings, FakeBackbone())
+        bench_mixture(settings)
 
 
 def test_scripts_without_spaces_are_cut_by_characters() -> None:

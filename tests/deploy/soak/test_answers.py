@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from array import array
 
@@ -10,7 +11,7 @@ import pytest
 
 from isogloss.deploy.load.clients import Question
 from isogloss.deploy.load.judge import Judge, distance
-from isogloss.deploy.load.tally import NO_ANSWER, WRONG, Tally, percentile
+from isogloss.deploy.load.tally import NO_ANSWER, WRONG, Tally, percentiles_ms
 from isogloss.prompts.errors import InvalidInput
 
 ONE, TWO = "sha256:one", "sha256:two"
@@ -76,9 +77,10 @@ def test_texts_on_which_prompts_agree_are_not_asked() -> None:
 
 
 def test_percentiles_are_exact() -> None:
-    hundred = [float(n) for n in range(1, 101)]
-    assert [percentile(hundred, p) for p in (50, 99, 100)] == [50.0, 99.0, 100.0]
-    assert percentile([7.0], 50) == percentile([7.0], 99) == 7.0
+    hundred = percentiles_ms(n / 1000 for n in range(100, 0, -1))
+    assert [hundred[p] for p in ("p50", "p99", "max")] == [50.0, 99.0, 100.0]
+    assert set(percentiles_ms([0.007]).values()) == {7.0}
+    assert all(map(math.isnan, percentiles_ms([]).values()))
 
 
 def test_every_request_is_accounted_for() -> None:

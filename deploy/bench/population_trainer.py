@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from isogloss.deploy.bench.clock import Clock
-from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench.comparing import ContendersDisagree
 from isogloss.deploy.bench.examples import few_shot, widest_batch
+from isogloss.deploy.bench.trainers import Clock
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptTrainer
@@ -56,14 +56,14 @@ class Isogloss:
 
     def gradient(self) -> Tensor:
         """One backward pass for all prompts."""
-        places = [
+        batches = [
             widest_batch(self._examples[config.seed], config.seed, config.batch_size)
             for config in self._configs
         ]
-        self.trainer.gradients(self.trainer.prompts, places)
-        found = self.trainer.prompts[0].prompt.vectors.grad
-        assert found is not None
-        return found.clone()
+        self.trainer.gradients(self.trainer.prompts, batches)
+        gradient = self.trainer.prompts[0].prompt.vectors.grad
+        assert gradient is not None
+        return gradient.clone()
 
     @torch.no_grad()
     def dev_loss(self) -> float:
@@ -105,10 +105,10 @@ class _Follower(Silent):
         """One prompt's batch."""
         self._steps += 1
         if self._steps % self._steps_an_epoch == 0:
-            self._clock.steps_done()
+            self._clock.lap("steps")
 
     def epoch(self, prompt: int, record: EpochRecord) -> None:
         """One prompt's validation."""
         self._validated += 1
         if self._validated % self._prompts == 0:
-            self._clock.validated()
+            self._clock.lap("validation")

@@ -1,4 +1,4 @@
-"""What a run is played on: a store, two prompts that take turns on one route, and their scores."""
+"""What a run needs: a store, two prompts that are published by turns, and the scores of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAST_TEXTS = 8
 
 
 @dataclass(frozen=True)
-class Stage:
+class Scenario:
     """A store that a server can be started on, and what it must answer."""
 
     store: Path
@@ -39,9 +39,9 @@ class Stage:
     judge: Judge
 
     def questions(self, texts: Sequence[str] = (), per_request: int = 1) -> list[Question]:
-        """Requests with so many texts each, every text equally often; all stage's if none given."""
+        """Requests with so many texts each, every text equally often."""
         asked = texts or self.texts
-        return [question(_turn(asked, at, per_request)) for at in range(len(asked))]
+        return [question(_texts_from(asked, at, per_request)) for at in range(len(asked))]
 
 
 def question(texts: tuple[str, ...], **headers: str) -> Question:
@@ -50,7 +50,7 @@ def question(texts: tuple[str, ...], **headers: str) -> Question:
     return Question(classify_request({"inputs": inputs}, **headers), texts)
 
 
-def prepare(model: str, dtype: str, store: Path) -> Stage:
+def prepare(model: str, dtype: str, store: Path) -> Scenario:
     """Make a store from the prompts that ship, and compute every text's scores in this process.
 
     Args:
@@ -66,7 +66,7 @@ def prepare(model: str, dtype: str, store: Path) -> Stage:
     return asyncio.run(_prepare(settings, store))
 
 
-async def _prepare(settings: ServingSettings, store: Path) -> Stage:
+async def _prepare(settings: ServingSettings, store: Path) -> Scenario:
     classifier = build_classifier(settings)
     try:
         snapshot = classifier.registry.current
@@ -84,7 +84,7 @@ async def _prepare(settings: ServingSettings, store: Path) -> Stage:
                 expected[text, digest] = await _routed(classifier, text, digest)
     finally:
         classifier.close()
-    return Stage(
+    return Scenario(
         store, name, tuple(files), tuple(digests), (name, other), tuple(texts), Judge(expected)
     )
 
@@ -115,11 +115,11 @@ async def _farthest(classifier: Classifier, texts: Sequence[str], name: str) -> 
     )
     if not candidates:
         raise InvalidInput(f"{name}: no other prompt with its labels ships; take a pocket model")
-    own = await _overridden(classifier, texts, name)
+    routed = await _overridden(classifier, texts, name)
     apart = {}
     for candidate in candidates:
         theirs = await _overridden(classifier, texts, candidate)
-        gaps = sorted(distance(a, b) for a, b in zip(own, theirs, strict=True))
+        gaps = sorted(distance(a, b) for a, b in zip(routed, theirs, strict=True))
         apart[candidate] = gaps[len(gaps) // 8]  # a few texts on which they agree may be left out
     return max(apart, key=lambda candidate: apart[candidate])
 
@@ -131,5 +131,5 @@ async def _overridden(classifier: Classifier, texts: Sequence[str], name: str) -
     return [{each.label: each.score for each in answer.results[0].scores} for answer in answers]
 
 
-def _turn(texts: Sequence[str], at: int, count: int) -> tuple[str, ...]:
+def _texts_from(texts: Sequence[str], at: int, count: int) -> tuple[str, ...]:
     return tuple(texts[(at + i) % len(texts)] for i in range(count))

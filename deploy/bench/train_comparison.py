@@ -10,24 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench.comparing import ContendersDisagree
 from isogloss.deploy.bench.examples import few_shot, label_tokens, widest_batch
-from isogloss.deploy.bench.members import Isogloss
-from isogloss.deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended, Trainer
+from isogloss.deploy.bench.population_trainer import Isogloss
+from isogloss.deploy.bench.settings import RATE_FACTORS
+from isogloss.deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended
 from isogloss.deploy.load.machine import peak_of
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.initialization import initial_prompt
 
-# The learning rates of a population's members, four to a seed, as multiples of the model's own.
-RATE_FACTORS = (1.0, 0.1, 0.3, 3.0)
+Trainer = Loop | Isogloss
+
 # How far apart two gradients may be, as a share of their norm, and two mean losses in nats:
 # rounding in another order of summation, through all layers and back.
 GRADIENT_TOLERANCES = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 LOSS_TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
-class TrainContest:
+class TrainComparison:
     """Ours and the peers, with the paper's settings, on one model's tensors."""
 
     def __init__(self, model: Any, model_id: str, population: int, epochs: int, seed: int) -> None:
@@ -65,19 +66,19 @@ class TrainContest:
         return self.alone, self.population
 
     @property
-    def turns(self) -> tuple[Trainer, ...]:
+    def contenders(self) -> tuple[Trainer, ...]:
         """The order of a round: ours between the peers."""
         return self.transformers, self.alone, self.peft, self.population, self.by_hand
 
     def prefixed(self) -> tuple[Tensor, float]:
         """Gradient and validation loss that PEFT should find, by our own forward pass."""
-        own, prompt = self.examples, self.start.clone().requires_grad_()
-        places = widest_batch(own, self.config.seed, self.config.batch_size)
-        texts, gold = [own.train[i] for i in places], [own.train_gold[i] for i in places]
+        examples, prompt = self.examples, self.start.clone().requires_grad_()
+        batch = widest_batch(examples, self.config.seed, self.config.batch_size)
+        texts, gold = [examples.train[i] for i in batch], [examples.train_gold[i] for i in batch]
         self._prefixed_loss(texts, gold, prompt).backward()
         assert prompt.grad is not None
         with torch.no_grad():
-            return prompt.grad, float(self._prefixed_loss(own.dev, own.dev_gold, prompt))
+            return prompt.grad, float(self._prefixed_loss(examples.dev, examples.dev_gold, prompt))
 
     def _prefixed_loss(
         self, texts: Sequence[Sequence[int]], gold: Sequence[int], prompt: Tensor
@@ -93,11 +94,11 @@ def grid(config: TrainingConfig, members: int) -> list[TrainingConfig]:
     return [
         config.model_copy(
             update={
-                "seed": config.seed + place // len(RATE_FACTORS),
-                "learning_rate": config.learning_rate * RATE_FACTORS[place % len(RATE_FACTORS)],
+                "seed": config.seed + index // len(RATE_FACTORS),
+                "learning_rate": config.learning_rate * RATE_FACTORS[index % len(RATE_FACTORS)],
             }
         )
-        for place in range(members)
+        for index in range(members)
     ]
 
 
@@ -109,25 +110,25 @@ class Agreement:
     peaks: Mapping[str, int | None]  # bytes above the weights: preparation, a step, validation
 
 
-def agree(contest: TrainContest) -> Agreement:
+def agree(comparison: TrainComparison) -> Agreement:
     """Let every contender prepare, take the widest batch and validate; compare what they find.
 
     Raises:
         ContendersDisagree: gradients or losses differ, beyond rounding.
     """
-    found: dict[str, tuple[Tensor, float]] = {}
+    results: dict[str, tuple[Tensor, float]] = {}
     peaks: dict[str, int | None] = {}
-    for each in contest.turns:
-        found[each.name], peaks[each.name] = peak_of(
+    for each in comparison.contenders:
+        results[each.name], peaks[each.name] = peak_of(
             lambda each=each: _try(each),  # type: ignore[misc]
-            contest.device,
+            comparison.device,
         )
         each.release()
-    own = found[contest.transformers.name]
-    suffixed = (*contest.ours, contest.by_hand)
-    pairs = {each.name: (found[each.name], own) for each in suffixed}
-    pairs[contest.peft.name] = (found[contest.peft.name], contest.prefixed())
-    differences = {name: _compare(name, *pair, contest.dtype) for name, pair in pairs.items()}
+    reference = results[comparison.transformers.name]
+    suffixed = (*comparison.ours, comparison.by_hand)
+    pairs = {each.name: (results[each.name], reference) for each in suffixed}
+    pairs[comparison.peft.name] = (results[comparison.peft.name], comparison.prefixed())
+    differences = {name: _compare(name, *pair, comparison.dtype) for name, pair in pairs.items()}
     return Agreement(differences, peaks)
 
 
@@ -137,13 +138,13 @@ def _try(trainer: Trainer) -> tuple[Tensor, float]:
 
 
 def _compare(
-    name: str, found: tuple[Tensor, float], expected: tuple[Tensor, float], dtype: torch.dtype
+    name: str, result: tuple[Tensor, float], expected: tuple[Tensor, float], dtype: torch.dtype
 ) -> dict[str, float]:
     """How far a contender is off, if rounding explains it."""
     gradient = expected[0].float().cpu()
     differences = {
-        "gradient": float((found[0] - gradient).norm() / gradient.norm()),
-        "validation_loss": abs(found[1] - expected[1]),
+        "gradient": float((result[0] - gradient).norm() / gradient.norm()),
+        "validation_loss": abs(result[1] - expected[1]),
     }
     limits = {"gradient": GRADIENT_TOLERANCES[dtype], "validation_loss": LOSS_TOLERANCES[dtype]}
     for what, difference in differences.items():

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from isogloss.deploy.bench.tables import interval_text
 from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.files.texts import decode
 from isogloss.training.files import write_atomically
@@ -24,7 +25,7 @@ _PEERS = {
     "peft": "PEFT",
     "peft_last_logits": "PEFT, last logits only",
 }
-_END = "<!-- end -->"
+END = "<!-- end -->"
 
 
 def read_report(file: Path) -> dict[str, Any]:
@@ -63,25 +64,19 @@ def insert_table(into: Path, file: Path, table: str) -> None:
         NotFound: the Markdown file has no place for it.
         InvalidInput: it cannot be written.
     """
-    begin = marker(into, file)
+    begin = _marker(into, file)
     text = into.read_text(encoding="utf-8") if into.is_file() else ""
-    place = re.compile(re.escape(begin) + r"\n.*?" + re.escape(_END), re.DOTALL)
-    if not place.search(text):
-        raise NotFound(f"{into}: has no lines {begin!r} and {_END!r}; put them where it belongs")
-    changed = place.sub(lambda _: f"{begin}\n{table}\n{_END}", text, count=1)
+    between = re.compile(re.escape(begin) + r"\n.*?" + re.escape(END), re.DOTALL)
+    if not between.search(text):
+        raise NotFound(f"{into}: has no lines {begin!r} and {END!r}; put them where it belongs")
+    changed = between.sub(lambda _: f"{begin}\n{table}\n{END}", text, count=1)
     write_atomically(into, changed.encode())
 
 
-def marker(into: Path, file: Path) -> str:
+def _marker(into: Path, file: Path) -> str:
     """The line above a file's table."""
     path = Path(os.path.relpath(file, into.parent)).as_posix()
     return f"<!-- bench table {path} -->"
-
-
-def tables_in(text: str) -> dict[str, str]:
-    """Of a Markdown file: the path of each result and the table made of it."""
-    found = re.findall(r"<!-- bench table (\S+) -->\n(.*?)\n" + re.escape(_END), text, re.DOTALL)
-    return dict(found)
 
 
 def _where(report: Mapping[str, Any]) -> str:
@@ -101,35 +96,32 @@ def _cells(report: Mapping[str, Any], model: str) -> Iterator[tuple[str, str]]:
     first = f"isogloss_{settings['dtypes'][0]}"
     for (curve, x), result in at.items():
         if (label := _cost_label(curve, x, settings)) and first in result["costs"]:
-            yield label, _ratio(result["costs"][first])
+            yield label, interval_text(result["costs"][first], ".2f")
 
 
 def _headline(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, own in main["contenders"].items():
+    for name, measured in main["contenders"].items():
         if name not in main["ratios"]:
             continue
-        precision = own["precision"]
+        precision = measured["precision"]
         for key, ratio in main["ratios"][name].items():
             peer = key.removeprefix("vs_")
             theirs = main["contenders"][peer]["precision"]
-            yield f"{precision}, times faster than {_PEERS[peer]} ({theirs})", _ratio(ratio)
-        yield f"{precision}, texts a second", f"{own['texts_per_s']['median']:,.3g}"
-        if share := own["share_of_rate"]:
+            yield (
+                f"{precision}, times faster than {_PEERS.get(peer, peer)} ({theirs})",
+                interval_text(ratio, ".2f"),
+            )
+        yield f"{precision}, texts a second", f"{measured['texts_per_s']['median']:,.3g}"
+        if share := measured["share_of_rate"]:
             yield f"{precision}, share of the matrix-product rate", f"{share['median']:.0%}"
 
 
 def _cost_label(curve: str, x: int, settings: Mapping[str, Any]) -> str | None:
-    places = settings["curves"].get(curve, [])
+    xs = settings["curves"].get(curve, [])
     if curve == "resident_prompts" and x == settings["prompts"]:
         return f"time of a batch of {x} prompts mixed, of one with a single prompt"
-    if curve == "resident_prompts" and x == max(places):
-        return f"time with {x:,} prompts in memory, of that with {min(places)}"
-    if curve == "prompts_per_text" and x == (8 if 8 in places else max(places)):
-        return f"time with {x} prompts on each text, of that with {min(places)}"
+    if curve == "resident_prompts" and x == max(xs):
+        return f"time with {x:,} prompts in memory, of that with {min(xs)}"
+    if curve == "prompts_per_text" and x == (8 if 8 in xs else max(xs)):
+        return f"time with {x} prompts on each text, of that with {min(xs)}"
     return None
-
-
-def _ratio(ratio: Mapping[str, float]) -> str:
-    if ratio["rounds"] == 1:
-        return f"{ratio['median']:.2f} (one round)"
-    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -11,18 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from isogloss.deploy.bench.contest import ContendersDisagree
+from isogloss.deploy.bench.comparing import ContendersDisagree
 from isogloss.deploy.bench.http_peers import ROUTE
-from isogloss.deploy.bench.http_workload import Asked, Contest
+from isogloss.deploy.bench.http_workload import Asked, HttpWorkload
+from isogloss.deploy.bench.settings import HttpSettings
+from isogloss.deploy.load.settings import serve_command
 from isogloss.prompts.console.http_client import open_url
 from isogloss.prompts.errors import Unavailable
 
 # Between two probabilities: fp32 rounding of log-probabilities (1e-4), and ours to six digits.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 _PEERS = "isogloss.deploy.bench.http_peer"
-_COMMAND_LINE = "from isogloss.deploy.cli import main; main()"
 _TIMEOUT_S = 600
 _SHOWN_BYTES = 300
 _APART = 4  # tolerances that lie between a text's answers under two prompts, at least
@@ -53,22 +55,17 @@ class Batches:
         The passes counted between two sizes are taken to have the mean of the two, but for those
         of the largest: theirs follows from the number of all texts.
         """
-        known = self._middles()
-        if not known:
-            return {max(1, round(self.mean)): self.batches} if self.mean else {}
-        largest = max(known)
-        passes = known.pop(largest)
-        rest = self.texts - sum(size * count for size, count in known.items())
-        size = max(1, round(rest / passes))
-        return known | {size: passes + known.get(size, 0)}
-
-    def _middles(self) -> dict[int, float]:
-        found, least, fewer = {}, 0, 0.0
+        middles, least, fewer = dict[int, float](), 0, 0.0
         for most, count in sorted(self.up_to.items()):
             if count > fewer:
-                found[(least + 1 + most) // 2] = count - fewer
+                middles[(least + 1 + most) // 2] = count - fewer
             least, fewer = most, count
-        return found
+        if not middles:
+            return {max(1, round(self.mean)): self.batches} if self.mean else {}
+        passes = middles.pop(max(middles))
+        rest = self.texts - sum(size * count for size, count in middles.items())
+        size = max(1, round(rest / passes))
+        return middles | {size: passes + middles.get(size, 0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +75,13 @@ class Contender:
     name: str
     route: str
 
-    def command(self, contest: Contest, threads: int, device: str, dtype: str) -> list[str]:
+    def command(self, work: HttpWorkload, settings: HttpSettings) -> list[str]:
         """Arguments of Python that start it; "{port}" stands for its port."""
-        common = ["--model", contest.source, "--port", "{port}", "--threads", str(threads)]
-        common += ["--device", device, "--dtype", dtype]
+        common = ["--model", work.source, "--port", "{port}", "--threads", str(settings.threads)]
+        common += ["--device", settings.device, "--dtype", settings.dtype]
         if self is OURS:
-            return ["-c", _COMMAND_LINE, "serve", *common, "--store", str(contest.store)]
-        return ["-m", _PEERS, self.name, *common, "--prompts", str(contest.prompts)]
+            return serve_command(*common, "--store", str(work.store))
+        return ["-m", _PEERS, self.name, *common, "--prompts", str(work.prompts)]
 
     def scores(self, url: str, asked: Asked) -> dict[str, float]:
         """Ask once: label -> probability."""
@@ -148,7 +145,7 @@ def check_tells_apart(answers: Sequence[Mapping[str, float]], dtype: str) -> Non
         ContendersDisagree: two are alike.
     """
     least = min(
-        (_apart(a, b) for place, a in enumerate(answers) for b in answers[:place]),
+        (_apart(a, b) for a, b in itertools.combinations(answers, 2)),
         default=float("inf"),
     )
     if least < _APART * TOLERANCES[dtype]:
@@ -166,8 +163,7 @@ def _apart(a: Mapping[str, float], b: Mapping[str, float]) -> float:
 
 def _largest(differences: Iterable[float]) -> float:
     """Of several; not a number where one of them is none, which `max` may pass over."""
-    found = list(differences)
-    return math.nan if any(map(math.isnan, found)) else max(found)
+    return float(np.max(list(differences)))
 
 
 def _batches_of_metrics(page: str) -> Batches:

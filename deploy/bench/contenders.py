@@ -1,0 +1,164 @@
+"""Everybody who is measured on one model: our precisions, the peers, and the machine's own rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from isogloss.deploy.bench.engine_settings import CurveName
+from isogloss.deploy.bench.number_formats import SHORT, TOLERANCES
+from isogloss.deploy.bench.peers import Isogloss, Peer, Transformers
+from isogloss.deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
+from isogloss.deploy.bench.texts import Batch, Workload
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.serving.pipeline.engine import GRAPHED_TOKENS
+
+Score = Callable[[Batch], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """One that is measured on batches of one workload."""
+
+    name: str
+    kind: Literal["ours", "peer", "rate"]
+    precision: str
+    prepare: Callable[[Batch], Callable[[], Tensor | None]]
+    """Makes one measured call; what the call returns are answers in the CPU's memory."""
+    operations: Callable[[Batch], int]
+    """Of a rate, all that it computes; of others, what the answers need of the linear layers."""
+    reference: Score | None = None
+    """Another's answers, which this one's must be."""
+    tolerance: float = 0.0
+
+
+class Contenders:
+    """Makes them from the tensors of one transformers model.
+
+    Args:
+        model: in the peers' precision.
+        name: the model's.
+        dtypes: precisions of ours.
+        device: where all of them run.
+        peers: those that are installed.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        dtypes: Sequence[torch.dtype],
+        device: torch.device,
+        peers: Sequence[type[Peer]],
+    ) -> None:
+        self._model, self._peers = model, peers
+        self._ours = {dtype: make_backbone(model, name, dtype, device) for dtype in dtypes}
+        self._first = next(iter(self._ours.values()))
+        self._weights = linear_weights(model)
+        base: torch.dtype = model.get_input_embeddings().weight.dtype
+        self._loosest = max(TOLERANCES[base], TOLERANCES[dtypes[0]])
+        self._products = {
+            dtype: MatrixProducts(self._weights, dtype) for dtype in dict.fromkeys([*dtypes, base])
+        }
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a prompt's vectors."""
+        return self._first.hidden_size
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding table."""
+        return self._first.vocab_size
+
+    def ours(self, work: Workload) -> list[Contender]:
+        """Our forward pass in each precision; transformers' answers are the reference."""
+        reference = Transformers(self._model, work).score
+        return [
+            self._contender(
+                f"isogloss_{SHORT[dtype]}",
+                "ours",
+                dtype,
+                Isogloss(backbone, work).score,
+                work,
+                reference,
+            )
+            for dtype, backbone in self._ours.items()
+        ]
+
+    def peers(self, work: Workload, curve: CurveName) -> list[Contender]:
+        """The peers of a curve.
+
+        Ours are compared with transformers, which needs no reference itself. Prompts before the
+        text are compared with our forward pass that puts them there.
+        """
+        prefixed = Isogloss(self._first, work).score_prefixed
+        suffixed = Isogloss(self._first, work).score
+        made = []
+        for kind in self._peers:
+            if curve in kind.curves:
+                peer = kind(self._model, work)
+                reference = prefixed if kind.position == "prefix" else suffixed
+                made.append(
+                    self._contender(
+                        kind.name,
+                        "peer",
+                        peer.dtype,
+                        peer.score,
+                        work,
+                        None if kind.name == Transformers.name else reference,
+                    )
+                )
+        return made
+
+    def rates(self, work: Workload) -> list[Contender]:
+        """The matrix products alone, in every precision that somebody runs in."""
+        return [self._rate(work, dtype) for dtype in self._products]
+
+    def _contender(
+        self,
+        name: str,
+        kind: Literal["ours", "peer"],
+        dtype: torch.dtype,
+        score: Score,
+        work: Workload,
+        reference: Score | None,
+    ) -> Contender:
+        return Contender(
+            name,
+            kind,
+            SHORT[dtype],
+            # On a GPU the copy waits for the answers, as a caller would.
+            lambda batch: lambda: score(batch).cpu(),
+            lambda batch: needed_operations(self._weights, work, batch),
+            reference,
+            max(TOLERANCES[dtype], self._loosest),
+        )
+
+    def _rate(self, work: Workload, dtype: torch.dtype) -> Contender:
+        products = self._products[dtype]
+
+        def prepare(batch: Batch) -> Callable[[], None]:
+            inputs = products.inputs(work.tokens(batch))
+            return lambda: products.run(inputs)
+
+        return Contender(
+            f"rate_{SHORT[dtype]}",
+            "rate",
+            SHORT[dtype],
+            prepare,
+            lambda batch: products.operations(work.tokens(batch)),
+        )
+
+
+def make_backbone(model: Any, name: str, dtype: torch.dtype, device: torch.device) -> Backbone:
+    """Ours as it serves: on a CPU with linear layers packed in one precision, the rest float32."""
+    if device.type != "cpu":
+        there = Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)
+        there.warm_up(GRAPHED_TOKENS)
+        return there
+    return Backbone.from_transformers(model, None, model_id=name, device=device).for_serving(dtype)
