@@ -18,7 +18,7 @@ import safetensors
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from isogloss.prompts.console.refusals import describe
+from isogloss.prompts.console.refusals import describe, shown
 from isogloss.prompts.errors import InvalidPrompt, NotFound
 from isogloss.prompts.files import durable
 from isogloss.prompts.files.json_bounds import holds_more_values
@@ -157,7 +157,7 @@ def _check_ranges(header: Header, present_bytes: int) -> None:
         declared = _declared_bytes(name, spec)
         if (begin, end) != (position, position + declared):
             raise InvalidPrompt(
-                f"tensor {name[:80]!r}: shape {list(spec.shape)} of {spec.dtype} at byte "
+                f"tensor {shown(name, 80)}: shape {list(spec.shape)} of {spec.dtype} at byte "
                 f"{position} does not match its declared byte range [{begin}, {end}]"
             )
         position = end
@@ -172,6 +172,7 @@ def _check_ranges(header: Header, present_bytes: int) -> None:
 def _declared_bytes(name: str, spec: TensorSpec) -> int:
     if spec.dtype not in _BYTES_PER_NUMBER:
         raise InvalidPrompt(
-            f"tensor {name[:80]!r} has dtype {spec.dtype}; known are {', '.join(_BYTES_PER_NUMBER)}"
+            f"tensor {shown(name, 80)} has dtype {spec.dtype}; known are "
+            f"{', '.join(_BYTES_PER_NUMBER)}"
         )
     return math.prod(spec.shape) * _BYTES_PER_NUMBER[spec.dtype]

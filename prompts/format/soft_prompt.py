@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 import safetensors.numpy
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidPrompt
 from isogloss.prompts.files import durable
 from isogloss.prompts.format.card import ModelRef, PromptCard, read_card
@@ -224,8 +225,8 @@ def _check_tensors(tensors: Mapping[str, TensorSpec]) -> None:
     for name, spec in tensors.items():
         if name != "prompt" and name not in STATE_SHAPES:
             raise InvalidPrompt(
-                f"the prompt file holds an unknown tensor {name[:80]!r}; allowed are 'prompt' and "
-                f"{', '.join(STATE_SHAPES)}"
+                f"the prompt file holds an unknown tensor {shown(name, 80)}; allowed are 'prompt' "
+                f"and {', '.join(STATE_SHAPES)}"
             )
         if spec.dtype != "F32":
             raise InvalidPrompt(f"tensor {name!r} has dtype {spec.dtype}, it must be F32")

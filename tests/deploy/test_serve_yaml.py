@@ -10,7 +10,7 @@ import yaml
 
 from isogloss.prompts.model.checkpoint import POCKET
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.ray.front import haproxy_everywhere
+from isogloss.serving.ray.haproxy import haproxy_everywhere
 from tests.some import some
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")

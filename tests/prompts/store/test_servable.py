@@ -12,7 +12,7 @@ import torch
 from isogloss.prompts.errors import InvalidPrompt
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store import files as store_files
-from isogloss.prompts.store.servable import check_servable, newly_answering
+from isogloss.prompts.store.checks import check_servable, newly_answering
 from isogloss.prompts.store.store import PromptStore
 from tests.prompts import samples
 from tests.prompts.command_line import Cli
