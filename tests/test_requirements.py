@@ -49,6 +49,7 @@ NOT_IMPORTED = {
 }
 # Imported and not declared.
 NOT_DECLARED = {
+    "_typeshed": "the type checker's own; nothing imports it when it runs",
     "pycld2": "a peer of the detector that whoever compares with it installs",
     "pydantic_core": "pydantic's own, of which it pins the version",
 }
