@@ -1,7 +1,13 @@
-"""The routes that classify, and those that tell what is served."""
+"""The routes that classify, and those that tell what is served.
+
+`classify` is the one call for every route that does, of our own dialect or of another's: such a
+route says how its body becomes a `ClassifyRequest`, and writes the answer in its own shape.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -10,18 +16,20 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
 
 from isogloss.prompts.languages.languages import languages
-from isogloss.serving.api.bodies import Bodies
-from isogloss.serving.api.calls import call_of, classify
+from isogloss.serving.api.bodies import Bodies, unless_left
 from isogloss.serving.api.openapi import json_body
 from isogloss.serving.api.parsing import MOST_VALUES
 from isogloss.serving.api.service import Service
 from isogloss.serving.pipeline.answers import MOST_AT_ONCE, written
 from isogloss.serving.pipeline.caller import (
+    REQUEST_ID,
     REQUEST_ID_HEADER,
     ROUTING_KEY_HEADER,
     ROUTING_KEY_PATTERN,
     TIMEOUT_HEADER,
     Caller,
+    caller_of,
+    joined,
 )
 from isogloss.serving.schemas import (
     ClassifyRequest,
@@ -33,6 +41,7 @@ from isogloss.serving.schemas import (
     ReadyAnswer,
     RoutesAnswer,
 )
+from isogloss.serving.telemetry.tracing import note_answer
 from isogloss.serving.trials.reports import TrialsAnswer
 
 _CLASSIFY_HEADERS: list[dict[str, Any]] = [
@@ -73,6 +82,38 @@ def json_response(answer: BaseModel) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
+async def classify(
+    service: Service, request: Request, read: Callable[[], Awaitable[ClassifyRequest]]
+) -> ClassifyResponse:
+    """Answer an HTTP request for as long as its caller waits.
+
+    Args:
+        service: that answers.
+        request: whose body nobody has read.
+        read: reads the body.
+
+    Raises:
+        ClientDisconnect: the caller left.
+        IsoglossError: as `read` and `Service.classify`; or a header has a wrong value.
+    """
+    caller, started_s = _caller(request, service), time.perf_counter()
+    wanted = await read()
+    caller = caller.after(time.perf_counter() - started_s)
+    answer = await unless_left(request, service.classify(wanted, caller))
+    note_answer(answer)
+    return answer
+
+
+def _caller(request: Request, service: Service) -> Caller:
+    return caller_of(
+        joined(request.headers.items()),
+        request.client.host if request.client else "",
+        request_id=request.scope[REQUEST_ID],
+        timeout_s=service.settings.request_timeout_s,
+        forwarded_hops=service.settings.forwarded_hops,
+    )
+
+
 def _add_classify(api: FastAPI, service: Service, bodies: Bodies) -> None:
     most_values = max(MOST_VALUES, 2 * service.settings.max_inputs)
 
@@ -83,9 +124,8 @@ def _add_classify(api: FastAPI, service: Service, bodies: Bodies) -> None:
         summary="Classify texts",
     )
     async def classify_texts(request: Request) -> Response:
-        call = call_of(request, service.settings)
-        wanted = await bodies.parsed(request, ClassifyRequest, most_values=most_values)
-        answer = await classify(service, call, wanted)
+        read = partial(bodies.parsed, request, ClassifyRequest, most_values=most_values)
+        answer = await classify(service, request, read)
         if sum(len(result.scores) for result in answer.results) <= MOST_AT_ONCE:
             return json_response(answer)
         return await bodies.apart(partial(_large_json, answer))
@@ -145,10 +185,6 @@ def _add_prompt(api: FastAPI, service: Service, bodies: Bodies) -> None:
                 "content-disposition": f'attachment; filename="{filename}"',
             },
         )
-
-
-def _caller(request: Request, service: Service) -> Caller:
-    return call_of(request, service.settings).caller
 
 
 def _add_health(api: FastAPI, service: Service) -> None:

@@ -29,7 +29,7 @@ from isogloss.serving.config import ServingSettings, admin_token
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier, open_prompts
-from isogloss.serving.ray.hooks.guard import check_hooks
+from isogloss.serving.ray.hooks.guard import REPLICA_PORT, check_hooks, require
 from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads, write_answers_whole
 from isogloss.serving.ray.remote import ActorBoard, RemoteModel
 from isogloss.serving.registry.registry import Poller
@@ -100,6 +100,7 @@ class ModelReplica:
     """One replica of one model."""
 
     def __init__(self, settings: ServingSettings, model: str, build: BuildClassifier) -> None:
+        require(REPLICA_PORT)
         listen_where_ray_does()
         configure_logging(settings.log_format, log_texts=settings.log_texts)
         context = serve.get_replica_context()

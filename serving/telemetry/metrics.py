@@ -7,6 +7,7 @@ that `/metrics` says the same whichever replica answers it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
@@ -27,54 +28,49 @@ class ServingMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self._counter = partial(Counter, registry=self.registry)
+        self._gauge = partial(Gauge, registry=self.registry)
+        self._histogram = partial(Histogram, registry=self.registry)
+        self.requests = self._counter(
             "isogloss_requests",
             "HTTP requests answered, by route, status and error type (empty: no error).",
             ["route", "status", "error_type"],
-            registry=self.registry,
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = self._histogram(
             "isogloss_request_seconds",
             "Time from a request's head to the head of its answer, by route and status class.",
             ["route", "class"],
             buckets=(*_SECONDS, 20, 50, 100),
-            registry=self.registry,
         )
-        self.asked_again = Counter(
+        self.asked_again = self._counter(
             "isogloss_asked_again",
             "Requests for another model than the default one that were asked of a second replica, "
             "for the first one died with them.",
-            registry=self.registry,
         )
-        self.texts = Counter(
+        self.texts = self._counter(
             "isogloss_texts",
             "Texts classified, by task, clade of the route and why it was taken.",
             ["task", "clade", "reason"],
-            registry=self.registry,
         )
-        self.prompt_texts = Counter(
+        self.prompt_texts = self._counter(
             "isogloss_prompt_texts",
             "Texts classified, by the prompt that answered, alone or in a mixture.",
             ["prompt"],
-            registry=self.registry,
         )
-        self.mixed_texts = Counter(
+        self.mixed_texts = self._counter(
             "isogloss_mixed_texts",
             "Texts of uncertain language, answered by several prompts' scores mixed.",
             ["task"],
-            registry=self.registry,
         )
-        self.language_texts = Counter(
+        self.language_texts = self._counter(
             "isogloss_language_texts",
             "Texts classified, by the language they were routed by.",
             ["language"],
-            registry=self.registry,
         )
-        self.detection_confidence = Histogram(
+        self.detection_confidence = self._histogram(
             "isogloss_detection_confidence",
             "How certain the detected languages were.",
             buckets=_SHARES,
-            registry=self.registry,
         )
         self._add_queue()
         self._add_batches()
@@ -82,103 +78,83 @@ class ServingMetrics:
         self._add_trials()
 
     def _add_queue(self) -> None:
-        self.queue_texts = Gauge(
-            "isogloss_queue_texts", "Texts let in and not answered yet.", registry=self.registry
+        self.queue_texts = self._gauge("isogloss_queue_texts", "Texts let in and not answered yet.")
+        self.queue_tokens = self._gauge(
+            "isogloss_queue_tokens", "Tokens let in and not answered yet."
         )
-        self.queue_tokens = Gauge(
-            "isogloss_queue_tokens", "Tokens let in and not answered yet.", registry=self.registry
+        self.queue_clients = self._gauge(
+            "isogloss_queue_clients", "Clients whose texts are waiting."
         )
-        self.queue_clients = Gauge(
-            "isogloss_queue_clients", "Clients whose texts are waiting.", registry=self.registry
-        )
-        self.refused = Counter(
+        self.refused = self._counter(
             "isogloss_refused",
             "Requests not let in, by what there was too much of (items, tokens, characters) or "
             "deadline: the queue was longer than the request's time.",
             ["reason"],
-            registry=self.registry,
         )
-        self.left = Counter(
+        self.left = self._counter(
             "isogloss_left",
             "Texts let in and not answered: the caller left, or the deadline passed.",
             ["reason"],
-            registry=self.registry,
         )
-        self.tokens_per_second = Gauge(
+        self.tokens_per_second = self._gauge(
             "isogloss_tokens_per_second",
             "Measured speed of the model while it works; Retry-After is computed from it.",
-            registry=self.registry,
         )
 
     def _add_batches(self) -> None:
-        self.stage_seconds = Histogram(
+        self.stage_seconds = self._histogram(
             "isogloss_stage_seconds",
             "Time of a batch in each stage: plan (detect, route, tokenize) and score.",
             ["stage"],
             buckets=_SECONDS,
-            registry=self.registry,
         )
-        self.queue_seconds = Histogram(
+        self.queue_seconds = self._histogram(
             "isogloss_queue_seconds",
             "How long the oldest text of each batch waited.",
             buckets=_SECONDS,
-            registry=self.registry,
         )
-        self.batch_tokens = Histogram(
-            "isogloss_batch_tokens",
-            "Tokens of each batch, texts and prompts.",
-            buckets=_TOKENS,
-            registry=self.registry,
+        self.batch_tokens = self._histogram(
+            "isogloss_batch_tokens", "Tokens of each batch, texts and prompts.", buckets=_TOKENS
         )
-        self.batch_texts = Histogram(
-            "isogloss_batch_texts", "Texts of each batch.", buckets=_TEXTS, registry=self.registry
+        self.batch_texts = self._histogram(
+            "isogloss_batch_texts", "Texts of each batch.", buckets=_TEXTS
         )
-        self.batch_cost_ratio = Histogram(
+        self.batch_cost_ratio = self._histogram(
             "isogloss_batch_cost_ratio",
             "Seconds of each batch over those predicted from the machine's cost table.",
             buckets=_RATIOS,
-            registry=self.registry,
         )
-        self.failed_runs = Counter(
+        self.failed_runs = self._counter(
             "isogloss_failed_runs",
             "Runs of a batch, or of part of one, that failed: for want of memory or by an error.",
             ["stage", "kind"],
-            registry=self.registry,
         )
 
     def _add_store(self) -> None:
-        self.generation = Gauge(
-            "isogloss_generation", "Generation of the prompt store in use.", registry=self.registry
+        self.generation = self._gauge(
+            "isogloss_generation", "Generation of the prompt store in use."
         )
-        self.prompts = Gauge(
-            "isogloss_prompts", "Prompts resident on the device.", registry=self.registry
-        )
-        self.swap_seconds = Histogram(
+        self.prompts = self._gauge("isogloss_prompts", "Prompts resident on the device.")
+        self.swap_seconds = self._histogram(
             "isogloss_swap_seconds",
             "Time to load a new generation aside and swap it in.",
             buckets=_SECONDS,
-            registry=self.registry,
         )
-        self.swap_failures = Counter(
-            "isogloss_swap_failures",
-            "Generations that were refused or could not be read.",
-            registry=self.registry,
+        self.swap_failures = self._counter(
+            "isogloss_swap_failures", "Generations that were refused or could not be read."
         )
-
-        self.store_problem = Gauge(
+        self.store_problem = self._gauge(
             "isogloss_store_problem",
             "1 while the store's newest generation cannot be read or served, or files of it only "
             "look like generations, else 0.",
-            registry=self.registry,
         )
 
     def _add_trials(self) -> None:
         self.trials = TrialTallies(self.registry)
-        self.trials_ended = Counter(
+        self.trials_ended = self._counter(
             "isogloss_trial_ended",
             "Trials that this replica saw break a limit (agreement, score, latency), and ended.",
             ["limit"],
-            registry=self.registry,
         )
 
     def forget_prompts(self, names: Iterable[str]) -> None:

@@ -10,11 +10,17 @@ import pytest
 
 from isogloss.serving.telemetry.logs import work_on
 from tests.serving.api_server import Server
+from tests.serving.fire import Fire
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Server:
     return Server(tmp_path)
+
+
+@pytest.fixture
+def fire(tmp_path: Path) -> Fire:
+    return Fire(tmp_path)
 
 
 @pytest.fixture

@@ -78,10 +78,10 @@ class TrainingBars(_Bars):
             self._progress.remove_task(self._encoding)
             self._encoding = None
 
-    def started(self, names: Sequence[str], prompts: Sequence[PromptTrainer]) -> None:
+    def started(self, prompts: Sequence[PromptTrainer]) -> None:
         """Show a new bar."""
         self._prompts, self._losses = prompts, {}
-        what = f"seed {prompts[0].config.seed}" if len(names) == 1 else f"{len(names)} prompts"
+        what = f"seed {prompts[0].config.seed}" if len(prompts) == 1 else f"{len(prompts)} prompts"
         total = sum(prompt.config.epochs for prompt in prompts)
         self._task = self._add(what, total, self._done(), said="", unit="epochs")
 

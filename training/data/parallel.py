@@ -24,6 +24,7 @@ from isogloss.prompts.files.texts import read_lines, without_ends
 from isogloss.prompts.languages import ntrex
 from isogloss.prompts.languages.languages import named_languages
 from isogloss.training.data.labelled import load_texts
+from isogloss.training.data.shots import Sample
 
 _HELD_OUT_SHARE = 0.1  # of the sentences; what chooses the best epoch
 _MOST_HELD_OUT = 200  # sentences
@@ -78,16 +79,7 @@ class ParallelText:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TaughtSample:
-    """Translations of one run: what is learnt from, and what chooses the checkpoint."""
-
-    train: tuple[Translation, ...]
-    validation: tuple[Translation, ...]
-    sentences: int  # distinct ones, in the teacher's language
-
-
-def draw_pairs(text: ParallelText, pairs: int | None, seed: int) -> TaughtSample:
+def draw_pairs(text: ParallelText, pairs: int | None, seed: int) -> Sample[Translation]:
     """A run's sentences, the same for the same seed, with all their translations.
 
     A tenth of them (at most 200) is held out to choose by; no sentence is on both sides in any
@@ -111,10 +103,9 @@ def draw_pairs(text: ParallelText, pairs: int | None, seed: int) -> TaughtSample
     drawn = random.Random(f"{seed} pairs").sample(sentences, wanted)
     held_out = min(_MOST_HELD_OUT, max(1, round(_HELD_OUT_SHARE * wanted)))
     validation, train = drawn[:held_out], drawn[held_out:]
-    return TaughtSample(
-        tuple(one for sentence in sorted(train) for one in text.sentences[sentence]),
-        tuple(one for sentence in sorted(validation) for one in text.sentences[sentence]),
-        wanted,
+    return Sample(
+        tuple(pair for sentence in sorted(train) for pair in text.sentences[sentence]),
+        tuple(pair for sentence in sorted(validation) for pair in text.sentences[sentence]),
     )
 
 

@@ -11,22 +11,22 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.training.data.labelled import Example, check_labels, labels_of, load_split
 
+T = TypeVar("T")
 Shots = int | Literal["all"]
 ValidationSource = Literal["dev", "train"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """Examples of one run: what is learnt from, what chooses the checkpoint, and the labels."""
+class Sample(Generic[T]):
+    """Examples of one run: what is learnt from, and what chooses the checkpoint."""
 
-    labels: tuple[str, ...]
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
+    train: tuple[T, ...]
+    validation: tuple[T, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class SourceData:
         return cls(train, dev, labels)
 
 
-def sample(data: SourceData, shots: Shots, seed: int) -> Sample:
+def draw_shots(data: SourceData, shots: Shots, seed: int) -> Sample[Example]:
     """Draw a run's examples: per source language and label, the same ones for the same seed.
 
     `shots="all"` takes both splits whole.
@@ -75,7 +75,7 @@ def sample(data: SourceData, shots: Shots, seed: int) -> Sample:
         for code in data.train
         for example in _validation(data, code, taken, max(1, shots // 4), seed)
     ]
-    return Sample(data.labels, tuple(train), tuple(validation))
+    return Sample(tuple(train), tuple(validation))
 
 
 def _validation(
@@ -88,12 +88,12 @@ def _validation(
     return _draw(rest, data.labels, wanted, key, f"{code} train, beyond the shots")
 
 
-def _everything(data: SourceData) -> Sample:
+def _everything(data: SourceData) -> Sample[Example]:
     if not data.dev:
         raise InvalidData("--shots all uses the whole train split; validate on dev instead")
     train = [example for examples in data.train.values() for example in examples]
     dev = [example for examples in data.dev.values() for example in examples]
-    return Sample(data.labels, tuple(train), tuple(dev))
+    return Sample(tuple(train), tuple(dev))
 
 
 def _draw(

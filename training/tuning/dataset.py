@@ -19,7 +19,7 @@ from isogloss.prompts.format.verbalizer import LabelToken, verbalize
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example
 from isogloss.training.data.parallel import ParallelText, Translation, draw_pairs
-from isogloss.training.data.shots import SourceData, sample
+from isogloss.training.data.shots import SourceData, draw_shots
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.distillation import Teacher
 
@@ -83,7 +83,7 @@ class Datasets:
         assert config.validation is not None
         source = self._labelled(config.sources, config.validation)
         words = settle_words(config.words, source.labels)
-        drawn = sample(source, config.shots, config.seed)
+        drawn = draw_shots(source, config.shots, config.seed)
         examples = (*drawn.train, *drawn.validation)
         return Dataset(
             labels=verbalize(source.labels, self._model.tokenizer, words),
@@ -111,7 +111,7 @@ class Datasets:
                 "examples": _digest(pairs),
                 "teacher": teacher.identity,
                 "parallel": [{"folder": name, "sentences": count} for name, count in text.folders],
-                "sentences": drawn.sentences,
+                "sentences": len({pair.original for pair in pairs}),
             },
             teacher=teacher,
         )

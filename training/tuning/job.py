@@ -140,7 +140,7 @@ class TrainingUnit:
         trainer = Trainer.prepare(model, lessons, self.job.cache, progress)
         if states is not None:
             trainer.restore(states)
-        progress.started([run.name for run in self.runs], trainer.prompts)
+        progress.started(trainer.prompts)
         state_file = self.state_file
         trainer.train(progress, state_file.keep if self.job.keep_state else lambda states: None)
         share_s = (time.monotonic() - began) / len(self.runs)

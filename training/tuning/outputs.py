@@ -35,20 +35,20 @@ PROMPT_FOLDER = "prompt"
 """Inside an unfrozen run's folder: not beside the weights, where loaders look for shards."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """One run's result."""
 
     name: str
-    path: Path | None  # None: nothing to keep (see `interrupted` and `failure`)
+    path: Path | None = None  # None: nothing to keep (see `interrupted` and `failure`)
     seed: int
     epochs: int
-    best_epoch: int | None
-    dev_accuracy: float | None
-    dev_loss: float | None
+    best_epoch: int | None = None
+    dev_accuracy: float | None = None
+    dev_loss: float | None = None
     seconds: float  # its share, where prompts trained together
     interrupted: bool
-    digest: str | None
+    digest: str | None = None
     failure: str | None = None  # why its numbers broke
 
 
@@ -128,18 +128,24 @@ class Run:
         if best is None:
             return Trained(
                 name=self.name,
-                path=None,
                 seed=self.config.seed,
                 epochs=len(trainer.history),
-                best_epoch=None,
-                dev_accuracy=None,
-                dev_loss=None,
                 seconds=seconds,
                 interrupted=interrupted,
-                digest=None,
                 failure=trainer.failure,
             )
-        facts: dict[str, JsonValue] = {
+        facts = {
+            **self._facts(model, trainer, best),
+            "interrupted": interrupted,
+            "seconds": seconds,
+            "population": together,
+        }
+        save = self._save_folder if self.config.unfrozen else self._save_prompt
+        return self._saved(save(trainer, best, facts), seconds, interrupted, trainer.failure)
+
+    def _facts(self, model: Backbone, trainer: PromptTrainer, best: Best) -> dict[str, JsonValue]:
+        """How the prompt was made, for its card."""
+        return {
             **self.settings,
             **supervision_facts(self.config),
             "train_examples": len(self.dataset.train),
@@ -151,12 +157,7 @@ class Run:
             "dev_loss": best.record.dev_loss,
             "history": [asdict(record) for record in trainer.history],
             "epochs_run": len(trainer.history),
-            "interrupted": interrupted,
-            "seconds": seconds,
-            "population": together,
         }
-        save = self._save_folder if self.config.unfrozen else self._save_prompt
-        return self._saved(save(trainer, best, facts), seconds, interrupted, trainer.failure)
 
     def _saved(
         self,

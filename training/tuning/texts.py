@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import torch
 import torch.nn.functional as F
@@ -24,16 +24,6 @@ from isogloss.prompts.model.decoder.text_kv import TextKV
 
 _CHUNK = 32  # texts encoded at a time: bounds the activations held beside the cache
 Texts = Sequence[Sequence[int]]
-
-
-class EncodedTexts(Protocol):
-    """Texts, known by the rows under which they were added, whose keys and values can be had."""
-
-    def add(self, texts: Texts) -> list[int]:
-        """Rows of these texts; a text that is there already keeps its row."""
-
-    def batch(self, rows: Sequence[int]) -> TextKV:
-        """Keys and values of some texts, in the order asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +60,7 @@ class CachedTexts:
         return self._held_bytes
 
     def add(self, texts: Texts) -> list[int]:
-        """Encode the texts that are not there yet.
+        """Encode the texts that are not there yet, and return the rows of all of them.
 
         Raises:
             InvalidInput: no space on disk for what exceeds the memory budget.
@@ -87,7 +77,7 @@ class CachedTexts:
         return [self._rows[tuple(text)] for text in texts]
 
     def batch(self, rows: Sequence[int]) -> TextKV:
-        """Copy the chosen texts out of the cache."""
+        """Copy keys and values of the texts in these rows out of the cache, in this order."""
         chosen = [self._blocks[row] for row in rows]
         blocks = [self._read(b) if isinstance(b, _OnDisk) else b for b in chosen]
         return TextKV.join(blocks, self._model.device)
@@ -151,13 +141,16 @@ class FreshTexts:
     ids: list[Sequence[int]] = field(default_factory=list)
 
     def add(self, texts: Texts) -> list[int]:
-        """Remember the texts."""
+        """Remember the texts, and return their rows."""
         self.ids += texts
         return list(range(len(self.ids) - len(texts), len(self.ids)))
 
     def batch(self, rows: Sequence[int]) -> TextKV:
-        """Encode the chosen texts."""
+        """Encode the texts in these rows, in this order."""
         return self.model.encode([self.ids[row] for row in rows])
+
+
+EncodedTexts = CachedTexts | FreshTexts
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Progress(Protocol):
     def encoded(self, done: int, total: int) -> None:
         """So many of the texts to encode, or of a teacher's sentences to read, are done."""
 
-    def started(self, names: Sequence[str], prompts: Sequence[PromptTrainer]) -> None:
+    def started(self, prompts: Sequence[PromptTrainer]) -> None:
         """These prompts begin together, or go on from where they are."""
 
     def step(self, prompt: int, epoch: int, loss: float) -> None:
@@ -57,7 +57,7 @@ class Silent:
     def encoded(self, done: int, total: int) -> None:
         """Not shown."""
 
-    def started(self, names: Sequence[str], prompts: Sequence[PromptTrainer]) -> None:
+    def started(self, prompts: Sequence[PromptTrainer]) -> None:
         """Not shown."""
 
     def step(self, prompt: int, epoch: int, loss: float) -> None:

@@ -7,10 +7,7 @@ import os
 import signal
 import threading
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -26,24 +23,6 @@ from tests.training.tiny import save_tiny, tiny, write_task
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def _ray() -> Iterator[Any]:
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")
-        warnings.simplefilter("ignore")
-        import ray
-
-        ray.init(
-            address="local",
-            num_cpus=2,
-            object_store_memory=100 << 20,
-            include_dashboard=False,
-            log_to_driver=False,
-        )
-        yield ray
-        ray.shutdown()
-
-
 def configs(epochs: int) -> tuple[TrainingConfig, ...]:
     own = {"task": "home", "shots": 4, "length": 3, "learning_rate": 0.03, "epochs": epochs}
     seeds = [{"seed": seed, "reparameterization": kind} for seed in (0, 1, 2) for kind in KINDS]
@@ -53,7 +32,7 @@ def configs(epochs: int) -> tuple[TrainingConfig, ...]:
 KINDS = ("none", "residual")
 
 
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("ray")
 def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
     tmp_path: Path,
 ) -> None:

@@ -18,7 +18,7 @@ from isogloss.training.data.labelled import (
     language_codes,
     load_split,
 )
-from isogloss.training.data.shots import SourceData, sample
+from isogloss.training.data.shots import SourceData, draw_shots
 from tests.training.tiny import LABELS, sentences, write_task, write_tsv
 
 HEADER = b"index_id\tcategory\ttext\n"
@@ -218,7 +218,7 @@ def test_labels_are_those_of_train_and_others_are_refused_by_name(task: Path) ->
 
 def test_a_sample_is_balanced_seeded_and_validates_on_dev(task: Path) -> None:
     data = SourceData.load(str(task), ["eng_Latn"], "dev")
-    first, again, other = sample(data, 4, 0), sample(data, 4, 0), sample(data, 4, 1)
+    first, again, other = draw_shots(data, 4, 0), draw_shots(data, 4, 0), draw_shots(data, 4, 1)
     assert first == again
     assert first.train != other.train
     assert Counter(e.label for e in first.train) == dict.fromkeys(LABELS, 4)
@@ -229,13 +229,13 @@ def test_a_sample_is_balanced_seeded_and_validates_on_dev(task: Path) -> None:
 
 @pytest.mark.parametrize(("shots", "wanted"), [(1, 1), (3, 1), (4, 1), (6, 1)])
 def test_validation_takes_a_quarter_and_at_least_one(task: Path, shots: int, wanted: int) -> None:
-    drawn = sample(SourceData.load(str(task), ["eng_Latn"], "dev"), shots, 0)
+    drawn = draw_shots(SourceData.load(str(task), ["eng_Latn"], "dev"), shots, 0)
     assert len(drawn.validation) == wanted * len(LABELS)
 
 
 def test_validation_from_train_shares_no_sentence_with_what_is_learnt(task: Path) -> None:
     data = SourceData.load(str(task), ["eng_Latn", "fra_Latn"], "train")
-    drawn = sample(data, 2, 0)  # the same ids in both languages: parallel sentences
+    drawn = draw_shots(data, 2, 0)  # the same ids in both languages: parallel sentences
     learnt = {e.index_id for e in drawn.train}
     assert len(drawn.train) == 2 * 2 * len(LABELS)
     assert all(e.index_id.startswith("train") for e in drawn.validation)
@@ -244,20 +244,20 @@ def test_validation_from_train_shares_no_sentence_with_what_is_learnt(task: Path
 
 def test_all_shots_take_both_splits_whole(task: Path) -> None:
     data = SourceData.load(str(task), ["eng_Latn", "deu_Latn"], "dev")
-    drawn = sample(data, "all", 0)
+    drawn = draw_shots(data, "all", 0)
     assert len(drawn.train) == 2 * 6 * len(LABELS)
     assert len(drawn.validation) == 2 * 4 * len(LABELS)
     with pytest.raises(InvalidData, match="validate on dev"):
-        sample(SourceData.load(str(task), ["eng_Latn"], "train"), "all", 0)
+        draw_shots(SourceData.load(str(task), ["eng_Latn"], "train"), "all", 0)
 
 
 def test_too_few_examples_name_label_wanted_and_found(task: Path) -> None:
     data = SourceData.load(str(task), ["eng_Latn"], "dev")
     with pytest.raises(InvalidData, match="label 'garden' has 6 examples and 7 are wanted"):
-        sample(data, 7, 0)
+        draw_shots(data, 7, 0)
     write_tsv(task / "eng_Latn" / "dev.tsv", sentences("eng_Latn", "dev")[1:4])
     with pytest.raises(InvalidData, match="eng_Latn dev: label 'kitchen' has 0 examples and 1"):
-        sample(SourceData.load(str(task), ["eng_Latn"], "dev"), 4, 0)
+        draw_shots(SourceData.load(str(task), ["eng_Latn"], "dev"), 4, 0)
 
 
 def test_an_unknown_label_in_dev_is_refused_before_anything_is_trained(task: Path) -> None:

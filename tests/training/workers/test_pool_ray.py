@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,25 +25,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[3]
 _FOR_EVER_S = 3600.0
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """Ray on this machine; jobs use the connection that their process has."""
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")
-        warnings.simplefilter("ignore")
-        import ray
-
-        ray.init(
-            address="local",
-            num_cpus=4,
-            object_store_memory=100 << 20,
-            include_dashboard=False,
-            log_to_driver=False,
-        )
-        yield ray
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
