@@ -93,13 +93,13 @@ def install(environment: Path, wheel: Path, besides: Sequence[str]) -> None:
     pinned = ["-c", str(ROOT / "constraints.txt")]
     run(*pip, "install", *pinned, f"{wheel}[serve]")
     took_s = time.monotonic() - begun_s
-    run(*pip, "uninstall", "--yes", "setuptools")  # which torch asks for, and does not use here
     count = len(list(environment.glob("lib/*/site-packages/*.dist-info")))
     size = sum(file.lstat().st_size for file in environment.rglob("*"))
     print(f"    {took_s:.0f} s, {count} packages, {size / 2**20:.0f} MiB", flush=True)
     if besides:
         run(*pip, "install", *pinned, *besides)
         run(*pip, "check")
+    run(*pip, "uninstall", "--yes", "setuptools")  # which torch asks for, and does not use here
 
 
 def check_imports(environment: Path) -> None:
