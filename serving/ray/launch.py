@@ -22,8 +22,8 @@ from isogloss.prompts.cluster.signals import ended_within
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.store.filesystems import address_of, place_of
 from isogloss.prompts.store.seed import default_store_path
+from isogloss.prompts.store.store import open_store
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline.engine import open_prompts
 from isogloss.serving.ray.farewell import farewell_to
 from isogloss.serving.ray.front import haproxy_here, haproxy_is_installed
 from isogloss.serving.ray.heads import guard_heads
@@ -105,7 +105,7 @@ def running(
     address = chosen_address(None, os.environ)
     if build is None:
         _check_models(settings)
-    open_prompts(settings)
+    open_store(settings.store)
     if address.own:
         server = _on_this_machine(settings, say, haproxy, build)
     else:
