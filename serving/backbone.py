@@ -47,7 +47,7 @@ class ServingBackbone(RunsPrompts, Protocol):
         """The precision prompts must have."""
 
     @property
-    def precision(self) -> torch.dtype:
+    def linear_dtype(self) -> torch.dtype:
         """Of its linear layers."""
 
     def label_rows(self, token_ids: Sequence[int]) -> Tensor:

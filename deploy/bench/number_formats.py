@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from isogloss.prompts.model.packed.precision import choose_precision
+from isogloss.prompts.model.packed.pack import fastest_dtype
 
 # Short names, as in `fp32_vs_transformers`. int8, fp8: weights and activations of linear layers.
 SHORT: Mapping[torch.dtype, str] = {
@@ -36,7 +36,7 @@ def default_precisions(device: torch.device) -> tuple[torch.dtype, ...]:
     """
     if device.type == "cuda":
         return (torch.bfloat16,)
-    if choose_precision(_WIDTH) == torch.bfloat16:
+    if fastest_dtype(_WIDTH) == torch.bfloat16:
         return (torch.float32, torch.bfloat16, torch.int8)
     return (torch.float32, torch.int8)
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from isogloss.prompts.cli.options import AsJson, Note, Store
-from isogloss.prompts.console.console import print_json, print_table, say
+from isogloss.prompts.cli.options import AsJson, Note, RequestId, Store
+from isogloss.prompts.console.console import report
 
 _S_PER_DAY = 86_400.0
 
 
-def verify(
+def verify_store(
     repair: Annotated[
         bool, typer.Option("--repair", help="Move damaged files aside and mend what can be.")
     ] = False,
@@ -25,16 +25,14 @@ def verify(
     Exit code 1 says that something is wrong still.
     """
     from isogloss.prompts.cli import tables
-    from isogloss.prompts.store import verifying
     from isogloss.prompts.store.store import open_store
+    from isogloss.prompts.store.verify import verify
 
     opened = open_store(store)
-    report = verifying.verify(opened, repair=repair)
-    if as_json:
-        print_json({"store": opened.location, "whole": report.whole, **dataclasses.asdict(report)})
-    else:
-        print_table(tables.verified(opened.location, report))
-    if not report.whole:
+    found = verify(opened, repair=repair)
+    answer = {"store": opened.location, "whole": found.whole, **dataclasses.asdict(found)}
+    report(answer, as_json, lambda _: tables.verified(opened.location, found))
+    if not found.whole:
         raise typer.Exit(1)
 
 
@@ -53,30 +51,30 @@ def gc(
 
     Nothing goes that is younger than an hour: a publish may be about to refer to it.
     """
-    from isogloss.prompts.store import collecting
+    from isogloss.prompts.store.collect import KEPT_GENERATIONS, collect
     from isogloss.prompts.store.store import open_store
 
     opened = open_store(store)
-    collected = collecting.collect(
+    gone = collect(
         opened,
-        keep=collecting.KEPT_GENERATIONS if keep is None else keep,
+        keep=KEPT_GENERATIONS if keep is None else keep,
         older_than_s=older_than * _S_PER_DAY,
         dry_run=dry_run,
     )
-    if as_json:
-        answer = {"store": opened.location, "dry_run": dry_run, **dataclasses.asdict(collected)}
-        print_json(answer)
-        return
-    say(
-        f"{'would remove' if dry_run else 'removed'} {len(collected.generations)} generations, "
-        f"{len(collected.objects)} prompt files and {len(collected.leftovers)} leftovers; "
-        f"generations {collected.oldest_kept} to {collected.newest} stay"
+    answer = {"store": opened.location, "dry_run": dry_run, **dataclasses.asdict(gone)}
+    report(
+        answer,
+        as_json,
+        f"{'would remove' if dry_run else 'removed'} {len(gone.generations)} generations, "
+        f"{len(gone.objects)} prompt files and {len(gone.leftovers)} leftovers; "
+        f"generations {gone.oldest_kept} to {gone.newest} stay",
     )
 
 
 def delete(
     name: Annotated[str, typer.Argument(help="Name; all its versions go.")],
     note: Note = "",
+    request_id: RequestId = None,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,14 +83,12 @@ def delete(
     A route that chooses it must go elsewhere first. A server that is running goes on with the
     prompt until it has seen the new generation, a second later or so.
     """
-    from isogloss.prompts.store import collecting
+    from isogloss.prompts.store.collect import free_deleted
     from isogloss.prompts.store.store import open_store
 
     opened = open_store(store)
-    state = opened.delete(name, note)
-    freed = collecting.free_deleted(opened)
-    if as_json:
-        answer = {"generation": state.generation, "deleted": name, "freed": list(freed)}
-        print_json({"store": opened.location, **answer})
-    else:
-        say(f"generation {state.generation} is without {name}; {len(freed)} files removed")
+    generation = opened.delete(name, note, request_id=request_id).generation_of(request_id)
+    freed = list(free_deleted(opened))
+    answer = {"store": opened.location, "generation": generation, "deleted": name, "freed": freed}
+    told = f"generation {generation} is without {name}; {len(freed)} files removed"
+    report(answer, as_json, told)

@@ -5,29 +5,16 @@ Heavy imports wait until a command runs, so that `isogloss --help` is quick.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from isogloss.prompts.cli.care import delete, gc, verify
-from isogloss.prompts.cli.options import (
-    AsJson,
-    Canary,
-    MaxLatencyRatio,
-    MaxScoreDrop,
-    MinAgreement,
-    MinTexts,
-    Note,
-    Reference,
-    Routes,
-    Shadow,
-    Share,
-    Store,
-)
+from isogloss.prompts.cli.care import delete, gc, verify_store
+from isogloss.prompts.cli.options import AsJson, Note, Reference, RequestId, Store
 from isogloss.prompts.cli.peft import export_peft, import_peft
-from isogloss.prompts.cli.trials import end_trial, plan_of, promote, trials
-from isogloss.prompts.console.console import ReportingGroup, print_json, print_table, say
+from isogloss.prompts.cli.publish import publish
+from isogloss.prompts.cli.trials import end_trial, promote, trials
+from isogloss.prompts.console.console import ReportingGroup, report
 from isogloss.prompts.errors import InvalidInput
 
 app = typer.Typer(
@@ -54,11 +41,10 @@ def list_prompts(
     from isogloss.prompts.store.store import open_store
 
     opened = open_store(store)
-    answer = listing.history(opened) if history else listing.listing(opened, opened.state())
-    if as_json:
-        print_json(answer)
-        return
-    print_table(tables.generations(answer) if history else tables.prompts(answer))
+    if history:
+        report(listing.history(opened), as_json, tables.generations)
+    else:
+        report(listing.listing(opened, opened.state()), as_json, tables.prompts)
 
 
 @app.command()
@@ -69,66 +55,10 @@ def show(reference: Reference, store: Store = None, as_json: AsJson = False) -> 
     from isogloss.prompts.store.store import open_store
 
     opened = open_store(store)
-    answer = listing.details(opened, opened.state(), reference)
-    if as_json:
-        print_json(answer)
-        return
-    print_table(tables.details(answer))
+    report(listing.read_details(opened, opened.state(), reference), as_json, tables.details)
 
 
-@app.command()
-def publish(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Prompt files.")],
-    name: Annotated[
-        str | None, typer.Option(help="Name of a single file's prompt; by default the file's.")
-    ] = None,
-    route: Routes = None,
-    canary: Canary = None,
-    shadow: Shadow = False,
-    share: Share = None,
-    min_agreement: MinAgreement = None,
-    max_score_drop: MaxScoreDrop = None,
-    max_latency_ratio: MaxLatencyRatio = None,
-    min_texts: MinTexts = None,
-    note: Note = "",
-    store: Store = None,
-    as_json: AsJson = False,
-) -> None:
-    """Publish prompt files as one new generation: all of them or none.
-
-    With --canary or --shadow a prompt is only put on trial: see `promote`, `rollback --trial` and
-    `trials`.
-    """
-    from isogloss.prompts.cli import tables
-    from isogloss.prompts.format.soft_prompt import SoftPrompt
-    from isogloss.prompts.store import publishing
-    from isogloss.prompts.store.store import open_store
-
-    limits = {
-        "min_agreement": min_agreement,
-        "max_score_drop": max_score_drop,
-        "max_latency_ratio": max_latency_ratio,
-        "min_texts": min_texts,
-    }
-    plan = plan_of(canary, shadow, share, route or [], limits)
-    if len(files) > 1 and (name or route or plan):
-        raise InvalidInput(
-            "--name, --route, --canary and --shadow are for a single file: publish the files one "
-            "by one"
-        )
-    names = [name or publishing.name_from(file) for file in files]
-    if len(set(names)) < len(names):
-        raise InvalidInput(f"two files would be published as one name, of {sorted(names)}")
-    prompts = {name: SoftPrompt.load(file) for name, file in zip(names, files, strict=True)}
-    if plan:
-        ((own, prompt),) = prompts.items()
-        answer = publishing.begin_trial(open_store(store), own, prompt, plan, note)
-    else:
-        answer = publishing.publish(open_store(store, create=True), prompts, route or [], note)
-    if as_json:
-        print_json(answer)
-        return
-    print_table(tables.published(answer))
+app.command()(publish)
 
 
 @app.command()
@@ -140,6 +70,7 @@ def rollback(
         str | None, typer.Option(metavar="NAME", help="End this name's trial, and no more.")
     ] = None,
     note: Note = "",
+    request_id: RequestId = None,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
@@ -152,22 +83,22 @@ def rollback(
     if trial is not None:
         if to is not None:
             raise InvalidInput(f"--to {to} and --trial {trial}: give one of them")
-        end_trial(trial, note, store, as_json)
+        end_trial(trial, note, request_id, store, as_json)
         return
     opened = open_store(store)
-    state = opened.rollback(to, note)
-    if as_json:
-        answer = {"generation": state.generation, "restores": state.restores}
-        print_json({"store": opened.location, **answer})
-    elif state.restores is None:
-        say(f"nothing changed: generation {state.generation} has that content")
-    else:
-        say(f"generation {state.generation} restores the content of {state.restores}")
+    state = opened.rollback(to, note, request_id=request_id)
+    generation = state.generation_of(request_id)
+    restores = opened.state(generation).restores
+    told = f"generation {generation} restores the content of {restores}"
+    if restores is None:
+        told = f"nothing changed: generation {generation} has that content"
+    answer = {"store": opened.location, "generation": generation, "restores": restores}
+    report(answer, as_json, told)
 
 
 app.command()(promote)
 app.command()(trials)
-app.command()(verify)
+app.command("verify")(verify_store)
 app.command()(gc)
 app.command()(delete)
 app.command("import-peft")(import_peft)

@@ -15,6 +15,10 @@ Store = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Note = Annotated[str, typer.Option(help="Why; kept with the generation.")]
+RequestId = Annotated[
+    str | None,
+    typer.Option(help="Make the change once, however often it is asked for under this id."),
+]
 Routes = Annotated[
     list[str] | None,
     typer.Option(

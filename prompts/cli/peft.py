@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isogloss.prompts.cli.options import AsJson, Note, Reference, Routes, Store
-from isogloss.prompts.console.console import print_json, print_table, say
+from isogloss.prompts.cli.options import AsJson, Note, Reference, RequestId, Routes, Store
+from isogloss.prompts.cli.publish import name_from, publish_to
+from isogloss.prompts.console.console import report
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.format.label_words import parse_words, settle_words
+from isogloss.prompts.format.labels import parse_words, settle_words
 
 if TYPE_CHECKING:
     from isogloss.prompts.format.verbalizer import LabelToken
@@ -41,6 +42,7 @@ def import_peft(
     ] = False,
     route: Routes = None,
     note: Note = "",
+    request_id: RequestId = None,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
@@ -49,10 +51,9 @@ def import_peft(
     from isogloss.prompts.format.card import ModelRef
     from isogloss.prompts.format.peft import check_origin, import_adapter, read_config
     from isogloss.prompts.model.backbone import Backbone
-    from isogloss.prompts.store import publishing
     from isogloss.prompts.store.store import open_store
 
-    name = name or publishing.name_from(folder)
+    name = name or name_from(folder)
     words = parse_words(word or [])
     config = read_config(folder)  # a wrong folder is refused before a model is loaded
     check_origin(config, folder, model, origin_differs=origin_differs)
@@ -69,14 +70,13 @@ def import_peft(
         origin_differs=origin_differs,
     )
     prompt.check_fits(backbone)
-    answer = publishing.publish(open_store(store, create=True), {name: prompt}, route or [], note)
+    answer = publish_to(
+        open_store(store, create=True), {name: prompt}, route or [], note, request_id
+    )
     if config.base_model is None:
         told = "warning: the adapter does not say which base model it was trained for"
         typer.echo(f"{told}; it is taken for one of {model}", err=True)
-    if as_json:
-        print_json(answer)
-        return
-    print_table(tables.published(answer))
+    report(answer, as_json, tables.published)
 
 
 def export_peft(
@@ -92,10 +92,8 @@ def export_peft(
     opened = open_store(store)
     name, version, digest = opened.state().resolve(reference)
     export_adapter(opened.read(digest), out)
-    if as_json:
-        print_json({"name": name, "version": version, "digest": digest, "folder": str(out)})
-    else:
-        say(f"{name}@{version} is in {out}")
+    answer = {"name": name, "version": version, "digest": digest, "folder": str(out)}
+    report(answer, as_json, f"{name}@{version} is in {out}")
 
 
 def _labels(
@@ -107,7 +105,8 @@ def _labels(
 ) -> tuple[LabelToken, ...]:
     """Return the labels a person gave, or those of the store's prompts for this model and task."""
     from isogloss.prompts.format.verbalizer import verbalize
-    from isogloss.prompts.store.store import is_store, open_store
+    from isogloss.prompts.store.filesystems import is_store
+    from isogloss.prompts.store.store import open_store
 
     if labels := [label.strip() for label in labels]:
         return verbalize(labels, backbone.tokenizer, settle_words(words, labels))

@@ -10,7 +10,7 @@ from rich.console import Group
 from isogloss.prompts.console.plain_table import PlainTable, plain
 
 if TYPE_CHECKING:
-    from isogloss.prompts.store.verifying import Report
+    from isogloss.prompts.store.verify import Report
 
 _NESTED = ("model", "labels", "training")
 _SHOWN_CHANGES = 5

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isogloss.prompts.cli.options import AsJson, Note, Store
-from isogloss.prompts.console.console import print_json, print_table, say
+from isogloss.prompts.cli.options import AsJson, Note, RequestId, Store
+from isogloss.prompts.console.console import report
 from isogloss.prompts.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from isogloss.prompts.routing.trials import TrialLimits
-    from isogloss.prompts.store.trial_state import TrialPlan
+    from isogloss.prompts.routing.trials import Trial, TrialLimits
+    from isogloss.prompts.store.store import PromptStore
+    from isogloss.prompts.store.trial_changes import TrialPlan
 
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)")
 _PERCENT = 100
@@ -26,24 +27,26 @@ _SHARES = ("min_agreement", "max_score_drop")
 def promote(
     name: Annotated[str, typer.Argument(help="Name of a prompt that is on trial.")],
     note: Note = "",
+    request_id: RequestId = None,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
     """End a trial: its candidate answers for the trial's clades from now on."""
     from isogloss.prompts.store.store import open_store
-    from isogloss.prompts.store.trial_state import trial_named
 
     opened = open_store(store)
-    trial = trial_named(opened.state(), name)
-    state = opened.promote(name, note)
-    if as_json:
-        answer = {"generation": state.generation, "promoted": trial.candidate}
-        digest = state.digest_of(trial.candidate)
-        print_json(
-            {"store": opened.location, **answer, "digest": digest, "clades": [*trial.clades]}
-        )
-    else:
-        say(f"generation {state.generation}: {trial.candidate} answers {', '.join(trial.clades)}")
+    state = opened.promote(name, note, request_id=request_id)
+    generation = state.generation_of(request_id)
+    trial = trial_before(opened, generation, name)
+    answer = {
+        "store": opened.location,
+        "generation": generation,
+        "promoted": trial.candidate,
+        "digest": state.digest_of(trial.candidate),
+        "clades": [*trial.clades],
+    }
+    told = f"generation {generation}: {trial.candidate} answers {', '.join(trial.clades)}"
+    report(answer, as_json, told)
 
 
 def trials(store: Store = None, as_json: AsJson = False) -> None:
@@ -53,26 +56,32 @@ def trials(store: Store = None, as_json: AsJson = False) -> None:
     from isogloss.prompts.store.store import open_store
 
     opened = open_store(store)
-    answer = listing.trials(opened, opened.state())
-    if as_json:
-        print_json(answer)
-        return
-    print_table(tables.trials(answer))
+    report(listing.trials(opened, opened.state()), as_json, tables.trials)
 
 
-def end_trial(name: str, note: str, store: Path | None, as_json: bool) -> None:
+def end_trial(
+    name: str, note: str, request_id: str | None, store: Path | None, as_json: bool
+) -> None:
     """End one trial: `isogloss prompts rollback --trial NAME`."""
     from isogloss.prompts.store.store import open_store
-    from isogloss.prompts.store.trial_state import trial_named
 
     opened = open_store(store)
-    candidate = trial_named(opened.state(), name).candidate
-    state = opened.end_trial(name, note)
-    if as_json:
-        answer = {"generation": state.generation, "ended": candidate}
-        print_json({"store": opened.location, **answer})
-    else:
-        say(f"generation {state.generation}: {candidate} is not on trial any more")
+    generation = opened.end_trial(name, note, request_id=request_id).generation_of(request_id)
+    candidate = trial_before(opened, generation, name).candidate
+    answer = {"store": opened.location, "generation": generation, "ended": candidate}
+    told = f"generation {generation}: {candidate} is not on trial any more"
+    report(answer, as_json, told)
+
+
+def trial_before(store: PromptStore, generation: int, name: str) -> Trial:
+    """Return the trial of a name that a generation ended.
+
+    Raises:
+        NotFound: the generation before it is not kept any more.
+    """
+    from isogloss.prompts.store.trial_changes import trial_named
+
+    return trial_named(store.state(generation - 1), name)
 
 
 def plan_of(
@@ -87,7 +96,7 @@ def plan_of(
     Raises:
         InvalidInput: they contradict each other, or one cannot be read.
     """
-    from isogloss.prompts.store.trial_state import TrialPlan
+    from isogloss.prompts.store.trial_changes import TrialPlan
 
     if canary is not None and shadow:
         raise InvalidInput(f"--canary {canary} and --shadow: a trial is one of them")
@@ -135,8 +144,8 @@ def parse_share(option: str, text: str) -> float:
     Raises:
         InvalidInput: it is something else, 0, or more than all.
     """
-    found = _SHARE.fullmatch(text.strip())
-    share = Decimal(found[1]) / (_PERCENT if found[2] else 1) if found else Decimal(0)
+    given = _SHARE.fullmatch(text.strip())
+    share = Decimal(given[1]) / (_PERCENT if given[2] else 1) if given else Decimal(0)
     if not 0 < share <= 1:
         raise InvalidInput(
             f"{option} {text!r} must be a share above 0 and at most 1, such as 5% or 0.05"

@@ -3,10 +3,10 @@
 Exit codes: 0 done; 2 the input cannot be used (it was malformed, or names what is not there);
 1 anything else, such as a disk that is full or a reader that has gone away.
 
-Whatever is shown may come from a file or a server of somebody else: `printable` makes it harmless
-to a terminal, and everything printed here, and every cell of a `prompts.console.plain_table`, goes
-through it. What the terminal's encoding lacks is shown as a question mark; JSON has it as an
-escape.
+Whatever is shown may come from a file or a server of somebody else: `refusals.printable` makes it
+harmless to a terminal, and everything printed here, and every cell of a
+`prompts.console.plain_table`, goes through it. What the terminal's encoding lacks is shown as a
+question mark; JSON has it as an escape.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,17 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperGroup
 
+from isogloss.prompts.console.extras import extra_missing
+from isogloss.prompts.console.refusals import HARMFUL, printable
 from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound, TooLarge
 from isogloss.prompts.files.given_paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-# Controls but for tab and line feed; what turns the direction of writing, or breaks lines, unseen;
-# halves of characters, which is how bytes of arguments and file names that are no UTF-8 come.
-_HARMFUL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 
 class ReportingGroup(TyperGroup):
@@ -43,7 +38,7 @@ class ReportingGroup(TyperGroup):
         super().__init__(**options)
         for command in self.commands.values():
             if command.callback is not None:
-                command.callback = _at_home(command.callback)
+                command.callback = _prepared(command.callback)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line on streams that take any text."""
@@ -56,12 +51,15 @@ class ReportingGroup(TyperGroup):
             return super().invoke(ctx)
 
 
-def _at_home(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command have its paths with home folders in the place of `~`."""
+def _prepared(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command have its paths with home folders in the place of `~`, and say what it lacks."""
 
     @functools.wraps(callback)
     def call(*args: Any, **given: Any) -> Any:
-        return callback(*args, **{name: _expanded(value) for name, value in given.items()})
+        try:
+            return callback(*args, **{name: _expanded(value) for name, value in given.items()})
+        except ModuleNotFoundError as error:
+            raise extra_missing(error, callback.__module__) from error
 
     return call
 
@@ -98,20 +96,6 @@ def exit_code(error: IsoglossError) -> int:
     return 2 if isinstance(error, InvalidInput | NotFound | TooLarge) else 1
 
 
-def printable(text: str) -> str:
-    r"""Return text with escapes for what would act on a terminal instead of being seen.
-
-    >>> printable("\x1b[2Jgone")
-    '\\x1b[2Jgone'
-    """
-    return _HARMFUL.sub(lambda found: _escape(found[0]), text)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
 def say(line: str, *, err: bool = False) -> None:
     """Print text for a person, to stdout or stderr."""
     if err:
@@ -130,7 +114,19 @@ def print_json(answer: Mapping[str, Any], indent: int | None = 2) -> None:
         text = json.dumps(answer, indent=indent)
     # json escapes the first 32 itself: what else is harmful stands in strings.
     with _to_stdout():
-        print(_HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+        print(HARMFUL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def report(
+    answer: Mapping[str, Any], as_json: bool, told: str | Callable[[Any], RenderableType]
+) -> None:
+    """Print an answer: one JSON object, or for a person a sentence or the table made of it."""
+    if as_json:
+        print_json(answer)
+    elif isinstance(told, str):
+        say(told)
+    else:
+        print_table(told(answer))
 
 
 def print_table(table: RenderableType) -> None:

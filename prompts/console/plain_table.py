@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from isogloss.prompts.console.console import printable
+from isogloss.prompts.console.refusals import printable
 
 
 class PlainTable(Table):

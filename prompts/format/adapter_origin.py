@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.format.card import ModelRef
 
 _CAUSAL = "CAUSAL_LM"
@@ -53,10 +54,10 @@ def stated_differences(config: AdapterConfig, model: str) -> list[str]:
     """
     found = []
     if config.base_model is not None and not _same_model(config.base_model, model):
-        found.append(f"its base model is {config.base_model[:200]!r}, not {model!r}")
+        found.append(f"its base model is {shown(config.base_model, 200)}, not {model!r}")
     if config.task_type is not None and config.task_type.upper() != _CAUSAL:
         found.append(
-            f"its task_type is {config.task_type[:80]!r}, a prompt for labels' tokens needs "
+            f"its task_type is {shown(config.task_type, 80)}, a prompt for labels' tokens needs "
             f"{_CAUSAL!r}"
         )
     return found
@@ -75,7 +76,7 @@ def model_differences(
     stated = _revision(config)
     if stated and model.revision and stated != model.revision:
         found.append(
-            f"it was trained on revision {stated[:80]!r} of the model, {model.revision!r} is "
+            f"it was trained on revision {shown(stated, 80)} of the model, {model.revision!r} is "
             "what was loaded"
         )
     return found

@@ -15,8 +15,7 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from isogloss.prompts.errors import InvalidData
-from isogloss.prompts.format.label_words import confused
-from isogloss.prompts.format.labels import Named, check_labels, check_words
+from isogloss.prompts.format.labels import Named, check_labels, check_words, confused
 
 
 class LabelToken(BaseModel):

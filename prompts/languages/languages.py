@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
-from isogloss.prompts.console.refusals import shown
-from isogloss.prompts.console.suggestions import spelled_like
+from isogloss.prompts.console.refusals import shown, spelled_like
 from isogloss.prompts.errors import InvalidData, UnknownLanguage
 from isogloss.prompts.languages import codes as language_codes
 

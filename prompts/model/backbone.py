@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -26,32 +26,23 @@ from isogloss.prompts.model.checkpoint import (
     choose_dtype,
     load_checkpoint,
 )
-from isogloss.prompts.model.checkpoint_checks import check_values, is_tied
-from isogloss.prompts.model.cuda.fp8 import E4M3, to_fp8
+from isogloss.prompts.model.conversion import Architecture, save_checkpoint, take_apart
+from isogloss.prompts.model.cuda.fp8 import E4M3
 from isogloss.prompts.model.cuda.graphed import GraphedDecoder
-from isogloss.prompts.model.decoder import bloom, buckets, xglm
-from isogloss.prompts.model.decoder.decoder import (
-    DecoderWeights,
-    cast,
-    decode,
-    embed_tokens,
-    look_up,
-    map_tensors,
-    tensors_of,
-)
+from isogloss.prompts.model.decoder import buckets
+from isogloss.prompts.model.decoder.decoder import decode, embed_tokens, look_up
 from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.prompts.model.decoder.uploads import on_device
-from isogloss.prompts.model.fingerprint import constants, fingerprint
+from isogloss.prompts.model.decoder.weights import DecoderWeights, cast, tensors_of, trainable
 from isogloss.prompts.model.limits import PROMPT_SHARE, check_prompts, check_texts, max_positions
 from isogloss.prompts.model.packed import forward
-from isogloss.prompts.model.packed.precision import choose_precision, pack
-from isogloss.prompts.model.saving import save_checkpoint
+from isogloss.prompts.model.packed.pack import for_serving
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 __all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs"]
 
-Architecture = Literal["bloom", "xglm"]
-_CONVERTERS = {"bloom": bloom, "xglm": xglm}
+_STORED_AS = {torch.int8: torch.float32, E4M3: torch.bfloat16}
+"""What linear layers in eight bits are made of, and what all else is in beside them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +57,7 @@ class Backbone:
     weights: DecoderWeights
     config: Any  # transformers' configuration
     optional_tokenizer: Tokenizer | None
-    precision: torch.dtype  # of the linear layers
+    linear_dtype: torch.dtype  # of the linear layers; `dtype` is that of all else
 
     @classmethod
     def load(
@@ -91,7 +82,7 @@ class Backbone:
             Unavailable: the hub cannot be reached.
         """
         where = choose_device(device)
-        precision = choose_dtype(dtype, where)
+        chosen = choose_dtype(dtype, where)
         checkpoint = load_checkpoint(model, revision)
         return cls.from_transformers(
             checkpoint.model,
@@ -99,7 +90,7 @@ class Backbone:
             model_id=model,
             revision=checkpoint.revision,
             device=where,
-            dtype=precision,
+            dtype=chosen,
             tables_on_device=tables_on_device,
         )
 
@@ -138,36 +129,22 @@ class Backbone:
         Raises:
             InvalidInput: a tensor holds NaN or Inf, or would in this precision.
         """
-        if dtype in (torch.int8, E4M3):
-            whole = cls.from_transformers(
-                model,
-                tokenizer,
-                model_id=model_id,
-                revision=revision,
-                device=device,
-                dtype=torch.float32 if dtype == torch.int8 else torch.bfloat16,
-                tables_on_device=tables_on_device,
-            )
-            return whole.for_serving(dtype)
-        config = model.config
-        state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-        if config.tie_word_embeddings and is_tied(model):
-            state.pop("lm_head.weight", None)
-        check_values(model_id, state, dtype)
-        weights = _CONVERTERS[config.model_type].from_checkpoint(state, config)
+        stored = _STORED_AS.get(dtype, dtype)
+        weights, digest = take_apart(model, tokenizer, model_id, stored)
         where = device or torch.device("cpu")
-        moved = cast(weights, where, dtype, where if tables_on_device else torch.device("cpu"))
-        return cls(
+        moved = cast(weights, where, stored, where if tables_on_device else torch.device("cpu"))
+        loaded = cls(
             model_id=model_id,
             revision=revision,
-            architecture=config.model_type,
-            fingerprint=fingerprint(state, constants(config), tokenizer),
-            max_positions=max_positions(config),
+            architecture=model.config.model_type,
+            fingerprint=digest,
+            max_positions=max_positions(model.config),
             weights=moved,
-            config=config,
+            config=model.config,
             optional_tokenizer=tokenizer,
-            precision=dtype,
+            linear_dtype=stored,
         )
+        return loaded if stored == dtype else loaded.for_serving(dtype)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -198,7 +175,7 @@ class Backbone:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of prompts, embeddings and the residual stream."""
+        """Of prompts, embeddings and the residual stream."""
         return self.weights.embedding.dtype
 
     @cached_property
@@ -266,9 +243,7 @@ class Backbone:
 
         Text and prompt tokens share every matrix product: the way to score texts once, in serving.
         """
-        check_texts(texts, self.max_text_tokens)
-        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
-        if not any(prompts):
+        if self._nothing_to_read(texts, prompts):
             return self._no_states()
         if not torch.is_grad_enabled() and (read := self.graphed.read(texts, prompts)) is not None:
             return read
@@ -283,9 +258,7 @@ class Backbone:
 
         Arguments, result and errors are those of `read_suffixed`; nothing can be shared.
         """
-        check_texts(texts, self.max_text_tokens)
-        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
-        if not any(prompts):
+        if self._nothing_to_read(texts, prompts):
             return self._no_states()
         return forward.read_prefixed(self.weights, texts, prompts)
 
@@ -304,26 +277,20 @@ class Backbone:
         """Embeddings as the model receives them (XGLM: scaled): (tokens, hidden), float32."""
         return embed_tokens(self.weights, self._ids(token_ids)).detach().float()
 
-    def for_serving(self, precision: torch.dtype | None = None) -> Self:
+    def for_serving(self, dtype: torch.dtype | None = None) -> Self:
         """The same model with its linear layers packed for this processor: faster, inference only.
 
         Embeddings, norms and the residual stream stay as they are. On a GPU only fp8 changes them.
 
         Args:
-            precision: of the linear layers: float32, bfloat16, float16 or int8, on a GPU fp8;
+            dtype: of the linear layers: float32, bfloat16, float16 or int8, on a GPU fp8;
                 bfloat16 or float32, whichever this processor is the faster in, if None.
 
         Raises:
             InvalidInput: int8 on a GPU, or a model that was packed before.
         """
-        if precision == E4M3:
-            return replace(self, weights=to_fp8(self.weights), precision=E4M3)
-        if self.device.type != "cpu":
-            if precision == torch.int8:
-                raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16")
-            return self
-        chosen = precision or choose_precision(self.hidden_size)
-        return replace(self, weights=pack(self.weights, chosen), precision=chosen)
+        weights, linear_dtype = for_serving(self.weights, self.linear_dtype, dtype)
+        return replace(self, weights=weights, linear_dtype=linear_dtype)
 
     def trainable_copy(self) -> tuple[Self, list[Tensor]]:
         """An unfrozen float32 copy and its parameters: the paper's setting without model freezing.
@@ -331,20 +298,24 @@ class Backbone:
         Its fingerprint still names the weights it began with; `save_pretrained` and load again for
         the fingerprint of what it became.
         """
-        weights = map_tensors(
-            cast(self.weights, self.device, torch.float32, tables=self.device),
-            lambda tensor: tensor.detach().clone().requires_grad_(True),
-        )
+        weights = trainable(self.weights)
         return replace(self, weights=weights), tensors_of(weights)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write config.json, model.safetensors and the tokenizer in the hub's layout."""
-        state = _CONVERTERS[self.architecture].to_checkpoint(self.weights)
-        save_checkpoint(folder, state, self.config, self.dtype, self.optional_tokenizer)
+        save_checkpoint(folder, self.weights, self.config, self.dtype, self.optional_tokenizer)
 
     def _ids(self, tokens: Sequence[int]) -> Tensor:
         """Where the tables are, for that is where they are looked up."""
         return on_device(tokens, self.weights.embedding.device)
+
+    def _nothing_to_read(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> bool:
+        """Whether no text has a prompt; raises InvalidInput as `encode` and `read` do."""
+        check_texts(texts, self.max_text_tokens)
+        check_prompts(len(texts), prompts, self.hidden_size, self.max_prompt_length)
+        return not any(prompts)
 
     def _no_states(self) -> Tensor:
         return torch.empty(0, self.hidden_size, dtype=self.dtype, device=self.device)

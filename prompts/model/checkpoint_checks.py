@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.model.tokenizer import Tokenizer
 
@@ -76,8 +77,8 @@ def check_tensors(model: str, config: Any, report: Mapping[str, Any]) -> None:
 
 
 def _layer_of(name: str) -> int:
-    found = _LAYER.search(name)
-    return int(found.group(1)) if found else -1
+    number = _LAYER.search(name)
+    return int(number.group(1)) if number else -1
 
 
 def check_stored_types(model: str, names: Iterable[str], folder: Path) -> None:
@@ -114,15 +115,17 @@ def check_tokenizer(model: str, tokenizer: Tokenizer, rows: int) -> None:
     Raises:
         InvalidInput: one has no row.
     """
-    beyond = {place: token for token, place in tokenizer.tokens_in_use().items() if place >= rows}
+    beyond = {
+        number: token for token, number in tokenizer.tokens_in_use().items() if number >= rows
+    }
     if not beyond:
         return
     first, last = min(beyond), max(beyond)
     raise InvalidInput(
         f"model {model!r}: its tokenizer's vocabulary has {last + 1} tokens and its embedding "
-        f"table {rows} rows; the first token without one is {beyond[first][:80]!r} (id {first}): "
-        f"enlarge the table (resize_token_embeddings({last + 1})) and save the model again, or "
-        "take the added tokens out of the tokenizer"
+        f"table {rows} rows; the first token without one is {shown(beyond[first], 80)} "
+        f"(id {first}): enlarge the table (resize_token_embeddings({last + 1})) and save the model "
+        "again, or take the added tokens out of the tokenizer"
     )
 
 

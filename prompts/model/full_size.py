@@ -76,8 +76,8 @@ def random_model(
     )
     noise = noise.to(dtype)
     with torch.no_grad():
-        for place, (name, parameter) in enumerate(model.named_parameters()):
-            _fill(parameter, noise, start=place * 65_537 % DRAWN)
+        for index, (name, parameter) in enumerate(model.named_parameters()):
+            _fill(parameter, noise, start=index * 65_537 % DRAWN)
             if parameter.dim() == 1 and name.endswith("weight"):
                 parameter += 1  # a layer norm's scale
     return model.eval().requires_grad_(False).to(device or "cpu")

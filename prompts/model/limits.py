@@ -46,7 +46,7 @@ def check_prompts(
     """
     if len(prompts) != texts:
         raise InvalidInput(f"{texts} texts came with {len(prompts)} lists of prompts")
-    for prompt in {id(p): p for own in prompts for p in own}.values():
+    for prompt in {id(p): p for row in prompts for p in row}.values():
         if prompt.dim() != 2 or prompt.shape[1] != hidden_size:
             raise InvalidInput(
                 f"a prompt of shape {tuple(prompt.shape)}: this model takes (length, {hidden_size})"

@@ -1,15 +1,27 @@
-"""A model's own tokenizer, used bare: safe to share between threads."""
+"""A model's own tokenizer, used bare: safe to share between threads.
+
+Special tokens are a model's own signs: a text that spells one is text. A tokenizer looks for them
+in a text unless it is told not to, and where their names are in its model's vocabulary as well
+(SentencePiece lists them with the best score of all) it finds them all the same.
+
+Tokenizing costs by the character, and normalising writes some characters out: U+FDFA becomes 18. Of
+a text too long to be read whole a beginning is read that is bounded in both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import secrets
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.model.beginnings import beginning
-from isogloss.prompts.model.special_tokens import Names, ignore_special_tokens, restore_names
 
 # Characters read for each token wanted: first so many, and more of a text that yields too little.
 _CHARACTERS = (6, 24, 96)
@@ -17,7 +29,13 @@ _CHARACTERS = (6, 24, 96)
 _MARGIN = 64
 _PROBE = "a 0 .\u3002\u044f"  # some of it is in every vocabulary
 _UNKNOWN = "\U0010fffd"  # a character that nobody has a use for
+_LONGEST = 18  # characters that NFKC makes of one
+_ROOM = 2  # how much longer a beginning may become when it is written out
 _ROLES = ("bos", "eos", "unk", "pad", "sep", "cls", "mask")
+
+
+Names = Mapping[str, str]
+"""What special tokens are called instead, by their own names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +100,25 @@ class Tokenizer:
     def vocabulary(self) -> dict[str, int]:
         """Token -> id, added tokens included."""
         given = set(self._names.values())
-        return {t: place for t, place in self.wrapped.get_vocab().items() if t not in given}
+        return {t: number for t, number in self.wrapped.get_vocab().items() if t not in given}
 
     def save(self, folder: Path) -> None:
         """Write its files in the hub's layout, bare as it is."""
         self.wrapped.save_pretrained(folder)
-        restore_names(folder / "tokenizer.json", self._names)
+        _restore_names(folder / "tokenizer.json", self._names)
 
     def tokens_in_use(self) -> dict[str, int]:
         """Token -> id, of those that a text can become, that frame it, or that have a role."""
         roles = {getattr(self.wrapped, f"{role}_token_id", None) for role in _ROLES}
         used = {*roles, *self._before, *self._behind, *self.words(_UNKNOWN)}
         idle = self._special() - used
-        return {token: place for token, place in self.vocabulary().items() if place not in idle}
+        return {token: number for token, number in self.vocabulary().items() if number not in idle}
 
     def _special(self) -> set[int]:
         if self._fast is None:
             return set(self.wrapped.all_special_ids)
         added = self._fast.get_added_tokens_decoder()
-        return {place for place, token in added.items() if token.special}
+        return {number for number, token in added.items() if token.special}
 
     def _read(self, texts: Sequence[str], room: int) -> tuple[list[str], list[list[int]]]:
         """Of each text a beginning that yields `room` tokens, if the text does; and its ids."""
@@ -108,23 +126,23 @@ class Tokenizer:
         pieces = [beginning(text, _CHARACTERS[0] * wanted) for text in texts]
         read = self._ids(pieces, special=False)
         for share in _CHARACTERS[1:]:
-            left = [place for place, ids in enumerate(read) if len(ids) < wanted]
-            left = [place for place in left if len(pieces[place]) < len(texts[place])]
+            left = [index for index, ids in enumerate(read) if len(ids) < wanted]
+            left = [index for index in left if len(pieces[index]) < len(texts[index])]
             if not left:
                 break
-            longer = [beginning(texts[place], share * wanted) for place in left]
-            for place, piece, ids in zip(
+            longer = [beginning(texts[index], share * wanted) for index in left]
+            for index, piece, ids in zip(
                 left, longer, self._ids(longer, special=False), strict=True
             ):
-                pieces[place], read[place] = piece, ids
+                pieces[index], read[index] = piece, ids
         return pieces, read
 
     def _frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """What the model expects before and behind a text's own tokens."""
-        own, whole = (self._ids([_PROBE], special)[0] for special in (False, True))
-        for start in range(len(whole) - len(own) + 1):
-            if whole[start : start + len(own)] == own:
-                return tuple(whole[:start]), tuple(whole[start + len(own) :])
+        alone, whole = (self._ids([_PROBE], special)[0] for special in (False, True))
+        for start in range(len(whole) - len(alone) + 1):
+            if whole[start : start + len(alone)] == alone:
+                return tuple(whole[:start]), tuple(whole[start + len(alone) :])
         raise InvalidInput("the tokenizer's post-processor changes a text's own tokens; remove it")
 
     def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
@@ -148,4 +166,87 @@ def _strip(backend: Any) -> Names:
     backend.no_padding()
     if getattr(backend.model, "dropout", None) is not None:
         backend.model.dropout = None
-    return ignore_special_tokens(backend)
+    return _ignore_special_tokens(backend)
+
+
+def _ignore_special_tokens(backend: Any) -> Names:
+    """Have a `tokenizers.Tokenizer` never make a special token of characters; ids stay.
+
+    Where telling it not to look is not enough, its model calls them by names that nobody can type,
+    for nobody knows them.
+
+    Returns:
+        Those names, by the tokens' own; `_restore_names` takes them out of a file.
+    """
+    backend.encode_special_tokens = True
+    special = {i: t.content for i, t in backend.get_added_tokens_decoder().items() if t.special}
+    if not any(_is_spelt(backend.model, name, token) for token, name in special.items()):
+        return {}
+    names = {name: f"\uffff{secrets.token_hex(16)}" for name in special.values()}
+    backend.model = _renamed(backend, names)
+    return names
+
+
+def _restore_names(file: Path, names: Names) -> None:
+    """Give the special tokens of a saved tokenizer.json their own names again."""
+    if names:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        _rename(document["model"], {given: name for name, given in names.items()})
+        file.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def _is_spelt(model: Any, name: str, token: int) -> bool:
+    """Whether the model's own vocabulary has this token, and makes it of its name.
+
+    Merges and scores within a name are the same wherever it stands: what it does not make of the
+    name alone it makes of no text.
+    """
+    listed = model.token_to_id(name) == token
+    return listed and any(piece.id == token for piece in model.tokenize(name))
+
+
+def _renamed(backend: Any, names: Names) -> Any:
+    document = json.loads(backend.to_str())["model"]
+    _rename(document, names)
+    if "merges" in document:
+        prefix = document.get("continuing_subword_prefix") or ""
+        document["merges"] = [m for m in document["merges"] if not _touches(m, prefix, names)]
+    alone = {"version": "1.0", "added_tokens": [], "model": document}
+    parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+    text = json.dumps(dict.fromkeys(parts) | alone, ensure_ascii=False)
+    return type(backend).from_str(text).model
+
+
+def _rename(model: dict[str, Any], names: Names) -> None:
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, dict):
+        model["vocab"] = {names.get(token, token): number for token, number in vocabulary.items()}
+    else:  # Unigram: pieces with scores, in the order of their ids
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
+    if model.get("unk_token") is not None:
+        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+
+
+def _touches(merge: str | list[str], prefix: str, names: Names) -> bool:
+    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
+    return not names.keys().isdisjoint({left, right, left + right.removeprefix(prefix)})
+
+
+def beginning(text: str, characters: int) -> str:
+    """The first `characters` of a text; fewer where normalising would more than double them.
+
+    What is short enough whatever it holds is not looked at, and ordinary text is normal already.
+    """
+    piece = text[:characters]
+    limit = _ROOM * characters
+    if len(piece) * _LONGEST <= limit or piece.isascii():
+        return piece
+    if unicodedata.is_normalized("NFKC", piece):
+        return piece
+    ends = list(accumulate(map(_written_out, piece)))
+    return piece[: bisect_right(ends, limit)]
+
+
+@lru_cache(maxsize=1 << 16)
+def _written_out(character: str) -> int:
+    return len(unicodedata.normalize("NFKC", character))

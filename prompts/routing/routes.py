@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.format.soft_prompt import ModelRef
 from isogloss.prompts.languages.languages import deepest_clade
@@ -29,7 +30,7 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise InvalidInput(
-            f"prompt name {name[:80]!r}: a name is 1 to 64 of a-z, 0-9, '.', '_' and '-' and "
+            f"prompt name {shown(name, 80)}: a name is 1 to 64 of a-z, 0-9, '.', '_' and '-' and "
             "begins with a letter or a digit"
         )
     return name
@@ -47,7 +48,7 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
         return name, None
     if not _VERSION.fullmatch(version):
         raise InvalidInput(
-            f"prompt {reference[:80]!r}: the version after '@' must be a number from 1, as in "
+            f"prompt {shown(reference, 80)}: the version after '@' must be a number from 1, as in "
             f"{name}@2"
         )
     return name, int(version)

@@ -7,6 +7,7 @@ carries what was asked for under the last ids and which generation that made.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.store.numbering import MAX_GENERATION
 
@@ -35,6 +37,27 @@ class ChangeRequest:
 
     def __str__(self) -> str:
         return f"{self.operation} {self.target}"
+
+
+def requested(request_id: str | None, operation: str, target: str) -> ChangeRequest | None:
+    """Return a change to be made once; None without an id, for nothing then tells it from others.
+
+    Raises:
+        InvalidInput: the id is too long.
+    """
+    if not request_id:
+        return None
+    if len(request_id) > MAX_ID_CHARS:
+        raise InvalidInput(
+            f"request id {shown(request_id)}: {len(request_id)} characters are too many, at most "
+            f"{MAX_ID_CHARS} are allowed"
+        )
+    return ChangeRequest(request_id, operation, target)
+
+
+def short_hash(text: str) -> str:
+    """Return 16 hex digits that stand for what is too long for a record."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class ChangeRecord(BaseModel):
@@ -84,7 +107,7 @@ def with_record(
         generation=generation,
         made_at=now,
     )
-    return (*(own for own in records if own.id != request.id), made)[-RECORDS_KEPT:]
+    return (*(record for record in records if record.id != request.id), made)[-RECORDS_KEPT:]
 
 
 def unexpired(records: Iterable[ChangeRecord], now: datetime) -> tuple[ChangeRecord, ...]:

@@ -13,12 +13,10 @@ from typing import Self
 from isogloss.prompts.errors import StoreError
 from isogloss.prompts.format.soft_prompt import SoftPrompt, digest_of
 from isogloss.prompts.store.change_records import ChangeRequest
-from isogloss.prompts.store.faults import explained
-from isogloss.prompts.store.filesystems import LocalPlace, place_of
+from isogloss.prompts.store.checks import check_servable, names_of, newly_answering
+from isogloss.prompts.store.filesystems import LocalBackend, backend_of, explained
 from isogloss.prompts.store.generations import Generations
-from isogloss.prompts.store.object_cache import default_cache
-from isogloss.prompts.store.objects import Objects
-from isogloss.prompts.store.servable import check_servable, names_of, newly_answering
+from isogloss.prompts.store.objects import Objects, default_cache
 from isogloss.prompts.store.state import StoreState
 
 Change = Callable[[StoreState], StoreState]
@@ -30,7 +28,7 @@ raises IsoglossError where that must not become the newest."""
 
 
 class StoreFiles:
-    """A store. Holds no state but its place: any number may be open on one folder or address.
+    """A store. Holds no state but its address: any number may be open on one folder or bucket.
 
     `guard` is asked before every change of this one, and before anything is written.
     """
@@ -38,11 +36,11 @@ class StoreFiles:
     guard: Guard | None = None
 
     def __init__(self, root: Path | str) -> None:
-        self.place = place_of(root)
-        self.location = self.place.location
-        cache = None if isinstance(self.place, LocalPlace) else default_cache()
-        self.objects = Objects(self.place.folder("objects"), cache)
-        self.generations = Generations(self.place.folder("generations"), self.location)
+        self.backend = backend_of(root)
+        self.location = self.backend.location
+        cache = None if isinstance(self.backend, LocalBackend) else default_cache()
+        self.objects = Objects(self.backend.folder("objects"), cache)
+        self.generations = Generations(self.backend.folder("generations"), self.location)
 
     @property
     def root(self) -> Path:
@@ -51,8 +49,8 @@ class StoreFiles:
         Raises:
             StoreError: the store is not a local folder.
         """
-        if isinstance(self.place, LocalPlace):
-            return self.place.root
+        if isinstance(self.backend, LocalBackend):
+            return self.backend.root
         raise StoreError(f"prompt store {self.location} is not a local folder; give one as --store")
 
     @classmethod
@@ -64,20 +62,20 @@ class StoreFiles:
         """
         store = cls(path)
         with explained("open", store.location):
-            if store.place.exists():
+            if store.backend.exists():
                 return store
             if not create:
                 raise StoreError(
                     f"no prompt store at {store.location}; give another --store, or make one with "
                     f"`isogloss prompts publish FILE --store {store.location}`"
                 )
-            store.place.make()
+            store.backend.make()
         return store
 
     def latest(self) -> int:
         """Return the newest generation's number; 0 for an empty store.
 
-        Whoever asks again and again has a `prompts.store.following.Follower`.
+        Whoever asks again and again has a `prompts.store.generations.Follower`.
 
         Raises:
             StoreError: the store cannot be read.
@@ -120,6 +118,10 @@ class StoreFiles:
             StoreError: the object is missing, unreadable or damaged.
         """
         return SoftPrompt.from_bytes(self.read_bytes(digest))
+
+    def reading(self, given: Mapping[str, SoftPrompt]) -> Callable[[str], SoftPrompt]:
+        """How to read a prompt by its digest, where those given may not be in the store yet."""
+        return lambda digest: given.get(digest) or self.read(digest)
 
     def commit(
         self,
@@ -182,7 +184,7 @@ class StoreFiles:
 
     def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
         with explained("write", self.location):
-            self.place.prepare()
+            self.backend.prepare()
         for digest, prompt in prompts.items():
             self.objects.write(digest, prompt.to_bytes())
 

@@ -1,22 +1,26 @@
 """Where a store's files are: a folder of this machine, or any address that fsspec knows.
 
-A store needs little of the place it is in: files that are there whole or not at all, files that
-only one of several writers can create, and names that can be listed. On a local or network file
-system `prompts.files.durable` gives that with renames and hard links; `prompts.store.remote` gives
-it on object stores, which have neither.
+A store needs little of its backend: files that are there whole or not at all, files that only one
+of several writers can create, and names that can be listed. `prompts.files.durable` gives that with
+renames and hard links on a local or network file system, `prompts.store.remote` on object stores,
+which have neither. `explained` says what is wrong with either, and the remedy.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from isogloss.prompts.errors import StoreError
 from isogloss.prompts.files import durable
-from isogloss.prompts.store.seed import OWN_FOLDERS, check_free, is_store
+from isogloss.prompts.store.seed import FOLDERS, KNOWN_FOLDERS
 
 LEFTOVER_AGE_S = 3600.0
 """A file that nothing refers to may belong to a running publish until it is this old."""
@@ -72,7 +76,7 @@ class Folder(Protocol):
         """Remove a file, if it is there."""
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """Holds a store's folders; every method may raise OSError."""
 
     @property
@@ -86,7 +90,7 @@ class Place(Protocol):
         """Tell whether there is a store."""
 
     def make(self) -> None:
-        """Make an empty store; StoreError where the place holds something else."""
+        """Make an empty store; StoreError where something else is there."""
 
     def prepare(self) -> None:
         """Make ready for a publish: folders that are missing, leftovers of a crash."""
@@ -112,13 +116,11 @@ class LocalFolder:
 
     def written_s(self) -> dict[str, float]:
         """When each file was last written, as in `time.time()`."""
-        found = {}
+        written_s = {}
         for name in self.names():
-            try:
-                found[name] = os.stat(self._path / name).st_mtime
-            except FileNotFoundError:  # removed meanwhile
-                continue
-        return found
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                written_s[name] = os.stat(self._path / name).st_mtime
+        return written_s
 
     def mark(self, name: str | None = None) -> str | None:
         """Return what differs once a file was replaced, or any file came or went."""
@@ -128,8 +130,8 @@ class LocalFolder:
             return None
         # File systems count time in ticks: two changes within one may leave the same facts.
         recent = abs(time.time() - facts.st_ctime) < _TICK_S
-        own = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        return f"{own} {secrets.token_hex(8) if recent else ''}"
+        mark = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        return f"{mark} {secrets.token_hex(8) if recent else ''}"
 
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""
@@ -161,7 +163,7 @@ class LocalFolder:
         durable.remove(self._path / name)
 
 
-class LocalPlace:
+class LocalBackend:
     """A folder of this machine, or of a network file system it has mounted."""
 
     def __init__(self, root: Path) -> None:
@@ -182,7 +184,7 @@ class LocalPlace:
 
     def make(self) -> None:
         """Make an empty store; StoreError where the folder holds something else."""
-        check_free(self.root)
+        _check_free(self.root)
         self._create_folders()
 
     def prepare(self) -> None:
@@ -191,27 +193,74 @@ class LocalPlace:
         durable.clean(self.root / "tmp", LEFTOVER_AGE_S, time.time())
 
     def _create_folders(self) -> None:
-        for name in OWN_FOLDERS:
+        for name in FOLDERS:
             durable.create_folder(self.root / name)
 
 
 def address_of(root: Path | str) -> str | None:
     """Return the address that a person named, `scheme://...`; None for a local folder."""
-    found = _ADDRESS.fullmatch(str(root))
-    if found is None or found[1] in _LOCAL_SCHEMES:
+    address = _ADDRESS.fullmatch(str(root))
+    if address is None or address[1] in _LOCAL_SCHEMES:
         return None
-    return f"{found[1]}://{found[2].rstrip('/')}"
+    return f"{address[1]}://{address[2].rstrip('/')}"
 
 
-def place_of(root: Path | str) -> Place:
-    """Return the place at a path or an address.
+def backend_of(root: Path | str) -> Backend:
+    """Return the backend of a path or an address.
 
     Raises:
         StoreError: no installed file system knows the address.
     """
     if (address := address_of(root)) is not None:
-        from isogloss.prompts.store.remote import RemotePlace  # fsspec, only for those who use it
+        from isogloss.prompts.store.remote import RemoteBackend  # fsspec, only for those who use it
 
-        return RemotePlace(address)
+        return RemoteBackend(address)
     local = _ADDRESS.fullmatch(str(root))
-    return LocalPlace(Path(f"/{local[2]}") if local else Path(root))
+    return LocalBackend(Path(f"/{local[2]}") if local else Path(root))
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether there is a prompt store at `path`."""
+    return (path / "generations").is_dir()
+
+
+def _check_free(root: Path) -> None:
+    """Require that a new store would not be mixed with other files.
+
+    Raises:
+        StoreError: there are some.
+    """
+    foreign = sorted(set(os.listdir(root)) - KNOWN_FOLDERS) if root.is_dir() else []
+    if foreign:
+        raise StoreError(
+            f"{root} is not a prompt store: it holds {foreign[0]!r}; give an empty or new folder "
+            "as --store"
+        )
+
+
+@contextlib.contextmanager
+def explained(doing: str, path: Path | str, remedy: str | None = None) -> Iterator[None]:
+    """Turn an OSError into a StoreError that names the path, the reason and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(
+            f"prompt store: cannot {doing} {path}: {reason}; {remedy or _remedy(error, str(path))}"
+        ) from error
+
+
+def _remedy(error: OSError, path: str) -> str:
+    if "://" in path:
+        return "check the address, the network and this user's credentials for it"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free some space on its disk"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "make it writable for this user or give another --store"
+        case errno.ENOTDIR | errno.EEXIST:
+            return "a file is in the way: give another --store"
+        case errno.ENOTSUP | errno.EMLINK | errno.EXDEV:
+            return "its file system has no hard links: give a --store on another"
+        case _:
+            return "check the folder and its disk, or give another --store"

@@ -1,22 +1,43 @@
-"""What `isogloss prompts` shows of a store, as plain values in the words of the HTTP API."""
+"""What is told of a store, as plain values in the words of the HTTP API.
+
+The command line prints them as JSON or as tables; a server answers with those of its schemas.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from isogloss.prompts.errors import IsoglossError
+from isogloss.prompts.format.card import PromptCard
 from isogloss.prompts.languages.languages import languages
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.routing.trials import Trial
-from isogloss.prompts.store.store import PromptStore, StoreState
+from isogloss.prompts.store.files import StoreFiles
+from isogloss.prompts.store.state import StoreState
 
 
-def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, Any]:
+class Description(NamedTuple):
+    """What a prompt's file says of it, or why it cannot be read."""
+
+    length: int | None = None
+    hidden_size: int | None = None
+    card: PromptCard | None = None
+    problem: str | None = None
+
+
+def describe(store: StoreFiles, digest: str) -> Description:
+    """Read a prompt's file; one that cannot be read has a `problem` and no card."""
+    try:
+        prompt = store.read(digest)
+    except IsoglossError as error:
+        return Description(problem=str(error))
+    return Description(prompt.length, prompt.hidden_size, prompt.card)
+
+
+def details(state: StoreState, reference: str, about: Description) -> dict[str, Any]:
     """Return one prompt's name, version, card, routes, and what its name has on trial, or null.
-
-    A prompt whose file cannot be read has `card` null, and `problem` says why.
 
     Raises:
         InvalidInput: the reference is malformed.
@@ -24,28 +45,30 @@ def details(store: PromptStore, state: StoreState, reference: str) -> dict[str, 
     """
     name, number, digest = state.resolve(reference)
     entry = state.prompts[name]
-    published = next(own for own in entry.versions if own.version == number)
-    found: dict[str, Any] = {"length": None, "hidden_size": None, "card": None, "problem": None}
-    try:
-        prompt = store.read(digest)
-        found["length"], found["hidden_size"] = prompt.length, prompt.hidden_size
-        found["card"] = prompt.card.model_dump(mode="json")
-    except IsoglossError as error:
-        found["problem"] = str(error)
+    published_at = next(each.published_at for each in entry.versions if each.version == number)
+    trial = next((trial for trial in state.trials if trial.name == name), None)
     return {
         "name": name,
         "version": number,
         "digest": digest,
-        "published_at": published.published_at.isoformat(),
+        "published_at": published_at,
         "current": entry.current,
         "versions": [version.version for version in entry.versions],
-        "routes": routes_to(state, digest),
-        "trial": next((_trial(state, own) for own in state.trials if own.name == name), None),
-        **found,
+        "routes": _routes_to(state, digest),
+        "trial": _trial(state, trial) if trial else None,
+        **about._asdict(),
     }
 
 
-def routes_to(state: StoreState, digest: str) -> list[dict[str, Any]]:
+def read_details(store: StoreFiles, state: StoreState, reference: str) -> dict[str, Any]:
+    """Return `details` of a prompt whose file is read now, as JSON has them."""
+    about = describe(store, state.digest_of(reference))
+    told = details(state, reference, about)
+    card = about.card.model_dump(mode="json") if about.card else None
+    return {**told, "published_at": told["published_at"].isoformat(), "card": card}
+
+
+def _routes_to(state: StoreState, digest: str) -> list[dict[str, Any]]:
     """Return every route that chooses this content: model, task and clade ("universal" is one).
 
     `temperatures` is what the scores are divided by on this route, clade by clade; a language takes
@@ -83,29 +106,33 @@ def _lineages() -> dict[str, tuple[str, ...]]:
     }
 
 
-def listing(store: PromptStore, state: StoreState) -> dict[str, Any]:
+def listing(store: StoreFiles, state: StoreState) -> dict[str, Any]:
     """Return the current version of every prompt, the route tables, and what is on trial."""
     return {
-        "store": store.location,
-        "generation": state.generation,
-        "generation_digest": state.identity.digest,
+        **_head(store, state),
         "prompts": [
-            details(store, state, reference)
+            read_details(store, state, reference)
             for name, entry in sorted(state.prompts.items())
             # A name that a rollback left without a current version is shown by its newest.
             for reference in [name if entry.current else f"{name}@{entry.newest}"]
         ],
         "routes": [table.model_dump(mode="json") for table in state.routes],
-        "trials": [_trial(state, trial) for trial in state.trials],
+        "trials": _trials(state),
     }
 
 
-def trials(store: PromptStore, state: StoreState) -> dict[str, Any]:
+def trials(store: StoreFiles, state: StoreState) -> dict[str, Any]:
     """Return what is on trial."""
-    running = [_trial(state, trial) for trial in state.trials]
+    return {**_head(store, state), "trials": _trials(state)}
+
+
+def _head(store: StoreFiles, state: StoreState) -> dict[str, Any]:
     number, digest = state.identity
-    answer = {"store": store.location, "generation": number, "generation_digest": digest}
-    return {**answer, "trials": running}
+    return {"store": store.location, "generation": number, "generation_digest": digest}
+
+
+def _trials(state: StoreState) -> list[dict[str, Any]]:
+    return [_trial(state, trial) for trial in state.trials]
 
 
 def _trial(state: StoreState, trial: Trial) -> dict[str, Any]:
@@ -126,7 +153,7 @@ def _versioned(state: StoreState, reference: str) -> str:
     return f"{name}@{version}"
 
 
-def history(store: PromptStore) -> dict[str, Any]:
+def history(store: StoreFiles) -> dict[str, Any]:
     """Return every generation, newest first: when, why, what was current and what on trial.
 
     One that cannot be read has `problem`, and nothing else is known of it.
@@ -139,7 +166,7 @@ def history(store: PromptStore) -> dict[str, Any]:
     }
 
 
-def _generation(store: PromptStore, number: int) -> dict[str, Any]:
+def _generation(store: StoreFiles, number: int) -> dict[str, Any]:
     try:
         state, problem = store.state(number), None
     except IsoglossError as error:
@@ -151,23 +178,32 @@ def _generation(store: PromptStore, number: int) -> dict[str, Any]:
         "note": state.note,
         "restores": state.restores,
         "current": {name: entry.current for name, entry in sorted(state.prompts.items())},
-        "trials": [_trial(state, trial) for trial in state.trials],
+        "trials": _trials(state),
         "problem": problem,
     }
 
 
 def changed(
-    store: PromptStore, before: int, state: StoreState, references: Sequence[str]
+    store: StoreFiles,
+    before: int,
+    state: StoreState,
+    digests: Mapping[str, str],
+    request_id: str | None = None,
 ) -> dict[str, Any]:
     """Return what a publish did: the generation, and each prompt's name, version and digest."""
-    resolved = [state.resolve(reference) for reference in references]
+    generation = state.generation_of(request_id)
+    made = state if generation == state.generation else store.state(generation)
     return {
-        "store": store.location,
-        "generation": state.generation,
-        "generation_digest": state.identity.digest,
+        **_head(store, made),
         "changed": state.generation != before,
-        "prompts": [
-            {"name": name, "version": version, "digest": digest}
-            for name, version, digest in resolved
-        ],
+        "prompts": versions_of(made, digests),
     }
+
+
+def versions_of(state: StoreState, digests: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return name, version and digest of each name's content, where it was not deleted since."""
+    return [
+        {"name": name, "version": version, "digest": digest}
+        for name, digest in digests.items()
+        if (entry := state.prompts.get(name)) and (version := entry.number_of(digest))
+    ]

@@ -78,15 +78,15 @@ def listing_of(names: Iterable[str]) -> Listing:
     candidates = [name for name in names if _LIKE_A_FILE.match(name)]
     numbers = sorted(number for name in candidates if (number := number_of(name)))
     counted = max(_groups(numbers), key=len, default=())
-    own = {name_of(number) for number in counted}
-    return Listing(counted, tuple(sorted(set(candidates) - own)))
+    strays = set(candidates) - {name_of(number) for number in counted}
+    return Listing(counted, tuple(sorted(strays)))
 
 
 def _groups(numbers: list[int]) -> list[tuple[int, ...]]:
     """Split ascending numbers where too many are missing."""
     ends = [
-        place
-        for place, (one, other) in enumerate(itertools.pairwise(numbers), start=1)
+        end
+        for end, (one, other) in enumerate(itertools.pairwise(numbers), start=1)
         if other - one > MAX_MISSING + 1
     ]
     bounds = itertools.pairwise([0, *ends, len(numbers)])

@@ -7,7 +7,7 @@ condition, a warning says so: then only one publisher at a time may use the stor
 
 A poll is one request for the next generation, and every few seconds one whether the one before is
 still the same. Prompt files never change, so they are kept on this machine by digest (see
-`prompts.store.object_cache`).
+`prompts.store.objects`).
 """
 
 from __future__ import annotations
@@ -141,12 +141,12 @@ class RemoteFolder:
 
     def _listed(self) -> dict[str, dict[str, Any]]:
         try:
-            found = self._call(lambda: self._files.ls(self._path, detail=True, refresh=True))
+            listed = self._call(lambda: self._files.ls(self._path, detail=True, refresh=True))
         except FileNotFoundError:
             return {}
         return {
             str(facts["name"]).rpartition("/")[2]: facts
-            for facts in found
+            for facts in listed
             if facts["type"] == "file"
         }
 
@@ -155,7 +155,7 @@ class RemoteFolder:
             return work()
 
 
-class RemotePlace:
+class RemoteBackend:
     """A prefix of a bucket, or a folder of another file system that fsspec knows."""
 
     def __init__(self, address: str) -> None:
@@ -194,10 +194,10 @@ class RemotePlace:
         """Require that a new store would not be mixed with other files."""
         with only_os_errors(self._address):
             try:
-                found = self._files.ls(self._path, detail=False, refresh=True)
+                listed = self._files.ls(self._path, detail=False, refresh=True)
             except FileNotFoundError:
                 return
-        foreign = {str(name).rstrip("/").rpartition("/")[2] for name in found} - KNOWN_FOLDERS
+        foreign = {str(name).rstrip("/").rpartition("/")[2] for name in listed} - KNOWN_FOLDERS
         if foreign := foreign - {""}:
             raise StoreError(
                 f"{self._address} is not a prompt store: it holds {min(foreign)!r}; give an empty "
@@ -218,8 +218,8 @@ class RemotePlace:
 
     def _creates_exclusively(self) -> bool:
         """Tell whether the second of two creations is refused by the server itself."""
-        own = type(self._files).pipe_file is not fsspec.AbstractFileSystem.pipe_file
-        if not own and not isinstance(self._files, AsyncFileSystem):
+        overrides = type(self._files).pipe_file is not fsspec.AbstractFileSystem.pipe_file
+        if not overrides and not isinstance(self._files, AsyncFileSystem):
             return False  # fsspec's default looks first and then writes: another may come between
         probe = self.folder("tmp")
         probe.create(_PROBE, b"1")

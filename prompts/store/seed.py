@@ -13,14 +13,13 @@ import shutil
 from importlib import metadata, resources
 from pathlib import Path
 
-from isogloss.prompts.errors import StoreError
 from isogloss.prompts.files import durable
 from isogloss.prompts.files.given_paths import from_environment, user_data
 
-OWN_FOLDERS = ("objects", "tmp", "generations")
+FOLDERS = ("objects", "tmp", "generations")
 """What a store's folder holds."""
 
-KNOWN_FOLDERS = frozenset({*OWN_FOLDERS, "quarantine"})
+KNOWN_FOLDERS = frozenset({*FOLDERS, "quarantine"})
 """And what it may hold: damaged files are moved aside."""
 
 _CARRIED = ("objects", "generations")
@@ -43,25 +42,6 @@ def release() -> str:
         return f"isogloss {metadata.version('isogloss')}"
     except metadata.PackageNotFoundError:  # run from a bare checkout
         return "isogloss"
-
-
-def is_store(path: Path) -> bool:
-    """Tell whether there is a prompt store at `path`."""
-    return (path / "generations").is_dir()
-
-
-def check_free(root: Path) -> None:
-    """Require that a new store would not be mixed with other files.
-
-    Raises:
-        StoreError: there are some.
-    """
-    foreign = sorted(set(os.listdir(root)) - KNOWN_FOLDERS) if root.is_dir() else []
-    if foreign:
-        raise StoreError(
-            f"{root} is not a prompt store: it holds {foreign[0]!r}; give an empty or new folder "
-            "as --store"
-        )
 
 
 def remove_empty(path: Path) -> None:

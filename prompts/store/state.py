@@ -1,20 +1,20 @@
-"""What a prompt store holds at one generation, and how a change turns it into the next.
+"""What a prompt store holds at one generation: its names' versions, routes, trials and records.
 
-Everything here is pure: values in, a new value out. `prompts.store.store` puts them on disk.
+Everything here is pure: values in, a new value out. `prompts.store.changes` makes the next state of
+one, `prompts.store.store` puts it on disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from isogloss.prompts.errors import InvalidInput, NotFound
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.errors import NotFound
 from isogloss.prompts.routing.routes import RouteTable, check_name, parse_reference
-from isogloss.prompts.routing.trials import Trial, still_on_trial
+from isogloss.prompts.routing.trials import Trial
 from isogloss.prompts.store.change_records import (
     ChangeRecord,
     ChangeRequest,
@@ -22,9 +22,7 @@ from isogloss.prompts.store.change_records import (
     unexpired,
     with_record,
 )
-from isogloss.prompts.store.entries import Deleted, PromptEntry, PromptVersion
 from isogloss.prompts.store.numbering import MAX_GENERATION, GenerationId
-from isogloss.prompts.store.table_checks import check_table, check_trials
 
 FORMAT_VERSION = 4
 """The newest of manifests. Each has the least that can say what it holds, for earlier releases:
@@ -34,6 +32,81 @@ else 1."""
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _LATER_FIELDS = ("deleted", "trials", "records")
 """What earlier releases do not know, by format version from 2 on."""
+
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class PromptVersion(BaseModel):
+    """One immutable version of a named prompt."""
+
+    model_config = _FROZEN
+
+    version: int = Field(ge=1)
+    digest: Digest
+    published_at: AwareDatetime
+
+
+class PromptEntry(BaseModel):
+    """All versions of a name, first to last, and the one that the bare name means.
+
+    They count from 1, or from what comes after the last one deleted under this name.
+    `current` is None after a rollback to before the first version, and while the first is on trial:
+    the versions are addressable as `name@version`, the bare name means nothing.
+    """
+
+    model_config = _FROZEN
+
+    versions: tuple[PromptVersion, ...] = Field(min_length=1)
+    current: int | None
+
+    @model_validator(mode="after")
+    def _versions_count_up(self) -> PromptEntry:
+        numbers = [version.version for version in self.versions]
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            raise ValueError(f"versions are numbered {numbers}, not one after the other")
+        if self.current is not None and self.current not in numbers:
+            raise ValueError(f"current is version {self.current}, there are {numbers}")
+        return self
+
+    def version(self, number: int) -> PromptVersion | None:
+        """Return one version, or None where there is none of this number."""
+        index = number - self.versions[0].version
+        return self.versions[index] if 0 <= index < len(self.versions) else None
+
+    @property
+    def newest(self) -> int:
+        """The highest version's number."""
+        return self.versions[-1].version
+
+    def number_of(self, digest: str) -> int | None:
+        """Return the version that has this content, or None."""
+        return next((each.version for each in self.versions if each.digest == digest), None)
+
+    def holding(self, digest: str, now: datetime) -> PromptEntry:
+        """Return the entry with this content among its versions; what is current stays.
+
+        Content that the name had before keeps its old number: a version is its content, so swapping
+        back and forth makes no new versions.
+        """
+        if self.number_of(digest) is not None:
+            return self
+        added = PromptVersion(version=self.newest + 1, digest=digest, published_at=now)
+        return PromptEntry(versions=(*self.versions, added), current=self.current)
+
+    def with_digest(self, digest: str, now: datetime) -> PromptEntry:
+        """Return the entry with this content as its current version."""
+        held = self.holding(digest, now)
+        return PromptEntry(versions=held.versions, current=held.number_of(digest))
+
+
+class Deleted(BaseModel):
+    """What is left of a deleted prompt: numbers not to be used again, files that may be missing."""
+
+    model_config = _FROZEN
+
+    newest: int = Field(ge=1)
+    digests: tuple[Digest, ...]
 
 
 class StoreState(BaseModel):
@@ -90,7 +163,7 @@ class StoreState(BaseModel):
     @property
     def answering(self) -> tuple[Mapping[str, int], tuple[RouteTable, ...]]:
         """What bare names mean, and the routes: what answers, trials aside."""
-        current = {name: own.current for name, own in self.prompts.items() if own.current}
+        current = {name: entry.current for name, entry in self.prompts.items() if entry.current}
         return current, self.routes
 
     def to_json(self) -> bytes:
@@ -107,15 +180,15 @@ class StoreState(BaseModel):
             NotFound: there is no such prompt or version.
         """
         name, number = parse_reference(reference)
-        entry = self.prompts[self._known(name)]
+        entry = self.entry(name)
         number = entry.current if number is None else number
-        found = entry.version(number) if number is not None else None
-        if found is None:
+        version = entry.version(number) if number is not None else None
+        if version is None:
             raise NotFound(
                 f"prompt {reference!r} has no such version in generation {self.generation}; "
                 f"{name}@{entry.versions[0].version} to {name}@{entry.newest} exist"
             )
-        return name, found.version, found.digest
+        return name, version.version, version.digest
 
     def routes_for(self, fingerprint: str, task: str) -> RouteTable | None:
         """Return the route table of a model (by fingerprint) and a task, or None."""
@@ -128,89 +201,6 @@ class StoreState(BaseModel):
             other.routes,
             other.trials,
         )
-
-    def published(
-        self,
-        digests: Mapping[str, str],
-        tables: Sequence[RouteTable],
-        prompt_of: Callable[[str], SoftPrompt],
-        note: str,
-        now: datetime,
-    ) -> StoreState:
-        """Return the next generation, with these names' digests and these route tables.
-
-        A table replaces that of the same model and task. Where a table stays but a name in it gets
-        another prompt, what was measured with the old one is forgotten. Trials go on, but for
-        clades that lose their route or are answered by the candidate now. `prompt_of` reads a
-        prompt by its digest.
-
-        Raises:
-            InvalidInput: a name is malformed, or two tables are for the same model and task.
-            InvalidPrompt: a route chooses a prompt that does not exist or does not fit its table,
-                or what is on trial would fit it no longer.
-        """
-        entries = dict(self.prompts)
-        for name, digest in digests.items():
-            entries[name] = self.holding(name, digest, now).with_digest(digest, now)
-        changed = {name for name, entry in entries.items() if entry != self.prompts.get(name)}
-        kept = [table.forgetting(table.answered_by(changed)) for table in self.routes]
-        routes = _merged(kept, tables)
-        following = self.followed_by(note, now, prompts=entries, routes=routes)
-        new = {table.key for table in tables}
-        touched = [t for t in routes if t.key in new or _names(t) & set(digests)]
-        for table in touched:
-            check_table(table, following.digest_of, prompt_of)
-        trials = still_on_trial(self.trials, routes, following.digest_of)
-        for table in touched:
-            check_trials(table, trials, following.digest_of, prompt_of)
-        return following.with_trials(trials)
-
-    def rolled_back(self, target: StoreState, note: str, now: datetime) -> StoreState:
-        """Return the next generation, with the current versions and routes of an earlier one.
-
-        Versions published since stay addressable, and their numbers are never used again. Every
-        trial ends, and none of that generation begins again: who rolls back wants what answered
-        then, for every text, and what was on trial then was measured beside other traffic.
-        """
-        earlier = target.prompts
-        entries = {
-            name: PromptEntry(versions=entry.versions, current=_current(entry, earlier.get(name)))
-            for name, entry in self.prompts.items()
-        }
-        following = self.followed_by(note, now, prompts=entries, routes=target.routes, trials=())
-        _check_nothing_deleted(target, following)
-        return following.model_copy(update={"restores": target.restores or target.generation})
-
-    def without(self, name: str, note: str, now: datetime) -> StoreState:
-        """Return the next generation, without any version of a name.
-
-        Its numbers are never used again: published anew, the name counts on from there.
-
-        Raises:
-            NotFound: there is no such name.
-            InvalidInput: a route chooses it, or it is on trial.
-        """
-        entry = self.prompts[self._known(name)]
-        if any(trial.name == name for trial in self.trials):
-            raise InvalidInput(
-                f"prompt {name!r} is on trial: end it with `isogloss prompts rollback --trial "
-                f"{name}` first"
-            )
-        for table in self.routes:
-            chosen = {r for r in table.references if parse_reference(r)[0] == name}
-            if clades := table.answered_by(chosen):
-                raise InvalidInput(
-                    f"prompt {name!r} answers for {', '.join(clades)} ({table.model.id}, task "
-                    f"{table.task!r}): route them to another prompt first"
-                )
-        before = self.deleted.get(name)
-        digests = [version.digest for version in entry.versions]
-        lost = Deleted(
-            newest=entry.newest,
-            digests=tuple(dict.fromkeys([*(before.digests if before else ()), *digests])),
-        )
-        left = {other: own for other, own in self.prompts.items() if other != name}
-        return self.followed_by(note, now, prompts=left, deleted={**self.deleted, name: lost})
 
     def followed_by(
         self,
@@ -247,9 +237,9 @@ class StoreState(BaseModel):
         """
         return find(self.records, request, now)
 
-    def generation_of(self, request: ChangeRequest | None) -> int:
+    def generation_of(self, request_id: str | None) -> int:
         """Return the generation that a request made: this one, unless there is a record of it."""
-        made = (own.generation for own in self.records if request and own.id == request.id)
+        made = (each.generation for each in self.records if each.id == request_id)
         return next(made, self.generation)
 
     def recording(self, request: ChangeRequest, now: datetime) -> StoreState:
@@ -280,41 +270,16 @@ class StoreState(BaseModel):
         first = PromptVersion(version=number, digest=digest, published_at=now)
         return PromptEntry(versions=(first,), current=None)
 
-    def _known(self, name: str) -> str:
-        if check_name(name) not in self.prompts:
+    def entry(self, name: str) -> PromptEntry:
+        """Return a name's entry.
+
+        Raises:
+            InvalidInput: the name is malformed.
+            NotFound: there is no such name.
+        """
+        if (known := self.prompts.get(check_name(name))) is None:
             raise NotFound(
                 f"no prompt {name!r} in generation {self.generation} of the store; there are: "
                 f"{', '.join(sorted(self.prompts)) or 'none'}"
             )
-        return name
-
-
-def _current(entry: PromptEntry, earlier: PromptEntry | None) -> int | None:
-    """Return the version that was current, where it was not deleted since."""
-    number = earlier.current if earlier else None
-    return number if number is not None and entry.version(number) else None
-
-
-def _check_nothing_deleted(target: StoreState, following: StoreState) -> None:
-    for table in target.routes:
-        for reference in table.references:
-            try:
-                following.resolve(reference)
-            except NotFound as error:
-                raise NotFound(
-                    f"generation {target.generation} routes to {reference!r}, which was deleted "
-                    "since; publish it again, or roll back to another generation with --to"
-                ) from error
-
-
-def _merged(old: Iterable[RouteTable], new: Sequence[RouteTable]) -> tuple[RouteTable, ...]:
-    """Return the tables in a fixed order, a new one in place of an old one with its key."""
-    replaced = {table.key: table for table in new}
-    if len(replaced) < len(new):
-        raise InvalidInput("routes: two of the route tables are for the same model and task")
-    tables = {**{table.key: table for table in old}, **replaced}
-    return tuple(tables[key] for key in sorted(tables))
-
-
-def _names(table: RouteTable) -> set[str]:
-    return {parse_reference(reference)[0] for reference in table.references}
+        return known

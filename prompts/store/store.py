@@ -9,11 +9,10 @@ A change is published by the appearance of the next generation's file, which a h
 exclusive and atomic: of several writers one wins, the others see the new state and try again on top
 of it. There is no lock, so nothing is left locked by a crash; readers never wait and never see half
 a change; and because generations are contiguous, a reader that knows n mostly asks only whether n+1
-is there (`prompts.store.following`). A generation is its number and its manifest's digest: a store
-that was restored counts the same numbers again (`prompts.store.numbering`). Under the id of a
-`request` a change is made once (`prompts.store.change_records`). STORE may be an address such as
-s3://bucket/prefix: `prompts.store.remote` says what is different. Old generations, and files that
-no generation needs, go away by `prompts.store.collecting` alone.
+is there (`prompts.store.generations.Follower`). A generation is its number and its manifest's
+digest: a store that was restored counts the same numbers again (`prompts.store.numbering`). STORE
+may be an address such as s3://bucket/prefix: `prompts.store.remote` says what is different. Old
+generations, and files that no generation needs, go away by `prompts.store.collect` alone.
 """
 
 from __future__ import annotations
@@ -27,30 +26,23 @@ from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.routing.trials import TrialKind, TrialLimits
-from isogloss.prompts.store.change_records import ChangeRequest
-from isogloss.prompts.store.faults import explained
+from isogloss.prompts.store.change_records import requested, short_hash
+from isogloss.prompts.store.changes import published, rolled_back, routed, without
+from isogloss.prompts.store.checks import check_clades
 from isogloss.prompts.store.files import StoreFiles
-from isogloss.prompts.store.filesystems import address_of
+from isogloss.prompts.store.filesystems import address_of, explained, is_store
 from isogloss.prompts.store.seed import (
     default_store_path,
-    is_store,
     release,
     remove_empty,
     seed_from,
     shipped_store,
 )
 from isogloss.prompts.store.state import StoreState
-from isogloss.prompts.store.trial_state import TrialPlan, begun, ended, promoted
-from isogloss.prompts.store.upgrade import missing_tables, with_shipped
+from isogloss.prompts.store.trial_changes import TrialPlan, begun, ended, promoted
+from isogloss.prompts.store.upgrade import add_shipped
 
-__all__ = [
-    "PromptStore",
-    "StoreState",
-    "default_store_path",
-    "is_store",
-    "open_default",
-    "open_store",
-]
+__all__ = ["PromptStore", "StoreState", "is_store", "open_default", "open_store"]
 
 Routes = Sequence[RouteTable] | Callable[[StoreState], Sequence[RouteTable]]
 """Route tables, or how to make them from the state they will be published on top of."""
@@ -59,7 +51,13 @@ logger = logging.getLogger(__name__)
 
 
 class PromptStore(StoreFiles):
-    """A store, and every way to change it: each makes one new generation, or none."""
+    """A store, and every way to change it: each makes one new generation, or none.
+
+    Under a `request_id` a change is made once, however often it is asked for (see
+    `prompts.store.change_records`). Every change raises InvalidInput where its name is malformed or
+    its id stands for another change, and StoreError where the store cannot be read or written: it
+    is then as it was, unless the message says that the change may be there.
+    """
 
     def publish(
         self,
@@ -67,34 +65,40 @@ class PromptStore(StoreFiles):
         routes: Routes = (),
         note: str = "",
         *,
-        request: ChangeRequest | None = None,
+        clades: Sequence[str] = (),
+        request_id: str | None = None,
     ) -> StoreState:
         """Publish prompts and route tables as one new generation, all or nothing.
 
         Each prompt becomes the current version of its name. Content that the name already had keeps
         its version number; where nothing at all would change, the newest state is returned and
         there is no new generation, so repeating a publish is harmless. Training state is left out.
-        A route table replaces that of its model and task.
+        A route table replaces that of its model and task. The `clades` ("universal" is one) are
+        routed to the prompts in the tables that there are, so that nobody's routes are lost.
 
         Raises:
-            InvalidInput: a name is malformed, or there is nothing to publish.
+            InvalidInput: there is nothing to publish, a clade is in no language's lineage, or the
+                first routes of a model and task lack the universal prompt.
             InvalidPrompt: a prompt and a route table do not fit each other; the message says why.
-            StoreError: the store cannot be written. It is then as it was; only if the message says
-                so the change may be there, and publishing again settles it.
         """
         if not prompts and not callable(routes) and not routes:
             raise InvalidInput("nothing to publish: give at least one prompt or route table")
+        check_clades(clades)
         given = {prompt.digest: prompt for prompt in prompts.values()}
         digests = {name: prompt.digest for name, prompt in prompts.items()}
 
         def change(state: StoreState) -> StoreState:
-            tables = routes(state) if callable(routes) else routes
-            return state.published(digests, tables, self._reading(given), note, datetime.now(UTC))
+            tables = [*(routes(state) if callable(routes) else routes)]
+            if clades:
+                tables += [routed(state, name, prompt, clades) for name, prompt in prompts.items()]
+            read, now = self.reading(given), datetime.now(UTC)
+            return published(state, digests, tables, read, note, now)
 
-        return self.commit(change, given, request)
+        target = _published(digests, () if callable(routes) else routes, clades)
+        return self.commit(change, given, requested(request_id, "publication", target))
 
     def rollback(
-        self, to: int | None = None, note: str = "", *, request: ChangeRequest | None = None
+        self, to: int | None = None, note: str = "", *, request_id: str | None = None
     ) -> StoreState:
         """Publish a new generation with the current versions and routes of an earlier one.
 
@@ -105,14 +109,14 @@ class PromptStore(StoreFiles):
         Raises:
             NotFound: there is no such generation, nothing before the newest, or a prompt it routes
                 to was deleted since.
-            StoreError: the store cannot be read or written.
         """
 
         def change(state: StoreState) -> StoreState:
             target = self._before(state) if to is None else self._published_at(state, to)
-            return state.rolled_back(target, note, datetime.now(UTC))
+            return rolled_back(state, target, note, datetime.now(UTC))
 
-        return self.commit(change, {}, request)
+        target = "to the generation before" if to is None else f"to generation {to}"
+        return self.commit(change, {}, requested(request_id, "rollback", target))
 
     def begin_trial(
         self,
@@ -124,7 +128,7 @@ class PromptStore(StoreFiles):
         clades: Sequence[str] = (),
         limits: TrialLimits | None = None,
         note: str = "",
-        request: ChangeRequest | None = None,
+        request_id: str | None = None,
     ) -> StoreState:
         """Publish a prompt as a version of a name, beside what answers, and put it on trial.
 
@@ -134,38 +138,34 @@ class PromptStore(StoreFiles):
         latter two where they are given); another prompt takes its place.
 
         Raises:
-            InvalidInput: the share or the name is malformed, there is no such route, or a clade has
-                another trial, or is answered by this very prompt.
+            InvalidInput: the share is malformed, there is no such route, or a clade has another
+                trial, or is answered by this very prompt.
             InvalidPrompt: the prompt does not fit the route table, or does not follow the text.
-            StoreError: the store cannot be read or written.
         """
         plan = TrialPlan(kind, share, tuple(clades), limits)
         given = {prompt.digest: prompt}
 
         def change(state: StoreState) -> StoreState:
-            read, now = self._reading(given), datetime.now(UTC)
+            read, now = self.reading(given), datetime.now(UTC)
             return begun(state, name, prompt, plan, read, note, now)
 
-        return self.commit(change, given, request)
+        target = f"of {name!r} ({prompt.digest}) as {kind} {short_hash(repr(plan))}"
+        return self.commit(change, given, requested(request_id, "trial", target))
 
-    def promote(
-        self, name: str, note: str = "", *, request: ChangeRequest | None = None
-    ) -> StoreState:
+    def promote(self, name: str, note: str = "", *, request_id: str | None = None) -> StoreState:
         """End a name's trial: its candidate answers for the trial's clades from now on.
 
         It becomes what the bare name means, too, unless a route outside the trial takes that: then
-        the clades are routed to `name@version`. See `prompts.store.trial_state.promoted`.
+        the clades are routed to `name@version`. See `prompts.store.trial_changes.promoted`.
 
         Raises:
-            InvalidInput: the name is malformed.
             NotFound: the name is not on trial.
-            StoreError: the store cannot be read or written.
         """
 
         def change(state: StoreState) -> StoreState:
             return promoted(state, name, self.read, note, datetime.now(UTC))
 
-        return self.commit(change, {}, request)
+        return self.commit(change, {}, requested(request_id, "promotion", f"of {name!r}"))
 
     def end_trial(
         self,
@@ -174,7 +174,7 @@ class PromptStore(StoreFiles):
         *,
         candidate: str | None = None,
         begun_at: datetime | None = None,
-        request: ChangeRequest | None = None,
+        request_id: str | None = None,
     ) -> StoreState:
         """End a name's trial; the candidate stays addressable as `name@version`.
 
@@ -183,60 +183,28 @@ class PromptStore(StoreFiles):
         number of servers may end it at once.
 
         Raises:
-            InvalidInput: the name is malformed.
             NotFound: no candidate is given, and the name is not on trial.
-            StoreError: the store cannot be read or written.
         """
 
         def change(state: StoreState) -> StoreState:
             return ended(state, name, candidate, note, datetime.now(UTC), begun_at)
 
-        return self.commit(change, {}, request)
+        return self.commit(change, {}, requested(request_id, "end of trial", f"of {name!r}"))
 
-    def delete(
-        self, name: str, note: str = "", *, request: ChangeRequest | None = None
-    ) -> StoreState:
+    def delete(self, name: str, note: str = "", *, request_id: str | None = None) -> StoreState:
         """Publish a new generation without a prompt, in any version.
 
-        Its file stays until `prompts.store.collecting.free_deleted`, for readers may not be that
-        far.
+        Its file stays until `prompts.store.collect.free_deleted`, for readers may not be that far.
 
         Raises:
             NotFound: there is no such prompt.
-            InvalidInput: the name is malformed, or a route chooses the prompt.
-            StoreError: the store cannot be read or written.
+            InvalidInput: a route chooses the prompt.
         """
-        return self.commit(lambda state: state.without(name, note, datetime.now(UTC)), {}, request)
-
-    def add_shipped(self, shipped: PromptStore, note: str) -> StoreState:
-        """Publish the route tables that this store lacks, and their prompts, in one generation.
-
-        Nothing that is here goes away (see `prompts.store.upgrade`); where no table is missing,
-        nothing happens.
-
-        Raises:
-            StoreError: a store cannot be read, or this one cannot be written; it is as it was.
-        """
-        offered = shipped.state()
-        if not missing_tables(state := self.state(), offered):
-            return state
-        prompts = {
-            name: shipped.read(offered.resolve(name)[2])
-            for name, entry in offered.prompts.items()
-            if entry.current is not None
-        }
-        given = {prompt.digest: prompt for prompt in prompts.values()}
 
         def change(state: StoreState) -> StoreState:
-            tables = missing_tables(state, offered)
-            read, now = self._reading(given), datetime.now(UTC)
-            return with_shipped(state, tables, prompts, read, note, now)
+            return without(state, name, note, datetime.now(UTC))
 
-        return self.commit(change, given)
-
-    def _reading(self, given: Mapping[str, SoftPrompt]) -> Callable[[str], SoftPrompt]:
-        """How to read a prompt by its digest, where these may not be in the store yet."""
-        return lambda digest: given.get(digest) or self.read(digest)
+        return self.commit(change, {}, requested(request_id, "deletion", f"of {name!r}"))
 
     def _published_at(self, state: StoreState, generation: int) -> StoreState:
         if generation < 1:
@@ -254,6 +222,19 @@ class PromptStore(StoreFiles):
             generation -= 1
             target = self._published_at(state, generation)
         return target
+
+
+def _published(
+    digests: Mapping[str, str], tables: Sequence[RouteTable], clades: Sequence[str]
+) -> str:
+    """What a publication is of; tables that are made of the newest state are not part of it."""
+    named = [f"{name!r} ({digest})" for name, digest in digests.items()]
+    if len(named) == 1 and not tables and not clades:
+        return f"of {named[0]}"
+    content = short_hash("\n".join([*named, *clades, *(t.model_dump_json() for t in tables)]))
+    if not named:
+        return f"of {len(tables)} route tables ({content})"
+    return f"of {len(named)} prompts, routed ({content})"
 
 
 def open_store(path: Path | str | None = None, *, create: bool = False) -> PromptStore:
@@ -287,17 +268,13 @@ def open_default(path: Path | None = None, shipped: Path | None = None) -> Promp
         if not is_store(path):
             seed_from(shipped, path)
     store = PromptStore.open(path, create=True)
-    _bring_up_to_date(store, PromptStore(shipped))
-    return store
-
-
-def _bring_up_to_date(store: PromptStore, shipped: PromptStore) -> None:
     try:
         if store.latest():  # where somebody is about to publish the first, hands off
-            store.add_shipped(shipped, f"shipped with {release()}")
+            add_shipped(store, PromptStore(shipped), f"shipped with {release()}")
     except IsoglossError as problem:
         logger.warning(
             "the default store was not brought up to date with %s and keeps what it has: %s",
             release(),
             problem,
         )
+    return store

@@ -5,18 +5,44 @@ store that was seeded before it has no table for them. `with_shipped` adds what 
 nothing away: shipped prompts become new versions of their names, and every table that chose one of
 those names, shipped or a user's, goes on choosing the version it did. Servers of the older release
 that read the same store therefore go on answering as before.
-
-Everything here is pure, as in `prompts.store.state`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable, parse_reference
+from isogloss.prompts.store.changes import published
+from isogloss.prompts.store.files import StoreFiles
 from isogloss.prompts.store.state import StoreState
+
+
+def add_shipped(store: StoreFiles, shipped: StoreFiles, note: str) -> StoreState:
+    """Publish the route tables that a store lacks, and their prompts, in one generation.
+
+    Nothing that is there goes away; where no table is missing, nothing happens.
+
+    Raises:
+        StoreError: a store cannot be read, or this one cannot be written; it is as it was.
+    """
+    offered = shipped.state()
+    if not missing_tables(state := store.state(), offered):
+        return state
+    prompts = {
+        name: shipped.read(offered.resolve(name)[2])
+        for name, entry in offered.prompts.items()
+        if entry.current is not None
+    }
+    given = {prompt.digest: prompt for prompt in prompts.values()}
+
+    def change(state: StoreState) -> StoreState:
+        tables = missing_tables(state, offered)
+        read, now = store.reading(given), datetime.now(UTC)
+        return with_shipped(state, tables, prompts, read, note, now)
+
+    return store.commit(change, given)
 
 
 def missing_tables(state: StoreState, shipped: StoreState) -> tuple[RouteTable, ...]:
@@ -55,7 +81,7 @@ def with_shipped(
         if (prompt.card.model.fingerprint, prompt.card.task) in keys
     }
     kept = [_pinned(table, digests, state) for table in state.routes]
-    return state.published(digests, [*kept, *tables], prompt_of, note, now)
+    return published(state, digests, [*kept, *tables], prompt_of, note, now)
 
 
 def _pinned(table: RouteTable, names: Mapping[str, str], state: StoreState) -> RouteTable:
@@ -70,10 +96,10 @@ def _pinned(table: RouteTable, names: Mapping[str, str], state: StoreState) -> R
     return table.model_copy(
         update={
             "universal": pin(table.universal),
-            "clades": {clade: pin(own) for clade, own in table.clades.items()},
+            "clades": {clade: pin(reference) for clade, reference in table.clades.items()},
             "evidence": tuple(
-                own.model_copy(update={"prompt": _pinned_evidence(own.prompt, pin, state)})
-                for own in table.evidence
+                one.model_copy(update={"prompt": _pinned_evidence(one.prompt, pin, state)})
+                for one in table.evidence
             ),
         }
     )

@@ -8,27 +8,25 @@ and answered again with what it made (see `prompts.store.change_records`).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any
 
 from pydantic import SecretStr
 
 from isogloss.prompts.errors import InvalidPrompt, NotFound, Unauthorized, Unavailable
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable, check_name
-from isogloss.prompts.store import collecting
-from isogloss.prompts.store.change_records import ChangeRequest
+from isogloss.prompts.store.collect import free_deleted
+from isogloss.prompts.store.listing import versions_of
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import StoreState
 from isogloss.serving.api.service import Service
 from isogloss.serving.api.trial_query import TrialQuery
 from isogloss.serving.config import ADMIN_TOKEN_VARIABLE
 from isogloss.serving.pipeline.admission import Stopping
-from isogloss.serving.registry.settling import settle
+from isogloss.serving.registry.rollout import wait_until_served
 from isogloss.serving.registry.store_calls import StoreCalls, StoreSilent
 from isogloss.serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 
@@ -78,7 +76,14 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await self._change(self._publish_prompt, name, data, models, request_id)
+
+        def publish() -> SwapAnswer:
+            prompt = _fitting(data, models)
+            note = _noted("published", request_id)
+            state = self._store.publish({name: prompt}, (), note, request_id=request_id)
+            return self._settled(state, request_id, {name: prompt.digest})
+
+        return await self._change(publish)
 
     async def begin_trial(
         self, name: str, data: bytes, wanted: TrialQuery, request_id: str | None
@@ -94,7 +99,23 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await self._change(self._begin_trial, name, data, wanted, models, request_id)
+
+        def begin() -> SwapAnswer:
+            assert wanted.kind is not None
+            prompt = _fitting(data, models)
+            state = self._store.begin_trial(
+                name,
+                prompt,
+                kind=wanted.kind,
+                share=wanted.part,
+                clades=wanted.route,
+                limits=wanted.limits,
+                note=_noted(f"{wanted.kind} begun", request_id),
+                request_id=request_id,
+            )
+            return self._settled(state, request_id, {name: prompt.digest})
+
+        return await self._change(begin)
 
     async def promote(self, name: str, request_id: str | None) -> SwapAnswer:
         """End a trial: its candidate answers from now on.
@@ -105,9 +126,9 @@ class Admin:
             StoreError: the store cannot be written.
             Unavailable: promoted, but a replica does not serve it in time.
         """
-        request = _request(request_id, "promotion", f"of {name!r}")
-        change = partial(self._store.promote, name, _noted("promoted", request_id), request=request)
-        return await self._change(lambda: self._settled(change(), request))
+        note = _noted("promoted", request_id)
+        change = partial(self._store.promote, name, note, request_id=request_id)
+        return await self._change(lambda: self._settled(change(), request_id))
 
     async def end_trial(self, name: str, request_id: str | None) -> SwapAnswer:
         """End a trial without its candidate.
@@ -118,17 +139,71 @@ class Admin:
             StoreError: the store cannot be written.
             Unavailable: ended, but a replica does not know in time.
         """
-        request = _request(request_id, "end of trial", f"of {name!r}")
         note = _noted("trial ended", request_id)
-        change = partial(self._store.end_trial, name, note, request=request)
-        return await self._change(lambda: self._settled(change(), request))
+        change = partial(self._store.end_trial, name, note, request_id=request_id)
+        return await self._change(lambda: self._settled(change(), request_id))
 
-    async def _change(self, work: Callable[..., SwapAnswer], *arguments: Any) -> SwapAnswer:
+    async def publish_routes(
+        self, tables: Sequence[RouteTable], request_id: str | None
+    ) -> SwapAnswer:
+        """Publish route tables; each replaces that of its model and task.
+
+        Raises:
+            InvalidPrompt: a table is for no model served here, or its prompts do not fit it.
+            StoreError: the store cannot be written.
+            Unavailable: published, but a replica does not serve it in time.
+        """
+        served = {m.fingerprint: m.name for m in (await self._service.models()).models}
+        for table in tables:
+            if table.model.fingerprint not in served:
+                raise InvalidPrompt(
+                    f"routes: a table is for model {table.model.id} ({table.model.fingerprint}), "
+                    f"which is not served here; served are {', '.join(served.values())}"
+                )
+        note = _noted("published", request_id)
+        change = partial(self._store.publish, {}, tables, note, request_id=request_id)
+        return await self._change(lambda: self._settled(change(), request_id))
+
+    async def rollback(self, to: int | None, request_id: str | None) -> SwapAnswer:
+        """Bring an earlier generation's content back, as a new generation.
+
+        Raises:
+            InvalidInput: the request id stands for another change.
+            NotFound: there is no such generation.
+            StoreError: the store cannot be written.
+            Unavailable: published, but a replica does not serve it in time.
+        """
+        note = _noted("rolled back", request_id)
+        change = partial(self._store.rollback, to, note, request_id=request_id)
+        return await self._change(lambda: self._settled(change(), request_id))
+
+    async def delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
+        """Delete a prompt in all versions: its files, and what replicas hold of them.
+
+        Raises:
+            NotFound: there is no such prompt.
+            InvalidInput: the name is malformed, a route chooses the prompt, or the request id
+                stands for another change.
+            StoreError: the store cannot be written.
+            Unavailable: deleted, but a replica does not know in time; its files stay until the
+                store is collected.
+        """
+
+        def delete() -> SwapAnswer:
+            state = self._store.delete(name, _noted("deleted", request_id), request_id=request_id)
+            answer = self._settled(state, request_id)
+            free_deleted(self._store)
+            self._service.forget_prompts()
+            return answer
+
+        return await self._change(delete)
+
+    async def _change(self, work: Callable[[], SwapAnswer]) -> SwapAnswer:
         """Change the store where it may hang without keeping anything else from going on."""
         self._loop = asyncio.get_running_loop()
         timeout_s = self._service.settings.request_timeout_s
         try:
-            return await self._calls.call(object(), partial(work, *arguments), timeout_s)
+            return await self._calls.call(object(), work, timeout_s)
         except StoreSilent as silent:
             raise Unavailable(
                 f"{silent}; whether the change was made is not known, and it may still be: look at "
@@ -154,115 +229,23 @@ class Admin:
                 "the prompts could not be tried in time, and nothing was changed; try again"
             ) from None
 
-    def _begin_trial(
-        self,
-        name: str,
-        data: bytes,
-        wanted: TrialQuery,
-        models: Sequence[ModelAnswer],
-        request_id: str | None,
-    ) -> SwapAnswer:
-        assert wanted.kind is not None
-        prompt = _fitting(data, models)
-        plan = f"{wanted.kind} {_short_hash(wanted.model_dump_json())}"
-        request = _request(request_id, "trial", f"of {name!r} ({prompt.digest}) as {plan}")
-        state = self._store.begin_trial(
-            name,
-            prompt,
-            kind=wanted.kind,
-            share=wanted.part,
-            clades=wanted.route,
-            limits=wanted.limits,
-            note=_noted(f"{wanted.kind} begun", request_id),
-            request=request,
-        )
-        return self._settled(state, request, _answer(state, name, prompt.digest))
-
-    async def publish_routes(
-        self, tables: Sequence[RouteTable], request_id: str | None
-    ) -> SwapAnswer:
-        """Publish route tables; each replaces that of its model and task.
-
-        Raises:
-            InvalidPrompt: a table is for no model served here, or its prompts do not fit it.
-            StoreError: the store cannot be written.
-            Unavailable: published, but a replica does not serve it in time.
-        """
-        served = {m.fingerprint: m.name for m in (await self._service.models()).models}
-        for table in tables:
-            if table.model.fingerprint not in served:
-                raise InvalidPrompt(
-                    f"routes: a table is for model {table.model.id} ({table.model.fingerprint}), "
-                    f"which is not served here; served are {', '.join(served.values())}"
-                )
-        what = _short_hash("\n".join(table.model_dump_json() for table in tables))
-        request = _request(request_id, "publication", f"of {len(tables)} route tables ({what})")
-        note = _noted("published", request_id)
-        change = partial(self._store.publish, {}, tables, note, request=request)
-        return await self._change(lambda: self._settled(change(), request))
-
-    async def rollback(self, to: int | None, request_id: str | None) -> SwapAnswer:
-        """Bring an earlier generation's content back, as a new generation.
-
-        Raises:
-            InvalidInput: the request id stands for another change.
-            NotFound: there is no such generation.
-            StoreError: the store cannot be written.
-            Unavailable: published, but a replica does not serve it in time.
-        """
-        target = "to the generation before" if to is None else f"to generation {to}"
-        request = _request(request_id, "rollback", target)
-        note = _noted("rolled back", request_id)
-        change = partial(self._store.rollback, to, note, request=request)
-        return await self._change(lambda: self._settled(change(), request))
-
-    async def delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
-        """Delete a prompt in all versions: its files, and what replicas hold of them.
-
-        Raises:
-            NotFound: there is no such prompt.
-            InvalidInput: the name is malformed, a route chooses the prompt, or the request id
-                stands for another change.
-            StoreError: the store cannot be written.
-            Unavailable: deleted, but a replica does not know in time; its files stay until the
-                store is collected.
-        """
-        return await self._change(self._delete_prompt, name, request_id)
-
-    def _delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
-        request = _request(request_id, "deletion", f"of {name!r}")
-        state = self._store.delete(name, _noted("deleted", request_id), request=request)
-        answer = self._settled(state, request)
-        collecting.free_deleted(self._store)
-        self._service.forget_prompts()
-        return answer
-
-    def _publish_prompt(
-        self, name: str, data: bytes, models: Sequence[ModelAnswer], request_id: str | None
-    ) -> SwapAnswer:
-        prompt = _fitting(data, models)
-        request = _request(request_id, "publication", f"of {name!r} ({prompt.digest})")
-        note = _noted("published", request_id)
-        state = self._store.publish({name: prompt}, (), note, request=request)
-        return self._settled(state, request, _answer(state, name, prompt.digest))
-
     def _settled(
-        self, state: StoreState, request: ChangeRequest | None, prompt: PromptAnswer | None = None
+        self, state: StoreState, request_id: str | None, digests: Mapping[str, str] | None = None
     ) -> SwapAnswer:
         """Wait until every replica serves what a request made, now or when it came first."""
-        made = self._made_by(state, request)
+        made = self._made_by(state, request_id)
         limit_s = self._service.settings.swap_timeout_s
-        settle(self._store, self._service.lookout, made or state.identity, limit_s)
-        number = state.generation_of(request)
+        wait_until_served(self._store, self._service.reporter, made or state.identity, limit_s)
+        prompts = versions_of(state, digests or {})
         return SwapAnswer(
-            generation=number,
+            generation=state.generation_of(request_id),
             generation_digest=made.digest if made else None,
-            prompt=prompt,
+            prompt=PromptAnswer(**prompts[0]) if prompts else None,
         )
 
-    def _made_by(self, state: StoreState, request: ChangeRequest | None) -> GenerationId | None:
+    def _made_by(self, state: StoreState, request_id: str | None) -> GenerationId | None:
         """The generation that a request made; None where that was collected since."""
-        number = state.generation_of(request)
+        number = state.generation_of(request_id)
         if number == state.generation:
             return state.identity
         try:
@@ -271,29 +254,13 @@ class Admin:
             return None
 
 
-def _request(request_id: str | None, operation: str, target: str) -> ChangeRequest | None:
-    """A change to be made once; without an id of the caller's there is nothing to know it by."""
-    return ChangeRequest(request_id, operation, target) if request_id else None
-
-
 def _fitting(data: bytes, models: Sequence[ModelAnswer]) -> SoftPrompt:
     """Read a prompt file; raises InvalidPrompt where it fits none of the models."""
     prompt = SoftPrompt.from_bytes(data)
-    own = [model for model in models if model.fingerprint == prompt.card.model.fingerprint]
-    prompt.check_fits((own or models)[0])
+    fitting = [model for model in models if model.fingerprint == prompt.card.model.fingerprint]
+    prompt.check_fits((fitting or models)[0])
     return prompt
-
-
-def _answer(state: StoreState, name: str, digest: str) -> PromptAnswer | None:
-    """The version of a name with this content; None where it was deleted since."""
-    entry = state.prompts.get(name)
-    version = entry.number_of(digest) if entry else None
-    return PromptAnswer(name=name, version=version, digest=digest) if version else None
 
 
 def _noted(done: str, request_id: str | None) -> str:
     return f"{done} over HTTP" + (f" ({request_id})" if request_id else "")
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

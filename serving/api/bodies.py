@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import io
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from isogloss.prompts.errors import InvalidInput, MalformedInput, TooLarge
 from isogloss.serving.api.parsing import MOST_VALUES, Body, parse
@@ -37,7 +36,6 @@ _THREADS = 2
 _GZIP = ("gzip", "x-gzip")
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
-Answer = TypeVar("Answer")
 Done = TypeVar("Done")
 
 
@@ -176,30 +174,6 @@ async def _read(stream: AsyncIterator[bytes], limit: int, hold: Callable[[int], 
         hold(size)
         body.write(chunk)
     return body.getvalue()
-
-
-async def unless_left(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:
-    """Await an answer for as long as its caller does; to be called once the body is read.
-
-    Raises:
-        ClientDisconnect: the caller left; the answer was cancelled.
-    """
-    task = asyncio.create_task(answer)
-    left = asyncio.create_task(_cancel_when_left(request, task))
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if left.done():
-            raise ClientDisconnect from None
-        raise
-    finally:
-        left.cancel()
-
-
-async def _cancel_when_left(request: Request, task: asyncio.Task[Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
 
 
 def unpacked(body: bytes, limit: int) -> bytes:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
 
-from isogloss.prompts.errors import IsoglossError
-from isogloss.prompts.format.soft_prompt import PromptCard
-from isogloss.prompts.store.listing import routes_to
+from isogloss.prompts.store import listing
+from isogloss.prompts.store.listing import Description, describe
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.serving.registry.loaded import LoadedPrompt
 from isogloss.serving.registry.loader import Recent
 from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.store_calls import StoreCalls
-from isogloss.serving.schemas import PromptDetails, PromptRoute, PromptsAnswer
+from isogloss.serving.schemas import PromptDetails, PromptsAnswer
 
 DESCRIPTIONS_KEPT = 1024
 """Prompts whose cards are remembered: every publish brings a new one, and a server lives long."""
-
-
-class Description(NamedTuple):
-    """What a prompt's file says of it, or why it cannot be read."""
-
-    length: int | None = None
-    card: PromptCard | None = None
-    problem: str | None = None
 
 
 class PromptCards:
@@ -90,7 +80,8 @@ class PromptCards:
     def _in_memory(self, digest: str) -> Description | None:
         resident = self._live.current.loaded.get(digest)
         if isinstance(resident, LoadedPrompt):
-            return Description(resident.vectors.shape[0], resident.card)
+            length, hidden_size = resident.vectors.shape
+            return Description(length, hidden_size, resident.card)
         return self._recent.get(digest)
 
     def _read_all(self, digests: Iterable[str]) -> Mapping[str, Description]:
@@ -98,27 +89,11 @@ class PromptCards:
 
     def _read(self, digest: str) -> Description:
         cleared = self._recent.cleared
-        try:
-            prompt = self._store.read(digest)
-        except IsoglossError as unreadable:  # not remembered: it may be mended
-            return Description(problem=str(unreadable))
-        found = Description(prompt.length, prompt.card)
-        self._recent.put(digest, found, cleared)
-        return found
+        about = describe(self._store, digest)
+        if about.problem is None:  # else it may be mended
+            self._recent.put(digest, about, cleared)
+        return about
 
 
 def _details(state: StoreState, reference: str, about: Description) -> PromptDetails:
-    name, number, digest = state.resolve(reference)
-    entry = state.prompts[name]
-    version = next(own for own in entry.versions if own.version == number)
-    return PromptDetails(
-        name=name,
-        version=number,
-        digest=digest,
-        published_at=version.published_at,
-        versions=[each.version for each in entry.versions],
-        length=about.length,
-        routes=[PromptRoute(**route) for route in routes_to(state, digest)],
-        card=about.card,
-        problem=about.problem,
-    )
+    return PromptDetails.model_validate(listing.details(state, reference, about))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from isogloss.prompts.errors import NotFound, Unavailable
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.store.servable import names_of, newly_answering
+from isogloss.prompts.store.checks import names_of, newly_answering
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.serving.api.cards import PromptCards
 from isogloss.serving.config import ServingSettings
@@ -16,7 +16,7 @@ from isogloss.serving.pipeline.admission import Stopping
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.registry.registry import Registry
-from isogloss.serving.registry.replicas import Lookout
+from isogloss.serving.registry.replicas import ReplicaReport, Reporter
 from isogloss.serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -29,6 +29,7 @@ from isogloss.serving.schemas import (
     RoutesAnswer,
 )
 from isogloss.serving.telemetry.metrics import merge
+from isogloss.serving.trials.reports import TrialsAnswer, newest, trial_report
 
 
 class ServedModel(Protocol):
@@ -57,12 +58,12 @@ class Service:
         classifier: Classifier,
         others: Mapping[str, ServedModel],
         store: PromptStore,
-        lookout: Lookout,
+        reporter: Reporter,
         settings: ServingSettings,
     ) -> None:
         self.classifier = classifier
         self.store = store
-        self.lookout = lookout
+        self.reporter = reporter
         self.settings = settings
         self.metrics = classifier.metrics
         self.live: Registry = classifier.registry
@@ -168,7 +169,7 @@ class Service:
         """
         if self.classifier.gate.stopping:
             raise Stopping("this replica is stopping; ask another one")
-        reports = await asyncio.to_thread(self.lookout.board.reports)
+        reports = await asyncio.to_thread(self.reporter.board.reports)
         if missing := sorted(set(self._models) - {report.model for report in reports}):
             raise Unavailable(f"no live replica of {', '.join(missing)} yet; ask again in a moment")
         served = self.live.identity
@@ -190,13 +191,32 @@ class Service:
 
     async def metrics_page(self) -> bytes:
         """Render the numbers of all replicas: this one's now, the others' as last reported."""
+        reports = newest(self.reporter.report(), await self._reports())
+        return merge({(each.model, each.replica): each.metrics for each in reports})
+
+    async def trials(self) -> TrialsAnswer:
+        """Sum up what replicas counted of trials: this one now, the others as last reported."""
+        served = {model.fingerprint: model.name for model in (await self.models()).models}
+        reports = newest(self.reporter.report(), await self._reports())
+        state = self.live.current.state
+        return TrialsAnswer(
+            generation=state.generation,
+            generation_digest=state.identity.digest,
+            trials=[
+                trial_report(
+                    trial, state.resolve(trial.candidate)[2], served[trial.fingerprint], reports
+                )
+                for trial in state.trials
+                if trial.fingerprint in served
+            ],
+        )
+
+    async def _reports(self) -> list[ReplicaReport]:
+        """What all replicas reported last; nothing where the board does not answer."""
         try:
-            reports = await asyncio.to_thread(self.lookout.board.reports)
-        except Unavailable:  # then at least one's own: numbers are wanted most when things fail
-            reports = []
-        numbers = {(report.model, report.replica): report.metrics for report in reports}
-        own = self.lookout.report()
-        return merge({**numbers, (own.model, own.replica): own.metrics})
+            return await asyncio.to_thread(self.reporter.board.reports)
+        except Unavailable:  # numbers are wanted most when things fail
+            return []
 
     def forget_prompts(self) -> None:
         """Let go of what was read of prompt files, for some were deleted."""

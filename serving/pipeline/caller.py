@@ -21,6 +21,8 @@ from isogloss.prompts.errors import InvalidInput, Unavailable
 from isogloss.serving.telemetry.tracing import current_traceparent
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
+REQUEST_ID = "isogloss.request_id"
+"""Where an ASGI scope holds what the request is called, named by the caller or by us."""
 REQUEST_ID_HEADER = "x-request-id"
 ROUTING_KEY_HEADER = "x-routing-key"
 ROUTING_KEY_PATTERN = "[!-~]([ -~]{0,126}[!-~])?"

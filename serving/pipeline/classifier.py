@@ -240,7 +240,7 @@ class Classifier:
             max_text_tokens=backbone.max_text_tokens,
             max_prompt_length=backbone.max_prompt_length,
             device=str(backbone.device),
-            dtype=str(backbone.precision).removeprefix("torch."),
+            dtype=str(backbone.linear_dtype).removeprefix("torch."),
         )
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ def cost_key(backbone: ServingBackbone) -> CostKey:
     return CostKey(
         fingerprint=backbone.fingerprint,
         device=torch.cuda.get_device_name(backbone.device) if on_gpu else processor(),
-        dtype=f"{backbone.dtype}, layers {backbone.precision}",
+        dtype=f"{backbone.dtype}, layers {backbone.linear_dtype}",
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         isogloss=release,

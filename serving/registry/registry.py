@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from isogloss.prompts.errors import InvalidPrompt, Unavailable
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.store.following import Follower, Sighting
+from isogloss.prompts.store.generations import Follower, PollResult
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.backbone import ServingBackbone
@@ -58,7 +58,7 @@ class Registry:
         self._follower = Follower(store.generations, clock)
         self._succession = Succession(store, self.loader, clock)
         self._final: GenerationId | None = None  # the newest, where no more can be done about it
-        seen = self._follower.look()
+        seen = self._follower.poll()
         choice = self._succession.first(seen.newest)
         assert choice.snapshot is not None
         self.current = choice.snapshot
@@ -141,7 +141,7 @@ class Registry:
         return self.current.identity
 
     def _swap(self) -> bool:
-        seen = self._follower.look()
+        seen = self._follower.poll()
         if seen.newest == self.identity:
             self._tell(remark=self._about(seen.strays))
         if seen.newest in (self.identity, self._final):
@@ -163,7 +163,7 @@ class Registry:
         self._metrics.forget_prompts(before.state.prompts.keys() - aside.state.prompts.keys())
         self._show(aside)
 
-    def _conclude(self, seen: Sighting, choice: Choice) -> None:
+    def _conclude(self, seen: PollResult, choice: Choice) -> None:
         self._final = seen.newest if choice.final else None
         self._tell(choice.problem, self._about(seen.strays))
 

@@ -94,7 +94,7 @@ class Rehearsal:
         return None
 
     def _unfit(self, prompt: LoadedPrompt, what: str) -> Unfit:
-        dtype, precision = self._backbone.dtype, self._backbone.precision
+        dtype, precision = self._backbone.dtype, self._backbone.linear_dtype
         name = str(dtype).removeprefix("torch.")
         layers = "" if dtype == precision else f" with layers in {precision}".replace("torch.", "")
         return Unfit(

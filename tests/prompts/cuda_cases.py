@@ -11,7 +11,7 @@ from torch.nn.attention import flex_attention
 from isogloss.prompts.model.cuda.capture import Run
 from isogloss.prompts.model.cuda.forward import LAYERS
 from isogloss.prompts.model.cuda.graphed import GraphedDecoder
-from isogloss.prompts.model.decoder.decoder import DecoderWeights
+from isogloss.prompts.model.decoder.weights import DecoderWeights
 
 needs_gpu = (not torch.cuda.is_available(), "needs a GPU: torch sees none")
 """Arguments of `pytest.mark.skipif`."""

@@ -21,10 +21,9 @@ from pathlib import Path
 from isogloss.prompts.errors import NotFound
 from isogloss.prompts.files import durable
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.store.change_records import ChangeRequest
-from isogloss.prompts.store.collecting import collect, free_deleted
+from isogloss.prompts.store.collect import collect, free_deleted
 from isogloss.prompts.store.store import PromptStore
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from tests.prompts import samples
 from tests.prompts.failing_disk import FailingDisk
 from tests.prompts.store_processes import fork, watch
@@ -58,9 +57,9 @@ def rollback(root: Path) -> None:
 
 def once(root: Path) -> None:
     """Whoever was killed asks again, after others' changes."""
-    store, request = PromptStore.open(root), ChangeRequest("same", "rollback", "to generation 1")
-    state = store.rollback(to=1, request=request)
-    assert state.generation_of(request) == 4
+    store = PromptStore.open(root)
+    state = store.rollback(to=1, request_id="same")
+    assert state.generation_of("same") == 4
     assert sum(own.restores == 1 for own in store.history()) == 1, "it was done twice"
     if state.generation == 4:
         store.publish({"p": samples.prompt(7)})

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isogloss.prompts.files import durable
-from isogloss.prompts.store.following import Follower
+from isogloss.prompts.store.generations import Follower
 from isogloss.prompts.store.store import PromptStore, open_default
 from tests.prompts import samples
 from tests.prompts.failing_disk import FailingDisk
@@ -82,7 +82,7 @@ def watch(root: Path | str, written: Path) -> None:
     finished = False
     while not finished:
         finished = written.exists()  # asked first: nothing comes after it
-        newest = follower.look().newest.number
+        newest = follower.poll().newest.number
         assert newest >= seen, "a generation went away"
         for generation in range(seen + 1, newest + 1):
             state = store.state(generation)
@@ -111,7 +111,7 @@ def race(folder: Path, address: str = "", publishes: int = PUBLISHES) -> int:
         expected = {"shared": WRITERS * publishes, "first": 1}.get(name, publishes)
         assert len({version.digest for version in entry.versions}) == expected, name
         assert len(entry.versions) == expected, f"{name}: a publish landed twice"
-    assert not [name for name in store.place.folder("tmp").names() if name.startswith(".tmp-")]
+    assert not [name for name in store.backend.folder("tmp").names() if name.startswith(".tmp-")]
     return state.generation
 
 

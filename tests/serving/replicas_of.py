@@ -1,4 +1,4 @@
-"""Replicas of the fake model on one store, each looking at it as a server's does."""
+"""Replicas of the fake model on one store, each polling it as a server's does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.registry.registry import Poller, Registry
-from isogloss.serving.registry.replicas import Board, Lookout
+from isogloss.serving.registry.replicas import Board, Reporter
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import MODEL, FakeBackbone
 
@@ -30,12 +30,12 @@ def registry_of(store: PromptStore, clock: Clock | None = None) -> Registry:
 
 
 @contextlib.contextmanager
-def looking(name: str, live: Registry, board: Board) -> Iterator[Lookout]:
-    """A replica that looks at its store all the time, while open."""
-    lookout = Lookout(name, MODEL, live, ServingMetrics(), board)
-    lookout.join()
-    watch = Poller(lookout.look, 0.01)
+def polling(name: str, live: Registry, board: Board) -> Iterator[Reporter]:
+    """A replica that polls its store all the time, while open."""
+    reporter = Reporter(name, MODEL, live, ServingMetrics(), board)
+    reporter.join()
+    watch = Poller(reporter.poll, 0.01)
     try:
-        yield lookout
+        yield reporter
     finally:
         watch.close()

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from isogloss.prompts.console.refusals import shown
-from isogloss.prompts.console.suggestions import spelled_like
+from isogloss.prompts.console.refusals import shown, spelled_like
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.files.given_paths import expanded
 from isogloss.prompts.files.tables import Layout, Row, read_table
 from isogloss.prompts.format import labels as label_names
-from isogloss.prompts.format.label_words import confused
+from isogloss.prompts.format.labels import confused
 from isogloss.prompts.languages.codes import LONGEST_CODE
 from isogloss.prompts.languages.languages import canonical, named_languages
 

@@ -35,27 +35,27 @@ class Sight:
 
     first: Tensor  # (R,)
     text_end: Tensor  # (R,)
-    own: Tensor  # (R,)
+    prompt_start: Tensor  # (R,)
     block_counts: Tensor  # (B,)
     blocks: Tensor  # (B, B)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, slopes: Tensor | None) -> Tensor:
     """q, k, v (1, heads, rows, head_size) -> same; slopes (heads,) float32, None without ALiBi."""
-    first, text_end, own = sight.first, sight.text_end, sight.own
+    first, text_end, prompt_start = sight.first, sight.text_end, sight.prompt_start
     rows = q.shape[2]
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         in_sight = (key >= first[query]) & (key <= query)
-        return in_sight & ((key < text_end[query]) | (key >= own[query]))
+        return in_sight & ((key < text_end[query]) | (key >= prompt_start[query]))
 
     def with_alibi(
         score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor
     ) -> Tensor:
         assert slopes is not None
         # Between a prompt and its text may lie the text's other prompts: they take no positions.
-        between = own[query] - text_end[query]
-        distance = key - query + torch.where(key < own[query], between, 0)
+        between = prompt_start[query] - text_end[query]
+        distance = key - query + torch.where(key < prompt_start[query], between, 0)
         return score + slopes[head] * distance.float()
 
     mask = BlockMask.from_kv_blocks(

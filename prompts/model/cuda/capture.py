@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from isogloss.prompts.model.decoder.decoder import DecoderWeights
+from isogloss.prompts.model.decoder.weights import DecoderWeights
 
 Run = Callable[[], Tensor]
 """Reads its inputs, returns the same tensor every time it is called, written anew."""

@@ -13,13 +13,8 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.model.cuda.attention import Sight, attend
-from isogloss.prompts.model.decoder.decoder import (
-    DecoderWeights,
-    LayerWeights,
-    enter,
-    mlp,
-    normalize,
-)
+from isogloss.prompts.model.decoder.decoder import enter, mlp, normalize
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.model.decoder.decoder import DecoderWeights, LayerWeights, plain
 from isogloss.prompts.model.decoder.linear import Affine, Gelu, Linear
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, plain
 
 E4M3 = torch.float8_e4m3fn
 LARGEST = torch.finfo(E4M3).max  # 448

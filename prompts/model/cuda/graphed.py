@@ -24,8 +24,8 @@ from isogloss.prompts.model.cuda.forward import Layers, compiled_layers, forward
 from isogloss.prompts.model.cuda.inputs import Inputs
 from isogloss.prompts.model.cuda.ladder import Rung, choose, cut, ladder
 from isogloss.prompts.model.cuda.plan import Batch, Plan
-from isogloss.prompts.model.decoder.decoder import DecoderWeights
 from isogloss.prompts.model.decoder.uploads import Uploads, host_buffer
+from isogloss.prompts.model.decoder.weights import DecoderWeights
 
 logger = logging.getLogger(__name__)
 
@@ -95,15 +95,15 @@ class GraphedDecoder:
         """
         if not self._programs:
             return None
-        distinct = {id(prompt): prompt for own in prompts for prompt in own}
-        places = {key: place for place, key in enumerate(distinct)}
+        distinct = {id(prompt): prompt for row in prompts for prompt in row}
+        index = {key: number for number, key in enumerate(distinct)}
         vectors = list(distinct.values())
         batch = Batch(
             [len(text) for text in texts],
-            [[places[id(prompt)] for prompt in own] for own in prompts],
+            [[index[id(prompt)] for prompt in row] for row in prompts],
             [prompt.shape[0] for prompt in vectors],
         )
-        rows, pairs = batch.rows_of_texts(), [len(own) for own in batch.prompts]
+        rows, pairs = batch.rows_of_texts(), [len(row) for row in batch.prompts]
         pieces = cut(rows, pairs, self.rungs[-1])
         if pieces is None:
             return None

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.model.decoder.attention import alibi_slopes
-from isogloss.prompts.model.decoder.decoder import DecoderWeights, LayerWeights, plain
 from isogloss.prompts.model.decoder.linear import Affine, Linear
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, plain
 
 
 def from_checkpoint(state: Mapping[str, Tensor], config: Any) -> DecoderWeights:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from isogloss.prompts.model.decoder.decoder import DecoderWeights, decode, embed_tokens, enter
+from isogloss.prompts.model.decoder.decoder import decode, embed_tokens, enter
 from isogloss.prompts.model.decoder.packing import PromptLayout, TextLayout
 from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.prompts.model.decoder.uploads import on_device
+from isogloss.prompts.model.decoder.weights import DecoderWeights
 
 Texts = Sequence[Sequence[int]]
 Prompts = Sequence[Sequence[Tensor]]
@@ -39,14 +40,14 @@ def prompt_rows(
     weights: DecoderWeights, texts: TextLayout | TextKV, prompts: Prompts
 ) -> tuple[Tensor, PromptLayout]:
     """Prompts behind texts as the first layer takes them, (tokens, hidden), and where they lie."""
-    lengths = [[prompt.shape[0] for prompt in own] for own in prompts]
+    lengths = [[prompt.shape[0] for prompt in row] for row in prompts]
     buckets = [bucket.texts for bucket in texts.buckets]
     layout = PromptLayout.of(buckets, lengths, weights.device)
     chosen = [prompts[text][slot] for text, slot in layout.pairs]
     # A prompt that follows many texts is moved and cast once.
     rows = {
-        key: own.to(weights.device, weights.embedding.dtype)
-        for key, own in {id(prompt): prompt for prompt in chosen}.items()
+        key: prompt.to(weights.device, weights.embedding.dtype)
+        for key, prompt in {id(prompt): prompt for prompt in chosen}.items()
     }
     vectors = torch.cat([rows[id(prompt)] for prompt in chosen])
     return enter(weights, vectors, layout.positions(texts.lengths, weights.device)), layout

@@ -1,74 +1,28 @@
 """The forward pass: a causal pre-norm decoder over packed rows, texts and prompts side by side.
 
-XGLM and BLOOM differ in how they embed (scaled embeddings plus sinusoids; a layer norm), in ALiBi
-and in their GELU. `bloom.py` and `xglm.py` bring both to the one shape described here. In a layer,
-text rows and prompt rows share every matrix product; only attention tells them apart.
+In a layer, text rows and prompt rows share every matrix product; only attention tells them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.decoder.attention import (
     attend_text,
     causal_bias,
     prompt_bias,
     text_bias,
 )
-from isogloss.prompts.model.decoder.linear import Affine, Gelu, Linear
+from isogloss.prompts.model.decoder.linear import Affine
 from isogloss.prompts.model.decoder.packing import PromptLayout, TextLayout
 from isogloss.prompts.model.decoder.prompt_attention import PromptBucket, attend_prompts
 from isogloss.prompts.model.decoder.text_kv import KVBucket, TextKV
 from isogloss.prompts.model.decoder.uploads import host_buffer, on_device
-
-
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
-    """One decoder layer."""
-
-    attention_norm: Affine
-    qkv: Linear  # (3 x hidden, hidden): all query heads, then all key heads, then all value heads
-    attention_out: Linear
-    mlp_norm: Affine
-    mlp_up: Linear
-    mlp_down: Linear
-
-
-@dataclass(frozen=True, slots=True)
-class DecoderWeights:
-    """All tensors of a backbone and the constants of its arithmetic.
-
-    `embedding` and `head` may lie on the host while the layers are on a GPU.
-    """
-
-    embedding: Tensor  # (vocabulary, hidden)
-    head: Tensor  # (vocabulary, hidden); the same tensor as `embedding` where they are tied
-    layers: tuple[LayerWeights, ...]
-    final_norm: Affine
-    heads: int
-    norm_eps: float
-    gelu: Gelu
-    embedding_scale: float = 1.0  # XGLM: sqrt(hidden)
-    embedding_norm: Affine | None = None  # BLOOM
-    sinusoids: Tensor | None = None  # XGLM: (positions, hidden)
-    slopes: Tensor | None = None  # BLOOM: ALiBi's, (heads,), float32
-    residual_after_norm: bool = False  # BLOOM's apply_residual_connection_post_layernorm
-
-    @property
-    def hidden_size(self) -> int:
-        """Width of the residual stream."""
-        return self.embedding.shape[1]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the layers are, and all activations."""
-        return self.final_norm.weight.device
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 
 
 def embed_tokens(weights: DecoderWeights, token_ids: Tensor) -> Tensor:
@@ -203,8 +157,8 @@ class _Attention:
                 buckets.append(None)
                 continue
             counts = on_device(lengths, self.device)
-            own = prompt_bias(slopes, padding.shape[2], self.device)
-            buckets.append(PromptBucket(padding, text_bias(slopes, counts, width), own))
+            bias = prompt_bias(slopes, padding.shape[2], self.device)
+            buckets.append(PromptBucket(padding, text_bias(slopes, counts, width), bias))
         return buckets
 
     def _text_layout(self) -> TextLayout:
@@ -240,12 +194,12 @@ class _Attention:
         return (torch.cat(mixed) if len(mixed) != 1 else mixed[0]) if mixed else qkv, text_kv
 
     def _over_texts(self, qkv: Tensor, text_kv: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        there = [
-            (bucket, own)
-            for bucket, own in zip(self.prompt_buckets, text_kv, strict=True)
+        present = [
+            (bucket, kv)
+            for bucket, kv in zip(self.prompt_buckets, text_kv, strict=True)
             if bucket is not None
         ]
-        return attend_prompts(qkv, [own[0] for own in there], [own[1] for own in there], self.heads)
+        return attend_prompts(qkv, [kv[0] for kv in present], [kv[1] for kv in present], self.heads)
 
     def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(sequences, width, 3 x hidden) -> three of (sequences, heads, width, head_size)."""
@@ -259,80 +213,8 @@ def _collect(
     assert text is not None
     layout = text[1]
     buckets = []
-    for place, bucket in enumerate(layout.buckets):
-        keys = tuple(layer[place][0] for layer in kept)
-        values = tuple(layer[place][1] for layer in kept)
+    for index, bucket in enumerate(layout.buckets):
+        keys = tuple(layer[index][0] for layer in kept)
+        values = tuple(layer[index][1] for layer in kept)
         buckets.append(KVBucket(bucket.texts, bucket.lengths, keys, values))
     return TextKV(tuple(buckets), layout.lengths)
-
-
-def tensors_of(weights: DecoderWeights) -> list[Tensor]:
-    """Every trainable tensor, once each, in a fixed order (sinusoids and slopes are constants)."""
-    found: list[Tensor] = []
-
-    def remember(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_tensors(weights, remember)
-    return found
-
-
-def map_tensors(weights: DecoderWeights, change: Callable[[Tensor], Tensor]) -> DecoderWeights:
-    """The same weights with every trainable tensor replaced; a tied head stays tied."""
-
-    def affine(old: Linear) -> Affine:
-        own = plain(old)
-        return Affine(change(own.weight), change(own.bias))
-
-    def layer(old: LayerWeights) -> LayerWeights:
-        return LayerWeights(**{f.name: affine(getattr(old, f.name)) for f in fields(old)})
-
-    embedding = change(weights.embedding)
-    norm = weights.embedding_norm
-    return replace(
-        weights,
-        embedding=embedding,
-        head=embedding if weights.head is weights.embedding else change(weights.head),
-        layers=tuple(layer(old) for old in weights.layers),
-        final_norm=affine(weights.final_norm),
-        embedding_norm=None if norm is None else affine(norm),
-    )
-
-
-def plain(layer: Linear) -> Affine:
-    """A layer whose weights are as they were loaded.
-
-    Raises:
-        InvalidInput: they were packed or quantized, which cannot be undone.
-    """
-    if not isinstance(layer, Affine):
-        raise InvalidInput(
-            "this backbone's weights were packed for serving: they can neither be trained, moved "
-            "nor saved; load the model again"
-        )
-    return layer
-
-
-def cast(
-    weights: DecoderWeights,
-    device: torch.device,
-    dtype: torch.dtype,
-    tables: torch.device | None = None,
-) -> DecoderWeights:
-    """Move to a device and precision, the embedding table and the head to another if given.
-
-    ALiBi's slopes stay float32: biases are exact until added.
-    """
-
-    def move(tensor: Tensor) -> Tensor:
-        is_table = tensor is weights.embedding or tensor is weights.head
-        return tensor.to((tables or device) if is_table else device, dtype)
-
-    moved = map_tensors(weights, move)
-    sinusoids, slopes = weights.sinusoids, weights.slopes
-    return replace(
-        moved,
-        sinusoids=None if sinusoids is None else sinusoids.to(device, dtype),
-        slopes=None if slopes is None else slopes.to(device),
-    )

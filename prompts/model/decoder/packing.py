@@ -119,7 +119,7 @@ def pad_ragged(
 class TextBucket:
     """Texts of similar length."""
 
-    texts: tuple[int, ...]  # their places in the caller's batch
+    texts: tuple[int, ...]  # their indices in the caller's batch
     lengths: tuple[int, ...]  # tokens of each
     padding: Padding
 
@@ -141,9 +141,9 @@ class TextLayout:
         """Lay out texts of the given token counts."""
         buckets, start = [], 0
         for texts in bucket_by_length(lengths):
-            own = [lengths[i] for i in texts]
-            padding = pad_ragged(start, [[n] for n in own], device, flat=True)
-            buckets.append(TextBucket(tuple(texts), tuple(own), padding))
+            widths = [lengths[i] for i in texts]
+            padding = pad_ragged(start, [[n] for n in widths], device, flat=True)
+            buckets.append(TextBucket(tuple(texts), tuple(widths), padding))
             start = padding.stop
         return cls(tuple(buckets), tuple(lengths))
 
@@ -202,9 +202,9 @@ class PromptLayout:
         """(prompt tokens,) position of every packed prompt token: the prompt follows its text."""
         return on_device(
             [
-                text_lengths[text] + place
+                text_lengths[text] + offset
                 for (text, _), length in zip(self.pairs, self.lengths, strict=True)
-                for place in range(length)
+                for offset in range(length)
             ],
             device,
         )

@@ -58,8 +58,8 @@ class _AttendPrompts(torch.autograd.Function):
         ctx: Any, qkv: Tensor, buckets: tuple[PromptBucket, ...], heads: int, *text_kv: Tensor
     ) -> Tensor:
         mixed, saved = [], []
-        for place, bucket in enumerate(buckets):
-            text_k, text_v = text_kv[2 * place : 2 * place + 2]
+        for index, bucket in enumerate(buckets):
+            text_k, text_v = text_kv[2 * index : 2 * index + 2]
             q, k, v = _heads_first(bucket.padding.pad(qkv), heads)  # (T, h, P, W, d) each
             on_text, on_own = _weights(q, k, text_k, bucket)  # (T, h, P x W, n), (T, h, P, W, W)
             out = (on_own @ v).flatten(2, 3)
@@ -75,9 +75,9 @@ class _AttendPrompts(torch.autograd.Function):
         (gradient,) = grads
         d_qkv = gradient.new_empty(ctx.shape)
         d_text: list[Tensor | None] = []
-        for place, bucket in enumerate(ctx.buckets):
-            saved = ctx.saved_tensors[8 * place : 8 * place + 8]
-            needed = ctx.needs_input_grad[3 + 2 * place : 5 + 2 * place]
+        for index, bucket in enumerate(ctx.buckets):
+            saved = ctx.saved_tensors[8 * index : 8 * index + 8]
+            needed = ctx.needs_input_grad[3 + 2 * index : 5 + 2 * index]
             rows = slice(bucket.padding.start, bucket.padding.stop)
             cells, of_text = _backward(saved, bucket.padding.spread(gradient[rows]), needed)
             # Cells of padding repeat real rows, but nothing attends to them: their gradient is 0.
@@ -101,10 +101,10 @@ def _backward(
     to_own = _score_gradient(on_own, g @ v.transpose(-1, -2), inner, scale)
     dq = (to_own @ k).flatten(2, 3)
     dq += to_text @ text_k
-    own = (dq.view_as(q), to_own.transpose(-1, -2) @ q, on_own.transpose(-1, -2) @ g)
+    grads = (dq.view_as(q), to_own.transpose(-1, -2) @ q, on_own.transpose(-1, -2) @ g)
     d_text_k = to_text.transpose(-1, -2) @ q.flatten(2, 3) if needed[0] else None
     d_text_v = on_text.transpose(-1, -2) @ flat_g if needed[1] else None
-    return torch.stack([_heads_last(t) for t in own], dim=3).flatten(3), [d_text_k, d_text_v]
+    return torch.stack([_heads_last(t) for t in grads], dim=3).flatten(3), [d_text_k, d_text_v]
 
 
 def _weights(q: Tensor, k: Tensor, text_k: Tensor, bucket: PromptBucket) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ SHORTEST_IN_CACHED_BUCKET = 0.4
 class KVBucket:
     """Keys and values of texts of similar length, padded on the right to the longest."""
 
-    texts: tuple[int, ...]  # their places in the batch
+    texts: tuple[int, ...]  # their indices in the batch
     lengths: tuple[int, ...]  # tokens of each
     keys: tuple[Tensor, ...]  # a layer: (texts, heads, width, head_size)
     values: tuple[Tensor, ...]
@@ -55,8 +55,10 @@ class TextKV:
         for bucket in self.buckets:
             for row, (text, tokens) in enumerate(zip(bucket.texts, bucket.lengths, strict=True)):
                 halves = (bucket.keys, bucket.values)
-                own = [torch.stack([layer[row, :, :tokens] for layer in half]) for half in halves]
-                blocks[text] = torch.stack(own, dim=1)
+                layers = [
+                    torch.stack([layer[row, :, :tokens] for layer in half]) for half in halves
+                ]
+                blocks[text] = torch.stack(layers, dim=1)
         return [blocks[text] for text in range(len(self))]
 
     @classmethod
@@ -70,8 +72,8 @@ class TextKV:
         for texts in bucket_by_length(lengths, SHORTEST_IN_CACHED_BUCKET):
             joined = _pad([blocks[i] for i in texts], device or blocks[0].device)
             keys, values = joined.unbind(1)
-            own = tuple(lengths[i] for i in texts)
-            buckets.append(KVBucket(tuple(texts), own, keys.unbind(0), values.unbind(0)))
+            tokens = tuple(lengths[i] for i in texts)
+            buckets.append(KVBucket(tuple(texts), tokens, keys.unbind(0), values.unbind(0)))
         return cls(tuple(buckets), tuple(lengths))
 
 

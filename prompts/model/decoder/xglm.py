@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.model.decoder.decoder import DecoderWeights, LayerWeights, plain
 from isogloss.prompts.model.decoder.linear import Affine, Linear
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, plain
 
 # XGLM's positions begin at row 2 of its table (XGLMSinusoidalPositionalEmbedding.offset).
 FIRST_POSITION = 2
@@ -32,16 +32,16 @@ def from_checkpoint(state: Mapping[str, Tensor], config: Any) -> DecoderWeights:
         return Affine(state[f"model.{name}.weight"], state[f"model.{name}.bias"])
 
     def layer(index: int) -> LayerWeights:
-        place = f"layers.{index}"
-        parts = [affine(f"{place}.self_attn.{kind}_proj") for kind in ("q", "k", "v")]
+        prefix = f"layers.{index}"
+        parts = [affine(f"{prefix}.self_attn.{kind}_proj") for kind in ("q", "k", "v")]
         qkv = Affine(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
         return LayerWeights(
-            attention_norm=affine(f"{place}.self_attn_layer_norm"),
+            attention_norm=affine(f"{prefix}.self_attn_layer_norm"),
             qkv=qkv,
-            attention_out=affine(f"{place}.self_attn.out_proj"),
-            mlp_norm=affine(f"{place}.final_layer_norm"),
-            mlp_up=affine(f"{place}.fc1"),
-            mlp_down=affine(f"{place}.fc2"),
+            attention_out=affine(f"{prefix}.self_attn.out_proj"),
+            mlp_norm=affine(f"{prefix}.final_layer_norm"),
+            mlp_up=affine(f"{prefix}.fc1"),
+            mlp_down=affine(f"{prefix}.fc2"),
         )
 
     embedding = state["model.embed_tokens.weight"]
@@ -71,16 +71,16 @@ def to_checkpoint(weights: DecoderWeights) -> dict[str, Tensor]:
 
     put("layer_norm", weights.final_norm)
     for index, layer in enumerate(weights.layers):
-        place = f"layers.{index}"
-        put(f"{place}.self_attn_layer_norm", layer.attention_norm)
+        prefix = f"layers.{index}"
+        put(f"{prefix}.self_attn_layer_norm", layer.attention_norm)
         qkv = plain(layer.qkv)
         kinds = zip("qkv", qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True)
         for kind, weight, bias in kinds:
-            put(f"{place}.self_attn.{kind}_proj", Affine(weight.clone(), bias.clone()))
-        put(f"{place}.self_attn.out_proj", layer.attention_out)
-        put(f"{place}.final_layer_norm", layer.mlp_norm)
-        put(f"{place}.fc1", layer.mlp_up)
-        put(f"{place}.fc2", layer.mlp_down)
+            put(f"{prefix}.self_attn.{kind}_proj", Affine(weight.clone(), bias.clone()))
+        put(f"{prefix}.self_attn.out_proj", layer.attention_out)
+        put(f"{prefix}.final_layer_norm", layer.mlp_norm)
+        put(f"{prefix}.fc1", layer.mlp_up)
+        put(f"{prefix}.fc2", layer.mlp_down)
     return state
 
 

@@ -32,12 +32,12 @@ class SequenceAttention:
             q, k, v = self._split(qkv, group)
             out = mixed[group.rows].view(group.count, group.length, self._heads, -1)
             trunk = slice(0, group.trunk)
-            own = self._causal(*(each[:, :, trunk] for each in (q, k, v)))
-            out[:, trunk] = own.transpose(1, 2)
+            attended = self._causal(*(each[:, :, trunk] for each in (q, k, v)))
+            out[:, trunk] = attended.transpose(1, 2)
             for run in group.runs:
                 asked = q[:, :, run.rows].unflatten(2, (run.count, run.length))
-                own = self._behind(asked, k, v, group, run)
-                out[:, run.rows] = own.flatten(2, 3).transpose(1, 2)
+                attended = self._behind(asked, k, v, group, run)
+                out[:, run.rows] = attended.flatten(2, 3).transpose(1, 2)
         return mixed
 
     def ends(self, qkv: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ class SequenceAttention:
             of_runs = []
             for run in group.runs:
                 asked = q[:, :, run.rows].unflatten(2, (run.count, run.length))[:, :, :, -1:]
-                own = self._behind(asked, k, v, group, run)
-                of_runs.append(own.flatten(2, 3).transpose(1, 2).flatten(2))
+                attended = self._behind(asked, k, v, group, run)
+                of_runs.append(attended.flatten(2, 3).transpose(1, 2).flatten(2))
             read.append(torch.cat(of_runs, dim=1).flatten(0, 1))
         return torch.cat(read)
 
@@ -99,9 +99,9 @@ class SequenceAttention:
         bias = self._table(scores)[:, :, None, end - q.shape[3] : end, :end]
         weights = torch.add(bias, scores, alpha=q.shape[-1] ** -0.5).softmax(-1)
         on_text, on_own = weights.split([text, run.length], dim=-1)
-        own: Tensor = on_own @ v_own
-        own += (on_text.flatten(2, 3) @ v_text).view_as(own)
-        return own
+        mixed: Tensor = on_own @ v_own
+        mixed += (on_text.flatten(2, 3) @ v_text).view_as(mixed)
+        return mixed
 
     def _table(self, like: Tensor) -> Tensor:
         """(1, heads or 1, longest, longest), in the precision of what it is added to."""

@@ -17,15 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isogloss.prompts.model.decoder.decoder import (
-    DecoderWeights,
-    LayerWeights,
-    embed_tokens,
-    enter,
-    mlp,
-    normalize,
-)
+from isogloss.prompts.model.decoder.decoder import embed_tokens, enter, mlp, normalize
 from isogloss.prompts.model.decoder.uploads import on_device
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 from isogloss.prompts.model.packed.attention import SequenceAttention
 from isogloss.prompts.model.packed.sequences import Layout
 
@@ -48,7 +42,7 @@ def rounded_up(rows: int) -> int:
 
 def read_suffixed(weights: DecoderWeights, texts: Texts, prompts: Prompts) -> Tensor:
     """State at the last token of each prompt behind each text: (pairs, hidden), text by text."""
-    lengths = [[prompt.shape[0] for prompt in own] for own in prompts]
+    lengths = [[prompt.shape[0] for prompt in row] for row in prompts]
     layout = Layout.of([len(text) for text in texts], lengths)
     embedded = _embed(weights, [texts[text] for text, _ in layout.order])
     rows = _rows_of(weights, prompts)
@@ -60,7 +54,7 @@ def read_suffixed(weights: DecoderWeights, texts: Texts, prompts: Prompts) -> Te
 
 def read_prefixed(weights: DecoderWeights, texts: Texts, prompts: Prompts) -> Tensor:
     """State at the last token of each text behind each of its prompts, in the same order."""
-    pairs = [(text, prompt) for text, own in zip(texts, prompts, strict=True) for prompt in own]
+    pairs = [(text, prompt) for text, row in zip(texts, prompts, strict=True) for prompt in row]
     layout = Layout.of([prompt.shape[0] for _, prompt in pairs], [[len(text)] for text, _ in pairs])
     embedded = _embed(weights, [pairs[pair][0] for pair, _ in layout.order])
     rows = _rows_of(weights, prompts)
@@ -80,7 +74,7 @@ def _embed(weights: DecoderWeights, texts: Texts) -> Sequence[Tensor]:
 def _rows_of(weights: DecoderWeights, prompts: Prompts) -> dict[int, Tensor]:
     """By identity: a prompt that follows many texts is moved and cast once."""
     device, dtype = weights.device, weights.embedding.dtype
-    every = {id(prompt): prompt for own in prompts for prompt in own}
+    every = {id(prompt): prompt for row in prompts for prompt in row}
     return {key: prompt.to(device, dtype) for key, prompt in every.items()}
 
 

@@ -74,9 +74,9 @@ class Int8Affine:
         """(rows, in) -> (rows, out), float32."""
         _refuse_gradients(x)
         y = x.new_empty(x.shape[0], len(self.bias), dtype=torch.float32)
-        for rows, own in zip(x.split(_BLOCK_ROWS), y.split(_BLOCK_ROWS), strict=True):
+        for rows, block in zip(x.split(_BLOCK_ROWS), y.split(_BLOCK_ROWS), strict=True):
             products, step = self._products(rows)
-            torch.add(products.mul_(step), self.bias, out=own)
+            torch.add(products.mul_(step), self.bias, out=block)
         return y
 
     def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:

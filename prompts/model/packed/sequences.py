@@ -53,8 +53,8 @@ class Group:
         """Packed rows whose final state is asked for: each prompt's last, or each sequence's."""
         inside = [run.start + (i + 1) * run.length for run in self.runs for i in range(run.count)]
         return [
-            self.start + place * self.length + end - 1
-            for place in range(self.count)
+            self.start + index * self.length + end - 1
+            for index in range(self.count)
             for end in (inside or [self.trunk])
         ]
 
@@ -66,7 +66,7 @@ class Layout:
     groups: tuple[Group, ...]
     order: tuple[tuple[int, tuple[int, ...]], ...]  # (text, its prompts), in packed order
     positions: tuple[tuple[int, int], ...]  # spans of positions, in packed order
-    reads: tuple[int, ...]  # place among the states read of each (text, prompt), text by text
+    reads: tuple[int, ...]  # index among the states read of each (text, prompt), text by text
 
     @classmethod
     def of(cls, texts: Sequence[int], prompts: Sequence[Sequence[int]]) -> Layout:
@@ -75,13 +75,15 @@ class Layout:
         Texts without prompts are left out: nothing of them is read.
         """
         shapes = {
-            text: (texts[text], tuple(sorted(own))) for text, own in enumerate(prompts) if own
+            text: (texts[text], tuple(sorted(behind)))
+            for text, behind in enumerate(prompts)
+            if behind
         }
         chosen = sorted(shapes, key=lambda text: shapes[text], reverse=True)
         groups: list[Group] = []
         start = 0
-        for (length, own), members in groupby(chosen, key=lambda text: shapes[text]):
-            groups.append(_group(start, len(list(members)), length, own))
+        for (length, behind), members in groupby(chosen, key=lambda text: shapes[text]):
+            groups.append(_group(start, len(list(members)), length, behind))
             start = groups[-1].rows.stop
         order, spans, pairs = [], [], []
         for text in chosen:
@@ -90,8 +92,8 @@ class Layout:
             spans.append((0, texts[text]))
             spans += [(texts[text], texts[text] + prompts[text][slot]) for slot in slots]
             pairs += [(text, slot) for slot in slots]
-        places = {pair: place for place, pair in enumerate(pairs)}
-        reads = tuple(places[pair] for pair in sorted(pairs))
+        indices = {pair: index for index, pair in enumerate(pairs)}
+        reads = tuple(indices[pair] for pair in sorted(pairs))
         return cls(tuple(groups), tuple(order), tuple(spans), reads)
 
     @property
@@ -114,8 +116,8 @@ class Layout:
 def _group(start: int, count: int, text: int, prompts: Sequence[int]) -> Group:
     if len(prompts) == 1:
         return Group(start, count, text + prompts[0], ())
-    runs, place = [], text
+    runs, row = [], text
     for length, same in groupby(prompts):
-        runs.append(Run(place, len(list(same)), length))
-        place = runs[-1].rows.stop
+        runs.append(Run(row, len(list(same)), length))
+        row = runs[-1].rows.stop
     return Group(start, count, text, tuple(runs))

@@ -191,9 +191,7 @@ def test_bfloat16_is_measured_where_this_processor_gains(
     faster: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = torch.bfloat16 if faster else torch.float32
-    monkeypatch.setattr(
-        "isogloss.deploy.bench.number_formats.choose_precision", lambda width: chosen
-    )
+    monkeypatch.setattr("isogloss.deploy.bench.number_formats.fastest_dtype", lambda width: chosen)
     expected = [torch.float32, torch.bfloat16, torch.int8]
     if not faster:
         expected.remove(torch.bfloat16)

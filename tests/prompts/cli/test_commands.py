@@ -12,11 +12,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from isogloss.prompts.cli.publish import name_from
 from isogloss.prompts.console.console import ReportingGroup, exit_code
 from isogloss.prompts.errors import InvalidPrompt, IsoglossError, NotFound, StoreError, TooLarge
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import RouteTable
-from isogloss.prompts.store.publishing import name_from
 from isogloss.prompts.store.store import PromptStore
 from tests.prompts import samples
 from tests.prompts.command_line import Cli

@@ -168,3 +168,27 @@ def test_what_is_no_share_is_named(text: str) -> None:
 def test_limits_are_read() -> None:
     assert limits_of({"min_agreement": None, "min_texts": None}) is None
     assert limits_of({"max_latency_ratio": 2.0}) == TrialLimits(max_latency_ratio=2)
+
+
+def test_what_is_asked_again_under_one_id_is_made_once_and_told_again(cli: Cli) -> None:
+    asked = ["--name", "romance", "--canary", "5%", "--request-id", "begin"]
+    begun = cli.json("publish", cli.file("better", BETTER), *asked)
+    promoted = cli.json("promote", "romance", "--request-id", "promote")
+    back = cli.json("rollback", "--to", "1", "--request-id", "back")
+    assert (begun["generation"], promoted["generation"], back["generation"]) == (2, 3, 4)
+    again = cli.json("publish", cli.file("better", BETTER), *asked)
+    assert (again["generation"], again["prompts"]) == (2, begun["prompts"])
+    assert cli.json("promote", "romance", "--request-id", "promote") == promoted
+    assert cli.json("rollback", "--to", "1", "--request-id", "back") == back
+    assert PromptStore.open(cli.store).latest() == 4
+    message = cli.error(2, "rollback", "--to", "2", "--request-id", "back")
+    assert "stands for rollback to generation 1" in message
+
+
+def test_a_trial_is_ended_once_under_one_id(cli: Cli) -> None:
+    begin(cli, "--canary", "5%")
+    ended = cli.json("rollback", "--trial", "romance", "--request-id", "end")
+    assert (ended["generation"], ended["ended"]) == (3, "romance@2")
+    begin(cli, "--canary", "6%")
+    assert cli.json("rollback", "--trial", "romance", "--request-id", "end") == ended
+    assert len(cli.json("trials")["trials"]) == 1

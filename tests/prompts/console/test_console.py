@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from isogloss.prompts.console import console
-from isogloss.prompts.console.console import print_json, printable, say
+from isogloss.prompts.console.console import print_json, say
 from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.prompts.console.refusals import printable
 from isogloss.prompts.errors import InvalidInput
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b2Jc\u202egpj.exe\x7f"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isogloss.prompts.console.suggestions import LONGEST_WORD, spelled_like
+from isogloss.prompts.console.refusals import LONGEST_WORD, spelled_like
 from isogloss.prompts.errors import UnknownLanguage
 from isogloss.prompts.languages.languages import language
 

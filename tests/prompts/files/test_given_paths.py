@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from isogloss.prompts.console.console import ReportingGroup
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files.given_paths import cache_folder, expanded, from_environment, user_data
-from isogloss.prompts.store.object_cache import default_cache
+from isogloss.prompts.store.objects import default_cache
 from isogloss.prompts.store.seed import default_store_path
 from isogloss.serving.batching.kept_costs import cost_folder
 from isogloss.serving.config import ServingSettings

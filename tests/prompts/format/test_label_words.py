@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from isogloss.prompts.errors import InvalidData, InvalidInput
-from isogloss.prompts.format.label_words import confused, parse_words, settle_words
+from isogloss.prompts.format.labels import confused, parse_words, settle_words
 from isogloss.prompts.format.verbalizer import verbalize
 
 

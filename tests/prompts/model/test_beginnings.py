@@ -10,9 +10,8 @@ import pytest
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
-from isogloss.prompts.model.beginnings import beginning
 from isogloss.prompts.model.checkpoint import POCKET
-from isogloss.prompts.model.tokenizer import Tokenizer
+from isogloss.prompts.model.tokenizer import Tokenizer, beginning
 
 LIMIT = 200
 LONG = 40_000  # characters
@@ -140,7 +139,7 @@ def test_beginnings_are_short_and_ordinary_text_is_cut_by_length_alone() -> None
 
 
 def test_no_character_becomes_longer_than_is_allowed_for() -> None:
-    from isogloss.prompts.model import beginnings
+    from isogloss.prompts.model import tokenizer
 
     longest = max(len(unicodedata.normalize("NFKC", chr(n))) for n in range(0x110000))
-    assert longest == beginnings._LONGEST
+    assert longest == tokenizer._LONGEST

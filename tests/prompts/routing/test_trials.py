@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.routing.trials import Trial, TrialLimits, still_on_trial, trial_of
-from isogloss.prompts.store.trial_state import TrialPlan
+from isogloss.prompts.store.trial_changes import TrialPlan
 from tests.prompts import samples
 
 FINGERPRINT = samples.MODEL.fingerprint

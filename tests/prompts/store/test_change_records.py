@@ -21,11 +21,12 @@ from isogloss.prompts.store.change_records import (
 from isogloss.prompts.store.generations import Generations
 from isogloss.prompts.store.state import StoreState
 from isogloss.prompts.store.store import PromptStore
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from tests.prompts import samples
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-BACK = ChangeRequest("same", "rollback", "to generation 1")
+ID = "same"
+BACK = ChangeRequest(ID, "rollback", "to generation 1")
 
 
 @pytest.fixture
@@ -38,72 +39,79 @@ def store(tmp_path: Path) -> PromptStore:
 
 
 def test_asked_again_a_change_is_not_made_again(store: PromptStore) -> None:
-    made = store.rollback(1, request=BACK)
-    assert (made.generation, made.generation_of(BACK)) == (4, 4)
-    assert PromptStore.open(store.root).rollback(1, request=BACK) == made
+    made = store.rollback(1, request_id=ID)
+    assert (made.generation, made.generation_of(ID)) == (4, 4)
+    assert PromptStore.open(store.root).rollback(1, request_id=ID) == made
     others = store.publish({"p": samples.prompt(7)})
-    again = PromptStore.open(store.root).rollback(1, request=BACK)
-    assert (again.identity, again.generation_of(BACK)) == (others.identity, 4)
+    again = PromptStore.open(store.root).rollback(1, request_id=ID)
+    assert (again.identity, again.generation_of(ID)) == (others.identity, 4)
     assert store.latest() == 5
     assert again.resolve("p")[2] == samples.prompt(7).digest  # nobody's publish is undone
 
 
-CHANGES: dict[str, Callable[[PromptStore, ChangeRequest], StoreState]] = {
-    "publish": lambda store, request: store.publish({"p": samples.prompt(1)}, request=request),
-    "rollback": lambda store, request: store.rollback(request=request),
-    "begin": lambda store, request: store.begin_trial(
-        "p", samples.prompt(8), kind="shadow", share=1.0, request=request
+CHANGES: dict[str, Callable[[PromptStore], StoreState]] = {
+    "publish": lambda store: store.publish({"p": samples.prompt(1)}, request_id=ID),
+    "rollback": lambda store: store.rollback(request_id=ID),
+    "begin": lambda store: store.begin_trial(
+        "p", samples.prompt(8), kind="shadow", share=1.0, request_id=ID
     ),
-    "delete": lambda store, request: store.delete("spare", request=request),
+    "delete": lambda store: store.delete("spare", request_id=ID),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_retry_after_others_changes_leaves_these(store: PromptStore, name: str) -> None:
     store.publish({"spare": samples.prompt(5)})
-    change, request = CHANGES[name], ChangeRequest("r-1", name, "p")
-    made = change(store, request)
+    change = CHANGES[name]
+    made = change(store)
     assert made.generation == 5
     others = store.publish({"p": samples.prompt(9), "spare": samples.prompt(6)})
-    again = change(store, request)
+    again = change(store)
     assert again.identity == others.identity
-    assert again.generation_of(request) == 5
+    assert again.generation_of(ID) == 5
     assert {"p", "spare"} <= set(again.prompts)
 
 
 def test_trials_end_once(store: PromptStore) -> None:
     for operation in ("promote", "end_trial"):
-        request = ChangeRequest(operation, operation, "p")
         store.begin_trial("p", samples.prompt(20 + len(operation)), kind="canary", share=1.0)
-        made = getattr(store, operation)("p", request=request)
+        made = getattr(store, operation)("p", request_id=operation)
         store.begin_trial("p", samples.prompt(40 + len(operation)), kind="canary", share=1.0)
-        again = getattr(store, operation)("p", request=request)
-        assert again.generation_of(request) == made.generation
+        again = getattr(store, operation)("p", request_id=operation)
+        assert again.generation_of(operation) == made.generation
         assert again.trials  # of another candidate, which nobody spoke of
         store.end_trial("p")
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("change", "asked"),
     [
-        ChangeRequest("same", "rollback", "to generation 2"),
-        ChangeRequest("same", "promotion", "to generation 1"),
+        (lambda store: store.rollback(2, request_id=ID), "rollback to generation 2"),
+        (lambda store: store.promote("p", request_id=ID), "promotion of 'p'"),
     ],
 )
-def test_one_id_cannot_stand_for_two_changes(store: PromptStore, other: ChangeRequest) -> None:
-    store.rollback(1, request=BACK)
+def test_one_id_cannot_stand_for_two_changes(
+    store: PromptStore, change: Callable[[PromptStore], StoreState], asked: str
+) -> None:
+    store.rollback(1, request_id=ID)
     with pytest.raises(InvalidInput) as refusal:
-        store.rollback(2, request=other)
+        change(store)
     said = str(refusal.value)
     assert "'same' stands for rollback to generation 1, which made generation 4" in said
-    assert f"cannot stand for {other.operation} {other.target} too" in said
+    assert f"cannot stand for {asked} too" in said
     assert store.latest() == 4
+
+
+def test_an_id_that_no_record_can_hold_is_refused(store: PromptStore) -> None:
+    with pytest.raises(InvalidInput, match="65 characters are too many, at most 64"):
+        store.rollback(1, request_id="x" * 65)
+    assert store.latest() == 3
 
 
 def test_what_is_refused_leaves_no_record(store: PromptStore) -> None:
     with pytest.raises(InvalidInput, match="answers for"):
-        store.delete("p", request=BACK)
-    assert store.rollback(1, request=BACK).generation == 4
+        store.delete("p", request_id=ID)
+    assert store.rollback(1, request_id=ID).generation == 4
 
 
 def test_two_that_ask_at_once_make_one_change(
@@ -113,29 +121,29 @@ def test_two_that_ask_at_once_make_one_change(
 
     def beaten(generations: Generations, state: StoreState) -> bool:
         monkeypatch.undo()
-        PromptStore.open(store.root).rollback(1, request=BACK)
+        PromptStore.open(store.root).rollback(1, request_id=ID)
         return append(generations, state)
 
     monkeypatch.setattr(Generations, "append", beaten)
-    state = store.rollback(1, request=BACK)
-    assert (state.generation, state.generation_of(BACK), store.latest()) == (4, 4, 4)
+    state = store.rollback(1, request_id=ID)
+    assert (state.generation, state.generation_of(ID), store.latest()) == (4, 4, 4)
 
 
 def test_records_outlive_rollbacks_repairs_and_collection(store: PromptStore) -> None:
-    store.rollback(1, request=BACK)
+    store.rollback(1, request_id=ID)
     store.rollback(3)
-    assert store.rollback(1, request=BACK).generation_of(BACK) == 4
+    assert store.rollback(1, request_id=ID).generation_of(ID) == 4
     (store.root / "generations" / "00000005.json").write_bytes(b"rot")
     assert verify(store, repair=True).whole
     for number in store.generations.numbers()[:-1]:
         store.generations.remove(number)
-    assert store.rollback(1, request=BACK).generation_of(BACK) == 4
+    assert store.rollback(1, request_id=ID).generation_of(ID) == 4
 
 
 def test_a_backup_knows_no_more_than_it_holds(store: PromptStore) -> None:
-    store.rollback(1, request=BACK)
+    store.rollback(1, request_id=ID)
     (store.root / "generations" / "00000004.json").unlink()
-    assert store.rollback(1, request=BACK).generation == 4  # it was lost, so it is made
+    assert store.rollback(1, request_id=ID).generation == 4  # it was lost, so it is made
 
 
 def test_ids_mean_nothing_any_more_after_a_while() -> None:
@@ -162,6 +170,6 @@ def test_manifests_change_their_format_only_where_there_are_records(store: Promp
 
     assert manifest(3)["format_version"] == 1
     assert "records" not in manifest(3)
-    store.rollback(1, request=BACK)
+    store.rollback(1, request_id=ID)
     assert manifest(4)["format_version"] == 4
     assert store.publish({"q": samples.prompt(1)}).records == store.state(4).records

@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 
 from isogloss.prompts.cli.commands import app
 from isogloss.prompts.errors import InvalidInput, NotFound, StoreError
-from isogloss.prompts.store.collecting import Collected, collect, free_deleted
-from isogloss.prompts.store.following import Follower
-from isogloss.prompts.store.generations import Generations
+from isogloss.prompts.store.collect import Collected, collect, free_deleted
+from isogloss.prompts.store.generations import Follower, Generations
 from isogloss.prompts.store.objects import Objects
 from isogloss.prompts.store.state import StoreState
 from isogloss.prompts.store.store import PromptStore
@@ -60,10 +59,10 @@ def test_old_generations_go_and_every_version_stays(store: PromptStore) -> None:
 
 def test_a_reader_that_was_behind_goes_on(store: PromptStore) -> None:
     reader = Follower(store.generations)
-    assert reader.look().newest.number == 3
+    assert reader.poll().newest.number == 3
     store.publish({"p": samples.prompt(4)})
     assert later(store).generations == (1, 2, 3)
-    assert reader.look().newest == store.state().identity
+    assert reader.poll().newest == store.state().identity
 
 
 def test_what_is_young_stays(store: PromptStore) -> None:

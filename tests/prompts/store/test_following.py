@@ -13,10 +13,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from isogloss.prompts.store.filesystems import Folder, LocalFolder
-from isogloss.prompts.store.following import Follower
-from isogloss.prompts.store.generations import Generations
+from isogloss.prompts.store.generations import Follower, Generations
 from isogloss.prompts.store.numbering import name_of
-from isogloss.prompts.store.remote import RemoteFolder, RemotePlace
+from isogloss.prompts.store.remote import RemoteBackend, RemoteFolder
 from isogloss.prompts.store.state import StoreState
 from isogloss.prompts.store.store import PromptStore
 from tests.prompts import samples
@@ -39,7 +38,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
         yield LocalFolder(tmp_path / "generations", tmp_path)
         return
     MemoryFileSystem.store.clear()
-    yield RemotePlace(ADDRESS).folder("generations")
+    yield RemoteBackend(ADDRESS).folder("generations")
     MemoryFileSystem.store.clear()
 
 
@@ -102,9 +101,9 @@ def test_whatever_is_done_to_a_store_is_seen(folder: Folder, seed: int) -> None:
             chance.choice(HARMS)(folder, chance)
         backups.append(held(folder))
         clock.now_s += folder.patience_s
-        seen = follower.look()
-        assert seen == Follower(generations).look()
-        assert follower.look() == seen
+        seen = follower.poll()
+        assert seen == Follower(generations).poll()
+        assert follower.poll() == seen
         newest.add(seen.newest)
     assert len(newest) > 10
 
@@ -117,7 +116,7 @@ def test_a_store_that_stands_still_is_neither_listed_nor_read(
     follower = Follower(store.generations)
     later = time.time() + 60
     monkeypatch.setattr(time, "time", lambda: later)  # nothing changed a moment ago
-    follower.look()
+    follower.poll()
 
     def forbidden(*_: object) -> list[str]:
         raise AssertionError("nothing has changed")
@@ -126,9 +125,9 @@ def test_a_store_that_stands_still_is_neither_listed_nor_read(
         patch.setattr(LocalFolder, "names", forbidden)
         patch.setattr(LocalFolder, "read", forbidden)
         for _ in range(5):
-            assert follower.look().newest == state.identity
+            assert follower.poll().newest == state.identity
     following = store.publish({"p": samples.prompt(2)})
-    assert follower.look().newest == following.identity
+    assert follower.poll().newest == following.identity
 
 
 def test_a_mark_equals_another_only_where_nothing_changed_a_moment_ago(
@@ -171,9 +170,9 @@ def test_a_change_of_a_store_that_stood_still_is_seen(
     later = time.time() + 60
     monkeypatch.setattr(time, "time", lambda: later)
     follower = Follower(store.generations)
-    before = follower.look()
+    before = follower.poll()
     change(store.root / "generations")
-    assert follower.look() == Follower(store.generations).look() != before
+    assert follower.poll() == Follower(store.generations).poll() != before
 
 
 def test_a_switched_link_is_seen_where_the_numbers_are_the_same(tmp_path: Path) -> None:
@@ -182,10 +181,10 @@ def test_a_switched_link_is_seen_where_the_numbers_are_the_same(tmp_path: Path) 
     link = tmp_path / "current"
     link.symlink_to("blue")
     follower = Follower(PromptStore.open(link).generations)
-    assert follower.look().newest == states[0].identity
+    assert follower.poll().newest == states[0].identity
     (tmp_path / "next").symlink_to("green")
     os.rename(tmp_path / "next", link)
-    assert follower.look().newest == states[1].identity
+    assert follower.poll().newest == states[1].identity
     assert states[0].identity.number == states[1].identity.number
 
 
@@ -199,12 +198,12 @@ def test_a_restored_backup_is_seen_though_it_was_published_past_the_known_number
             shutil.copytree(store.root, tmp_path / "backup")
     known = store.state()
     follower = Follower(store.generations)
-    assert follower.look().newest == known.identity
+    assert follower.poll().newest == known.identity
     shutil.rmtree(store.root)
     shutil.copytree(tmp_path / "backup", store.root)
     for seed in range(10, 14):
         state = store.publish({"p": samples.prompt(seed)})
-    assert follower.look().newest == state.identity
+    assert follower.poll().newest == state.identity
     assert not store.generations.holds(known.identity)
     assert store.generations.holds(state.identity)
 
@@ -214,11 +213,11 @@ def test_far_away_a_replaced_newest_generation_is_seen_within_seconds() -> None:
     store, clock = PromptStore.open(ADDRESS, create=True), Clock()
     before = store.publish({"p": samples.prompt(1)})
     follower = Follower(store.generations, clock)
-    assert follower.look().newest == before.identity
+    assert follower.poll().newest == before.identity
     MemoryFileSystem.store.clear()
     after = store.publish({"p": samples.prompt(2)})
     clock.now_s += RemoteFolder.patience_s
-    assert follower.look().newest == after.identity
+    assert follower.poll().newest == after.identity
     assert store.read(after.resolve("p")[2]).digest == samples.prompt(2).digest
 
 
@@ -227,11 +226,11 @@ def test_a_newest_generation_that_cannot_be_read_is_seen_without_a_digest(tmp_pa
     store.publish({"p": samples.prompt(1)})
     follower = Follower(store.generations)
     (store.root / "generations" / "00000002.json").mkdir()
-    assert follower.look().newest == (2, "")
+    assert follower.poll().newest == (2, "")
     (store.root / "generations" / "00000002.json").rmdir()
-    assert follower.look().newest == store.state().identity
+    assert follower.poll().newest == store.state().identity
 
 
 def test_the_empty_store_is_generation_0(tmp_path: Path) -> None:
     store = PromptStore.open(tmp_path / "store", create=True)
-    assert Follower(store.generations).look().newest == StoreState(generation=0).identity
+    assert Follower(store.generations).poll().newest == StoreState(generation=0).identity

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 from isogloss.prompts.cli.commands import app
 from isogloss.prompts.errors import NotFound, StoreError
 from isogloss.prompts.store import remote
-from isogloss.prompts.store.collecting import collect, free_deleted
-from isogloss.prompts.store.filesystems import LocalPlace, address_of, place_of
-from isogloss.prompts.store.following import Follower
-from isogloss.prompts.store.object_cache import ObjectCache
-from isogloss.prompts.store.remote import RemoteFolder, RemotePlace
+from isogloss.prompts.store.collect import collect, free_deleted
+from isogloss.prompts.store.filesystems import LocalBackend, address_of, backend_of
+from isogloss.prompts.store.generations import Follower
+from isogloss.prompts.store.objects import ObjectCache
+from isogloss.prompts.store.remote import RemoteBackend, RemoteFolder
 from isogloss.prompts.store.store import PromptStore, open_store
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from tests.prompts import samples
 
 ONE, TWO = samples.prompt(1), samples.prompt(2)
@@ -86,8 +86,8 @@ def test_an_address_is_told_from_a_folder(given: str | Path, address: str | None
 
 
 def test_a_file_address_is_a_folder(tmp_path: Path) -> None:
-    place = place_of(f"file://{tmp_path}/store")
-    assert isinstance(place, LocalPlace)
+    place = backend_of(f"file://{tmp_path}/store")
+    assert isinstance(place, LocalBackend)
     assert place.root == tmp_path / "store"
 
 
@@ -270,13 +270,13 @@ def test_a_poll_is_one_request(store: PromptStore, calls: list[str]) -> None:
     now_s = 0.0
     state = store.publish({"p": ONE})
     reader = Follower(store.generations, clock=lambda: now_s)
-    reader.look()
+    reader.poll()
     calls.clear()
     for _ in range(10):
-        assert reader.look().newest == state.identity
+        assert reader.poll().newest == state.identity
     assert calls == ["generations"] * 10
     now_s = RemoteFolder.patience_s  # now and then: is it the same still, and all there is?
-    assert reader.look().newest == state.identity
+    assert reader.poll().newest == state.identity
     assert calls == ["generations"] * 13
 
 
@@ -362,11 +362,11 @@ def test_without_a_network_the_error_says_where(
 
     store.publish({"p": ONE})
     reader = Follower(store.generations)
-    reader.look()
+    reader.poll()
     monkeypatch.setattr(MemoryFileSystem, "cat_file", unreachable)
     with pytest.raises(StoreError, match=rf"{ADDRESS}/generations.*NoRoute: no route.*network"):
-        reader.look()
+        reader.poll()
 
 
 def test_a_remote_place_has_an_address() -> None:
-    assert RemotePlace(ADDRESS).location == ADDRESS
+    assert RemoteBackend(ADDRESS).location == ADDRESS

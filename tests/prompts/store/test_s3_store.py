@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from isogloss.prompts.errors import StoreError
-from isogloss.prompts.store.collecting import collect, free_deleted
-from isogloss.prompts.store.following import Follower
+from isogloss.prompts.store.collect import collect, free_deleted
+from isogloss.prompts.store.generations import Follower
 from isogloss.prompts.store.remote import RemoteFolder
 from isogloss.prompts.store.store import PromptStore
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from tests.prompts import s3_server, samples
 from tests.prompts.store.test_store_crash import run_processes
 
@@ -70,9 +70,9 @@ def test_a_store_on_s3(bucket: str, calls: list[str], caplog: pytest.LogCaptureF
     assert other.read(ONE.digest).digest == ONE.digest
     now_s = 0.0
     reader = Follower(other.generations, clock=lambda: now_s)
-    reader.look()
+    reader.poll()
     calls.clear()
-    assert reader.look().newest == state.identity
+    assert reader.poll().newest == state.identity
     assert len(calls) == 1
     other.publish({"extra": samples.prompt(3)})
     assert other.delete("extra").generation == 4
@@ -80,12 +80,12 @@ def test_a_store_on_s3(bucket: str, calls: list[str], caplog: pytest.LogCaptureF
     assert collect(other, keep=1, now_s=time.time() + 7200).generations == (1, 2, 3)
     assert verify(store).whole
     now_s += RemoteFolder.patience_s
-    assert reader.look().newest == store.state().identity
-    assert reader.look().newest.number == 4
+    assert reader.poll().newest == store.state().identity
+    assert reader.poll().newest.number == 4
     restored = state.model_copy(update={"generation": 4})  # the number again, other content
     store.generations.replace(restored)
     now_s += RemoteFolder.patience_s
-    assert reader.look().newest == store.state().identity
+    assert reader.poll().newest == store.state().identity
     assert other.state().resolve("p")[2] == TWO.digest
 
 

@@ -11,13 +11,8 @@ import pytest
 from isogloss.prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteEvidence
-from isogloss.prompts.store.store import (
-    PromptStore,
-    StoreState,
-    default_store_path,
-    open_default,
-    open_store,
-)
+from isogloss.prompts.store.seed import default_store_path
+from isogloss.prompts.store.store import PromptStore, StoreState, open_default, open_store
 from tests.prompts import samples
 
 

@@ -12,8 +12,9 @@ from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.routing.trials import Trial, still_on_trial
+from isogloss.prompts.store.changes import published, rolled_back, without
 from isogloss.prompts.store.state import StoreState
-from isogloss.prompts.store.trial_state import TrialPlan, begun, ended, promoted, trial_named
+from isogloss.prompts.store.trial_changes import TrialPlan, begun, ended, promoted, trial_named
 from tests.prompts import samples
 
 MOOD = samples.card(task="mood")
@@ -34,14 +35,14 @@ Routed = dict[tuple[str, str], str]
 
 
 def publish(name: str, prompt: SoftPrompt) -> Change:
-    return lambda state, now: state.published(
-        {name: prompt.digest}, (), OF_DIGEST.__getitem__, "", now
+    return lambda state, now: published(
+        state, {name: prompt.digest}, (), OF_DIGEST.__getitem__, "", now
     )
 
 
 def route(task: str, universal: str, clades: dict[str, str]) -> Change:
     table = RouteTable(model=samples.MODEL, task=task, universal=universal, clades=clades)
-    return lambda state, now: state.published({}, [table], OF_DIGEST.__getitem__, "", now)
+    return lambda state, now: published(state, {}, [table], OF_DIGEST.__getitem__, "", now)
 
 
 def begin(name: str, prompt: SoftPrompt, share: float, clades: list[str]) -> Change:
@@ -89,7 +90,7 @@ def running(state: StoreState, place: int) -> Trial:
 
 
 def delete(name: str) -> Change:
-    return lambda state, now: state.without(name, "", now)
+    return lambda state, now: without(state, name, "", now)
 
 
 CHANGES = st.one_of(
@@ -149,6 +150,6 @@ def test_trials_stay_what_they_say(changes: list[Change | int]) -> None:
 def changed(states: list[StoreState], change: Change | int, now: datetime) -> StoreState:
     if not isinstance(change, int):
         return change(states[-1], now)
-    following = states[-1].rolled_back(states[-1 - change % len(states)], "", now)
+    following = rolled_back(states[-1], states[-1 - change % len(states)], "", now)
     assert following.trials == ()
     return following

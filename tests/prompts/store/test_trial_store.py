@@ -69,7 +69,7 @@ def test_beginning_what_runs_already_changes_nothing(store: PromptStore) -> None
     assert store.latest() == 2
 
 
-def test_another_candidate_takes_the_place_of_the_first(store: PromptStore) -> None:
+def test_another_candidate_takes_the_backend_of_the_first(store: PromptStore) -> None:
     canary(store, "romance", BETTER, clades=["Gascon"], limits=TrialLimits(min_agreement=0.9))
     (trial,) = canary(store, "romance", OTHER).trials
     assert (trial.candidate, trial.limits) == ("romance@3", None)

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from isogloss.prompts.errors import InvalidInput, InvalidPrompt, NotFound, StoreError
-from isogloss.prompts.store.collecting import collect
+from isogloss.prompts.store.collect import collect
 from isogloss.prompts.store.generations import Generations
 from isogloss.prompts.store.store import PromptStore, StoreState
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.upgrade import add_shipped
+from isogloss.prompts.store.verify import verify
 from tests.prompts import samples
 from tests.prompts.trial_cases import BETTER, KEY, OTHER, PREFIX, ROMANCE, canary, new_store
 
@@ -92,7 +93,7 @@ def test_shipped_prompts_are_added_beside_a_trial(store: PromptStore, tmp_path: 
     )
     prompts = {"world": samples.prompt(7, of_card=xglm), "romance": samples.prompt(8, of_card=xglm)}
     shipped.publish(prompts, [table])
-    state = store.add_shipped(shipped, "shipped")
+    state = add_shipped(store, shipped, "shipped")
     assert state.trials == trials
     assert state.format_version == 3
     promoted = store.promote("romance")

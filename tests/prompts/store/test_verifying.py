@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from isogloss.prompts.cli.commands import app
 from isogloss.prompts.store.store import PromptStore
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from tests.prompts import samples
 
 ONE, TWO = samples.prompt(1), samples.prompt(2)

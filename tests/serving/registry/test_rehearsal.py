@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone, Dtype
+from isogloss.prompts.store.checks import LARGEST
 from isogloss.prompts.store.seed import shipped_store
-from isogloss.prompts.store.servable import LARGEST
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.planning import Plan, Share
 from isogloss.serving.pipeline.scoring import Scores, score_plans
@@ -35,13 +34,13 @@ def shipped(model: str) -> SoftPrompt:
     store = PromptStore(shipped_store())
     (table,) = (each for each in store.state().routes if each.model.id == model)
     prompt = store.read(store.state().digest_of(table.universal))
-    return replace(prompt, vectors=prompt.vectors[:2], state={})
+    return SoftPrompt(prompt.card, prompt.vectors[:2])
 
 
 def sized(prompt: SoftPrompt, largest: float) -> SoftPrompt:
     """The same prompt, so much larger or smaller that this is its largest number."""
     vectors = (prompt.vectors / prompt.vectors.abs().max()).double() * largest
-    return replace(prompt, vectors=vectors.float(), state={})
+    return SoftPrompt(prompt.card, vectors.float())
 
 
 def placed(loader: PromptLoader, prompts: Mapping[str, SoftPrompt]) -> dict[str, LoadedPrompt]:
@@ -90,7 +89,8 @@ def test_a_prompt_that_drowns_the_text_does_not_pass() -> None:
 
 def test_a_prompt_before_the_text_is_tried_there() -> None:
     ordinary = shipped("pocket-bloom")
-    before = replace(ordinary, card=ordinary.card.model_copy(update={"position": "prefix"}))
+    card = ordinary.card.model_copy(update={"position": "prefix"})
+    before = SoftPrompt(card, ordinary.vectors, ordinary.state)
     loader = PromptLoader(PromptStore(shipped_store()), backbone_of("pocket-bloom", "float32"))
     loaded = placed(loader, {"wild": sized(before, 1e38), "tame": before, "after": ordinary})
     assert set(reasons(loader, loaded)) == {"wild"}

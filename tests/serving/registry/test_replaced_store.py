@@ -14,7 +14,7 @@ import pytest
 
 from isogloss.prompts.store.numbering import MAX_GENERATION, GenerationId
 from isogloss.prompts.store.store import PromptStore
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.replicas import LocalBoard, ReplicaReport, Wanted
 from isogloss.serving.registry.succession import STANDS_STILL_S
@@ -27,7 +27,7 @@ from tests.fakes import (
     route_table,
     soft_prompt,
 )
-from tests.serving.replicas_of import Clock, looking, registry_of
+from tests.serving.replicas_of import Clock, polling, registry_of
 
 ADMIN = {"authorization": "Bearer token"}
 NEW = soft_prompt(99.0)
@@ -237,8 +237,8 @@ def served(
     async def run() -> None:
         classifier, board = fake_classifier(settings), LocalBoard()
         with (
-            looking("other", registry_of(store), board),
-            looking("replica-1", classifier.registry, board),
+            polling("other", registry_of(store), board),
+            polling("replica-1", classifier.registry, board),
         ):
             async with http_client(classifier, store, settings, "token", board) as client:
                 await scenario(client, board)

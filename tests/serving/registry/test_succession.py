@@ -10,7 +10,7 @@ import pytest
 
 from isogloss.prompts.errors import StoreError
 from isogloss.prompts.store.store import PromptStore, StoreState
-from isogloss.prompts.store.verifying import verify
+from isogloss.prompts.store.verify import verify
 from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.succession import STANDS_STILL_S
 from tests.fakes import FakeBackbone, fake_store, route_table, soft_prompt

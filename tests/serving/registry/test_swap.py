@@ -17,8 +17,8 @@ from isogloss.serving.registry.replicas import (
     REPORT_EXPIRES_S,
     REPORT_INTERVAL_S,
     LocalBoard,
-    Lookout,
     ReplicaReport,
+    Reporter,
     Wanted,
 )
 from isogloss.serving.telemetry.metrics import ServingMetrics
@@ -150,12 +150,12 @@ def test_a_lookout_reports_changes_at_once_and_otherwise_now_and_then(tmp_path: 
 
     metrics = ServingMetrics()
     live = Registry(store, FakeBackbone(), metrics)
-    lookout = Lookout("a", "fake-bloom", live, metrics, Counting())
+    reporter = Reporter("a", "fake-bloom", live, metrics, Counting())
     for _ in range(5):
-        lookout.look()
+        reporter.poll()
     assert posted == [1]
     store.publish({"romance": soft_prompt(9.0)})
-    lookout.look()
+    reporter.poll()
     assert posted == [1, 2]
 
 

@@ -11,13 +11,12 @@ import torch
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.training.data.labelled import Example
 from isogloss.training.tuning.texts import CacheBudget, CachedTexts, FreshTexts, Texts, tokenize
 from tests.training.tiny import sentences, tiny
 
 
 def ids(model: Backbone) -> Texts:
-    return tokenize(model, [Example(*row) for row in sentences("eng_Latn", "train")], None)
+    return tokenize(model, [text for _, _, text in sentences("eng_Latn", "train")], None)
 
 
 @pytest.mark.parametrize("architecture", ["bloom", "xglm"])
@@ -54,7 +53,7 @@ def test_memory_disk_and_fresh_texts_read_the_same(
 def half_precision(architecture: str, dtype: torch.dtype) -> Backbone:
     from dataclasses import replace
 
-    from isogloss.prompts.model.decoder.decoder import cast
+    from isogloss.prompts.model.decoder.weights import cast
 
     model = tiny(architecture)
     return replace(model, weights=cast(model.weights, model.device, dtype))

@@ -63,7 +63,7 @@ def test_a_model_in_fp8_stays_near_float32(architecture: str) -> None:
     model = random_model(architecture, 2, **changes[architecture], **heads)
     whole = Backbone.from_transformers(model, None, model_id="fp32")
     rounded = Backbone.from_transformers(model, None, model_id="fp8", dtype=E4M3)
-    assert (rounded.dtype, rounded.precision) == (torch.bfloat16, E4M3)
+    assert (rounded.dtype, rounded.linear_dtype) == (torch.bfloat16, E4M3)
     texts, prompts = _batch(64)
     expected = label_log_probs(whole.read_suffixed(texts, prompts), whole.label_rows([5, 7, 9]))
     graphed = ready(rounded.weights, 128).read(texts, prompts)

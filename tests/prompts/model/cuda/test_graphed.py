@@ -21,7 +21,8 @@ from isogloss.prompts.model.cuda.forward import (
 )
 from isogloss.prompts.model.cuda.graphed import GraphedDecoder
 from isogloss.prompts.model.decoder import buckets
-from isogloss.prompts.model.decoder.decoder import DecoderWeights, look_up
+from isogloss.prompts.model.decoder.decoder import look_up
+from isogloss.prompts.model.decoder.weights import DecoderWeights
 from tests.models import ARCHITECTURES, Case, random_case, random_model
 from tests.prompts.cuda_cases import Rerun, ready
 from tests.some import some

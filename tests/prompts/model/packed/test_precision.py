@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.decoder.linear import Affine, Linear
-from isogloss.prompts.model.packed import precision
+from isogloss.prompts.model.packed import pack as pack_module
 from isogloss.prompts.model.packed.backend import PackedAffine
 from isogloss.prompts.model.packed.int8 import Int8Affine
 from tests.models import ARCHITECTURES, Case, random_case
@@ -25,7 +25,7 @@ TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.int8: 0.5}
 NEIGHBOURS = {torch.float32: 1e-5, torch.bfloat16: 0.1, torch.int8: 0.1}
 
 needs_bfloat16 = pytest.mark.skipif(
-    not precision.can_pack(torch.bfloat16), reason="this processor's oneDNN has no bfloat16"
+    not pack_module.can_pack(torch.bfloat16), reason="this processor's oneDNN has no bfloat16"
 )
 PRECISIONS = [
     torch.float32,
@@ -51,7 +51,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 @torch.inference_mode()
 def test_every_way_of_reading_stays_near_transformers(case: Case, dtype: torch.dtype) -> None:
     packed = case.backbone.for_serving(dtype)
-    assert packed.precision == dtype
+    assert packed.linear_dtype == dtype
     assert packed.dtype == torch.float32  # of prompts, embeddings, residual stream
     kv = packed.encode(case.texts)
     for states, position in (
@@ -136,7 +136,7 @@ def test_packed_weights_are_neither_trained_nor_saved(tmp_path: Path) -> None:
 def test_int8_can_be_asked_for_when_a_model_is_taken_over() -> None:
     case = ragged_case("xglm", 1)
     small = Backbone.from_transformers(case.oracle, None, model_id="int8", dtype=torch.int8)
-    assert (small.precision, small.dtype) == (torch.int8, torch.float32)
+    assert (small.linear_dtype, small.dtype) == (torch.int8, torch.float32)
     assert small.fingerprint == case.backbone.fingerprint  # it names the weights, not their form
     assert isinstance(small.weights.layers[0].qkv, Int8Affine)
 
@@ -149,15 +149,15 @@ def test_bfloat16_is_chosen_where_it_is_worth_its_rounding(
     monkeypatch: pytest.MonkeyPatch, exact_s: float, rounded_s: float, expected: torch.dtype
 ) -> None:
     seconds = {torch.float32: exact_s, torch.bfloat16: rounded_s}
-    monkeypatch.setattr(precision, "can_pack", lambda dtype: True)
+    monkeypatch.setattr(pack_module, "can_pack", lambda dtype: True)
     monkeypatch.setattr(PackedAffine, "pack", lambda layer, dtype: dtype)
-    monkeypatch.setattr(precision, "_fastest_s", lambda dtype, rows: seconds[dtype])
-    assert precision.choose_precision(16) == expected
+    monkeypatch.setattr(pack_module, "_fastest_s", lambda dtype, rows: seconds[dtype])
+    assert pack_module.fastest_dtype(16) == expected
 
 
 def test_without_packed_bfloat16_a_model_is_cast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "can_pack", lambda dtype: False)
-    assert precision.choose_precision(16) == torch.float32
+    monkeypatch.setattr(pack_module, "can_pack", lambda dtype: False)
+    assert pack_module.fastest_dtype(16) == torch.float32
     case = ragged_case("bloom", 2)
     cast = case.backbone.for_serving(torch.bfloat16)
     assert isinstance(cast.weights.layers[0].qkv, Affine)

@@ -1,0 +1,121 @@
+"""`isogloss prompts publish`, and what every command that publishes prompt files does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isogloss.prompts.cli.options import (
+    AsJson,
+    Canary,
+    MaxLatencyRatio,
+    MaxScoreDrop,
+    MinAgreement,
+    MinTexts,
+    Note,
+    RequestId,
+    Routes,
+    Shadow,
+    Share,
+    Store,
+)
+from isogloss.prompts.cli.trials import plan_of
+from isogloss.prompts.console.console import report
+from isogloss.prompts.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from isogloss.prompts.format.soft_prompt import SoftPrompt
+    from isogloss.prompts.store.store import PromptStore
+    from isogloss.prompts.store.trial_changes import TrialPlan
+
+
+def publish(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Prompt files.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of a single file's prompt; by default the file's.")
+    ] = None,
+    route: Routes = None,
+    canary: Canary = None,
+    shadow: Shadow = False,
+    share: Share = None,
+    min_agreement: MinAgreement = None,
+    max_score_drop: MaxScoreDrop = None,
+    max_latency_ratio: MaxLatencyRatio = None,
+    min_texts: MinTexts = None,
+    note: Note = "",
+    request_id: RequestId = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish prompt files as one new generation: all of them or none.
+
+    With --canary or --shadow a prompt is only put on trial: see `promote`, `rollback --trial` and
+    `trials`.
+    """
+    from isogloss.prompts.cli import tables
+    from isogloss.prompts.format.soft_prompt import SoftPrompt
+    from isogloss.prompts.store.store import open_store
+
+    limits = {
+        "min_agreement": min_agreement,
+        "max_score_drop": max_score_drop,
+        "max_latency_ratio": max_latency_ratio,
+        "min_texts": min_texts,
+    }
+    plan = plan_of(canary, shadow, share, route or [], limits)
+    if len(files) > 1 and (name or route or plan):
+        raise InvalidInput(
+            "--name, --route, --canary and --shadow are for a single file: publish the files one "
+            "by one"
+        )
+    names = [name or name_from(file) for file in files]
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"two files would be published as one name, of {sorted(names)}")
+    prompts = {name: SoftPrompt.load(file) for name, file in zip(names, files, strict=True)}
+    opened = open_store(store, create=plan is None)
+    answer = publish_to(opened, prompts, route or [], note, request_id, plan)
+    report(answer, as_json, tables.published)
+
+
+def publish_to(
+    store: PromptStore,
+    prompts: Mapping[str, SoftPrompt],
+    clades: Sequence[str],
+    note: str,
+    request_id: str | None,
+    plan: TrialPlan | None = None,
+) -> dict[str, Any]:
+    """Publish prompts, or put the only one on trial, and return what changed.
+
+    Raises:
+        InvalidInput, InvalidPrompt, StoreError: see `PromptStore.publish` and `begin_trial`.
+    """
+    from isogloss.prompts.store import listing
+
+    before = store.latest()
+    digests = {name: prompt.digest for name, prompt in prompts.items()}
+    if plan is None:
+        state = store.publish(prompts, (), note, clades=clades, request_id=request_id)
+        return listing.changed(store, before, state, digests, request_id)
+    ((name, prompt),) = prompts.items()
+    state = store.begin_trial(name, prompt, **vars(plan), note=note, request_id=request_id)
+    answer = listing.changed(store, before, state, digests, request_id)
+    running = listing.trials(store, state)["trials"]
+    return {**answer, "trials": [trial for trial in running if trial["name"] == name]}
+
+
+def name_from(path: Path) -> str:
+    """Make a prompt's name of a file's: lower case, "-" for what a name cannot hold.
+
+    Raises:
+        InvalidInput: nothing is left.
+    """
+    stem = path.name.removesuffix(".safetensors").lower()
+    name = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64].rstrip("-._")
+    if not name:
+        raise InvalidInput(f"no prompt name can be made of {path.name!r}; give --name")
+    return name
