@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from isogloss.prompts.languages.languages import languages
 from isogloss.serving.api.bodies import Bodies
-from isogloss.serving.api.calls import call_of, classify
+from isogloss.serving.api.calls import caller_in, classify
 from isogloss.serving.api.openapi import json_body
 from isogloss.serving.api.parsing import MOST_VALUES
 from isogloss.serving.api.service import Service
@@ -83,9 +84,10 @@ def _add_classify(api: FastAPI, service: Service, bodies: Bodies) -> None:
         summary="Classify texts",
     )
     async def classify_texts(request: Request) -> Response:
-        call = call_of(request, service.settings)
+        caller, started_s = caller_in(request, service.settings), time.perf_counter()
         wanted = await bodies.parsed(request, ClassifyRequest, most_values=most_values)
-        answer = await classify(service, call, wanted)
+        caller = caller.after(time.perf_counter() - started_s)
+        answer = await classify(service, request, wanted, caller)
         if sum(len(result.scores) for result in answer.results) <= MOST_AT_ONCE:
             return json_response(answer)
         return await bodies.apart(partial(_large_json, answer))
@@ -148,7 +150,7 @@ def _add_prompt(api: FastAPI, service: Service, bodies: Bodies) -> None:
 
 
 def _caller(request: Request, service: Service) -> Caller:
-    return call_of(request, service.settings).caller
+    return caller_in(request, service.settings)
 
 
 def _add_health(api: FastAPI, service: Service) -> None:

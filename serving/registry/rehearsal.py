@@ -17,7 +17,7 @@ from torch import Tensor
 from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.prompts.model.backbone import label_log_probs
 from isogloss.serving.backbone import ServingBackbone
-from isogloss.serving.batching.isolation import run_isolating
+from isogloss.serving.batching.batcher import run_isolating
 from isogloss.serving.registry.loaded import LoadedPrompt, Unfit
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from tests.fakes import FakeBackbone, FakeDetector, fake_settings, fake_store, h
 MOST_MODULES = 20
 OURS = ("isogloss.serving.", "isogloss.prompts.")
 MODEL = "isogloss.prompts.model."
-ROUTE = ("isogloss.serving.api.http", "classify")
+ROUTE = ("isogloss.serving.api.routes", "classify_texts")
 RESPONSE = "starlette.responses"
 
 WORN = {"Caller", "Chunk", "Detection", "Share", "Plan", "Row", "Scores"}
