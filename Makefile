@@ -3,6 +3,7 @@
 # make test    the whole suite
 # make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
+# make docs    the documentation as a site, in build/docs/site
 # make wheel   the sdist and the wheel in dist/, tried in a fresh environment
 # make audit   known vulnerabilities and licences of the dependencies
 PYTHON ?= python3
@@ -10,10 +11,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ALL := $(VENV)/.ready
 SERVER := $(VENV)/.ready-to-serve
+SITE := $(VENV)/.ready-for-docs
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: setup serve test soak check audit wheel clean
+.PHONY: setup serve test soak check docs audit wheel clean
 
 setup: $(ALL)
 
@@ -34,6 +36,11 @@ $(SERVER): pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) -e '.[serve]'
 	@touch $@
 
+$(SITE): $(ALL)
+	@echo "==> installing what builds the documentation"
+	@$(INSTALL) -e '.[docs]'
+	@touch $@
+
 serve: $(SERVER)
 	@echo "==> starting the endpoint"
 	@$(BIN)/isogloss serve $(ARGS)
@@ -51,6 +58,12 @@ check: setup
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --num-workers 2
+
+docs: $(SITE)
+	@echo "==> building the documentation"
+	@$(BIN)/python -m docs.generate build/docs
+	@$(BIN)/zensical build --strict --clean -f build/docs/zensical.toml
+	@echo "==> build/docs/site/index.html"
 
 audit: setup
 	@echo "==> auditing the dependencies"

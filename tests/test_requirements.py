@@ -45,10 +45,12 @@ NOT_IMPORTED = {
     "opentelemetry-sdk": "shares its package with the rest of OpenTelemetry",
     "s3fs": "fsspec imports it",
     "setuptools": "lang2vec imports its pkg_resources",
+    "zensical": "a command, which builds the documentation",
     "tokenizers": "the tokenizers that transformers loads are objects of it, which are called",
 }
 # Imported and not declared.
 NOT_DECLARED = {
+    "_typeshed": "the type checker's own, which is there for it alone",
     "pycld2": "a peer of the detector that whoever compares with it installs",
     "pydantic_core": "pydantic's own, of which it pins the version",
 }

@@ -1,4 +1,4 @@
-"""Metrics are stable: the server, README and the dashboard agree on them."""
+"""Metrics are stable: the server, its documentation and the dashboard agree on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from docs.from_code import metrics_page
 from isogloss.serving.telemetry.metrics import ServingMetrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -31,11 +32,10 @@ def served() -> dict[str, tuple[str, set[str]]]:
     return found
 
 
-def test_every_metric_is_in_the_readme_and_the_other_way_round() -> None:
-    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+def test_every_metric_is_documented_and_the_other_way_round() -> None:
     documented = {
         name: (kind, set(re.findall(r"`(\w+)`", labels)))
-        for name, kind, labels in _ROW.findall(text)
+        for name, kind, labels in _ROW.findall(metrics_page())
     }
     assert documented == served()
 

@@ -28,7 +28,7 @@ from tests.mutation.own_tests import Imports
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("serving", "prompts")
-_CHECKOUT = ("prompts", "training", "serving", "deploy", "src", "tests")
+_CHECKOUT = ("prompts", "training", "serving", "deploy", "src", "tests", "docs")
 _FILES = ("pyproject.toml", "constraints.txt", "README.md", "Makefile")
 _TIMEOUT_S = 600
 _NO_TESTS = 5

@@ -28,17 +28,17 @@ def calibration_table(calibrated: Calibrated) -> PlainTable:
     measures = [f"{split} {name}" for split in splits for name in ("accuracy", "error", "surprise")]
     for heading in ("Languages", "Temperature", *measures):
         table.add_column(heading, justify="right")
-    for clade in calibrated.clades:
-        if clade.clade in (EVERYWHERE, UNIVERSAL) or clade.clade in calibrated.table.clades:
-            table.add_row(*_cells(clade, splits))
+    for report in calibrated.clades:
+        if report.clade in (EVERYWHERE, UNIVERSAL) or report.clade in calibrated.table.clades:
+            table.add_row(*_cells(report, splits))
     return table
 
 
-def _cells(clade: CladeReport, splits: Sequence[Split]) -> list[str]:
-    temperature = "" if clade.temperature is None else f"{clade.temperature:.2f}"
-    cells = [clade.clade, clade.prompt, str(len(clade.languages)), temperature]
+def _cells(report: CladeReport, splits: Sequence[Split]) -> list[str]:
+    temperature = "" if report.temperature is None else f"{report.temperature:.2f}"
+    cells = [report.clade, report.prompt, str(len(report.languages)), temperature]
     for split in splits:
-        measured = clade.measured.get(split)
+        measured = report.measured.get(split)
         cells += ["-"] * 3 if measured is None else _measures(measured)
     return cells
 
@@ -63,13 +63,13 @@ def as_json(calibrated: Calibrated) -> dict[str, Any]:
         "unmeasured": calibrated.unmeasured,
         "clades": [
             {
-                "clade": clade.clade,
-                "prompt": clade.prompt,
-                "languages": clade.languages,
-                "temperature": clade.temperature,
-                "measured": {split: m.flat() for split, m in clade.measured.items()},
+                "clade": report.clade,
+                "prompt": report.prompt,
+                "languages": report.languages,
+                "temperature": report.temperature,
+                "measured": {split: m.flat() for split, m in report.measured.items()},
             }
-            for clade in calibrated.clades
+            for report in calibrated.clades
         ],
     }
 
@@ -81,15 +81,15 @@ def calibration_csv(calibrated: Sequence[Calibrated]) -> bytes:
             "model": each.table.model.id,
             "task": each.table.task,
             "split": split,
-            "clade": clade.clade,
-            "prompt": clade.prompt,
-            "languages": len(clade.languages),
-            "temperature": clade.temperature,
+            "clade": report.clade,
+            "prompt": report.prompt,
+            "languages": len(report.languages),
+            "temperature": report.temperature,
             **measured.flat(),
         }
         for each in calibrated
-        for clade in each.clades
-        for split, measured in clade.measured.items()
+        for report in each.clades
+        for split, measured in report.measured.items()
     )
 
 

@@ -104,7 +104,7 @@ def fit_temperatures(
 
     Args:
         rows: dev predictions, each by the prompt that the table routes its language to.
-        table: the routes; its own temperatures are not looked at.
+        table: the routes; its own temperatures are ignored.
         spread: how far a clade may be from its parent, see SPREAD.
 
     Raises:
@@ -140,12 +140,13 @@ def nodes(table: RouteTable, codes: Sequence[str]) -> Iterator[Node]:
     for route, lineages in below.items():
         yield Node(route, None, tuple(lineages))
         known = {route}
-        for clade, codes_below in branching_clades(lineages, min_languages=1).items():
+        for clade, members in branching_clades(lineages, min_languages=1).items():
             if clade != route:
-                above = lineages[codes_below[0]][: lineages[codes_below[0]].index(clade)]
+                lineage = lineages[members[0]]
+                above = lineage[: lineage.index(clade)]
                 parent = next((name for name in reversed(above) if name in known), route)
                 known.add(clade)
-                yield Node(clade, parent, codes_below)
+                yield Node(clade, parent, members)
 
 
 def with_temperatures(table: RouteTable, temperatures: Mapping[str, float]) -> RouteTable:

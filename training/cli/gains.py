@@ -128,7 +128,7 @@ def _left_out(
     from isogloss.training.selection.evidence import evidence_of
     from isogloss.training.selection.left_out import check_same, leave_out, left_out_rows
 
-    found: list[LeftOutRow] = []
+    left: list[LeftOutRow] = []
     for key, rows in dev.items():
         if key not in tests:
             raise InvalidData(
@@ -139,8 +139,8 @@ def _left_out(
         check_same(digests, judged_digests)
         to_stderr(f"{rows[0].model}: leaving out each of {len(evidence.languages)} languages")
         chosen = leave_out(evidence, Rule(confidence=confidence))
-        found += left_out_rows(judged, chosen, (rows[0].model, rows[0].task))
-    return found
+        left += left_out_rows(judged, chosen, (rows[0].model, rows[0].task))
+    return left
 
 
 def _report(

@@ -16,18 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isogloss.prompts.files.tables import Layout, read_table
+from isogloss.prompts.files.tables import read_table
 from isogloss.prompts.files.texts import read_lines, without_ends
 from isogloss.prompts.languages import ngrams, ntrex
 from isogloss.prompts.languages import scripts as writing
 from isogloss.prompts.languages.languages import canonical, languages
+from isogloss.prompts.languages.sib200 import TEXTS, mislabelled
 
 ROWS = 65_535  # n-grams kept; row 0 stands for all others, so an index fits 16 bits
 
 _MIXED = frozenset(["cmn"])  # Chinese, which has its two scripts mixed in Tatoeba
-_SIB200 = Layout(("index_id", "text"))
 _CHUNK = 2000  # sentences whose n-grams are extracted at once
-_KIKUYU = re.compile("[ĩũĨŨ]")  # letters of the Kikuyu sentences that SIB-200 has as Bambara
 _KANA = re.compile("[\u3040-\u30ff]+")
 
 
@@ -49,9 +48,9 @@ def sentences(data: Path) -> Iterator[Sentence]:
 
 def _sib200(folder: Path) -> Iterator[Sentence]:
     for code in filter(lambda code: (folder / code).is_dir(), languages()):
-        for row in read_table(folder / code / "train.tsv", _SIB200):
+        for row in read_table(folder / code / "train.tsv", TEXTS):
             text = row.cells["text"]
-            if code == "bam_Latn" and _KIKUYU.search(text):
+            if mislabelled(code, text):
                 continue
             held_out = int(row.cells["index_id"]) % 20 == 0
             yield Sentence(text, code, held_out)
@@ -111,10 +110,10 @@ def read_corpus(data: Path) -> Corpus:
     every = list(sentences(data))
     rows, lengths, scripts = [], [], []
     for at in range(0, len(every), _CHUNK):
-        found = ngrams.extract([s.text for s in every[at : at + _CHUNK]])
-        rows.append(found.slots)
-        lengths.append(np.diff(found.starts))
-        scripts.append(found.scripts)
+        extracted = ngrams.extract([s.text for s in every[at : at + _CHUNK]])
+        rows.append(extracted.slots)
+        lengths.append(np.diff(extracted.starts))
+        scripts.append(extracted.scripts)
     length, script = np.concatenate(lengths), np.concatenate(scripts)
     label = np.array([codes.index(s.code) for s in every])
     kept = allowed[script, label] & (allowed[script].sum(axis=1) > 1)

@@ -76,7 +76,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The universal prompt, and every clade that was looked at, parents first."""
+    """The universal prompt, and every clade that was considered, parents first."""
 
     universal: Decision
     decisions: tuple[Decision, ...]
@@ -117,7 +117,7 @@ def walk(judge: Judge, clades: Collection[str] | None = None) -> Choice:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Looks at one group of languages at a time, by the same evidence."""
+    """Decides for one group of languages at a time, all on the same evidence."""
 
     evidence: Evidence
     posterior: Posterior
@@ -176,7 +176,7 @@ def _best_overall(evidence: Evidence) -> str:
     """Highest mean accuracy over all languages; on a tie the first by name.
 
     A prompt made for one clade is no candidate while there are others: it would answer for all
-    languages that nobody has looked at.
+    languages that were not evaluated.
     """
     means = evidence.accuracy.mean(axis=1).round(9)
     names = [name for _, name in sorted(zip(-means, evidence.prompts, strict=True))]

@@ -18,7 +18,7 @@ class Step:
 
     clade: str
     routed: bool
-    evidence: dict[str, Any] | None  # None: never looked at
+    evidence: dict[str, Any] | None  # None: not considered
     words: str
 
 

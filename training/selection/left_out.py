@@ -18,21 +18,22 @@ from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.languages.languages import deepest_clade
 from isogloss.training.selection.choice import Judge, Rule, walk
 from isogloss.training.selection.evidence import Evidence
-from isogloss.training.selection.gains import compare
+from isogloss.training.selection.gains import GainRow, compare
 from isogloss.training.typology.distances import METRICS, distances
 
 Distances = Callable[[str, Sequence[str]], Mapping[str, float]]
 NEIGHBOURS = 5
+_COMPARED = (("clade", "universal"), ("neighbours", "universal"), ("neighbours", "clade"))
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Which prompt each language would get if nothing were known of it: code -> prompt."""
+    """Which prompt one language would get, by each way to choose, if nothing were known of it."""
 
-    universal: Mapping[str, str]
-    by_clade: Mapping[str, str]
-    by_neighbours: Mapping[str, str]
-    clades: Mapping[str, str | None]  # whose route it was; None: universal
+    universal: str
+    clade: str
+    neighbours: str
+    routed_clade: str | None  # whose route it was; None: universal
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,48 +75,51 @@ def check_same(dev: Mapping[str, str], test: Mapping[str, str]) -> None:
             )
 
 
-def left_out_rows(test: Evidence, chosen: LeftOut, of: tuple[str, str]) -> list[LeftOutRow]:
-    """Compare the three ways on test: overall, and by language.
+def left_out_rows(
+    test: Evidence, chosen: Mapping[str, LeftOut], of: tuple[str, str]
+) -> list[LeftOutRow]:
+    """Compare the three ways on test: overall, and by language (the keys of `chosen`).
 
     Raises:
         InvalidData: test lacks a prompt or a language that dev has.
     """
-    if unseen := sorted(set(chosen.universal) - set(test.languages)):
+    if unseen := sorted(set(chosen) - set(test.languages)):
         raise InvalidData(
             f"--left-out: {', '.join(unseen)} was evaluated on dev and not on test; evaluate both "
             "splits on the same languages"
         )
-    test = test.only(tuple(chosen.universal))
+    test = test.only(tuple(chosen))
     ways = {
-        "clade": chosen.by_clade,
-        "neighbours": chosen.by_neighbours,
-        "universal": chosen.universal,
+        way: {code: getattr(left_out, way) for code, left_out in chosen.items()}
+        for way in ("clade", "neighbours", "universal")
     }
-    rows = []
-    for way, over in (("clade", "universal"), ("neighbours", "universal"), ("neighbours", "clade")):
-        for row in compare(test, ways[way], ways[over], of):
-            if row.level == "clade":
-                continue
-            rows.append(
-                LeftOutRow(
-                    *of,
-                    level=row.level,
-                    name=row.name,
-                    code=row.code,
-                    way=way,
-                    over=over,
-                    languages=row.languages,
-                    moved=row.moved,
-                    prompts=row.prompts,
-                    clade=chosen.clades.get(row.code) or "",
-                    over_percent=row.universal_percent,
-                    percent=row.routed_percent,
-                    gain_points=row.gain_points,
-                    low=row.low,
-                    high=row.high,
-                )
-            )
-    return rows
+    return [
+        _row(row, way, over, chosen[row.code].routed_clade if row.code else None)
+        for way, over in _COMPARED
+        for row in compare(test, ways[way], ways[over], of)
+        if row.level != "clade"
+    ]
+
+
+def _row(row: GainRow, way: str, over: str, clade: str | None) -> LeftOutRow:
+    return LeftOutRow(
+        model=row.model,
+        task=row.task,
+        level="language" if row.code else "overall",
+        name=row.name,
+        code=row.code,
+        way=way,
+        over=over,
+        languages=row.languages,
+        moved=row.moved,
+        prompts=row.prompts,
+        clade=clade or "",
+        over_percent=row.universal_percent,
+        percent=row.routed_percent,
+        gain_points=row.gain_points,
+        low=row.low,
+        high=row.high,
+    )
 
 
 def leave_out(
@@ -123,7 +127,7 @@ def leave_out(
     rule: Rule,
     distance: Distances | None = None,
     done: Callable[[str], None] = lambda code: None,
-) -> LeftOut:
+) -> dict[str, LeftOut]:
     """Choose for every language from the others' evidence; `done` hears of each.
 
     A language that every prompt has seen, such as English where all began with it, is passed over.
@@ -131,43 +135,33 @@ def leave_out(
     Raises:
         InvalidData: that is so of all languages, or there is only one.
     """
-    measure = distance or mean_distances
-    arms: dict[str, tuple[str, str, str, str | None]] = {}
+    chosen: dict[str, LeftOut] = {}
     for code in evidence.languages:
         rest = evidence.without(code)
-        if not rest.prompts or not rest.languages:
-            continue
-        judge = Judge.of(rest, rule)
-        arms[code] = _arms(judge, code, evidence.lineages[code], measure)
-        done(code)
-    if not arms:
+        if rest.prompts and rest.languages:
+            judge, lineage = Judge.of(rest, rule), evidence.lineages[code]
+            chosen[code] = _choose(judge, code, lineage, distance or mean_distances)
+            done(code)
+    if not chosen:
         raise InvalidData(
             "--left-out: without any one language there is no other, or no prompt that has not "
             "seen it; evaluate more"
         )
-    universal, by_clade, by_neighbours, clades = zip(*arms.values(), strict=True)
-    return LeftOut(
-        universal=dict(zip(arms, universal, strict=True)),
-        by_clade=dict(zip(arms, by_clade, strict=True)),
-        by_neighbours=dict(zip(arms, by_neighbours, strict=True)),
-        clades=dict(zip(arms, clades, strict=True)),
-    )
+    return chosen
 
 
-def _arms(
-    judge: Judge, code: str, lineage: Sequence[str], measure: Distances
-) -> tuple[str, str, str, str | None]:
+def _choose(judge: Judge, code: str, lineage: Sequence[str], measure: Distances) -> LeftOut:
     routes = walk(judge).routes
     clade = deepest_clade(lineage, routes)
     far = measure(code, judge.evidence.languages)
     near = tuple(sorted(far, key=lambda other: (far[other], other))[:NEIGHBOURS])
     best = judge.expected_best(near, judge.universal)
     decision = judge.decide("neighbours", near, best, None, judge.universal)
-    return (
-        judge.universal,
-        judge.universal if clade is None else routes[clade],
-        best if decision.routed else judge.universal,
-        clade,
+    return LeftOut(
+        universal=judge.universal,
+        clade=judge.universal if clade is None else routes[clade],
+        neighbours=best if decision.routed else judge.universal,
+        routed_clade=clade,
     )
 
 
@@ -179,6 +173,5 @@ def mean_distances(code: str, others: Sequence[str]) -> dict[str, float]:
         for other in others
     }
     return {
-        other: float(np.mean(measured_distances)) if measured_distances else np.inf
-        for other, measured_distances in known.items()
+        other: float(np.mean(metrics)) if metrics else np.inf for other, metrics in known.items()
     }

@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 def choice_table(choice: Choice, title: str) -> PlainTable:
-    """Every clade that was looked at; gains in points, shrunk by what choosing flatters."""
+    """Every clade that was considered; gains in points, shrunk by what choosing flatters."""
     tried = choice.universal.candidates
     table = PlainTable(*_COLUMNS, title=f"{title}: best of {tried} prompts by clade")
     for decision in (choice.universal, *choice.decisions):

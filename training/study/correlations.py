@@ -34,9 +34,9 @@ def correlation_rows(results: StudyResults) -> Iterator[CorrelationRow]:
     paper = results.paper_model
     for setting in SETTINGS:
         if accuracy := _accuracy(results.base(setting)):
-            for found in _correlations(results, accuracy):
-                theirs = paper_correlation(paper, setting, found.metric) if paper else None
-                yield CorrelationRow(setting=setting, paper_r=theirs, **asdict(found))
+            for cell in _correlations(results, accuracy):
+                theirs = paper_correlation(paper, setting, cell.metric) if paper else None
+                yield CorrelationRow(setting=setting, paper_r=theirs, **asdict(cell))
 
 
 def weakening_rows(results: StudyResults) -> Iterator[WeakeningRow]:
@@ -48,10 +48,10 @@ def weakening_rows(results: StudyResults) -> Iterator[WeakeningRow]:
     frozen, full = (_accuracy(results.base(setting)) for setting in SETTINGS)
     if not frozen or not full:
         return
-    found = freezing_differences(
+    changes = freezing_differences(
         frozen, full, results.source, _corpus_of(results), uriel=results.uriel
     )
-    for metric, change in found.items():
+    for metric, change in changes.items():
         yield WeakeningRow(
             metric=metric,
             weaker_by=change.difference,
@@ -72,7 +72,7 @@ def distance_rows(rows: Sequence[CorrelationRow]) -> tuple[PublishedDifference, 
         Unavailable: lang2vec is not installed.
     """
     computed = {row.metric for row in rows if row.origin == FROM_VECTORS}
-    return tuple(found for found in published_differences() if found.metric in computed)
+    return tuple(each for each in published_differences() if each.metric in computed)
 
 
 def freezing_change(results: StudyResults) -> Interval | None:
@@ -97,8 +97,8 @@ def unfrozen_pull(results: StudyResults) -> Interval | None:
 
 
 def _pull_by_seed(results: StudyResults, setting: Setting) -> dict[int, float]:
-    found = {run.seed: _mean_correlation(results, run) for run in results.base(setting)}
-    return {seed: r for seed, r in found.items() if r is not None}
+    pulls = {run.seed: _mean_correlation(results, run) for run in results.base(setting)}
+    return {seed: r for seed, r in pulls.items() if r is not None}
 
 
 def _correlations(

@@ -42,13 +42,13 @@ _CLAIMS: Mapping[str, Mapping[str, tuple[Direction, str]]] = {
 
 def family_findings(results: StudyResults, rows: Sequence[ChangeRow]) -> tuple[FindingRow, ...]:
     """The mean, the ends, whether it differs between families, and the paper's claims of clades."""
-    found = [
+    findings = [
         _mean(results),
         _ends(rows),
         _differs(results),
         *(_claim(results, clade) for clade in _CLAIMS[results.architecture]),
     ]
-    return tuple(one for one in found if one is not None)
+    return tuple(one for one in findings if one is not None)
 
 
 def _mean(results: StudyResults) -> FindingRow | None:

@@ -158,10 +158,10 @@ def draw_correlations(rows: Sequence[CorrelationRow]) -> Figure:
     axes.axvline(0, color=GUIDE_COLOUR, lw=1)
     for setting in SETTINGS:
         side = -0.15 if setting == "frozen" else 0.15
-        own = [row for row in rows if row.setting == setting and row.metric in metrics]
-        for row in own:
+        estimates = [row for row in rows if row.setting == setting and row.metric in metrics]
+        for row in estimates:
             y = metrics.index(row.metric) + side
-            label = SETTING_NAMES[setting] if row is own[0] else None
+            label = SETTING_NAMES[setting] if row is estimates[0] else None
             _estimate(axes, row, y, SETTING_COLOURS[setting], label)
     axes.set_yticks(range(len(metrics)), [_metric_label(metric) for metric in metrics])
     axes.set_ylim(len(metrics) - 0.4, -0.6)

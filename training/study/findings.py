@@ -62,11 +62,11 @@ def mean_findings(results: StudyResults, means: Sequence[MeanRow]) -> tuple[Find
 
 def language_findings(results: StudyResults, rows: Sequence[GainRow]) -> tuple[FindingRow, ...]:
     """Table 4: how many languages does freezing help, and is accuracy at the paper's level?"""
-    found = [
+    findings = [
         _languages_gaining(results, rows),
         *(_beside_paper(results, setting) for setting in SETTINGS),
     ]
-    return tuple(one for one in found if one is not None)
+    return tuple(one for one in findings if one is not None)
 
 
 def _above_guessing(results: StudyResults) -> FindingRow | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.model.decoder.weights import tensors_of
-from isogloss.prompts.model.processor import processor
+from isogloss.prompts.model.processor import hardware
 from isogloss.training.study.evidence import StudyFolder
 from isogloss.training.study.paper import paper_model
 from isogloss.training.study.plan import Study, base_length
@@ -66,7 +65,7 @@ def gather(model: Backbone, plan: Study, folder: StudyFolder) -> StudyResults:
         model_bytes=parameters * _HALF_PRECISION_BYTES,
         settings=_settings(model, list(folder.configs.values())),
         versions={name: str(version) for name, version in versions().items()},
-        hardware=_hardware(model.device),
+        hardware=hardware(model.device),
         seconds=_seconds(runs, asked.pop(model.fingerprint), sum(asked.values())),
         created_at=datetime.now(UTC),
         majority_share=_majority_share(folder),
@@ -145,12 +144,3 @@ def _majority_share(folder: StudyFolder) -> float:
 def _digest(prompt: SoftPrompt) -> str:
     """Of the numbers alone: a prompt's own digest tells when it was made, too."""
     return f"sha256:{hashlib.sha256(prompt.vectors.numpy().tobytes()).hexdigest()}"
-
-
-def _hardware(device: torch.device) -> str:
-    """The GPU, where it is used, and the processor, in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    said = f"{cores} cores, {processor()}"
-    if device.type == "cuda":
-        said = f"{torch.cuda.get_device_name(device)}; {said}"
-    return said

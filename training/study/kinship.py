@@ -38,19 +38,21 @@ def by_family(codes: Iterable[str]) -> tuple[StudyLanguage, ...]:
     branches = Counter(lineage[:2] for lineage in lineages.values() if len(lineage) > 1)
     many = Counter(family for (family, _), size in branches.items() if size >= _MIN_MEMBERS)
     split = {family for family, count in many.items() if count >= _MIN_BRANCHES}
-    found = []
+    placed = []
     for code, lineage in lineages.items():
         apart = lineage[0] in split and branches[lineage[:2]] >= _MIN_MEMBERS
         single = f"Other {lineage[0]}" if lineage[0] in split else lineage[0]
         group = lineage[1] if apart else single
-        found.append(StudyLanguage(code, name_of(code), _words(lineage[0]), _words(group), lineage))
-    sizes = Counter(language.group for language in found)
+        placed.append(
+            StudyLanguage(code, name_of(code), _words(lineage[0]), _words(group), lineage)
+        )
+    sizes = Counter(language.group for language in placed)
 
     def order(language: StudyLanguage) -> tuple[int, str, int, str, str, str]:
         family, group = language.clades[0], language.group
         return (-families[family], family, -sizes[group], group, language.name, language.code)
 
-    return tuple(sorted(found, key=order))
+    return tuple(sorted(placed, key=order))
 
 
 def is_family(name: str) -> bool:

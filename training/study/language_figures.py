@@ -35,28 +35,28 @@ def draw_languages(rows: Sequence[LanguageRow]) -> Figure:
     """Table 4: accuracy per language, frozen and unfrozen side by side."""
     lines = _lines(rows, lambda row: -row.mean_percent if row.setting == rows[0].setting else 0)
     figure, axes = new_figure(1.2 + _LINE_INCHES * len(lines))
-    places = _label(axes, lines, coloured=False)
+    heights = _label(axes, lines, coloured=False)
     by_language: dict[str, list[LanguageRow]] = {}
     for row in rows:
         by_language.setdefault(row.language, []).append(row)
-    for code, own in by_language.items():
-        ends = [row.mean_percent for row in own]
-        axes.plot([min(ends), max(ends)], [places[code]] * 2, color="#C4C4C4", lw=2, zorder=1.5)
+    for code, settings in by_language.items():
+        ends = [row.mean_percent for row in settings]
+        axes.plot([min(ends), max(ends)], [heights[code]] * 2, color="#C4C4C4", lw=2, zorder=1.5)
     for setting in SETTINGS:
         chosen = [row for row in rows if row.setting == setting]
         if chosen:
-            _dots(axes, chosen, places)
+            _dots(axes, chosen, heights)
     axes.set_xlabel("accuracy (%), mean over seeds")
     figure.legend(loc="outside upper center", ncols=4)
     return figure
 
 
-def _dots(axes: Axes, rows: Sequence[LanguageRow], places: Mapping[str, int]) -> None:
+def _dots(axes: Axes, rows: Sequence[LanguageRow], heights: Mapping[str, int]) -> None:
     setting = rows[0].setting
     colour, frozen = SETTING_COLOURS[setting], setting == "frozen"
     axes.plot(
         [row.mean_percent for row in rows],
-        [places[row.language] for row in rows],
+        [heights[row.language] for row in rows],
         "o",
         ms=6,
         color=colour,
@@ -69,7 +69,7 @@ def _dots(axes: Axes, rows: Sequence[LanguageRow], places: Mapping[str, int]) ->
     if theirs:
         axes.plot(
             [row.paper_percent or 0.0 for row in theirs],
-            [places[row.language] for row in theirs],
+            [heights[row.language] for row in theirs],
             "x",
             ms=5,
             mew=1.3,
@@ -84,11 +84,11 @@ def draw_changes(rows: Sequence[ChangeRow]) -> Figure:
     known = [row for row in rows if row.change_percent is not None]
     lines = _lines(known, lambda row: -(row.change_percent or 0.0))
     figure, axes = new_figure(1.0 + _LINE_INCHES * len(lines))
-    places = _label(axes, lines)
+    heights = _label(axes, lines)
     colours = {line.language: line.colour for line in lines}
     axes.axvline(0, color=GUIDE_COLOUR, lw=1)
     for row in known:
-        _change(axes, row, places[row.language], colours[row.language])
+        _change(axes, row, heights[row.language], colours[row.language])
     limit = max((abs(row.change_percent or 0.0) for row in known), default=1.0) or 1.0
     reach = [abs(end) for row in known for end in (row.low_percent, row.high_percent) if end]
     limit = min(max([limit, *reach]), _WIDEST * limit) * 1.05
@@ -137,7 +137,7 @@ def _label(axes: Axes, lines: Sequence[_Line], coloured: bool = True) -> dict[st
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    found = {line.language: y for y, line in enumerate(lines) if line.language is not None}
-    for y in found.values():
+    heights = {line.language: y for y, line in enumerate(lines) if line.language is not None}
+    for y in heights.values():
         axes.axhline(y, color="#F1F1F1", lw=0.7, zorder=0.5)
-    return found
+    return heights

@@ -61,15 +61,15 @@ def study_configs(model: Backbone, choices: StudyChoices) -> dict[str, TrainingC
     Raises:
         InvalidInput: a setting outside its range, naming it.
     """
-    found: dict[str, TrainingConfig] = {}
+    configs: dict[str, TrainingConfig] = {}
     for values in _frozen(model, choices):
-        _add(found, configure(model, {**_common(choices), **values}))
+        _add(configs, configure(model, {**_common(choices), **values}))
     if choices.with_unfrozen and _needs(choices, "table4", "figure2", "table1", "section4"):
         rate = choices.unfrozen_learning_rate
         for seed in choices.seeds:
             values = {"seed": seed, "unfrozen": True, "learning_rate": rate}
-            _add(found, configure(model, {**_common(choices), **values}))
-    return found
+            _add(configs, configure(model, {**_common(choices), **values}))
+    return configs
 
 
 def base_length(model: Backbone, choices: StudyChoices) -> int:
@@ -120,8 +120,8 @@ def _needs(choices: StudyChoices, *parts: str) -> bool:
     return any(part in wanted for part in parts)
 
 
-def _add(found: dict[str, TrainingConfig], config: TrainingConfig) -> None:
+def _add(configs: dict[str, TrainingConfig], config: TrainingConfig) -> None:
     """A name says all that differs between the runs of any study of one model and task."""
     setting = "unfrozen" if config.unfrozen else config.kind
     name = f"{setting}-{config.shots}shot-length{config.length}-seed{config.seed}"
-    found.setdefault(name, config)
+    configs.setdefault(name, config)

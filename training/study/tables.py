@@ -84,18 +84,18 @@ def study_tables(results: StudyResults) -> StudyTables:
 
 def _findings(results: StudyResults, tables: StudyTables) -> tuple[FindingRow, ...]:
     """In the paper's order; each part says nothing where its table is empty."""
-    found: list[FindingRow] = []
+    findings: list[FindingRow] = []
     if tables.figure2:
-        found += mean_findings(results, tables.figure2)
+        findings += mean_findings(results, tables.figure2)
     if tables.table4:
-        found += language_findings(results, tables.table4_freezing)
+        findings += language_findings(results, tables.table4_freezing)
     if tables.figure3:
-        found += shot_findings(results)
+        findings += shot_findings(results)
     if tables.figure4:
-        found += length_findings(results, tables.figure4)
+        findings += length_findings(results, tables.figure4)
     if tables.figure5:
-        found += family_findings(results, tables.figure5)
-    found += likeness_findings(results, tables.table1_freezing)
+        findings += family_findings(results, tables.figure5)
+    findings += likeness_findings(results, tables.table1_freezing)
     if tables.section4:
-        found += cost_findings(tables.section4)
-    return tuple(found)
+        findings += cost_findings(tables.section4)
+    return tuple(findings)

@@ -60,10 +60,10 @@ def correlate(x: Values, y: Values) -> Correlation:
     codes, (a, b) = _paired(x, y)
     if reason := _no_correlation(a, b):
         return Correlation(None, None, None, len(codes), reason)
-    found = stats.pearsonr(a, b)
-    interval = found.confidence_interval(LEVEL)
+    result = stats.pearsonr(a, b)
+    interval = result.confidence_interval(LEVEL)
     low, high = _number(interval.low), _number(interval.high)
-    return Correlation(float(found.statistic), low, high, len(codes))
+    return Correlation(float(result.statistic), low, high, len(codes))
 
 
 def compare(x: Values, first: Values, second: Values, *, seed: int = 0) -> Difference:
@@ -105,7 +105,7 @@ def _bootstrapped(
     with warnings.catch_warnings():
         # A resample of few languages can be constant; its NaN makes the bounds NaN: no interval.
         warnings.simplefilter("ignore")
-        found = stats.bootstrap(
+        result = stats.bootstrap(
             (a, b, c),
             difference,
             paired=True,
@@ -115,7 +115,7 @@ def _bootstrapped(
             method="BCa",
             rng=np.random.default_rng(seed),
         )
-    return _number(found.confidence_interval.low), _number(found.confidence_interval.high)
+    return _number(result.confidence_interval.low), _number(result.confidence_interval.high)
 
 
 def _paired(*values: Values) -> tuple[list[str], list[NDArray[np.float64]]]:

@@ -99,7 +99,7 @@ def distances(source: str, codes: Sequence[str], uriel: Path | None = None) -> D
     """Measure how far other languages are from `source`, in all six metrics.
 
     Codes are like "fra_Latn". `uriel` is a copy of URIEL's distance file or its folder; without
-    one, `$ISOGLOSS_URIEL_DISTANCES` and lang2vec's own data folder are looked into.
+    one, `$ISOGLOSS_URIEL_DISTANCES` and lang2vec's own data folder are searched.
 
     Raises:
         InvalidInput: the named copy is not there or cannot be read.
@@ -145,13 +145,13 @@ def _filed(code: str) -> _Filed:
     `language_sources.csv` names a macrolanguage or an older code (Twi under Akan), which serves as
     well, or only a close relative (Norwegian for Bokmål), which does not.
     """
-    known, own = vectors(), code.split("_")[0]
+    known, iso = vectors(), code.split("_")[0]
     row = _sources().get(code)
     other = row["lang2vec_code"] if row and not row["last_shared_clade"] else None
-    listed = [name for name in (own, other) if name is not None and name in known.rows]
+    listed = [name for name in (iso, other) if name is not None and name in known.rows]
     described = [name for name in listed if known.clades[known.rows[name]].any()]
     # An isolate has no clades; a language that lang2vec's tree lacks has none either.
-    isolate = own if row and row["lang2vec_code"] == own and own in known.rows else None
+    isolate = iso if row and row["lang2vec_code"] == iso and iso in known.rows else None
     return _Filed(listed[0] if listed else None, described[0] if described else isolate)
 
 
@@ -210,9 +210,9 @@ def _published(
 ) -> dict[Metric, dict[str, float | None]]:
     """URIEL's distances by metric and our codes; metrics that the copy lacks are left out."""
     iso = {code: _filed(code).features or code.split("_")[0] for code in (source, *codes)}
-    found = read_copy(copy, tuple(KINDS.values()), iso[source], [iso[code] for code in codes])
+    by_kind = read_copy(copy, tuple(KINDS.values()), iso[source], [iso[code] for code in codes])
     return {
-        metric: {code: found[kind].get(iso[code]) for code in codes}
+        metric: {code: by_kind[kind].get(iso[code]) for code in codes}
         for metric, kind in KINDS.items()
-        if kind in found
+        if kind in by_kind
     }

@@ -100,8 +100,8 @@ def _in_order(
     """The same rows in another file's order of languages."""
     if sorted(wanted) != sorted(codes):
         raise Unavailable("lang2vec's files list different languages; reinstall lang2vec==1.1.2")
-    place = {code: row for row, code in enumerate(codes)}
-    return values[[place[code] for code in wanted]]
+    row_of = {code: row for row, code in enumerate(codes)}
+    return values[[row_of[code] for code in wanted]]
 
 
 def _points(codes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -127,6 +127,6 @@ def _misfit(
     places: NDArray[np.float64], points: NDArray[np.float64], to_points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Each language's largest error, (languages,)."""
-    found = np.arccos(np.clip(places @ points.T, -1, 1)) / np.pi
-    worst: NDArray[np.float64] = np.abs(found - to_points).max(axis=1)
+    measured = np.arccos(np.clip(places @ points.T, -1, 1)) / np.pi
+    worst: NDArray[np.float64] = np.abs(measured - to_points).max(axis=1)
     return worst

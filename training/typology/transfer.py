@@ -98,10 +98,10 @@ def likenesses(
 ) -> dict[Measure, Likeness]:
     """Pretraining data size and 1 - distance in each metric, for these languages."""
     measured = distances(source, sorted(codes), uriel)
-    found: dict[Measure, Likeness] = {"DATA": _data(architecture, codes)}
+    measures: dict[Measure, Likeness] = {"DATA": _data(architecture, codes)}
     for metric in METRICS:
-        found[metric] = Likeness(similarities(measured, metric), measured.origin[metric])
-    return found
+        measures[metric] = Likeness(similarities(measured, metric), measured.origin[metric])
+    return measures
 
 
 def similarities(measured: Distances, metric: Metric) -> dict[str, float | None]:
@@ -119,19 +119,19 @@ def _data(architecture: Architecture | None, codes: Collection[str]) -> Likeness
 def _row(
     metric: Measure, measure: Likeness, accuracy: Mapping[str, float], source: str
 ) -> TransferCorrelation:
-    found = correlate(measure.values, accuracy)
+    correlation = correlate(measure.values, accuracy)
     others = {code: value for code, value in accuracy.items() if code != source}
     missing = sorted(code for code in accuracy if measure.values.get(code) is None)
     left_out = (
-        f"left out, no value: {', '.join(missing)}" if missing and found.r is not None else ""
+        f"left out, no value: {', '.join(missing)}" if missing and correlation.r is not None else ""
     )
     return TransferCorrelation(
         metric=metric,
-        r=found.r,
-        low=found.low,
-        high=found.high,
-        languages=found.languages,
+        r=correlation.r,
+        low=correlation.low,
+        high=correlation.high,
+        languages=correlation.languages,
         r_without_source=correlate(measure.values, others).r,
         origin=measure.origin,
-        note=found.note or left_out,
+        note=correlation.note or left_out,
     )

@@ -52,8 +52,8 @@ def find_copy(given: Path | None = None) -> Path | None:
     if chosen is None:
         return _in_folder(data_folder())
     named = Path(chosen)
-    if found := named if named.is_file() else _in_folder(named):
-        return found
+    if copy := named if named.is_file() else _in_folder(named):
+        return copy
     raise InvalidInput(
         f"URIEL's distances {str(named)!r}: no such file, nor a folder with {' or '.join(FILES)}; "
         f"name one, or none to compute distances from lang2vec's vectors (also unset {ENVIRONMENT})"
@@ -89,8 +89,8 @@ def read_copy(
 
 def _in_folder(folder: Path) -> Path | None:
     """The repository also has an empty `distances.zip`, which says nothing."""
-    places = [folder / name for name in FILES]
-    return next((p for p in places if p.is_file() and p.stat().st_size), None)
+    paths = [folder / name for name in FILES]
+    return next((p for p in paths if p.is_file() and p.stat().st_size), None)
 
 
 def _languages(path: Path, archive: zipfile.ZipFile) -> Mapping[str, int]:
@@ -98,8 +98,8 @@ def _languages(path: Path, archive: zipfile.ZipFile) -> Mapping[str, int]:
     if LANGUAGES in archive.namelist():
         text = archive.read(LANGUAGES).decode("utf-8")
     else:
-        places = [path.parent / LANGUAGES, data_folder() / LANGUAGES]
-        listed = next((place for place in places if place.is_file()), None)
+        lists = [path.parent / LANGUAGES, data_folder() / LANGUAGES]
+        listed = next((candidate for candidate in lists if candidate.is_file()), None)
         if listed is None:
             raise ValueError(f"{LANGUAGES} must lie beside it, to say which row is which language")
         text = listed.read_text(encoding="utf-8")
@@ -108,14 +108,14 @@ def _languages(path: Path, archive: zipfile.ZipFile) -> Mapping[str, int]:
 
 def _members(archive: zipfile.ZipFile, kinds: Sequence[str]) -> dict[str, str]:
     """Kind -> name in the archive, of those that are there."""
-    found = {}
+    members = {}
     for kind in kinds:
         pattern = re.compile(rf"(.*/)?{kind}(_.*\.npz|\.csv)", re.IGNORECASE)
         if named := [name for name in archive.namelist() if pattern.fullmatch(name)]:
-            found[kind] = named[0]
-    if not found:
+            members[kind] = named[0]
+    if not members:
         raise ValueError(f"it holds none of {', '.join(kinds)}")
-    return found
+    return members
 
 
 def _row(

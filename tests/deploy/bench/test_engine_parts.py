@@ -26,7 +26,7 @@ from isogloss.deploy.bench.turns import first_round, more_rounds
 from isogloss.prompts.errors import InvalidInput, NotFound
 from tests.deploy.small_models import tiny_model
 
-ROOT = Path(__file__).parents[3]
+PAGE = Path(__file__).parents[3] / "docs" / "measurements" / "engine.md"
 CPU = torch.device("cpu")
 
 
@@ -217,11 +217,11 @@ def test_only_results_of_this_benchmark_become_tables(tmp_path: Path, text: str)
         read_report(file)
 
 
-def readme_tables() -> list[Any]:
-    found = tables_in((ROOT / "README.md").read_text(encoding="utf-8"))
+def documented_tables() -> list[Any]:
+    found = tables_in(PAGE.read_text(encoding="utf-8"))
     return [pytest.param(path, shown, id=path) for path, shown in found.items()]
 
 
-@pytest.mark.parametrize(("path", "shown"), readme_tables())
-def test_the_readmes_tables_are_those_of_the_committed_results(path: str, shown: str) -> None:
-    assert shown == markdown_table(read_report(ROOT / path))
+@pytest.mark.parametrize(("path", "shown"), documented_tables())
+def test_documented_tables_are_those_of_the_committed_results(path: str, shown: str) -> None:
+    assert shown == markdown_table(read_report(PAGE.parent / path))

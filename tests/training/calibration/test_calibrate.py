@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from isogloss.prompts.console.console import ReportingGroup
 from isogloss.prompts.errors import InvalidData, NotFound, Unavailable
 from isogloss.prompts.format.soft_prompt import ModelRef, SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable
@@ -30,9 +25,8 @@ from isogloss.training.calibration.temperatures import (
     temperatures_of,
     with_temperatures,
 )
-from isogloss.training.cli.calibrate import calibrate as calibrate_command
-from isogloss.training.cli.options import ManyValuesCommand
 from isogloss.training.evaluation.predictions import Prediction, to_bytes
+from tests.training.commands import answer, isogloss, rows_of
 from tests.training.tiny import LABELS, prompt, tiny
 
 MODEL = tiny("bloom")
@@ -184,26 +178,15 @@ def write(path: Path, rows: list[Prediction], *, scores: bool = True) -> Path:
     return path
 
 
-app = typer.Typer(cls=ReportingGroup)
-app.callback()(lambda: None)
-app.command("calibrate", cls=ManyValuesCommand)(calibrate_command)
-
-
-def run(*arguments: object, exit_code: int = 0) -> Any:
-    done = CliRunner().invoke(app, ["calibrate", *map(str, arguments)])
-    assert done.exit_code == exit_code, done.output
-    return done
-
-
 def test_the_command_publishes_temperatures_and_says_what_they_do(
     store: PromptStore, tmp_path: Path
 ) -> None:
     dev = write(tmp_path / "dev.csv", evaluated("dev"))
     test = write(tmp_path / "test.jsonl", evaluated("test"))
     options = ("--evaluations", dev, "--report", test, "--store", store.root)
-    answer = json.loads(run(*options, "--out", tmp_path / "out", "--json").stdout)
-    assert answer["generation"] == store.latest() == 2
-    (table,) = answer["tables"]
+    told = answer("calibrate", *options, "--out", tmp_path / "out")
+    assert told["generation"] == store.latest() == 2
+    (table,) = told["tables"]
     assert table["temperatures"]["universal"] == pytest.approx(2.0, rel=0.15)
     assert table["temperatures"]["Romance"] == pytest.approx(8.0, rel=0.15)
     everywhere = table["clades"][0]
@@ -222,14 +205,9 @@ def test_the_command_publishes_temperatures_and_says_what_they_do(
     assert sum(int(row["answers"]) for row in reliability) == 4 * 3 * 600
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_dry_run_shows_the_same_and_publishes_nothing(store: PromptStore, tmp_path: Path) -> None:
     dev = write(tmp_path / "dev.csv", evaluated("dev"))
-    shown = run("--evaluations", dev, "--store", store.root, "--dry-run").stdout
+    shown = isogloss("calibrate", "--evaluations", dev, "--store", store.root, "--dry-run").stdout
     for words in ("universal", "Romance", "dev error", "dry run: nothing was published"):
         assert words in shown
     assert "test error" not in shown
@@ -253,7 +231,7 @@ def test_evidence_that_is_none_is_refused(
     rows = answers("deu_Latn", 5, 1.0, digest=digest, gold="garden")
     rows = [replace(row, **changes) for row in rows]
     dev = write(tmp_path / "dev.csv", rows, scores=scores)
-    refused = run("--evaluations", dev, "--store", store.root, exit_code=2)
+    refused = isogloss("calibrate", "--evaluations", dev, "--store", store.root, exit_code=2)
     assert said in refused.stderr
     assert store.latest() == 1
 
@@ -263,7 +241,7 @@ def test_languages_without_their_routed_prompt_are_named(
 ) -> None:
     rows = [row for row in evaluated("dev") if row.prompt == "a"]
     dev = write(tmp_path / "dev.csv", rows)
-    done = run("--evaluations", dev, "--store", store.root)
+    done = isogloss("calibrate", "--evaluations", dev, "--store", store.root)
     assert "1 languages were not evaluated" in done.stderr
     assert "fra_Latn" in done.stderr
 

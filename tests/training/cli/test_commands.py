@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner, Result
 
-from isogloss.prompts.console.console import ReportingGroup
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.store.store import PromptStore
-from isogloss.training.cli.commands import register
 from isogloss.training.cli.options import parse_shots, repeat_names
 from isogloss.training.cli.progress import TrainingBars
 from isogloss.training.evaluation.predictions import read_predictions
 from isogloss.training.tuning.prompt_trainer import EpochRecord
+from tests.training.commands import answer, isogloss
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, sentences, write_task, write_tsv
-
-app = typer.Typer(cls=ReportingGroup)
-register(app)
-
-
-def isogloss(*args: object, exit_code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exit_code == exit_code, result.output
-    return result
-
-
-def answer(*args: object, exit_code: int = 0) -> Any:
-    return json.loads(isogloss(*args, "--json", exit_code=exit_code).stdout)
 
 
 def refusal(*args: object) -> str:

@@ -7,22 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
-from isogloss.prompts.console.console import ReportingGroup
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.training.cli.commands import register
+from tests.training.commands import isogloss
 from tests.training.tiny import LABELS, WORDS, save_tiny, write_task
-
-app = typer.Typer(cls=ReportingGroup)
-register(app)
-
-
-def isogloss(*args: object, exit_code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exit_code == exit_code, result.output
-    return result
 
 
 @pytest.fixture(scope="module", params=["bloom", "xglm"])

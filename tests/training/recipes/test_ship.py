@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from isogloss.training.recipes.ship.steps import best_first, run_steps
 from isogloss.training.recipes.ship.store import Chosen, ship
 from tests.fakes import route_table, soft_prompt
 from tests.some import some
+from tests.training.commands import rows_of
 from tests.training.tiny import save_tiny, write_task
 
 SOME = "--shots 4 --epochs 2 --length 3"
@@ -198,11 +198,6 @@ def ship_tiny(place: Path) -> None:
     )
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_whole_run_ships_routed_and_named_prompts(made: Path) -> None:
     state = state_of(made / "shipped")
     assert state.generation == 1
@@ -216,7 +211,7 @@ def test_a_whole_run_ships_routed_and_named_prompts(made: Path) -> None:
 
 def test_a_whole_run_tells_what_was_tried(made: Path) -> None:
     tables = made / "results" / "tiny-bloom"
-    candidates = rows(tables / "candidates.csv")
+    candidates = rows_of(tables / "candidates.csv")
     ways = {own["prompt"].removeprefix("tiny-bloom-"): own["way"] for own in candidates}
     assert ways["english-8-plain-seed0"] == "english"
     assert ways["romance-seed0"] == "clade"
@@ -224,14 +219,14 @@ def test_a_whole_run_tells_what_was_tried(made: Path) -> None:
     assert len(candidates) == 4 + 1 + 1 + 3
     tested = [own for own in candidates if own["test_mean"]]
     assert {"universal"} <= {word for own in tested for word in own["routes"].split()}
-    predictions = rows(tables / "predictions.csv")
-    shown = {own["language"]: own for own in rows(tables / "languages.csv")}
+    predictions = rows_of(tables / "predictions.csv")
+    shown = {own["language"]: own for own in rows_of(tables / "languages.csv")}
     assert set(shown) == {"deu_Latn", "eng_Latn", "fra_Latn"}
     for code, own in shown.items():
         answers = [row for row in predictions if row["language"] == code]
         right = sum(row["routed"] == row["gold"] for row in answers) / len(answers)
         assert float(own["routed"]) == pytest.approx(right, abs=1e-4)
-    assert {row["step"] for row in rows(tables / "steps.csv")} == set(names(tiny_steps()))
+    assert {row["step"] for row in rows_of(tables / "steps.csv")} == set(names(tiny_steps()))
 
 
 def tiny_steps() -> tuple[Step, ...]:

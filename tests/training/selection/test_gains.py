@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from isogloss.prompts.console.console import ReportingGroup
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
-from isogloss.training.cli.commands import register
 from isogloss.training.evaluation.candidates import Candidate
 from isogloss.training.evaluation.predictions import Prediction, to_bytes
 from isogloss.training.selection import left_out
@@ -30,6 +23,8 @@ from isogloss.training.selection.gains_figure import draw_gains
 from isogloss.training.selection.left_out import check_same, leave_out, left_out_rows
 from isogloss.training.selection.routing import find_origins
 from tests.prompts import samples
+from tests.some import some
+from tests.training.commands import answer, isogloss, rows_of
 from tests.training.selection.test_selection import LINEAGES
 from tests.training.tiny import prompt, tiny
 from tests.training.worlds import world
@@ -130,14 +125,15 @@ def test_a_left_out_language_is_not_heard_and_its_prompts_are_not_used(
     kept = ("ax0", "ax1", "ay0", "bx0", "bx1", "by0")
     small = own.only(kept)
     chosen = leave_out(small, Rule(), near)
-    for arm in (chosen.universal, chosen.by_clade, chosen.by_neighbours):
-        assert not any(name.startswith(code[0]) for code, name in arm.items())
+    for code, arms in some(chosen.items()):
+        for name in (arms.universal, arms.clade, arms.neighbours):
+            assert not name.startswith(code[0])
     # Had one language of a family been no source, the family's prompt would have served it.
     origins = {n: Origin(o.sources - {"ax0"}) for n, o in own.origins.items()}
     freed = leave_out(replace(small, origins=origins), Rule(), near)
-    assert freed.by_clade["ax0"].startswith("a")
-    assert freed.by_neighbours["ax0"].startswith("a")
-    assert freed.clades["ax0"] == "Family-a"
+    assert freed["ax0"].clade.startswith("a")
+    assert freed["ax0"].neighbours.startswith("a")
+    assert freed["ax0"].routed_clade == "Family-a"
     rows = left_out_rows(small, freed, OF)
     assert [(r.way, r.over) for r in rows if r.level == "overall"] == [
         ("clade", "universal"),
@@ -181,14 +177,6 @@ def predictions(names: Mapping[str, SoftPrompt], split: str) -> list[Prediction]
 
 
 def test_the_commands_route_explain_and_measure(tmp_path: Path) -> None:
-    app = typer.Typer(cls=ReportingGroup)
-    register(app)
-
-    def isogloss(*args: object) -> str:
-        result = CliRunner().invoke(app, [str(arg) for arg in args])
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
     own = {name: prompt(MODEL, n) for n, name in enumerate(("anywhere", "romance"))}
     for name, made in own.items():
         made.save(tmp_path / f"{name}.safetensors")
@@ -201,37 +189,32 @@ def test_the_commands_route_explain_and_measure(tmp_path: Path) -> None:
     table = PromptStore.open(store).state().routes[0]
     assert (table.universal, table.clades) == ("anywhere", {"Italic": "romance"})
 
-    said = isogloss("route", "--explain", "it", "--store", store)
+    said = isogloss("route", "--explain", "it", "--store", store).stdout
     assert "Italian (ita_Latn) gets romance" in said
     assert "Indo-European: stays with anywhere (universal)" in said
     assert "Italic: takes romance [plain]: of 2 prompts on 120 dev sentences of 2 languages" in said
     assert "no sentence of Italian was evaluated: it gets what its relatives get" in said
-    said = isogloss("route", "--explain", "deu_Latn", "--store", store)
+    said = isogloss("route", "--explain", "deu_Latn", "--store", store).stdout
     assert "no clade leaves the universal prompt: anywhere; German was among" in said
-    assert "a language without relatives" in isogloss(
-        "route", "--explain", "eus_Latn", "--store", store
-    )
-    told = json.loads(isogloss("route", "--explain", "fr", "--store", store, "--json"))
-    (facts,) = told["explanations"]
+    said = isogloss("route", "--explain", "eus_Latn", "--store", store).stdout
+    assert "a language without relatives" in said
+    (facts,) = answer("route", "--explain", "fr", "--store", store)["explanations"]
     assert facts["language"] == "fra_Latn"
     assert (facts["prompt"], facts["clade"], facts["measured"]) == ("romance", "Italic", True)
     (italic,) = [step for step in facts["steps"] if step["clade"] == "Italic"]
     assert italic["evidence"]["interval"][0] > 0
     assert italic["evidence"]["candidates"] == 2
 
-    answer = json.loads(
-        isogloss(
-            *("gains", "--evaluations", tmp_path / "test.csv", "--store", store, "--out", out),
-            *("--left-out", tmp_path / "dev.csv", "--json"),
-        )
+    told = answer(
+        *("gains", "--evaluations", tmp_path / "test.csv", "--store", store, "--out", out),
+        *("--left-out", tmp_path / "dev.csv"),
     )
-    (overall,) = answer["overall"]
+    (overall,) = told["overall"]
     assert overall["moved"] == 2
     assert overall["low"] > 0
-    assert answer["worse_clades"] == []
-    assert [row["way"] for row in answer["left_out"]] == ["clade", "neighbours", "neighbours"]
-    with (out / "gains_clades.csv").open(encoding="utf-8") as file:
-        clades = {row["name"]: row for row in csv.DictReader(file)}
+    assert told["worse_clades"] == []
+    assert [row["way"] for row in told["left_out"]] == ["clade", "neighbours", "neighbours"]
+    clades = {row["name"]: row for row in rows_of(out / "gains_clades.csv")}
     assert (clades["Italic"]["moved"], clades["Germanic"]["moved"]) == ("2", "0")
     assert float(clades["Germanic"]["gain_points"]) == 0
     assert {path.name for path in out.iterdir()} == {
@@ -243,8 +226,6 @@ def test_the_commands_route_explain_and_measure(tmp_path: Path) -> None:
 def test_predictions_of_another_prompt_under_the_same_name_measure_nothing(
     tmp_path: Path,
 ) -> None:
-    app = typer.Typer(cls=ReportingGroup)
-    register(app)
     own = {name: prompt(MODEL, n) for n, name in enumerate(("anywhere", "romance"))}
     newer = own | {"romance": prompt(MODEL, 9)}
     store = PromptStore.open(tmp_path / "store", create=True)
@@ -254,20 +235,18 @@ def test_predictions_of_another_prompt_under_the_same_name_measure_nothing(
     )
     store.publish(newer, [table])
 
-    def gains(evaluated: Mapping[str, SoftPrompt], *more: str) -> Any:
+    def gains(evaluated: Mapping[str, SoftPrompt], *more: object, exit_code: int = 0) -> str:
         for split, names in (("dev", newer), ("test", evaluated)):
             path = tmp_path / f"{split}.csv"
             path.write_bytes(to_bytes(predictions(names, split), ".csv"))
         given = ["gains", "--evaluations", tmp_path / "test.csv", "--store", tmp_path / "store"]
-        given += ["--out", tmp_path / "gains", *more]
-        return CliRunner().invoke(app, [str(arg) for arg in given])
+        return isogloss(*given, "--out", tmp_path / "gains", *more, exit_code=exit_code).stderr
 
-    refused = gains(own)
-    assert refused.exit_code == 2
-    assert f"'romance' of the route table is {newer['romance'].digest}" in refused.stderr
-    assert f"evaluated as 'romance' is {own['romance'].digest}" in refused.stderr
-    assert gains(newer).exit_code == 0
-    assert gains(newer, "--left-out", str(tmp_path / "dev.csv")).exit_code == 0
+    refused = gains(own, exit_code=2)
+    assert f"'romance' of the route table is {newer['romance'].digest}" in refused
+    assert f"evaluated as 'romance' is {own['romance'].digest}" in refused
+    gains(newer)
+    gains(newer, "--left-out", tmp_path / "dev.csv")
     with pytest.raises(InvalidData, match="'romance' is sha256:new on dev and sha256:old on test"):
         check_same(
             {"romance": "sha256:new", "only dev": "sha256:a"},
@@ -287,16 +266,13 @@ def test_the_figure_shows_each_model_and_its_routed_clades() -> None:
 
 
 def test_a_store_without_routes_for_the_model_says_what_to_do(tmp_path: Path) -> None:
-    app = typer.Typer(cls=ReportingGroup)
-    register(app)
     own = {"anywhere": prompt(MODEL, 0)}
     (tmp_path / "test.csv").write_bytes(to_bytes(predictions(own, "test"), ".csv"))
     store = PromptStore.open(tmp_path / "store", create=True)
     store.publish(own)
     given = ["gains", "--evaluations", tmp_path / "test.csv", "--store", tmp_path / "store"]
-    result = CliRunner().invoke(app, [str(a) for a in (*given, "--out", tmp_path / "out")])
-    assert result.exit_code == 2
-    assert "no routes for task 'home'" in result.stderr
+    refused = isogloss(*given, "--out", tmp_path / "out", exit_code=2).stderr
+    assert "no routes for task 'home'" in refused
 
 
 def test_a_prompt_has_seen_what_its_start_and_its_teacher_saw() -> None:
@@ -337,7 +313,7 @@ def test_a_language_that_every_prompt_has_seen_is_passed_over() -> None:
     own = world(2, kin=0.25, everywhere=0.01).evidence.only(("ax0", "ay0", "bx0"))
     seen = {name: Origin(frozenset({"ax0"})) for name in own.prompts}
     chosen = leave_out(replace(own, origins=seen), Rule(), near)
-    assert set(chosen.universal) == {"ay0", "bx0"}
+    assert set(chosen) == {"ay0", "bx0"}
     rows = left_out_rows(own, chosen, OF)
     assert {row.code for row in rows if row.level == "language"} == {"ay0", "bx0"}
     everything = {name: Origin(frozenset(own.languages)) for name in own.prompts}

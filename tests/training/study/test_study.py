@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -12,26 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
-from isogloss.prompts.console.console import ReportingGroup
-from isogloss.training.cli.commands import register
 from isogloss.training.cli.progress import StudyBars, TrainingBars
 from isogloss.training.study.evidence import EvidenceUnit
 from isogloss.training.study.plan import StudyChoices, check_parts, study_configs
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.prompt_trainer import EpochRecord
+from tests.training.commands import isogloss, rows_of
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, tiny, write_task, write_tsv
-
-app = typer.Typer(cls=ReportingGroup)
-register(app)
-
-
-def isogloss(*args: object, exit_code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exit_code == exit_code, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +45,8 @@ def tables(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files if path.name != "timings.csv"}
 
 
-def rows_of(out: Path, table: str) -> list[dict[str, str]]:
-    with (out / "tables" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def table_of(out: Path, name: str) -> list[dict[str, str]]:
+    return rows_of(out / "tables" / f"{name}.csv")
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +60,10 @@ def whole(model: Path, task: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_every_part_has_its_table_figure_and_place_in_the_report(whole: Path) -> None:
     parts = ("figure2", "figure3", "figure4", "figure5", "table1", "table4", "section4")
     for part in parts:
-        assert rows_of(whole, part), part
+        assert table_of(whole, part), part
     drawn = {path.stem for path in (whole / "figures").glob("*.svg")}
     assert drawn == {"figure2", "figure3", "figure4", "figure5", "table4"}
-    assert {row["r"] for row in rows_of(whole, "table1")} == {""}  # three languages are too few
+    assert {row["r"] for row in table_of(whole, "table1")} == {""}  # three languages are too few
     html = (whole / "report.html").read_text(encoding="utf-8")
     assert "Figure 5" in html
     assert "French" in html
@@ -87,7 +73,7 @@ def test_every_part_has_its_table_figure_and_place_in_the_report(whole: Path) ->
 def test_accuracies_are_those_of_the_prompts_on_the_split(whole: Path, task: Path) -> None:
     """Against `isogloss evaluate`, which keeps other files."""
     name = "plain-4shot-length3-seed1"
-    rows = rows_of(whole, "accuracies")
+    rows = table_of(whole, "accuracies")
     found = {r["language"]: float(r["accuracy_percent"]) for r in rows if r["run"] == name}
     assert set(found) == set(WORDS)
     file = whole / "prompts" / f"{name}.safetensors"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from isogloss.training.study.results import StudyRun, absent_parts
 from isogloss.training.study.rows import FindingRow, StudyTables
 from isogloss.training.study.tables import study_tables, write_tables
 from isogloss.training.typology.transfer import likenesses
+from tests.training.commands import rows_of
 from tests.training.study_samples import (
     BLOOM,
     FEW,
@@ -409,8 +409,7 @@ def test_tables_are_the_same_bytes_however_the_runs_came(tmp_path: Path) -> None
 def test_csv_files_are_tidy(tmp_path: Path) -> None:
     results = whole_study()
     write_tables(results, tmp_path)
-    with (tmp_path / "accuracies.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "accuracies.csv")
     assert len(rows) == len(results.runs) * len(FEW)
     first = rows[0]
     own = next(run for run in results.runs if run.name == first["run"])

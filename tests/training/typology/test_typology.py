@@ -135,5 +135,5 @@ def test_without_lang2vec_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
-    with pytest.raises(Unavailable, match=r"pip install lang2vec==1\.1\.2"):
+    with pytest.raises(Unavailable, match=r"pip install 'isogloss\[study\]'"):
         data_folder()

@@ -42,8 +42,8 @@ def draw(folder: Path, detector: str) -> list[Path]:
     for kind in dict.fromkeys(row["texts"] for row in confusions):
         name = f"confusion-{kind.replace(' ', '-')}"
         with style(name):
-            own = [row for row in confusions if row["texts"] == kind]
-            paths.append(save(draw_confusion(kind, own), folder, name))
+            rows = [row for row in confusions if row["texts"] == kind]
+            paths.append(save(draw_confusion(kind, rows), folder, name))
     with style("reliability"):
         curves = read_table(folder / "reliability.csv", detector)
         paths.append(save(draw_reliability(curves), folder, "reliability"))

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isogloss.prompts.languages.languages import languages
 from isogloss.training.canvas import new_figure
 from isogloss.training.recipes.detection.tables import Row
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _CELL_INCHES = 0.3
@@ -27,21 +29,12 @@ def draw_confusion(kind: str, rows: Sequence[Row]) -> Figure:
     true = _ordered({row["true_clade"] for row in rows})
     elsewhere = {row["detected_clade"] for row in rows} - set(true)
     columns = [*true, *([_OTHERS] if elsewhere else [])]
-    counts = np.zeros((len(true), len(columns)))
-    for row in rows:
-        found = row["detected_clade"] if row["detected_clade"] in true else _OTHERS
-        place = true.index(row["true_clade"]), columns.index(found)
-        counts[place] += int(row["number_of_texts"])
+    counts = _counts(rows, true, columns)
     percent = counts / counts.sum(axis=1, keepdims=True) * 100  # (true, detected)
     figure, axes = new_figure(_MARGIN_INCHES + _CELL_INCHES * len(true))
     # Errors are few: a power makes one percent visible beside a hundred.
     axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.35, 0, 100), aspect="auto")
-    for (row_at, column), share in np.ndenumerate(percent):
-        if share >= _SHOWN_PERCENT:
-            dark = share > 30
-            text = "100" if share > 99.95 else f"{share:.1f}"
-            colour = "white" if dark else "black"
-            axes.text(column, row_at, text, ha="center", va="center", color=colour, size=6.5)
+    _write_shares(axes, percent)
     names = _names(true)
     sizes = counts.sum(axis=1)
     labels = [f"{name} ({size:,.0f})" for name, size in zip(names, sizes, strict=True)]
@@ -56,6 +49,24 @@ def draw_confusion(kind: str, rows: Sequence[Row]) -> Figure:
     axes.set_xlabel("clade of the detected language")
     axes.set_title(f"{kind.capitalize()}: % of each clade's texts", loc="left")
     return figure
+
+
+def _counts(rows: Sequence[Row], true: list[str], columns: list[str]) -> NDArray[np.float64]:
+    """Texts (true clade, detected clade)."""
+    counts = np.zeros((len(true), len(columns)))
+    for row in rows:
+        detected = row["detected_clade"] if row["detected_clade"] in true else _OTHERS
+        cell = true.index(row["true_clade"]), columns.index(detected)
+        counts[cell] += int(row["number_of_texts"])
+    return counts
+
+
+def _write_shares(axes: Axes, percent: NDArray[np.float64]) -> None:
+    for (row, column), share in np.ndenumerate(percent):
+        if share >= _SHOWN_PERCENT:
+            text = "100" if share > 99.95 else f"{share:.1f}"
+            colour = "white" if share > 30 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour, size=6.5)
 
 
 def _root(clade: str) -> str:

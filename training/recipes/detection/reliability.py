@@ -33,8 +33,8 @@ def draw_reliability(rows: Sequence[Row]) -> Figure:
     for panels, (languages, name) in zip(grid, _LANGUAGES.items(), strict=True):
         panels[0].set_ylabel(f"{name}: share right")
         for axes, claim in zip(panels, _TITLES, strict=True):
-            own = [r for r in rows if r["languages"] == languages and r["claim"] == claim]
-            _draw_panel(axes, own)
+            claims = [r for r in rows if r["languages"] == languages and r["claim"] == claim]
+            _draw_panel(axes, claims)
     for axes, title in zip(grid[0], _TITLES.values(), strict=True):
         axes.set_title(title)
     for axes in grid[-1]:

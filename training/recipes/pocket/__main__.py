@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 
 from isogloss.training.recipes.pocket.arrays import kept
 from isogloss.training.recipes.pocket.card import write_card
+from isogloss.training.recipes.pocket.checkpoint import Progressed
 from isogloss.training.recipes.pocket.corpus import Corpus, build_corpus
-from isogloss.training.recipes.pocket.data import read_meanings
+from isogloss.training.recipes.pocket.data import Meaning, read_meanings
 from isogloss.training.recipes.pocket.embedding import Vectors, embed_tokens
 from isogloss.training.recipes.pocket.model import Pretraining, new_model
 from isogloss.training.recipes.pocket.pretrain import pretrain
@@ -87,11 +88,7 @@ def train_pocket_model(
     with console.status("reading the text"):
         meanings = read_meanings(data)
     with console.status("learning the tokenizer"):
-        work.mkdir(parents=True, exist_ok=True)
-        path = work / "tokenizer.json"
-        if not path.is_file():
-            learn_tokenizer(meanings, recipe.vocabulary).save(str(path))
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = _tokenizer(meanings, recipe, work)
     chosen = choose_meanings(meanings, recipe)
     taught = teach(chosen, teacher, work / "taught")
     with console.status("tokenizing"):
@@ -114,13 +111,32 @@ def train_pocket_model(
     sampler = Sampler(corpus, semantics, tokenizer, start)
     pretraining = Pretraining(new_model(recipe, vectors.tokens), sampler.free_vectors)
     done = pretrain(recipe, pretraining, sampler, work / recipe.name, device, resume=resume)
-    folder = out / recipe.name
+    _save(recipe, pretraining, tokenizer, done, out / recipe.name, device)
+    console.print(f"{out / recipe.name}: {json.dumps(asdict(done))}")
+
+
+def _tokenizer(meanings: Sequence[Meaning], recipe: Recipe, work: Path) -> Tokenizer:
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "tokenizer.json"
+    if not path.is_file():
+        learn_tokenizer(meanings, recipe.vocabulary).save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+def _save(
+    recipe: Recipe,
+    pretraining: Pretraining,
+    tokenizer: Tokenizer,
+    done: Progressed,
+    folder: Path,
+    device: torch.device,
+) -> None:
+    """Write the model, its tokenizer and its card."""
     pretraining.to("cpu").half()
     pretraining.model.save_pretrained(folder)
     save_tokenizer(tokenizer, recipe.model_type, folder)
     parameters = sum(parameter.numel() for parameter in pretraining.model.parameters())
     write_card(folder, recipe, done, parameters, _hardware(device))
-    console.print(f"{folder}: {json.dumps(asdict(done))}")
 
 
 def _hardware(device: torch.device) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from isogloss.prompts.files.tables import Layout, read_table
-
-_SIB200 = Layout(("index_id", "text"))
+from isogloss.prompts.files.tables import read_table
+from isogloss.prompts.files.texts import read_lines
+from isogloss.prompts.languages.sib200 import TEXTS
 
 # The 52 languages of the paper: SIB-200's code, then NTREX's and Tatoeba's where they have it.
 _CODES = """
@@ -70,7 +70,7 @@ def _read_sib200(data: Path) -> Iterator[Meaning]:
         path = data / "sib200" / code / "train.tsv"
         if not path.is_file():
             continue
-        for row in read_table(path, _SIB200):
+        for row in read_table(path, TEXTS):
             sentences[int(row.cells["index_id"])][code] = (row.cells["text"],)
     # Neighbouring numbers come from one article: two apart still do, nearly always.
     documents = dict.fromkeys(sorted(sentences), 0)
@@ -131,4 +131,4 @@ def _read_wordnet(data: Path) -> Iterator[Meaning]:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    return "".join(read_lines(path)).rstrip("\n").split("\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from isogloss.training.recipes.pocket.recipe import Recipe
 from isogloss.training.recipes.pocket.tokenizer import MAX_POSITIONS
 
 Model = BloomForCausalLM | XGLMForCausalLM
+_SPECIAL_TOKENS: dict[str, Any] = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
 
 def embedding(model: Model) -> nn.Embedding:
@@ -32,51 +34,52 @@ def new_model(recipe: Recipe, token_vectors: Floats) -> Model:
     a step of the optimizer is as small a part of a BLOOM prompt as one would wish.
     """
     torch.manual_seed(recipe.seed)
-    model: Model
-    if recipe.model_type == "bloom":
-        config = BloomConfig(
-            vocab_size=recipe.vocabulary,
-            hidden_size=recipe.hidden,
-            n_layer=recipe.layers,
-            n_head=recipe.heads,
-            initializer_range=0.04,
-            bos_token_id=0,
-            pad_token_id=1,
-            eos_token_id=2,
-        )
-        config.update({"seq_length": MAX_POSITIONS})
-        model = BloomForCausalLM(config)
-        for module in list(model.modules()):
-            if isinstance(module, BloomMLP):
-                # The same function as theirs, which is written out in Python and takes a
-                # quarter of the time of a step.
-                module.add_module("gelu_impl", nn.GELU(approximate="tanh"))
-    else:
-        model = XGLMForCausalLM(
-            XGLMConfig(
-                vocab_size=recipe.vocabulary,
-                d_model=recipe.hidden,
-                ffn_dim=4 * recipe.hidden,
-                num_layers=recipe.layers,
-                attention_heads=recipe.heads,
-                init_std=0.04,
-                max_position_embeddings=MAX_POSITIONS,
-                dropout=0.0,
-                attention_dropout=0.0,
-                activation_dropout=0.0,
-                layerdrop=0.0,
-                scale_embedding=True,
-                bos_token_id=0,
-                pad_token_id=1,
-                eos_token_id=2,
-            )
-        )
-    row_length = 4.0 if recipe.model_type == "bloom" else 1.0
+    bloom = recipe.model_type == "bloom"
+    model = _bloom(recipe) if bloom else _xglm(recipe)
+    row_length = 4.0 if bloom else 1.0
     with torch.no_grad():
         embedding(model).weight.copy_(torch.from_numpy(token_vectors) * row_length)
         if isinstance(model, BloomForCausalLM):
             model.transformer.ln_f.weight.fill_(1 / row_length)
     return model
+
+
+def _bloom(recipe: Recipe) -> Model:
+    config = BloomConfig(
+        vocab_size=recipe.vocabulary,
+        hidden_size=recipe.hidden,
+        n_layer=recipe.layers,
+        n_head=recipe.heads,
+        initializer_range=0.04,
+        **_SPECIAL_TOKENS,
+    )
+    config.update({"seq_length": MAX_POSITIONS})
+    model = BloomForCausalLM(config)
+    for module in list(model.modules()):
+        if isinstance(module, BloomMLP):
+            # The same function as theirs, which is written out in Python and takes a quarter of
+            # the time of a step.
+            module.add_module("gelu_impl", nn.GELU(approximate="tanh"))
+    return model
+
+
+def _xglm(recipe: Recipe) -> Model:
+    config = XGLMConfig(
+        vocab_size=recipe.vocabulary,
+        d_model=recipe.hidden,
+        ffn_dim=4 * recipe.hidden,
+        num_layers=recipe.layers,
+        attention_heads=recipe.heads,
+        init_std=0.04,
+        max_position_embeddings=MAX_POSITIONS,
+        dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        layerdrop=0.0,
+        scale_embedding=True,
+        **_SPECIAL_TOKENS,
+    )
+    return XGLMForCausalLM(config)
 
 
 class Pretraining(nn.Module):

@@ -60,24 +60,7 @@ def pretrain(
     with Progress() as progress, log:
         bar = progress.add_task(recipe.name, total=recipe.steps, completed=done.step)
         while done.step < recipe.steps:
-            started = time.monotonic()
-            before = done.minutes
-            losses = []
-            for batch in islice(
-                batches(sampler, recipe, done.chunk, device), recipe.steps - done.step
-            ):
-                for group in optimizer.param_groups:
-                    group["lr"] = group["rate"] * _rate(recipe, done)
-                loss = pretraining.loss(batch)
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(pretraining.parameters(), 1.0)
-                optimizer.step()
-                losses.append(loss.detach())
-                done.step += 1
-            done.chunk += 1
-            done.loss = float(torch.stack(losses).mean())
-            done.minutes = before + (time.monotonic() - started) / 60
+            _train_chunk(recipe, pretraining, optimizer, sampler, done)
             progress.update(
                 bar, completed=done.step, description=f"{recipe.name} loss {done.loss:.3f}"
             )
@@ -88,3 +71,29 @@ def pretrain(
                 saved = done.minutes
     save_checkpoint(work, pretraining, optimizer, done)
     return done
+
+
+def _train_chunk(
+    recipe: Recipe,
+    pretraining: Pretraining,
+    optimizer: torch.optim.Optimizer,
+    sampler: Sampler,
+    done: Progressed,
+) -> None:
+    """A step for each batch of the next chunk, while steps are left; counted in `done`."""
+    started = time.monotonic()
+    losses = []
+    chunk = batches(sampler, recipe, done.chunk, pretraining.free.device)
+    for batch in islice(chunk, recipe.steps - done.step):
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * _rate(recipe, done)
+        loss = pretraining.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(pretraining.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.detach())
+        done.step += 1
+    done.chunk += 1
+    done.loss = float(torch.stack(losses).mean())
+    done.minutes += (time.monotonic() - started) / 60

@@ -53,7 +53,7 @@ class Best:
 class Shortlist:
     """Files of the prompts that the routes choose, of the paper's own setting, and of short names.
 
-    The test split is read under these alone: candidates that lost on dev are not looked at again.
+    The test split is read under these alone: candidates that lost on dev are not evaluated again.
     """
 
     grids: tuple[str, ...]

@@ -1,6 +1,6 @@
 """Small tables of one model's run: what was tried, what was chosen, and what it came to on test.
 
-OUT/candidates.csv    every prompt: how it was made, dev and (where it was looked at) test accuracy
+OUT/candidates.csv    every prompt: how it was made, dev and (if evaluated) test accuracy
 OUT/languages.csv     test accuracy of each language, under the universal prompt and its own route
 OUT/predictions.csv   the same, sentence by sentence
 OUT/steps.csv         the commands, and the seconds they took
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from isogloss.prompts.files.tables import table_bytes
 from isogloss.prompts.format.soft_prompt import SoftPrompt
@@ -118,13 +119,13 @@ def _languages(
 ) -> tuple[Sequence[str], list[Sequence[Cell]]]:
     rows: list[Sequence[Cell]] = []
     for code, sentences in answers.items():
-        both = [
-            sum(arms[which].correct for arms in sentences.values()) / len(sentences)
-            for which in ("universal", "routed")
+        accuracies = [
+            fmean(arms[arm].correct for arms in sentences.values())
+            for arm in ("universal", "routed")
         ]
         route = routes[code]
         facts = (code, route.clade or "", route.reference, len(sentences))
-        rows.append([*facts, *map(_share, both)])
+        rows.append([*facts, *map(_share, accuracies)])
     return ["language", "clade", "prompt", "sentences", "universal", "routed"], rows
 
 
