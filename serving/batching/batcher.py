@@ -23,11 +23,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from isogloss.prompts.errors import IsoglossError, Unavailable
-from isogloss.serving.batching.isolation import (
-    Outcome,
-    is_out_of_memory,
-    run_isolating,
-)
+from isogloss.serving.batching.isolation import Outcome, Run, is_out_of_memory, isolate
 from isogloss.serving.batching.queueing import BatchQueue
 
 logger = logging.getLogger(__name__)
@@ -94,6 +90,25 @@ class BatchStats(Generic[Work]):
     def out_of_memory(self) -> int:
         """How many of those failed for want of memory."""
         return sum(map(is_out_of_memory, self.failures))
+
+
+def run_isolating(
+    run: Run[Work, Done],
+    rows: Sequence[Work],
+    free_memory: Callable[[], None] = lambda: None,
+) -> Outcome[Done]:
+    """Run the rows together; where that fails, find out which of them can be answered.
+
+    Args:
+        run: answers every row with its result, or with the error that concerns it alone.
+        rows: of one batch.
+        free_memory: called before rows that memory did not suffice for are run again.
+    """
+    try:
+        return Outcome([result for _, result in zip(rows, run(rows), strict=True)])
+    # A panic of a library written in Rust is no Exception, and its rows want an answer too.
+    except BaseException as error:
+        return isolate(run, rows, error, free_memory)
 
 
 class Batcher(Generic[Work, Done]):
@@ -166,6 +181,8 @@ class Batcher(Generic[Work, Done]):
             self._queue.add(rows, self._clock(), client)
             self._changed.notify()
         try:
+            if len(rows) == 1:  # as quick as a future is
+                return [await rows[0].done]
             return await asyncio.gather(*(row.done for row in rows))
         finally:  # after an error nobody waits for the others
             for row in rows:

@@ -42,19 +42,21 @@ class Outcome(Generic[Done]):
     """The smallest number of rows that the memory did not suffice for; None: it did."""
 
 
-def run_isolating(
+def isolate(
     run: Run[Work, Done],
     rows: Sequence[Work],
-    free_memory: Callable[[], None] = lambda: None,
+    error: BaseException,
+    free_memory: Callable[[], None],
 ) -> Outcome[Done]:
-    """Run the rows together; where that fails, find out which of them can be answered.
+    """Find out which rows of a batch that failed can be answered.
 
     Args:
         run: answers every row with its result, or with the error that concerns it alone.
-        rows: of one batch.
+        rows: of the batch.
+        error: what running them together failed with.
         free_memory: called before rows that memory did not suffice for are run again.
     """
-    return _Isolation(run, rows, free_memory).outcome()
+    return _Isolation(run, rows, free_memory).outcome(error)
 
 
 class _Isolation(Generic[Work, Done]):
@@ -66,12 +68,13 @@ class _Isolation(Generic[Work, Done]):
         self._run = run
         self._rows = rows
         self._free_memory = free_memory
-        self._pieces = deque([range(len(rows))])
+        self._pieces: deque[range] = deque()
         self._results: dict[int, Done | IsoglossError] = {}
         self._failures: list[BaseException] = []
         self._too_many: int | None = None
 
-    def outcome(self) -> Outcome[Done]:
+    def outcome(self, error: BaseException) -> Outcome[Done]:
+        self._fail(range(len(self._rows)), error)
         while self._pieces:
             piece = self._pieces.popleft()
             if self._too_many is not None and len(piece) >= self._too_many > 1:
@@ -87,16 +90,19 @@ class _Isolation(Generic[Work, Done]):
             self._results.update(zip(piece, results, strict=True))
         # A panic of a library written in Rust is no Exception, and its rows want an answer too.
         except BaseException as error:
-            self._failures.append(error)
-            if is_out_of_memory(error):
-                self._too_many = len(piece)  # never larger than the one before
-                self._free_memory()
-            if len(self._failures) >= MOST_FAILED_RUNS:
-                self._give_up(piece, error)
-            elif len(piece) > 1:
-                self._halve(piece)
-            else:
-                self._results[piece[0]] = _answer(error)
+            self._fail(piece, error)
+
+    def _fail(self, piece: range, error: BaseException) -> None:
+        self._failures.append(error)
+        if is_out_of_memory(error):
+            self._too_many = len(piece)  # never larger than the one before
+            self._free_memory()
+        if len(self._failures) >= MOST_FAILED_RUNS:
+            self._give_up(piece, error)
+        elif len(piece) > 1:
+            self._halve(piece)
+        else:
+            self._results[piece[0]] = _answer(error)
 
     def _halve(self, piece: range) -> None:
         middle = len(piece) // 2

@@ -68,15 +68,15 @@ def recall(folder: Path, key: CostKey) -> CostTable | None:
     """The table that was kept for this key; None where there is none that can be used."""
     path = folder / key.file_name
     try:
-        found = _File.model_validate_json(durable.read_limited(path, _MAX_BYTES))
+        file = _File.model_validate_json(durable.read_limited(path, _MAX_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as problem:
         logger.warning("the cost table %s is measured anew: %s", path, _first_line(problem))
         return None
-    if found.key != key or not math.isfinite(found.fixed_s) or not _says_anything(found):
+    if file.key != key or not math.isfinite(file.fixed_s) or not _says_anything(file):
         return None
-    return found.table
+    return file.table
 
 
 def keep(folder: Path, key: CostKey, table: CostTable) -> None:

@@ -101,12 +101,12 @@ def usual_lengths(count: int) -> list[int]:
     [31, 50]
     """
     steps = list(pairwise(_USUAL_LENGTHS))
-    found = []
-    for place in range(count):
-        step, part = divmod((place + 0.5) / count * len(steps), 1)
+    lengths = []
+    for rank in range(count):
+        step, part = divmod((rank + 0.5) / count * len(steps), 1)
         low, high = steps[int(step)]
-        found.append(round(low + (high - low) * part))
-    return found
+        lengths.append(round(low + (high - low) * part))
+    return lengths
 
 
 def _batches(vocab_size: int, max_text_tokens: int) -> Iterator[list[list[int]]]:
@@ -128,9 +128,9 @@ def _fastest(
 
     The first run of a shape may set things up, and does not count.
     """
-    found: list[float] = []
-    while len(found) < 2 or (len(found) <= _REPEATS and sum(found) < enough_s):
+    seconds: list[float] = []
+    while len(seconds) < 2 or (len(seconds) <= _REPEATS and sum(seconds) < enough_s):
         started_s = clock()
         run(texts)
-        found.append(clock() - started_s)
-    return min(found[1:])
+        seconds.append(clock() - started_s)
+    return min(seconds[1:])

@@ -37,11 +37,11 @@ def weigh(ranked: Ranked, written: str, *, wikipedia: bool = False) -> Detection
     Labels of one language add up. So do those that mean none of the table, as UNDETERMINED: what is
     left for the others must not pass for certain.
     """
-    found: dict[Language, float] = {}
+    chances: dict[Language, float] = {}
     for label, chance in ranked:
         entry = language_of(label, written, wikipedia=wikipedia)
-        found[entry] = min(found.get(entry, 0.0) + chance, 1.0)
-    best = sorted(found.items(), key=lambda pair: -pair[1])[:TOP]
+        chances[entry] = min(chances.get(entry, 0.0) + chance, 1.0)
+    best = sorted(chances.items(), key=lambda pair: -pair[1])[:TOP]
     if not best:
         return NOTHING
     language, chance = best[0]

@@ -72,11 +72,11 @@ class NgramDetector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order. Never raises for any string."""
-        found: list[Detection] = []
+        detections: list[Detection] = []
         for at in range(0, len(texts), _CHUNK):
             features = ngrams.extract(texts[at : at + _CHUNK])
-            found += self._read_off(features.scripts, self.posteriors(features))
-        return found
+            detections += self._read_off(features.scripts, self.posteriors(features))
+        return detections
 
     def posteriors(self, features: ngrams.Features) -> NDArray[np.float32]:
         """Return (texts, L) probabilities over the languages of each text's script."""

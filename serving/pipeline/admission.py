@@ -1,4 +1,4 @@
-"""Who is let in: pure, with no clock of its own.
+"""Who is let in: pure, with the times handed in.
 
 A request is admitted whole or not at all, before any work is done on it, and what it holds is
 counted until it is answered: its texts (items), their tokens (a guess until they are known) and,
@@ -153,11 +153,11 @@ class Admission:
 
         More than was guessed is counted as far as it would have been let in.
         """
-        own, counted = self._own(client) - admitted.load, self._counted - admitted.counted
+        others, counted = self._load_of(client) - admitted.load, self._counted - admitted.counted
         settled = {
             unit: min(
                 getattr(load, unit),
-                max(getattr(admitted.counted, unit), self._room(unit, client, own, counted)),
+                max(getattr(admitted.counted, unit), self._room(unit, client, others, counted)),
             )
             for unit in UNITS
         }
@@ -171,17 +171,17 @@ class Admission:
         rate = self.tokens_per_s.value
         if rate is None:
             return None
-        own = tokens + self._own(client).tokens
-        others = sum(min(own, it.tokens) for name, it in self._clients.items() if name != client)
-        return (own + others) / rate
+        mine = tokens + self._load_of(client).tokens
+        others = sum(min(mine, it.tokens) for name, it in self._clients.items() if name != client)
+        return (mine + others) / rate
 
     def _check(self, client: str, load: Load, timeout_s: float | None) -> None:
         if self.stopping:
             raise Stopping("this replica is stopping; try again, another one will answer")
-        own = self._own(client)
+        held = self._load_of(client)
         for unit in UNITS:
-            asked = getattr(load, unit)
-            if asked > self._room(unit, client, own, self._counted) and not self._whole(unit, own):
+            asked, room = getattr(load, unit), self._room(unit, client, held, self._counted)
+            if asked > room and not self._whole(unit, held):
                 raise self._full(unit, client, asked)
         if not self.requests:
             return  # whoever is alone waits for nobody
@@ -189,29 +189,29 @@ class Admission:
         if timeout_s is not None and wait_s is not None and wait_s > EXPECTED_SHARE * timeout_s:
             raise self._too_slow(wait_s, timeout_s)
 
-    def _room(self, unit: str, client: str, own: Load, counted: Load) -> int:
+    def _room(self, unit: str, client: str, held: Load, counted: Load) -> int:
         """How much more of a unit a client may hold, by its share or as it is little."""
         limit: int = getattr(self._limit, unit)
-        mine: int = getattr(own, unit)
+        mine: int = getattr(held, unit)
         free = limit - int(getattr(counted, unit))
         share = (SHARE * free - mine) // (SHARE + 1)
         crowded = len(self._clients.keys() | {client}) > min(CROWD, limit)
         little = 0 if crowded else max(1, limit // CROWD) - mine
         return max(0, share, little)
 
-    def _whole(self, unit: str, own: Load) -> bool:
+    def _whole(self, unit: str, held: Load) -> bool:
         """Whether a client may take any amount of a unit at once."""
         limit: int = getattr(self._limit, unit)
         counted: int = getattr(self._counted, unit)
         none_above = counted == getattr(self.held, unit)
-        return own == Load() and none_above and (SHARE + 1) * counted <= limit
+        return held == Load() and none_above and (SHARE + 1) * counted <= limit
 
     def _full(self, unit: str, client: str, asked: int) -> QueueFull:
         held, limit = getattr(self.held, unit), getattr(self._limit, unit)
-        own, free = getattr(self._own(client), unit), limit - getattr(self._counted, unit)
-        missing = own + asked - SHARE * (free - asked)
+        mine, free = getattr(self._load_of(client), unit), limit - getattr(self._counted, unit)
+        missing = mine + asked - SHARE * (free - asked)
         return QueueFull(
-            f"the queue is full: {held} {unit} are waiting, {own} of them yours, and the limit is "
+            f"the queue is full: {held} {unit} are waiting, {mine} of them yours, and the limit is "
             f"{limit}, shared by all clients; try again in a moment, or send fewer inputs",
             self._retry_after_s(missing / SHARE * (self.held.tokens / max(1, held))),
             unit,
@@ -234,14 +234,14 @@ class Admission:
             return 1
         return min(LONGEST_RETRY_S, max(1, math.ceil(tokens / rate)))
 
-    def _own(self, client: str) -> Load:
+    def _load_of(self, client: str) -> Load:
         return self._clients.get(client, Load())
 
     def _hold(self, client: str, admitted: Admitted, load: Load, counted: Load) -> None:
         """Write down what a request holds now."""
         self.held += load - admitted.load
         self._counted += counted - admitted.counted
-        left = self._own(client) + load - admitted.load
+        left = self._load_of(client) + load - admitted.load
         self._clients[client] = left
         if left == Load():
             del self._clients[client]

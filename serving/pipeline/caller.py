@@ -108,10 +108,10 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
     A proxy may add its `x-forwarded-for` as a line of its own, below the one a client made up.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in headers:
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
+        values[name] = f"{values[name]}, {value}" if name in values else value
+    return values
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:
@@ -148,8 +148,8 @@ def _one_spelling(address: str) -> str:
     Some gateways add the port of each connection. What is no address stays as it is, but for case.
     """
     bare = address.strip("\"' ")
-    if found := _WITH_PORT.fullmatch(bare):
-        bare = found["six"] or found["four"]
+    if with_port := _WITH_PORT.fullmatch(bare):
+        bare = with_port["six"] or with_port["four"]
     try:
         parsed = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from isogloss.prompts.store.store import PromptStore, open_store
+import torch
+
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.store.store import open_store
 from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.detection.detectors import Detector
+from isogloss.serving.detection.detectors import Detector, load_detector
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.planning import Planner
 from isogloss.serving.registry.registry import Registry
@@ -17,9 +20,8 @@ from isogloss.serving.telemetry.metrics import ServingMetrics
 LoadBackbone = Callable[[str, ServingSettings], ServingBackbone]
 LoadDetector = Callable[[str], Detector]
 
-
-# On a GPU: the largest batch whose kernels are captured; some 300 texts of usual length.
 GRAPHED_TOKENS = 16_384
+"""On a GPU: the largest batch whose kernels are captured; some 300 texts of usual length."""
 
 
 def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
@@ -28,31 +30,11 @@ def load_backbone(model: str, settings: ServingSettings) -> ServingBackbone:
     Raises:
         NotFound, InvalidInput, Unavailable: as `Backbone.load`.
     """
-    import torch
-
-    from isogloss.prompts.model.backbone import Backbone
-
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     backbone = Backbone.load_for_serving(model, device=settings.device, dtype=settings.dtype)
     backbone.warm_up(settings.budget_tokens or GRAPHED_TOKENS)
     return backbone
-
-
-def load_detector(name: str) -> Detector:
-    """Load a language detector by name."""
-    from isogloss.serving.detection import detectors
-
-    return detectors.load_detector(name)
-
-
-def open_prompts(settings: ServingSettings) -> PromptStore:
-    """Open the store that the settings name, or the user's own.
-
-    Raises:
-        StoreError: there is none, or it cannot be read.
-    """
-    return open_store(settings.store)
 
 
 def build_classifier(
@@ -79,7 +61,7 @@ def build_classifier(
     """
 
     def build() -> Classifier:
-        store = open_prompts(settings)  # first: a wrong path should not cost a model's loading
+        store = open_store(settings.store)  # first: a wrong path should not cost a model's loading
         metrics = ServingMetrics()
         frozen = backbone(model or settings.default_model, settings)
         registry = Registry(store, frozen, metrics)

@@ -167,8 +167,8 @@ class Planner:
 
     def plan(self, chunks: Sequence[Chunk]) -> list[list[Plan] | IsoglossError]:
         """Plan every chunk's texts, or say what is wrong with it; one's error is not another's."""
-        undetected = [chunk for chunk in chunks if chunk.request.language is None]
-        detected = iter(self._detector.detect([text for own in undetected for text in own.texts]))
+        unknown = [c.texts for c in chunks if c.request.language is None]
+        detected = iter(self._detector.detect([text for texts in unknown for text in texts]))
         texts = [text for chunk in chunks for text in chunk.texts]
         tokenized = iter(self._tokenizer.encode(texts, self._max_text_tokens))
         planned: list[list[Plan] | IsoglossError] = []
@@ -189,9 +189,8 @@ class Planner:
         detections: Sequence[Detection] | None,
     ) -> list[Plan]:
         _check_override(chunk)
-        if detections is None:
-            told = Detection(language_of(chunk.request.language or ""), 1.0)
-            detections = [told] * len(tokens)
+        if detections is None:  # the request names the language
+            detections = [Detection(language_of(chunk.request.language or ""), 1.0)] * len(tokens)
         return [
             self._plan_text(chunk, index, text, detection)
             for index, (text, detection) in enumerate(zip(tokens, detections, strict=True))
@@ -283,12 +282,12 @@ def _routed(snapshot: Snapshot, task: str, language: Language, confidence: float
 
 def _by_prompt(snapshot: Snapshot, task: str, detection: Detection) -> list[Share]:
     """Each prompt once, with the posterior of all candidates routed to it; the heaviest first."""
-    found: dict[str, Share] = {}
+    shares: dict[str, Share] = {}
     for code, posterior in detection.candidates:
-        own = _routed(snapshot, task, language_of(code), posterior)
-        known = found.get(own.prompt.digest, replace(own, weight=0.0))
-        found[own.prompt.digest] = replace(known, weight=known.weight + posterior)
-    return sorted(found.values(), key=lambda share: -share.weight)
+        share = _routed(snapshot, task, language_of(code), posterior)
+        first = shares.get(share.prompt.digest, replace(share, weight=0.0))
+        shares[share.prompt.digest] = replace(first, weight=first.weight + posterior)
+    return sorted(shares.values(), key=lambda share: -share.weight)
 
 
 def _check_override(chunk: Chunk) -> None:

@@ -33,7 +33,7 @@ Probabilities = list[float]
 
 
 class Scores(NamedTuple):
-    """What was found for one text."""
+    """What the prompts of one text say."""
 
     routed: Probabilities | Unscorable
     """Of its routed shares, mixed, in the order of the heaviest one's labels; Unscorable only

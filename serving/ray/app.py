@@ -22,13 +22,14 @@ from ray.serve.schema import LoggingConfig
 
 from isogloss.prompts.cluster.privacy import listen_where_ray_does
 from isogloss.prompts.errors import IsoglossError
+from isogloss.prompts.store.store import open_store
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
 from isogloss.serving.api.service import ServedModel, Service
 from isogloss.serving.config import ServingSettings, admin_token
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
-from isogloss.serving.pipeline.engine import build_classifier, open_prompts
+from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.ray.hooks.guard import REPLICA_PORT, check_hooks, require
 from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads, write_answers_whole
 from isogloss.serving.ray.remote import ActorBoard, RemoteModel
@@ -178,7 +179,7 @@ class IngressReplica(ModelReplica):
             name: RemoteModel(name, handle, self._classifier.metrics)
             for name, handle in others.items()
         }
-        store = open_prompts(settings)
+        store = open_store(settings.store)
         self._service = Service(self._classifier, models, store, self._reporter, settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

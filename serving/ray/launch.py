@@ -21,8 +21,8 @@ from isogloss.prompts.cluster.signals import ended_within
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.store.filesystems import address_of, backend_of
 from isogloss.prompts.store.seed import default_store_path
+from isogloss.prompts.store.store import open_store
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline.engine import open_prompts
 from isogloss.serving.ray.cluster_watch import watched
 from isogloss.serving.ray.haproxy import haproxy_here, haproxy_is_installed
 from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads
@@ -104,7 +104,7 @@ def running(
     address = chosen_address(None, os.environ)
     if build is None:
         _check_models(settings)
-    open_prompts(settings)
+    open_store(settings.store)
     if address.local:
         server = _on_this_machine(settings, say, haproxy, build)
     else:

@@ -56,7 +56,7 @@ def candidates(
                 running[trial.task, clade] = OnTrial(trial, candidate)
             else:
                 problems.setdefault(trial.candidate, []).append(problem)
-    return running, {reference: "; ".join(found) for reference, found in problems.items()}
+    return running, {reference: "; ".join(reasons) for reference, reasons in problems.items()}
 
 
 def _routed(

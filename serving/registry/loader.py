@@ -18,7 +18,7 @@ from isogloss.serving.registry.rehearsal import Rehearsal
 Kept = TypeVar("Kept")
 
 OLDER_VERSIONS_KEPT = 64
-Found = LoadedPrompt | Unfit | Unavailable
+Read = LoadedPrompt | Unfit | Unavailable
 """A prompt that can answer here, why it never can, or why that is not known now."""
 
 
@@ -73,21 +73,21 @@ class PromptLoader:
 
     def read_all(
         self, digests: Iterable[str], known: Mapping[str, LoadedPrompt | Unfit]
-    ) -> dict[str, Found]:
+    ) -> dict[str, Read]:
         """Read prompts, but for those that are known or were tried lately; the new ones together.
 
         A prompt that does not fit this backbone, or cannot answer on it, is returned as the reason
         why, one that cannot be read or tried now as that problem.
         """
-        found: dict[str, Found] = {}
+        read: dict[str, Read] = {}
         new: dict[str, LoadedPrompt] = {}
         for digest in digests:
             here = known.get(digest) or self.recent.get(digest)
-            found[digest] = here or self._read(digest)
-            if here is None and isinstance(prompt := found[digest], LoadedPrompt):
+            read[digest] = here or self._read(digest)
+            if here is None and isinstance(prompt := read[digest], LoadedPrompt):
                 new[digest] = prompt
         verdicts = self.rehearsal.verdicts(list(new.values()))
-        return found | {
+        return read | {
             digest: verdict
             for digest, verdict in zip(new, verdicts, strict=True)
             if verdict is not None
@@ -116,7 +116,7 @@ class PromptLoader:
         usable(verdict or loaded)
         self.recent.put(prompt.digest, loaded, cleared)
 
-    def _read(self, digest: str) -> Found:
+    def _read(self, digest: str) -> Read:
         try:
             return self._load(self._store.read(digest))
         except InvalidPrompt as unfit:
@@ -136,15 +136,15 @@ class PromptLoader:
         )
 
 
-def usable(found: Found) -> LoadedPrompt:
+def usable(read: Read) -> LoadedPrompt:
     """Return a prompt that can run.
 
     Raises:
         InvalidPrompt: this one cannot.
         Unavailable: nobody knows yet.
     """
-    if isinstance(found, Unfit):
-        raise InvalidPrompt(found.reason)
-    if isinstance(found, Unavailable):
-        raise found
-    return found
+    if isinstance(read, Unfit):
+        raise InvalidPrompt(read.reason)
+    if isinstance(read, Unavailable):
+        raise read
+    return read

@@ -53,8 +53,8 @@ class Registry:
         self._clock = clock
         self._lock = threading.Lock()
         self._problem: str | None = None
-        self._looking_since_s: float | None = None
-        self._looker = 0
+        self._waiting_since_s: float | None = None
+        self._refreshing = 0
         self._follower = Follower(store.generations, clock)
         self._succession = Succession(store, self.loader, clock)
         self._final: GenerationId | None = None  # the newest, where no more can be done about it
@@ -69,13 +69,13 @@ class Registry:
         """Have new prompts tried by `perform` from now on: where the model runs."""
 
         def performed(run: Callable[[], list[Verdict]]) -> list[Verdict]:
-            if self._looker != threading.get_ident():
+            if self._refreshing != threading.get_ident():
                 return perform(run)
-            self._looking_since_s = None  # that it takes time is no fault of the store
+            self._waiting_since_s = None  # that it takes time is no fault of the store
             try:
                 return perform(run)
             finally:
-                self._looking_since_s = self._clock()
+                self._waiting_since_s = self._clock()
 
         self.loader.rehearsal.perform = performed
 
@@ -86,7 +86,7 @@ class Registry:
         tried again if the store could not be read, and passed over if it breaks a route.
         """
         with self._lock:
-            self._looker, self._looking_since_s = threading.get_ident(), self._clock()
+            self._refreshing, self._waiting_since_s = threading.get_ident(), self._clock()
             try:
                 return self._swap()
             except Unavailable as problem:
@@ -95,7 +95,7 @@ class Registry:
                 name = type(error).__name__
                 self._tell(failure=f"the store cannot be read ({name}: {error}); look at it")
             finally:
-                self._looker, self._looking_since_s = 0, None
+                self._refreshing, self._waiting_since_s = 0, None
             return False
 
     def vet(self, prompts: Mapping[str, str], given: Mapping[str, bytes]) -> None:
@@ -125,7 +125,7 @@ class Registry:
     @property
     def problem(self) -> str | None:
         """Why the newest generation is not in use, or what is wrong with the store otherwise."""
-        since_s = self._looking_since_s
+        since_s = self._waiting_since_s
         if since_s is not None and (waited_s := self._clock() - since_s) > _STORE_PATIENCE_S:
             return f"the store has not answered for {waited_s:.0f} s; look at its disk or network"
         return self._problem

@@ -17,7 +17,7 @@ from torch import Tensor
 from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.prompts.model.backbone import label_log_probs
 from isogloss.serving.backbone import ServingBackbone
-from isogloss.serving.batching.isolation import run_isolating
+from isogloss.serving.batching.batcher import run_isolating
 from isogloss.serving.registry.loaded import LoadedPrompt, Unfit
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,13 @@ Perform = Callable[[Callable[[], list[Verdict]]], list[Verdict]]
 
 ROWS_AT_A_TIME = 128
 """Vectors of prompts rehearsed at a time: others' batches wait for no more."""
-_PLACES = ((0.5, 0.3, 0.2), (0.4,))
+_PARTS = ((0.5, 0.3, 0.2), (0.4,))
 """Of the two texts' tokens in the vocabulary: no matter which, but the texts differ."""
 
 
 def texts(vocab_size: int) -> list[tuple[int, ...]]:
     """Return the texts that are read, as token ids."""
-    return [tuple(int(place * vocab_size) for place in text) for text in _PLACES]
+    return [tuple(int(part * vocab_size) for part in text) for text in _PARTS]
 
 
 class Rehearsal:
@@ -48,10 +48,11 @@ class Rehearsal:
 
     def verdicts(self, prompts: Sequence[LoadedPrompt]) -> list[Verdict]:
         """Say of each prompt whether it can answer here."""
-        found: list[Verdict] = []
-        for few in _few_at_a_time(prompts):
-            found += self.perform(partial(self._try, few))
-        return found
+        return [
+            verdict
+            for few in _few_at_a_time(prompts)
+            for verdict in self.perform(partial(self._try, few))
+        ]
 
     def _try(self, prompts: Sequence[LoadedPrompt]) -> list[Verdict]:
         outcome = run_isolating(self._verdicts, prompts)

@@ -28,7 +28,7 @@ from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import StoreState
 from isogloss.serving.registry.candidates import Problems, Trials, candidates
 from isogloss.serving.registry.loaded import LoadedPrompts, ServedPrompt
-from isogloss.serving.registry.loader import Found, PromptLoader, usable
+from isogloss.serving.registry.loader import PromptLoader, Read, usable
 
 logger = logging.getLogger(__name__)
 
@@ -149,10 +149,10 @@ def build_snapshot(
     tried = {trial.candidate for trial in trials}
     current = {name for name, entry in state.prompts.items() if entry.current is not None}
     named = {each: _resolve(state, each) for each in sorted(current | routed | tried)}
-    digests = {own[2] for own in named.values() if not isinstance(own, IsoglossError)}
-    found = loader.read_all(sorted(digests), previous.loaded if previous else {})
-    served, left_out = _usable_of(named, found, routed, state.generation)
-    loaded = {digest: own for digest, own in found.items() if not isinstance(own, Unavailable)}
+    digests = {each[2] for each in named.values() if not isinstance(each, IsoglossError)}
+    read = loader.read_all(sorted(digests), previous.loaded if previous else {})
+    served, left_out = _usable_of(named, read, routed, state.generation)
+    loaded = {digest: each for digest, each in read.items() if not isinstance(each, Unavailable)}
     running, problems = candidates(trials, routes, served, left_out)
     return Snapshot(state, routes, loaded, served, loader, running, problems)
 
@@ -163,7 +163,7 @@ _Named = tuple[str, int, str]
 
 def _usable_of(
     named: Mapping[str, _Named | IsoglossError],
-    found: Mapping[str, Found],
+    read: Mapping[str, Read],
     routed: Set[str],
     generation: int,
 ) -> tuple[dict[str, ServedPrompt], dict[str, str]]:
@@ -175,9 +175,9 @@ def _usable_of(
     """
     served: dict[str, ServedPrompt] = {}
     left_out: dict[str, str] = {}
-    for reference, own in named.items():
+    for reference, meant in named.items():
         try:
-            served[reference] = _served(own, found)
+            served[reference] = _served(meant, read)
         except (InvalidInput, NotFound) as problem:
             if reference in routed:
                 raise SnapshotRefused(
@@ -194,8 +194,8 @@ def _usable_of(
 
 
 def _own_trials(state: StoreState, loader: PromptLoader) -> list[Trial]:
-    own = loader.backbone.fingerprint
-    return [trial for trial in state.trials if trial.fingerprint == own]
+    fingerprint = loader.backbone.fingerprint
+    return [trial for trial in state.trials if trial.fingerprint == fingerprint]
 
 
 def _resolve(state: StoreState, reference: str) -> _Named | IsoglossError:
@@ -205,12 +205,12 @@ def _resolve(state: StoreState, reference: str) -> _Named | IsoglossError:
         return problem
 
 
-def _served(named: _Named | IsoglossError, found: Mapping[str, Found]) -> ServedPrompt:
+def _served(named: _Named | IsoglossError, read: Mapping[str, Read]) -> ServedPrompt:
     """Put a name to what was read; raises why it cannot answer."""
     if isinstance(named, IsoglossError):
         raise named
     name, version, digest = named
-    return ServedPrompt(name, version, digest, usable(found[digest]))
+    return ServedPrompt(name, version, digest, usable(read[digest]))
 
 
 def _cannot_answer(reference: str, unfit: InvalidPrompt) -> InvalidInput:

@@ -47,7 +47,7 @@ class Succession:
         self._stands: tuple[GenerationId, float] | None = None  # the newest, and since when
 
     def load(self, generation: int, previous: Snapshot | None) -> Snapshot:
-        """Load a generation aside: the one place that says whether it can be served.
+        """Load a generation aside: what says whether it can be served.
 
         Raises:
             SnapshotRefused: it cannot be, and only another generation can mend that.
@@ -117,12 +117,12 @@ class Succession:
         another one, and everything in it is.
         """
         try:
-            found = self._store.state(served.generation)
+            held = self._store.state(served.generation)
         except NotFound:
             return 0
         except StoreError:
             return served.generation
-        return served.generation if found.identity == served.identity else 0
+        return served.generation if held.identity == served.identity else 0
 
     def _between(self, above: int, newest: int) -> list[int]:
         """Return the numbers of the store's generations, newest first."""

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError
+from isogloss.serving.batching.batcher import run_isolating
 from isogloss.serving.batching.isolation import (
     MOST_FAILED_RUNS,
     BatchFailed,
     TextTooLargeForMemory,
     is_out_of_memory,
-    run_isolating,
 )
 
 

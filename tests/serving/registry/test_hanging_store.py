@@ -307,7 +307,7 @@ def test_changes_keep_nobody_else_waiting(
 def test_the_watch_of_a_store_that_hangs_lets_the_server_stop(
     store: PromptStore, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isogloss.serving.registry.registry._LAST_LOOK_S", 0.01)
+    monkeypatch.setattr("isogloss.serving.registry.registry._LAST_POLL_S", 0.01)
     live = Registry(store, FakeBackbone(), ServingMetrics())
     hanging.everything()
 
