@@ -165,9 +165,9 @@ def _read_vectors(folder: Path) -> Tensor:
         )
     data = read_file(path)
     try:
-        found = sorted(read_header(data).tensors)
-        if found != [TENSOR]:
-            raise InvalidPrompt(f"it holds the tensors {found}, an adapter has only {TENSOR!r}")
+        names = sorted(read_header(data).tensors)
+        if names != [TENSOR]:
+            raise InvalidPrompt(f"it holds the tensors {names}, an adapter has only {TENSOR!r}")
         return read_tensors(data)[TENSOR].float()
     except InvalidPrompt as error:
         raise InvalidPrompt(f"{path}: {error}") from None

@@ -12,7 +12,7 @@ from typing import Self
 
 from isogloss.prompts.errors import StoreError
 from isogloss.prompts.format.soft_prompt import SoftPrompt, digest_of
-from isogloss.prompts.store.change_records import ChangeRequest
+from isogloss.prompts.store.change_records import ChangeRequest, find
 from isogloss.prompts.store.checks import check_servable, names_of, newly_answering
 from isogloss.prompts.store.filesystems import LocalBackend, backend_of, explained
 from isogloss.prompts.store.generations import Generations
@@ -205,7 +205,7 @@ def _once(change: Change, request: ChangeRequest) -> Change:
 
     def made_once(state: StoreState) -> StoreState:
         now = datetime.now(UTC)
-        if state.record_of(request, now) is not None:
+        if find(state.records, request, now) is not None:
             return state
         following = change(state)
         return following if following.same_content(state) else following.recording(request, now)
