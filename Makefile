@@ -3,6 +3,7 @@
 # make test    the whole suite
 # make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
+# make wheel   the sdist and the wheel in dist/, tried in a fresh environment
 # make audit   known vulnerabilities and licences of the dependencies
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ SERVER := $(VENV)/.ready-to-serve
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: setup serve test soak check audit clean
+.PHONY: setup serve test soak check audit wheel clean
 
 setup: $(ALL)
 
@@ -53,7 +54,11 @@ check: setup
 
 audit: setup
 	@echo "==> auditing the dependencies"
-	@$(BIN)/python -m isogloss.deploy.audit
+	@$(BIN)/python -m piplicenses --summary
+	@.ci/audit
+
+wheel: setup
+	@$(BIN)/python -m tests.wheel langchain
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist src/*.egg-info

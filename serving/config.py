@@ -113,7 +113,7 @@ class ServingSettings(BaseModel):
         return None if store is None else expanded(store, "store")
 
     @property
-    def look_interval_s(self) -> float:
+    def store_poll_s(self) -> float:
         """How often a replica asks the store for news."""
         if self.poll_interval_s is not None:
             return self.poll_interval_s

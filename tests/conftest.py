@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-untyped]
 
 # Whoever runs the tests may have settings, a store, a cluster, a proxy: none of them is ours.
 _SETTINGS = ("ISOGLOSS_", "RAY_", "OTEL_")
@@ -28,12 +30,25 @@ os.environ["ISOGLOSS_CACHE"] = f"{_FOLDER}/cache"
 os.environ["ISOGLOSS_STORE"] = f"{_FOLDER}/store"
 
 ROOT = Path(__file__).parent.parent
+_SHARED_SERVER = "tests/serving/ray/server/"
 SHARED = ROOT.parent / "shared"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process more than there are cores: tests that start Ray mostly wait."""
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
+
+
+class OneServerScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """Each file's tests run in one process, and those of the files that share a server in one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return _SHARED_SERVER if file.startswith(_SHARED_SERVER) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneServerScheduling:
+    return OneServerScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

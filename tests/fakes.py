@@ -32,7 +32,7 @@ from isogloss.serving.detection.detectors import Detection
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.registry import rehearsal
-from isogloss.serving.registry.replicas import Board, LocalBoard, Lookout
+from isogloss.serving.registry.replicas import Board, LocalBoard, Reporter
 
 HIDDEN_SIZE = 2
 TOPICS = ("sports", "travel", "politics")
@@ -234,15 +234,15 @@ async def http_client(
     board: Board | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the HTTP routes over a classifier in this process, as one replica has them."""
-    lookout = Lookout(
+    reporter = Reporter(
         replica="replica-1",
         model=settings.default_model,
-        live=classifier.bank,
+        live=classifier.registry,
         metrics=classifier.metrics,
         board=board or LocalBoard(),
     )
-    lookout.look()
-    service = Service(classifier, {}, store, lookout, settings)
+    reporter.poll()
+    service = Service(classifier, {}, store, reporter, settings)
     api = build_api(service, Admin(service, SecretStr(token) if token else None))
     transport = httpx.ASGITransport(api)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 MODULES = (
-    "prompts.py",
+    "prompts/__init__.py",
     "serving/__init__.py",
     "training/__init__.py",
     "deploy/__init__.py",

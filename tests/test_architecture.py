@@ -20,10 +20,10 @@ ONLY_IN = {
         "prompts/cluster/",
         "serving/ray/app.py",
         "serving/ray/deployment.py",
-        "serving/ray/farewell.py",
-        "serving/ray/haproxy_actor.py",
+        "serving/ray/hooks/",
         "serving/ray/remote.py",
-        "training/workers/ray_jobs.py",
+        "serving/ray/shared_cluster.py",
+        "training/workers/ray_pool.py",
         "deploy/bench/",
     ),
     "transformers": (

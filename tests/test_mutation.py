@@ -50,11 +50,11 @@ def test_a_fault_is_one_change_and_leaves_the_rest() -> None:
 def test_a_modules_own_tests_are_the_nearest(tmp_path: Path) -> None:
     files = {
         "pack/deep.py": "",
-        "pack/user.py": "from pack import deep",
+        "pack/user.py": "from isogloss.pack import deep",
         "pack/alone.py": "",
-        "tests/test_deep.py": "from pack.deep import x",
-        "tests/test_other.py": "import pack.user",
-        "tests/test_user.py": "import pack.user",
+        "tests/test_deep.py": "from isogloss.pack.deep import x",
+        "tests/test_other.py": "import isogloss.pack.user",
+        "tests/test_user.py": "import isogloss.pack.user",
     }
     for name, code in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -12,13 +12,13 @@ from isogloss.deploy.bench.contest import ContendersDisagree
 from isogloss.deploy.bench.examples import few_shot, widest_batch
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.tuning.config import TrainingConfig
-from isogloss.training.tuning.member import EpochRecord, Member
-from isogloss.training.tuning.population import Population
-from isogloss.training.tuning.texts import CacheBudget, CachedTexts, LabelledRows
+from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptTrainer
+from isogloss.training.tuning.texts import CacheBudget, CachedTexts, EncodedExamples
+from isogloss.training.tuning.trainer import Silent, Trainer
 
 
 class Isogloss:
-    """Ours: texts encoded once, and a population of members trained over them."""
+    """Ours: texts encoded once, and prompts trained over them side by side."""
 
     def __init__(
         self,
@@ -35,11 +35,11 @@ class Isogloss:
 
     @property
     def prompts(self) -> int:
-        """Members."""
+        """How many train."""
         return len(self._configs)
 
     def prepare(self) -> None:
-        """Encode every text once; members of one seed share theirs."""
+        """Encode every text once; prompts of one seed share theirs."""
         texts = CachedTexts(self._model, CacheBudget())
         rows = {
             seed: (
@@ -48,67 +48,67 @@ class Isogloss:
             )
             for seed, own in self._examples.items()
         }
-        self.members = [
-            Member(self._model, self._label_ids, config, *rows[config.seed])
+        prompts = [
+            PromptTrainer(self._model, self._label_ids, config, *rows[config.seed])
             for config in self._configs
         ]
-        self._population = Population(self._model, texts, self.members)
+        self.trainer = Trainer(self._model, texts, prompts)
 
     def gradient(self) -> Tensor:
-        """One backward pass for all members."""
+        """One backward pass for all prompts."""
         places = [
             widest_batch(self._examples[config.seed], config.seed, config.batch_size)
             for config in self._configs
         ]
-        self._population.gradients(self.members, places)
-        found = self.members[0].prompt.vectors.grad
+        self.trainer.gradients(self.trainer.prompts, places)
+        found = self.trainer.prompts[0].prompt.vectors.grad
         assert found is not None
         return found.clone()
 
     @torch.no_grad()
     def dev_loss(self) -> float:
-        """The first member's."""
-        first = self.members[0]
-        kv = self._population.texts.batch(first.dev.rows)
+        """The first prompt's."""
+        first = self.trainer.prompts[0]
+        kv = self.trainer.texts.batch(first.dev.rows)
         states = self._model.read(kv, [[first.prompt()]] * len(first.dev))
         return float(first.dev.loss(first.log_probs(states)[0]))
 
     def train(self, clock: Clock) -> float:
         """Through the very method that `isogloss train` calls."""
-        follower = _Follower(clock, self.members)
-        outcomes = self._population.train(follower)
-        broken = [outcome.failure for outcome in outcomes if outcome.failure]
-        if broken:  # a member that stopped early would make the others look fast
-            raise ContendersDisagree(f"{self.name}: a member broke: {broken[0]}")
-        return outcomes[0].history[-1].dev_loss
+        prompts = self.trainer.prompts
+        self.trainer.train(_Follower(clock, prompts))
+        broken = [prompt.failure for prompt in prompts if prompt.failure]
+        if broken:  # a prompt that stopped early would make the others look fast
+            raise ContendersDisagree(f"{self.name}: a prompt broke: {broken[0]}")
+        return prompts[0].history[-1].dev_loss
 
     def release(self) -> None:
         """The texts' keys and values."""
-        del self._population, self.members
+        del self.trainer
 
     def _rows(
         self, texts: CachedTexts, ids: Sequence[Sequence[int]], gold: Sequence[int]
-    ) -> LabelledRows:
-        return LabelledRows(tuple(texts.add(ids)), torch.tensor(gold, device=self._model.device))
+    ) -> EncodedExamples:
+        return EncodedExamples(tuple(texts.add(ids)), torch.tensor(gold, device=self._model.device))
 
 
-class _Follower:
-    """Tells the clock when the last member has taken its last step, or was validated."""
+class _Follower(Silent):
+    """Tells the clock when the last prompt has taken its last step, or was validated."""
 
-    def __init__(self, clock: Clock, members: Sequence[Member]) -> None:
+    def __init__(self, clock: Clock, prompts: Sequence[PromptTrainer]) -> None:
         self._clock = clock
-        self._members = len(members)
-        self._steps_an_epoch = sum(member.steps_per_epoch for member in members)
+        self._prompts = len(prompts)
+        self._steps_an_epoch = sum(prompt.steps_per_epoch for prompt in prompts)
         self._steps = self._validated = 0
 
-    def step(self, member: int, epoch: int, loss: float) -> None:
-        """One member's batch."""
+    def step(self, prompt: int, epoch: int, loss: float) -> None:
+        """One prompt's batch."""
         self._steps += 1
         if self._steps % self._steps_an_epoch == 0:
             self._clock.steps_done()
 
-    def epoch(self, member: int, record: EpochRecord) -> None:
-        """One member's validation."""
+    def epoch(self, prompt: int, record: EpochRecord) -> None:
+        """One prompt's validation."""
         self._validated += 1
-        if self._validated % self._members == 0:
+        if self._validated % self._prompts == 0:
             self._clock.validated()

@@ -22,10 +22,10 @@ from isogloss.deploy.bench.contest import Say
 from isogloss.deploy.load.machine import hardware, versions
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.languages.languages import language
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.pipeline.scoring import ServingBackbone
 from isogloss.serving.schemas import ClassifyRequest, Result
 from isogloss.training.data.labelled import Example, load_split
 

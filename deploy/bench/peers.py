@@ -187,7 +187,7 @@ def require_peft() -> Any:
         import peft
     except ImportError as error:
         raise Unavailable(
-            "peft, a peer of this benchmark, is not installed; pip install 'isogloss[dev]'"
+            "peft, a peer of this benchmark, is not installed; pip install 'isogloss[bench]'"
         ) from error
     return peft
 

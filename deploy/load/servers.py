@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isogloss.prompts.cluster.import_path import variables_of_a_module
+from isogloss.prompts.cluster.import_path import safe_variables
 from isogloss.prompts.console.http_client import open_url
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.ray.ports import free_port
@@ -105,7 +105,7 @@ def _environment(mark: str, scratch: Path) -> dict[str, str]:
     own["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     if len(str(scratch)) <= _LONGEST_RAY_FOLDER:
         own["RAY_TMPDIR"] = str(scratch)
-    return {**os.environ, **own, **variables_of_a_module(os.environ)}
+    return {**os.environ, **own, **safe_variables(os.environ)}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

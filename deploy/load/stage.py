@@ -69,17 +69,17 @@ def prepare(model: str, dtype: str, store: Path) -> Stage:
 async def _prepare(settings: ServingSettings, store: Path) -> Stage:
     classifier = build_classifier(settings)
     try:
-        bank = classifier.bank.current
-        name, _, _ = bank.state.resolve(bank.routes[DEFAULT_TASK].universal)
+        snapshot = classifier.registry.current
+        name, _, _ = snapshot.state.resolve(snapshot.routes[DEFAULT_TASK].universal)
         texts = [text for text in TEXTS if await _takes(classifier, text, name)]
         other = await _farthest(classifier, texts, name)
         opened = PromptStore.open(store)
-        digests = [bank.state.resolve(each)[2] for each in (name, other)]
+        digests = [snapshot.state.resolve(each)[2] for each in (name, other)]
         files = [opened.read_bytes(digest) for digest in digests]
         expected: dict[tuple[str, str], Scores] = {}
         for digest in (*digests, digests[0]):  # the first again: it is what the server begins with
             opened.publish({name: opened.read(digest)})
-            classifier.bank.refresh()
+            classifier.registry.refresh()
             for text in texts:
                 expected[text, digest] = await _routed(classifier, text, digest)
     finally:
@@ -106,12 +106,12 @@ async def _routed(classifier: Classifier, text: str, digest: str) -> Scores:
 
 async def _farthest(classifier: Classifier, texts: Sequence[str], name: str) -> str:
     """The prompt whose scores differ most from the routed one's, on the text they share most."""
-    bank = classifier.bank.current
-    labels = bank.served[name].resident.labels
+    snapshot = classifier.registry.current
+    labels = snapshot.served[name].loaded.labels
     candidates = sorted(
         served.name
-        for served in bank.served.values()
-        if served.resident.labels == labels and served.digest != bank.served[name].digest
+        for served in snapshot.served.values()
+        if served.loaded.labels == labels and served.digest != snapshot.served[name].digest
     )
     if not candidates:
         raise InvalidInput(f"{name}: no other prompt with its labels ships; take a pocket model")

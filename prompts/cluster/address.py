@@ -7,10 +7,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from isogloss.prompts.console.refusals import plain
 from isogloss.prompts.errors import InvalidInput, Unavailable
 
 _CONNECT_S = 10.0
-_SHOWN_CHARS = 60
 _PORTS = range(1024, 65_536)  # Ray refuses others
 _HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _HTTP2_SETTINGS = 4
@@ -28,7 +28,7 @@ class Address:
     source: str
 
     @property
-    def own(self) -> bool:
+    def local(self) -> bool:
         """Whether Ray is to be started here, for this command alone."""
         return self.text == "local"
 
@@ -38,9 +38,7 @@ class Address:
         return self.text.startswith("ray://")
 
     def __str__(self) -> str:
-        shown = self.text if self.text.isprintable() else repr(self.text)
-        short = shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."
-        return f"{self.source} {short}".strip()
+        return f"{self.source} {plain(self.text)}".strip()
 
 
 def chosen_address(given: str | None, environment: Mapping[str, str]) -> Address:

@@ -34,7 +34,7 @@ class Machine:
     """What Ray on this machine is told of it."""
 
     cpus: int
-    """Places, not cores: there must be one for every worker."""
+    """What Ray schedules by, not cores: there must be one for every worker."""
     object_store_bytes: int
 
 
@@ -55,37 +55,50 @@ def variables(ours: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connected(address: Address, machine: Machine, say: Callable[[str], None]) -> Iterator[None]:
+def connected(
+    address: Address,
+    machine: Machine,
+    say: Callable[[str], None],
+    folder: Path | None = None,
+) -> Iterator[None]:
     """Be connected to Ray while open; Ray that was started for it is stopped with it.
+
+    Args:
+        address: the cluster; local starts one.
+        machine: what a Ray that is started is told of this machine.
+        say: told what takes some seconds.
+        folder: where the token of a Ray that is started is kept; only this user can enter it. None
+            is a temporary folder.
 
     Raises:
         Unavailable: Ray does not start, or no cluster answers; the message says why.
         KeyboardInterrupt: it was told to stop meanwhile.
     """
-    if address.own:
+    if address.local:
         say("starting Ray on this machine (a few seconds) ...")
     else:
-        check_answers(_found(address))
+        check_answers(_resolved(address))
     others = processes.children()
-    with ending_in_order(), _private() if address.own else contextlib.nullcontext():
+    with ending_in_order(), _private(folder) if address.local else contextlib.nullcontext():
         try:
             _init(address, machine)
             yield
         finally:
-            _end(processes.children() - others if address.own else set())
+            _end(processes.children() - others if address.local else set())
 
 
 @contextlib.contextmanager
-def _private() -> Iterator[None]:
+def _private(folder: Path | None) -> Iterator[None]:
     """Keep Ray that is started while open to this machine and to this user."""
-    with (
-        tempfile.TemporaryDirectory(dir=private_folder(os.environ)) as folder,
-        variables(private_variables(Path(folder))),
-    ):
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            ours = tempfile.TemporaryDirectory(dir=private_folder(os.environ))
+            folder = Path(stack.enter_context(ours))
+        stack.enter_context(variables(private_variables(folder)))
         yield
 
 
-def _found(address: Address) -> Address:
+def _resolved(address: Address) -> Address:
     """Where Ray would look for the cluster: one that it remembers, or another of our addresses."""
     if address.client:
         return address
@@ -99,8 +112,8 @@ def _found(address: Address) -> Address:
 
 
 def _init(address: Address, machine: Machine) -> None:
-    folder = ray_folder(os.environ, private_folder(os.environ)) if address.own else None
-    given = _own_options(machine, folder) if folder else {}
+    folder = ray_folder(os.environ, private_folder(os.environ)) if address.local else None
+    given = _local_options(machine, folder) if folder else {}
     if not address.client:  # which starts its driver on the cluster
         given["job_config"] = job_config()
     try:
@@ -108,7 +121,7 @@ def _init(address: Address, machine: Machine) -> None:
             _quiet(),
             handlers_kept(),
             ended_within(STOP_S, processes.end_children),
-            apart() if address.own else contextlib.nullcontext(),
+            apart() if address.local else contextlib.nullcontext(),
         ):
             read_variables_again()
             ray().init(
@@ -126,7 +139,7 @@ def _init(address: Address, machine: Machine) -> None:
         raise Unavailable(start_error(error, address, folder)) from error
 
 
-def _own_options(machine: Machine, folder: Path) -> dict[str, Any]:
+def _local_options(machine: Machine, folder: Path) -> dict[str, Any]:
     return {
         "num_cpus": machine.cpus,
         "object_store_memory": machine.object_store_bytes,

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from isogloss.prompts.console.refusals import plain
 from isogloss.prompts.errors import Unavailable
 
 _SOCKET_BYTES = 107
@@ -24,28 +25,28 @@ _OWNER_ONLY = 0o700
 
 
 def private_folder(environment: Mapping[str, str], elsewhere: Iterable[str] = _ELSEWHERE) -> Path:
-    """Return this user's own folder in TMPDIR, or in the first other place that will do.
+    """Return this user's own folder in TMPDIR, or in the first other folder that will do.
 
     Nobody else may write to it: what lies in a folder that others can write to is not ours.
 
     Raises:
-        Unavailable: no place will do; says why, for each.
+        Unavailable: none will do; says why, for each.
     """
-    return _first((environment.get("TMPDIR"), *elsewhere), _own_folder)
+    return _first((environment.get("TMPDIR"), *elsewhere), _users_folder)
 
 
 def scratch_folder(
     environment: Mapping[str, str], longest: int, elsewhere: Iterable[str] = _ELSEWHERE
 ) -> Path:
-    """Make a folder for one server, in the first place where its path has at most so many bytes.
+    """Make a folder for one server, in the first parent where its path has at most so many bytes.
 
     Raises:
-        Unavailable: no place will do; says why, for each.
+        Unavailable: none will do; says why, for each.
     """
 
-    def make(place: Path) -> Path:
-        _check_length(place / "isogloss-xxxxxxxx", longest)
-        return _new_folder(place)
+    def make(parent: Path) -> Path:
+        _check_length(parent / "isogloss-xxxxxxxx", longest)
+        return _new_folder(parent)
 
     return _first((environment.get("TMPDIR"), *elsewhere), make)
 
@@ -65,54 +66,50 @@ def ray_folder(environment: Mapping[str, str], private: Path) -> Path:
             pass
     except OSError as error:
         raise Unavailable(
-            f"{f'RAY_TMPDIR {_short(chosen)}' if chosen else folder}: Ray cannot keep its files "
+            f"{f'RAY_TMPDIR {plain(chosen)}' if chosen else folder}: Ray cannot keep its files "
             f"there ({error.strerror or error}); choose a folder that you can write to, with a "
             f"path of at most {LONGEST_RAY_FOLDER - len('/ray')} bytes"
         ) from error
     return folder
 
 
-def _first(places: Iterable[str | None], make: Callable[[Path], Path]) -> Path:
-    """Make a folder in the first place that will do."""
+def _first(parents: Iterable[str | None], make: Callable[[Path], Path]) -> Path:
+    """Make a folder in the first parent that will do."""
     refusals = []
-    for place in filter(None, places):
+    for parent in filter(None, parents):
         try:
-            return make(Path(place).absolute())
+            return make(Path(parent).absolute())
         except OSError as error:
-            refusals.append(f"{_short(place)} ({error.strerror or error})")
+            refusals.append(f"{plain(parent)} ({error.strerror or error})")
     raise Unavailable(
         f"no folder for temporary files: {', '.join(refusals)}; set TMPDIR to a folder with room "
         "that you can write to, with a short path"
     )
 
 
-def _new_folder(place: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix="isogloss-", dir=place))
+def _new_folder(parent: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="isogloss-", dir=parent))
 
 
-def _own_folder(place: Path) -> Path:
+def _users_folder(parent: Path) -> Path:
     """Make this user's folder there, or one under another name where somebody took ours."""
-    folder = place / f"isogloss-{os.geteuid()}"
+    folder = parent / f"isogloss-{os.geteuid()}"
     _check_length(folder / "ray", LONGEST_RAY_FOLDER)
     try:
         folder.mkdir(_OWNER_ONLY)
     except FileExistsError:
         if not _is_ours(folder):
-            return _new_folder(place)
+            return _new_folder(parent)
         folder.chmod(_OWNER_ONLY)
     with tempfile.TemporaryFile(dir=folder):  # a file system may be read-only, or full
         return folder
 
 
 def _is_ours(folder: Path) -> bool:
-    found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def _check_length(folder: Path, longest: int) -> None:
     if len(os.fsencode(folder)) > longest:
         raise OSError("its path is too long for the sockets in it")
-
-
-def _short(place: str) -> str:
-    return place if len(place) <= 60 else f"{place[:60]}..."

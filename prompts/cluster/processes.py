@@ -27,10 +27,10 @@ def children() -> set[Process]:
 def below(roots: set[Process]) -> set[Process]:
     """These and all that they started, directly or not, as far as they still run."""
     parents = _running()
-    found = roots & set(parents)
-    while more := {each for each, parent in parents.items() if parent in _pids(found)} - found:
-        found |= more
-    return found
+    running = roots & set(parents)
+    while more := {each for each, parent in parents.items() if parent in _pids(running)} - running:
+        running |= more
+    return running
 
 
 def end(processes: set[Process]) -> None:
@@ -51,11 +51,11 @@ def _pids(processes: set[Process]) -> set[int]:
 
 def _running() -> dict[Process, int]:
     """Every process that runs, with its parent."""
-    found = {}
+    parents = {}
     for path in _PROC.glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             # After the name, which may hold anything: state, parent, ..., start (22nd of all).
             fields = path.read_text(errors="replace").rpartition(")")[2].split()
             if fields[0] != "Z":
-                found[Process(int(path.parent.name), fields[19])] = int(fields[1])
-    return found
+                parents[Process(int(path.parent.name), fields[19])] = int(fields[1])
+    return parents

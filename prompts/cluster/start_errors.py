@@ -63,7 +63,7 @@ def start_error(error: BaseException, address: Address, folder: Path | None) -> 
         address: the cluster that was asked for.
         folder: where Ray on this machine keeps its files, if it was to be started.
     """
-    where = "Ray did not start on this machine" if address.own else f"{address}: no connection"
+    where = "Ray did not start on this machine" if address.local else f"{address}: no connection"
     logs = f"; its logs are in {folder / 'session_latest' / 'logs'}" if folder else ""
     return f"{where}: {_reason(error)}{logs}"
 
@@ -84,7 +84,7 @@ def _reason(error: BaseException) -> str:
 
 def _chain(error: BaseException) -> list[BaseException]:
     """The error and what caused it."""
-    found = [error]
-    while (cause := found[-1].__cause__ or found[-1].__context__) and cause not in found:
-        found.append(cause)
-    return found
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    return chain

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperGroup
 
+from isogloss.prompts.console.extras import extra_missing
 from isogloss.prompts.console.refusals import HARMFUL, printable
 from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound, TooLarge
 from isogloss.prompts.files.given_paths import expanded
@@ -37,7 +38,7 @@ class ReportingGroup(TyperGroup):
         super().__init__(**options)
         for command in self.commands.values():
             if command.callback is not None:
-                command.callback = _at_home(command.callback)
+                command.callback = _prepared(command.callback)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line on streams that take any text."""
@@ -50,12 +51,15 @@ class ReportingGroup(TyperGroup):
             return super().invoke(ctx)
 
 
-def _at_home(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command have its paths with home folders in the place of `~`."""
+def _prepared(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command have its paths with home folders in the place of `~`, and say what it lacks."""
 
     @functools.wraps(callback)
     def call(*args: Any, **given: Any) -> Any:
-        return callback(*args, **{name: _expanded(value) for name, value in given.items()})
+        try:
+            return callback(*args, **{name: _expanded(value) for name, value in given.items()})
+        except ModuleNotFoundError as error:
+            raise extra_missing(error, callback.__module__) from error
 
     return call
 

@@ -89,7 +89,7 @@ def spelled_like(word: str, known: Iterable[str], cutoff: float = 0.6) -> list[s
 
 def named(path: Sequence[int | str], whole: str) -> str:
     """Where in a document something is; `whole`: what the document itself is called."""
-    parts = [_plain(str(part)) for part in path[:_SHOWN_PARTS]]
+    parts = [plain(str(part)) for part in path[:_SHOWN_PARTS]]
     return ".".join(parts + ["..."] * (len(path) > _SHOWN_PARTS)) or whole
 
 
@@ -110,6 +110,6 @@ def describe_first(listed: Sequence[ErrorDetails]) -> str:
     return f"{field}: {first['msg'][:200]}, got {shown(first['input'])}"
 
 
-def _plain(part: str) -> str:
+def plain(part: str) -> str:
     """A name as it is, or shortened and escaped where it is long or would not show."""
     return part if len(part) <= _SHOWN_CHARS and part.isprintable() else shown(part)

@@ -1,20 +1,26 @@
-"""Tables as people's tools write them: the one reader of CSV and TSV files.
+"""Tables as people's tools write them: the one reader of CSV and TSV files, and the one writer.
 
 The first line that is not blank names the columns; blanks around a name and its case do not
 count. Cells are quoted as the csv module (and pandas, and spreadsheets) do by default. Blank rows
-are passed over. Whatever else is unexpected is refused with file, line and remedy.
+are passed over. Whatever else is unexpected is refused with file, line and remedy. What we write is
+CSV with a header and LF ends.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.files.texts import read_lines
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _LONGEST_CELL = 2**31 - 1  # for the csv module; lines have a limit of their own
 _NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
@@ -67,6 +73,33 @@ def read_table(path: Path, layout: Layout, lines: Iterable[str] | None = None) -
         if layout.filled:
             _check_filled(row, layout.columns)
         yield row
+
+
+def table_bytes(
+    columns: Iterable[object], rows: Iterable[Iterable[object]], numbers: str = ""
+) -> bytes:
+    """Return a table as the content of a CSV file.
+
+    Args:
+        columns: their names.
+        rows: a cell for each column; None is written as an empty cell.
+        numbers: the format of floats, such as ".6g"; by default all of their digits.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(
+        # Zero has no sign in a table.
+        [format(cell + 0.0, numbers) if isinstance(cell, float) else cell for cell in row]
+        for row in rows
+    )
+    return text.getvalue().encode()
+
+
+def record_bytes(records: Sequence[DataclassInstance], numbers: str = ".6g") -> bytes:
+    """Return records of one class, at least one, as `table_bytes` does: a column a field."""
+    columns = (field.name for field in fields(records[0]))
+    return table_bytes(columns, map(astuple, records), numbers)
 
 
 def _check_filled(row: Row, columns: Sequence[str]) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import safetensors.torch
+import numpy as np
+import safetensors.numpy
 from pydantic import JsonValue, ValidationError
-from torch import Tensor
 
 from isogloss.prompts.console.refusals import describe
 from isogloss.prompts.errors import InvalidInput, InvalidPrompt, NotFound
@@ -27,7 +27,12 @@ from isogloss.prompts.format.adapter_origin import (
     stated_differences,
 )
 from isogloss.prompts.format.card import ModelRef, PromptCard
-from isogloss.prompts.format.safetensors_header import read_file, read_header, read_tensors
+from isogloss.prompts.format.safetensors_header import (
+    Array,
+    read_arrays,
+    read_file,
+    read_header,
+)
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.format.verbalizer import LabelToken
 
@@ -143,7 +148,7 @@ def export_adapter(prompt: SoftPrompt, folder: Path) -> None:
         )
     config = json.dumps(_peft_config(prompt), indent=2, sort_keys=True).encode()
     metadata = {"format": "pt", "card": prompt.card.to_json()}
-    tensors = safetensors.torch.save({TENSOR: prompt.vectors}, metadata)
+    tensors = safetensors.numpy.save({TENSOR: prompt.arrays["prompt"]}, metadata)
     try:
         durable.create_folder(folder)
         if any(folder.iterdir()):
@@ -156,7 +161,7 @@ def export_adapter(prompt: SoftPrompt, folder: Path) -> None:
         ) from error
 
 
-def _read_vectors(folder: Path) -> Tensor:
+def _read_vectors(folder: Path) -> Array:
     path = folder / TENSOR_FILE
     if not path.exists() and (folder / PICKLE_FILE).exists():
         raise InvalidPrompt(
@@ -168,7 +173,7 @@ def _read_vectors(folder: Path) -> Tensor:
         names = sorted(read_header(data).tensors)
         if names != [TENSOR]:
             raise InvalidPrompt(f"it holds the tensors {names}, an adapter has only {TENSOR!r}")
-        return read_tensors(data)[TENSOR].float()
+        return read_arrays(data)[TENSOR].astype(np.float32)
     except InvalidPrompt as error:
         raise InvalidPrompt(f"{path}: {error}") from None
 

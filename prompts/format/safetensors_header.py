@@ -9,14 +9,14 @@ Format: https://github.com/huggingface/safetensors#format
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import safetensors
-import safetensors.torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
 from isogloss.prompts.console.refusals import describe, shown
 from isogloss.prompts.errors import InvalidPrompt, NotFound
@@ -31,6 +31,8 @@ _MAX_HEADER_BYTES = 2**20
 _MAX_HEADER_VALUES = 1024  # eight tensors have a hundred
 _LENGTH_BYTES = 8
 _BYTES_PER_NUMBER = {"F32": 4, "F16": 2, "BF16": 2}
+
+Array = NDArray[Any]
 
 _Count = Annotated[int, Field(ge=0, le=2**48, strict=True)]
 
@@ -106,18 +108,26 @@ def read_header(data: bytes) -> Header:
     return header
 
 
-def read_tensors(data: bytes) -> dict[str, Tensor]:
-    """Tensors of a file whose header `read_header` has accepted.
+def read_arrays(data: bytes) -> dict[str, Array]:
+    """Tensors of a file whose header `read_header` has accepted; bfloat16 becomes float32.
 
     Raises:
         InvalidPrompt: the safetensors library refuses the file.
     """
     try:
-        return safetensors.torch.load(data)
-    except (safetensors.SafetensorError, KeyError) as error:
+        views = safetensors.deserialize(data)
+    except safetensors.SafetensorError as error:
         raise InvalidPrompt(
             f"the prompt file is not a safetensors file: {str(error)[:200]}"
         ) from error
+    return {name: _numbers(**view) for name, view in views}
+
+
+def _numbers(dtype: str, shape: Sequence[int], data: bytes) -> Array:
+    if dtype == "BF16":  # the upper half of a float32, which NumPy does not know
+        halves = np.frombuffer(data, "<u2").astype("<u4")
+        return (halves << 16).view("<f4").reshape(shape)
+    return np.frombuffer(data, {"F32": "<f4", "F16": "<f2"}[dtype]).reshape(shape)
 
 
 def _header_bytes(data: bytes) -> bytes:

@@ -10,24 +10,28 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, Self
 
-import safetensors.torch
-import torch
-from torch import Tensor
+import numpy as np
+import safetensors.numpy
 
 from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidPrompt
 from isogloss.prompts.files import durable
 from isogloss.prompts.format.card import ModelRef, PromptCard, read_card
 from isogloss.prompts.format.safetensors_header import (
+    Array,
     TensorSpec,
+    read_arrays,
     read_file,
     read_header,
-    read_tensors,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["STATE_SHAPES", "ModelRef", "PromptCard", "RunsPrompts", "SoftPrompt", "digest_of"]
 
@@ -67,35 +71,57 @@ class RunsPrompts(Protocol):
         """Vectors of the longest prompt that leaves room for a text."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class SoftPrompt:
     """A trained prompt: its card, its vectors (length, hidden) and, perhaps, training state.
 
-    The vectors are copied: training on cannot change a prompt that was made of them.
+    The numbers are copied: training on cannot change a prompt that was made of them. They are kept
+    as NumPy arrays, so that clients of a store need no PyTorch; a model takes `vectors`.
 
     Raises:
         InvalidPrompt: the vectors have the wrong dtype or shape, or are not all finite.
     """
 
     card: PromptCard
-    vectors: Tensor  # (length, hidden) float32, on the CPU
-    state: Mapping[str, Tensor] = field(default_factory=dict)  # see STATE_SHAPES
+    arrays: Mapping[str, Array]
+    """The file's tensors, float32: `prompt` (length, hidden) and those of STATE_SHAPES."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vectors", _own_copy(self.vectors))
-        object.__setattr__(self, "state", {name: _own_copy(t) for name, t in self.state.items()})
-        _check_vectors(self.vectors)
-        _check_state(self.state, self.length, self.hidden_size)
+    def __init__(
+        self,
+        card: PromptCard,
+        vectors: Tensor | Array,
+        state: Mapping[str, Tensor | Array] = MappingProxyType({}),
+    ) -> None:
+        arrays = {
+            name: _own_copy(name, each) for name, each in {"prompt": vectors, **state}.items()
+        }
+        object.__setattr__(self, "card", card)
+        object.__setattr__(self, "arrays", arrays)
+        _check_vectors(arrays["prompt"])
+        _check_state(self._state_arrays(), self.length, self.hidden_size)
 
     @property
     def length(self) -> int:
         """Number of vectors."""
-        return self.vectors.shape[0]
+        return len(self.arrays["prompt"])
 
     @property
     def hidden_size(self) -> int:
         """Numbers per vector."""
-        return self.vectors.shape[1]
+        return len(self.arrays["prompt"][0])
+
+    @functools.cached_property
+    def vectors(self) -> Tensor:
+        """The prompt for a model: (length, hidden) float32, on the CPU."""
+        return _tensor(self.arrays["prompt"])
+
+    @functools.cached_property
+    def state(self) -> Mapping[str, Tensor]:
+        """Training state for a trainer, by the names and of the shapes of STATE_SHAPES."""
+        return {name: _tensor(array) for name, array in self._state_arrays().items()}
+
+    def _state_arrays(self) -> dict[str, Array]:
+        return {name: array for name, array in self.arrays.items() if name != "prompt"}
 
     @functools.cached_property
     def digest(self) -> str:
@@ -104,9 +130,9 @@ class SoftPrompt:
 
     def to_bytes(self, *, with_state: bool = False) -> bytes:
         """Return the prompt file; equal prompts give equal bytes."""
-        tensors = {"prompt": self.vectors, **(self.state if with_state else {})}
+        arrays = dict(self.arrays) if with_state else {"prompt": self.arrays["prompt"]}
         # One metadata key: the library keeps metadata in a hash map and writes it in any order.
-        return safetensors.torch.save(tensors, {"card": self.card.to_json()})
+        return safetensors.numpy.save(arrays, {"card": self.card.to_json()})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -120,8 +146,8 @@ class SoftPrompt:
         header = read_header(data)
         card = read_card(header.metadata)
         _check_tensors(header.tensors)
-        tensors = read_tensors(data)
-        return cls(card=card, vectors=tensors.pop("prompt"), state=tensors)
+        arrays = read_arrays(data)
+        return cls(card=card, vectors=arrays.pop("prompt"), state=arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -180,8 +206,18 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _own_copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous().clone()
+def _own_copy(name: str, numbers: Tensor | Array) -> Array:
+    if str(numbers.dtype).removeprefix("torch.") != "float32":
+        raise InvalidPrompt(f"tensor {name!r} has dtype {numbers.dtype}, it must be torch.float32")
+    array = numbers if isinstance(numbers, np.ndarray) else numbers.detach().cpu().numpy()
+    return np.array(array, order="C")
+
+
+def _tensor(array: Array) -> Tensor:
+    """The same memory as a tensor."""
+    import torch
+
+    return torch.from_numpy(array)
 
 
 def _check_tensors(tensors: Mapping[str, TensorSpec]) -> None:
@@ -198,9 +234,7 @@ def _check_tensors(tensors: Mapping[str, TensorSpec]) -> None:
         raise InvalidPrompt("the prompt file has no tensor 'prompt'")
 
 
-def _check_vectors(vectors: Tensor) -> None:
-    if vectors.dtype != torch.float32:
-        raise InvalidPrompt(f"tensor 'prompt' has dtype {vectors.dtype}, it must be torch.float32")
+def _check_vectors(vectors: Array) -> None:
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise InvalidPrompt(
             f"tensor 'prompt' has shape {list(vectors.shape)}, it must be (length, hidden size), "
@@ -209,31 +243,28 @@ def _check_vectors(vectors: Tensor) -> None:
     _check_finite("prompt", vectors)
 
 
-def _check_state(state: Mapping[str, Tensor], length: int, hidden: int) -> None:
+def _check_state(state: Mapping[str, Array], length: int, hidden: int) -> None:
     sizes = {"length": length, "hidden": hidden, "bottleneck": _bottleneck(state)}
-    for name, tensor in state.items():
+    for name, array in state.items():
         if name not in STATE_SHAPES:
             raise InvalidPrompt(
                 f"unknown training state {name!r}; known are {', '.join(STATE_SHAPES)}"
             )
         expected = [sizes[dimension] for dimension in STATE_SHAPES[name]]
-        if tensor.dtype != torch.float32 or list(tensor.shape) != expected:
+        if list(array.shape) != expected:
             raise InvalidPrompt(
-                f"tensor {name!r} is {tensor.dtype} of shape {list(tensor.shape)}, it must be "
-                f"torch.float32 of shape {expected}"
+                f"tensor {name!r} has shape {list(array.shape)}, it must be {expected}"
             )
-        _check_finite(name, tensor)
+        _check_finite(name, array)
 
 
-def _bottleneck(state: Mapping[str, Tensor]) -> int:
+def _bottleneck(state: Mapping[str, Array]) -> int:
     """Return the bottleneck's width as W_down states it; the other tensors must agree."""
     down = state.get("state.w_down")
     return down.shape[0] if down is not None and down.ndim > 0 else 0
 
 
-def _check_finite(name: str, tensor: Tensor) -> None:
-    wrong = int((~torch.isfinite(tensor)).sum())
+def _check_finite(name: str, array: Array) -> None:
+    wrong = int((~np.isfinite(array)).sum())
     if wrong:
-        raise InvalidPrompt(
-            f"tensor {name!r} holds NaN or Inf in {wrong} of {tensor.numel()} places"
-        )
+        raise InvalidPrompt(f"tensor {name!r} holds NaN or Inf in {wrong} of {array.size} places")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-import torch
+import numpy as np
 
 from isogloss.prompts.console.refusals import shown, spelled_like
 from isogloss.prompts.errors import InvalidInput, InvalidPrompt, NotFound
@@ -19,7 +19,7 @@ from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.routing.trials import Trial
 from isogloss.prompts.store.state import StoreState
 
-LARGEST = float(torch.finfo(torch.float16).max)
+LARGEST = float(np.finfo(np.float16).max)
 """The least of what the precisions hold that servers run in. Beyond it a number is infinite in
 float16; beyond 1e19 its square is in float32, too, so that a layer's norm forgets every text. What
 is trained stays within some tens."""
@@ -161,12 +161,13 @@ def check_servable(name: str, prompt: SoftPrompt) -> None:
     Raises:
         InvalidPrompt: one is too large; the message says which.
     """
-    sizes = prompt.vectors.abs()
+    numbers = prompt.arrays["prompt"]
+    sizes = np.abs(numbers)
     largest = float(sizes.max())
     if largest > LARGEST:
         row, column = divmod(int(sizes.argmax()), prompt.hidden_size)
         raise InvalidPrompt(
-            f"prompt {name!r}: tensor 'prompt' holds {float(prompt.vectors[row, column]):g} at "
+            f"prompt {name!r}: tensor 'prompt' holds {float(numbers[row, column]):g} at "
             f"[{row}, {column}], and nothing may be beyond {LARGEST:g}, the most that float16 "
             "holds; train it again with a smaller learning rate (nothing was changed)"
         )

@@ -12,7 +12,6 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -27,7 +26,7 @@ from isogloss.serving.api.service import Service
 from isogloss.serving.api.trial_query import TrialQuery
 from isogloss.serving.config import ADMIN_TOKEN_VARIABLE
 from isogloss.serving.pipeline.admission import Stopping
-from isogloss.serving.registry.settling import settle
+from isogloss.serving.registry.rollout import wait_until_served
 from isogloss.serving.registry.store_calls import StoreCalls, StoreSilent
 from isogloss.serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
 
@@ -77,7 +76,14 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await self._change(self._publish_prompt, name, data, models, request_id)
+
+        def publish() -> SwapAnswer:
+            prompt = _fitting(data, models)
+            note = _noted("published", request_id)
+            state = self._store.publish({name: prompt}, (), note, request_id=request_id)
+            return self._settled(state, request_id, {name: prompt.digest})
+
+        return await self._change(publish)
 
     async def begin_trial(
         self, name: str, data: bytes, wanted: TrialQuery, request_id: str | None
@@ -93,7 +99,23 @@ class Admin:
         """
         check_name(name)
         models = (await self._service.models()).models
-        return await self._change(self._begin_trial, name, data, wanted, models, request_id)
+
+        def begin() -> SwapAnswer:
+            assert wanted.kind is not None
+            prompt = _fitting(data, models)
+            state = self._store.begin_trial(
+                name,
+                prompt,
+                kind=wanted.kind,
+                share=wanted.part,
+                clades=wanted.route,
+                limits=wanted.limits,
+                note=_noted(f"{wanted.kind} begun", request_id),
+                request_id=request_id,
+            )
+            return self._settled(state, request_id, {name: prompt.digest})
+
+        return await self._change(begin)
 
     async def promote(self, name: str, request_id: str | None) -> SwapAnswer:
         """End a trial: its candidate answers from now on.
@@ -120,59 +142,6 @@ class Admin:
         note = _noted("trial ended", request_id)
         change = partial(self._store.end_trial, name, note, request_id=request_id)
         return await self._change(lambda: self._settled(change(), request_id))
-
-    async def _change(self, work: Callable[..., SwapAnswer], *arguments: Any) -> SwapAnswer:
-        """Change the store where it may hang without keeping anything else from going on."""
-        self._loop = asyncio.get_running_loop()
-        timeout_s = self._service.settings.request_timeout_s
-        try:
-            return await self._calls.call(object(), partial(work, *arguments), timeout_s)
-        except StoreSilent as silent:
-            raise Unavailable(
-                f"{silent}; whether the change was made is not known, and it may still be: look at "
-                "GET /v1/prompts before you ask again"
-            ) from silent
-
-    def _vet(
-        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
-    ) -> None:
-        """Have the models try what a change brings, from the thread that is about to make it."""
-        assert self._loop is not None
-        vetting = self._service.vet(before, following, given)
-        try:
-            asked = asyncio.run_coroutine_threadsafe(vetting, self._loop)
-        except RuntimeError as closed:
-            vetting.close()
-            raise Stopping("this replica has stopped, and nothing was changed") from closed
-        try:
-            asked.result(self._service.settings.request_timeout_s)
-        except TimeoutError:
-            asked.cancel()
-            raise Unavailable(
-                "the prompts could not be tried in time, and nothing was changed; try again"
-            ) from None
-
-    def _begin_trial(
-        self,
-        name: str,
-        data: bytes,
-        wanted: TrialQuery,
-        models: Sequence[ModelAnswer],
-        request_id: str | None,
-    ) -> SwapAnswer:
-        assert wanted.kind is not None
-        prompt = _fitting(data, models)
-        state = self._store.begin_trial(
-            name,
-            prompt,
-            kind=wanted.kind,
-            share=wanted.part,
-            clades=wanted.route,
-            limits=wanted.limits,
-            note=_noted(f"{wanted.kind} begun", request_id),
-            request_id=request_id,
-        )
-        return self._settled(state, request_id, {name: prompt.digest})
 
     async def publish_routes(
         self, tables: Sequence[RouteTable], request_id: str | None
@@ -219,22 +188,46 @@ class Admin:
             Unavailable: deleted, but a replica does not know in time; its files stay until the
                 store is collected.
         """
-        return await self._change(self._delete_prompt, name, request_id)
 
-    def _delete_prompt(self, name: str, request_id: str | None) -> SwapAnswer:
-        state = self._store.delete(name, _noted("deleted", request_id), request_id=request_id)
-        answer = self._settled(state, request_id)
-        free_deleted(self._store)
-        self._service.forget_prompts()
-        return answer
+        def delete() -> SwapAnswer:
+            state = self._store.delete(name, _noted("deleted", request_id), request_id=request_id)
+            answer = self._settled(state, request_id)
+            free_deleted(self._store)
+            self._service.forget_prompts()
+            return answer
 
-    def _publish_prompt(
-        self, name: str, data: bytes, models: Sequence[ModelAnswer], request_id: str | None
-    ) -> SwapAnswer:
-        prompt = _fitting(data, models)
-        note = _noted("published", request_id)
-        state = self._store.publish({name: prompt}, (), note, request_id=request_id)
-        return self._settled(state, request_id, {name: prompt.digest})
+        return await self._change(delete)
+
+    async def _change(self, work: Callable[[], SwapAnswer]) -> SwapAnswer:
+        """Change the store where it may hang without keeping anything else from going on."""
+        self._loop = asyncio.get_running_loop()
+        timeout_s = self._service.settings.request_timeout_s
+        try:
+            return await self._calls.call(object(), work, timeout_s)
+        except StoreSilent as silent:
+            raise Unavailable(
+                f"{silent}; whether the change was made is not known, and it may still be: look at "
+                "GET /v1/prompts before you ask again"
+            ) from silent
+
+    def _vet(
+        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
+    ) -> None:
+        """Have the models try what a change brings, from the thread that is about to make it."""
+        assert self._loop is not None
+        vetting = self._service.vet(before, following, given)
+        try:
+            asked = asyncio.run_coroutine_threadsafe(vetting, self._loop)
+        except RuntimeError as closed:
+            vetting.close()
+            raise Stopping("this replica has stopped, and nothing was changed") from closed
+        try:
+            asked.result(self._service.settings.request_timeout_s)
+        except TimeoutError:
+            asked.cancel()
+            raise Unavailable(
+                "the prompts could not be tried in time, and nothing was changed; try again"
+            ) from None
 
     def _settled(
         self, state: StoreState, request_id: str | None, digests: Mapping[str, str] | None = None
@@ -242,7 +235,7 @@ class Admin:
         """Wait until every replica serves what a request made, now or when it came first."""
         made = self._made_by(state, request_id)
         limit_s = self._service.settings.swap_timeout_s
-        settle(self._store, self._service.lookout, made or state.identity, limit_s)
+        wait_until_served(self._store, self._service.reporter, made or state.identity, limit_s)
         prompts = versions_of(state, digests or {})
         return SwapAnswer(
             generation=state.generation_of(request_id),

@@ -8,9 +8,9 @@ from functools import partial
 from isogloss.prompts.store import listing
 from isogloss.prompts.store.listing import Description, describe
 from isogloss.prompts.store.store import PromptStore, StoreState
-from isogloss.serving.registry.live import LiveBank
-from isogloss.serving.registry.recent import Recent
-from isogloss.serving.registry.residents import ResidentPrompt
+from isogloss.serving.registry.loaded import LoadedPrompt
+from isogloss.serving.registry.loader import Recent
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.store_calls import StoreCalls
 from isogloss.serving.schemas import PromptDetails, PromptsAnswer
 
@@ -21,7 +21,7 @@ DESCRIPTIONS_KEPT = 1024
 class PromptCards:
     """Answers from memory, and asks the store for the rest, for as long as a caller waits."""
 
-    def __init__(self, store: PromptStore, live: LiveBank) -> None:
+    def __init__(self, store: PromptStore, live: Registry) -> None:
         self._store = store
         self._live = live
         self._calls = StoreCalls("isogloss-cards")
@@ -78,8 +78,8 @@ class PromptCards:
         return found
 
     def _in_memory(self, digest: str) -> Description | None:
-        resident = self._live.current.residents.get(digest)
-        if isinstance(resident, ResidentPrompt):
+        resident = self._live.current.loaded.get(digest)
+        if isinstance(resident, LoadedPrompt):
             length, hidden_size = resident.vectors.shape
             return Description(length, hidden_size, resident.card)
         return self._recent.get(digest)

@@ -15,8 +15,8 @@ from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.admission import Stopping
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
-from isogloss.serving.registry.live import LiveBank
-from isogloss.serving.registry.replicas import Lookout
+from isogloss.serving.registry.registry import Registry
+from isogloss.serving.registry.replicas import ReplicaReport, Reporter
 from isogloss.serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -29,6 +29,7 @@ from isogloss.serving.schemas import (
     RoutesAnswer,
 )
 from isogloss.serving.telemetry.metrics import merge
+from isogloss.serving.trials.reports import TrialsAnswer, newest, trial_report
 
 
 class ServedModel(Protocol):
@@ -57,18 +58,19 @@ class Service:
         classifier: Classifier,
         others: Mapping[str, ServedModel],
         store: PromptStore,
-        lookout: Lookout,
+        reporter: Reporter,
         settings: ServingSettings,
     ) -> None:
         self.classifier = classifier
         self.store = store
-        self.lookout = lookout
+        self.reporter = reporter
         self.settings = settings
         self.metrics = classifier.metrics
-        self.live: LiveBank = classifier.bank
-        self._models: dict[str, ServedModel] = {settings.default_model: classifier, **others}
+        self.live: Registry = classifier.registry
+        self._default = settings.default_model
+        self._models: dict[str, ServedModel] = {self._default: classifier, **others}
         self._descriptions: dict[str, ModelAnswer] = {}
-        self._cards = PromptCards(store, classifier.bank)
+        self._cards = PromptCards(store, classifier.registry)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -79,7 +81,7 @@ class Service:
             NotFound: this server has no such model; those it has are named.
             IsoglossError: as `Classifier.classify`.
         """
-        name = request.model or self.settings.default_model
+        name = request.model or self._default
         if name not in self._models:
             raise NotFound(
                 f"model: {name[:80]!r} is not served here; served are {', '.join(self._models)}"
@@ -167,7 +169,7 @@ class Service:
         """
         if self.classifier.gate.stopping:
             raise Stopping("this replica is stopping; ask another one")
-        reports = await asyncio.to_thread(self.lookout.board.reports)
+        reports = await asyncio.to_thread(self.reporter.board.reports)
         if missing := sorted(set(self._models) - {report.model for report in reports}):
             raise Unavailable(f"no live replica of {', '.join(missing)} yet; ask again in a moment")
         served = self.live.identity
@@ -189,13 +191,32 @@ class Service:
 
     async def metrics_page(self) -> bytes:
         """Render the numbers of all replicas: this one's now, the others' as last reported."""
+        reports = newest(self.reporter.report(), await self._reports())
+        return merge({(each.model, each.replica): each.metrics for each in reports})
+
+    async def trials(self) -> TrialsAnswer:
+        """Sum up what replicas counted of trials: this one now, the others as last reported."""
+        served = {model.fingerprint: model.name for model in (await self.models()).models}
+        reports = newest(self.reporter.report(), await self._reports())
+        state = self.live.current.state
+        return TrialsAnswer(
+            generation=state.generation,
+            generation_digest=state.identity.digest,
+            trials=[
+                trial_report(
+                    trial, state.resolve(trial.candidate)[2], served[trial.fingerprint], reports
+                )
+                for trial in state.trials
+                if trial.fingerprint in served
+            ],
+        )
+
+    async def _reports(self) -> list[ReplicaReport]:
+        """What all replicas reported last; nothing where the board does not answer."""
         try:
-            reports = await asyncio.to_thread(self.lookout.board.reports)
-        except Unavailable:  # then at least one's own: numbers are wanted most when things fail
-            reports = []
-        numbers = {(report.model, report.replica): report.metrics for report in reports}
-        own = self.lookout.report()
-        return merge({**numbers, (own.model, own.replica): own.metrics})
+            return await asyncio.to_thread(self.reporter.board.reports)
+        except Unavailable:  # numbers are wanted most when things fail
+            return []
 
     def forget_prompts(self) -> None:
         """Let go of what was read of prompt files, for some were deleted."""

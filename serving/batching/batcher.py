@@ -18,19 +18,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.serving.batching.isolation import (
-    BatchFailed,
     Outcome,
     is_out_of_memory,
     run_isolating,
 )
-from isogloss.serving.batching.queueing import BatchQueue, Entry
-from isogloss.serving.telemetry.logs import current_request_id
+from isogloss.serving.batching.queueing import BatchQueue
 
 logger = logging.getLogger(__name__)
 
@@ -41,48 +39,33 @@ Result = TypeVar("Result")
 _SHOWN_REQUESTS = 8
 
 
-@dataclass
-class Ticket(Generic[Done]):
-    """One request's place in line: its results as they come in, and the caller waiting for them."""
-
-    results: list[Done | None]
-    done: asyncio.Future[list[Done | None]]
-    request_id: str = ""
-    missing: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.missing = len(self.results)
-
-    def fulfil(self, place: int, result: Done | IsoglossError) -> None:
-        """Take one result; the last one, or the first error, wakes the caller."""
-        if isinstance(result, IsoglossError):
-            self.fail(result)
-            return
-        self.results[place] = result
-        self.missing -= 1
-        if self.missing == 0 and not self.done.done():
-            self.done.set_result(self.results)
-
-    def fail(self, error: BaseException) -> None:
-        """Wake the caller with an error, once."""
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Row(Generic[Work, Done]):
-    """One piece of a request's work."""
+    """One piece of a request's work, from the queue to its result."""
 
     work: Work
     cost: int
-    ticket: Ticket[Done]
-    place: int
-    flow: str = ""
+    flow: str
+    """The line of its client in which it waits."""
+    done: asyncio.Future[Done]
+    """For the request, which waits for the results of all its rows."""
+    request_id: str
+    arrived_s: float = 0.0
+    waits: bool = False
 
     @property
     def abandoned(self) -> bool:
         """Whether nobody waits for this row: its caller left or was told of an error."""
-        return self.ticket.done.done()
+        return self.done.done()
+
+    def answer(self, result: Done | IsoglossError) -> None:
+        """Give the request this row's result or error, if it still waits for one."""
+        if self.done.done():
+            return
+        if isinstance(result, IsoglossError):
+            self.done.set_exception(result)
+        else:
+            self.done.set_result(result)
 
 
 @dataclass(frozen=True)
@@ -94,15 +77,23 @@ class BatchStats(Generic[Work]):
     queued_s: float
     """How long its longest waiting row had waited."""
     running_s: float
-    failed_runs: int = 0
-    """Runs of it, or of parts of it, that failed."""
-    out_of_memory: int = 0
-    """How many of those failed for want of memory."""
+    failures: Sequence[BaseException] = ()
+    """One for each run of it, or of parts of it, that failed."""
 
     @property
     def rows(self) -> int:
         """How many pieces of work it had."""
         return len(self.work)
+
+    @property
+    def failed_runs(self) -> int:
+        """How many runs failed."""
+        return len(self.failures)
+
+    @property
+    def out_of_memory(self) -> int:
+        """How many of those failed for want of memory."""
+        return sum(map(is_out_of_memory, self.failures))
 
 
 class Batcher(Generic[Work, Done]):
@@ -137,7 +128,7 @@ class Batcher(Generic[Work, Done]):
         self._changed = threading.Condition()  # guards all below, and the queue
         self._coming = 0
         self._closed = False
-        self._running: Sequence[Entry[Row[Work, Done]]] = ()
+        self._running: Sequence[Row[Work, Done]] = ()
         self._errands: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._worker: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,7 +145,9 @@ class Batcher(Generic[Work, Done]):
                 self._coming -= 1
                 self._changed.notify()
 
-    async def submit(self, work: Sequence[tuple[Work, int]], client: str = "") -> list[Done]:
+    async def submit(
+        self, work: Sequence[tuple[Work, int]], client: str = "", request_id: str = ""
+    ) -> list[Done]:
         """Run each piece of work, given with its cost, in order; clients take turns.
 
         Cancelling it drops what has not been run yet.
@@ -162,20 +155,23 @@ class Batcher(Generic[Work, Done]):
         Raises:
             IsoglossError: what the first piece that failed did so with.
         """
-        future = asyncio.get_running_loop().create_future()
-        ticket: Ticket[Done] = Ticket([None] * len(work), future, current_request_id())
-        rows = [
-            Row(each, cost, ticket, place, self._flow_of(each))
-            for place, (each, cost) in enumerate(work)
+        loop = asyncio.get_running_loop()
+        rows: list[Row[Work, Done]] = [
+            Row(each, cost, self._flow_of(each), loop.create_future(), request_id)
+            for each, cost in work
         ]
         with self._changed:
             self._start()
-            self._loop = future.get_loop()
+            self._loop = loop
             self._queue.add(rows, self._clock(), client)
             self._changed.notify()
-        return [result for result in await future if result is not None]
+        try:
+            return await asyncio.gather(*(row.done for row in rows))
+        finally:  # after an error nobody waits for the others
+            for row in rows:
+                row.done.cancel()
 
-    def run_here(self, work: Work, cost: int) -> Done:
+    def run_here(self, work: Work, cost: int, request_id: str = "") -> Done:
         """Run one piece of work in the calling thread: for a lone one that is over in no time.
 
         Raises:
@@ -183,8 +179,8 @@ class Batcher(Generic[Work, Done]):
         """
         started_s = self._clock()
         outcome = self._run_rows([work])
-        self._observe(_stats([work], cost, 0.0, self._clock() - started_s, outcome))
-        _log_failures([current_request_id()], outcome)
+        self._observe(BatchStats([work], cost, 0.0, self._clock() - started_s, outcome.failures))
+        _log_failures([request_id], outcome)
         (result,) = outcome.results
         if isinstance(result, IsoglossError):
             raise result
@@ -214,8 +210,8 @@ class Batcher(Generic[Work, Done]):
             errands = list(self._errands)
             self._errands.clear()
             self._changed.notify()
-        for entry in waiting:
-            entry.item.ticket.fail(_stopping())
+        for row in waiting:
+            row.answer(_stopping())
         for answer, _ in errands:
             answer.set_exception(_stopping())
 
@@ -243,7 +239,7 @@ class Batcher(Generic[Work, Done]):
         """Run a batch if one is due; nothing of it, such as its prompts, is kept afterwards."""
         if batch := self._take():
             started_s = self._clock()
-            outcome = self._run_rows([entry.item.work for entry in batch])
+            outcome = self._run_rows([row.work for row in batch])
             self._hand_out(batch, outcome, started_s, self._clock())
             with self._changed:
                 self._running = ()
@@ -258,7 +254,7 @@ class Batcher(Generic[Work, Done]):
                 self._changed.wait(wait_s)
             return not self._closed
 
-    def _take(self) -> Sequence[Entry[Row[Work, Done]]]:
+    def _take(self) -> Sequence[Row[Work, Done]]:
         """Cut a batch if one is due."""
         with self._changed:
             wait_s = None if self._closed else self._due_in_s()
@@ -271,30 +267,30 @@ class Batcher(Generic[Work, Done]):
 
     def _hand_out(
         self,
-        batch: Sequence[Entry[Row[Work, Done]]],
+        batch: Sequence[Row[Work, Done]],
         outcome: Outcome[Done],
         started_s: float,
         finished_s: float,
     ) -> None:
         """Have the event loop tell the callers, and go on."""
-        rows = [entry.item for entry in batch]
-        cost = sum(row.cost for row in rows)
+        cost = sum(row.cost for row in batch)
         with self._changed:
-            self._adapt(len(rows), cost, outcome)
+            self._adapt(len(batch), cost, outcome)
             loop = self._loop
-        queued_s = started_s - min(entry.arrived_s for entry in batch)
-        stats = _stats([row.work for row in rows], cost, queued_s, finished_s - started_s, outcome)
+        queued_s = started_s - min(row.arrived_s for row in batch)
+        work, running_s = [row.work for row in batch], finished_s - started_s
+        stats = BatchStats(work, cost, queued_s, running_s, outcome.failures)
         assert loop is not None
         # A closed loop has nobody left to tell.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._tell, rows, outcome, stats)
+            loop.call_soon_threadsafe(self._tell, batch, outcome, stats)
 
     def _tell(
         self, rows: Sequence[Row[Work, Done]], outcome: Outcome[Done], stats: BatchStats[Work]
     ) -> None:
         for row, result in zip(rows, outcome.results, strict=True):
-            row.ticket.fulfil(row.place, result)
-        _log_failures([row.ticket.request_id for row in rows], outcome)
+            row.answer(result)
+        _log_failures([row.request_id for row in rows], outcome)
         self._observe(stats)
 
     def _adapt(self, rows: int, cost: int, outcome: Outcome[Done]) -> None:
@@ -303,19 +299,6 @@ class Batcher(Generic[Work, Done]):
             self._queue.recover()
         else:
             self._queue.shrink(cost * outcome.too_many_rows // rows)
-
-
-def _stats(
-    work: Sequence[Work], cost: int, queued_s: float, running_s: float, outcome: Outcome[Done]
-) -> BatchStats[Work]:
-    return BatchStats(
-        work=work,
-        cost=cost,
-        queued_s=queued_s,
-        running_s=running_s,
-        failed_runs=len(outcome.failures),
-        out_of_memory=sum(map(is_out_of_memory, outcome.failures)),
-    )
 
 
 def _fulfil(answer: Future[Result], function: Callable[[], Result]) -> None:
@@ -346,6 +329,3 @@ def _log_failures(request_ids: Sequence[str], outcome: Outcome[Done]) -> None:
         ", ".join(sorted({each for each in hit if each})[:_SHOWN_REQUESTS]) or "none",
         exc_info=outcome.failures[-1],
     )
-
-
-__all__ = ["BatchFailed", "BatchStats", "Batcher", "Row", "Ticket"]

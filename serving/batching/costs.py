@@ -14,10 +14,12 @@ to 890 tokens within 14 % in the mean, a table interpolated over tokens within 1
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from isogloss.serving.config import ServingSettings
 
 WITHIN = 0.05
 """A batch is large enough whose throughput is that share below the best there can be."""
@@ -28,6 +30,8 @@ LONG_TOKENS = 250
 """Texts of so many tokens tell what attention costs."""
 LONG_PART = 4
 """A text is long that takes more than one part in so many of a batch: it waits in a line apart."""
+UNMEASURED_BUDGET_TOKENS = 4096
+"""Of a batch, before anything was measured."""
 _US = 1e6
 
 
@@ -113,3 +117,45 @@ class CostTable:
         each_s = cost / _US / max(1, waiting)
         saved_s = coming * self.fixed_s - waiting * coming * each_s
         return max(0.0, saved_s / max(1, waiting + coming))
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What texts cost in one model's scoring queue, and how much one batch may cost.
+
+    With a cost table prices are predicted microseconds, so that a long text counts its attention
+    too, and a batch is as large as pays on this machine. Without one, or where the settings name a
+    budget, prices are tokens. `budget` is in the prices' unit.
+    """
+
+    budget: int
+    table: CostTable | None = None
+
+    @classmethod
+    def of(cls, settings: ServingSettings, table: CostTable | None = None) -> Pricing:
+        """Price by the table, unless the settings name a budget in tokens."""
+        if settings.budget_tokens is not None or table is None:
+            return cls(settings.budget_tokens or UNMEASURED_BUDGET_TOKENS)
+        return cls(table.budget(settings.batch_goal_s), table)
+
+    def price(self, tokens: int) -> int:
+        """What a text of so many tokens, its prompts' included, takes of the budget."""
+        return tokens if self.table is None else self.table.price(tokens)
+
+    def flow(self, prompt: str, tokens: int) -> str:
+        """The line of its client in which a text waits.
+
+        Each prompt's is its own, and long texts wait apart: short ones are not stuck behind a row
+        of them, for the lines take turns by what their texts cost.
+        """
+        long = "long " if self.price(tokens) * LONG_PART > self.budget else ""
+        return f"{long}{prompt}"
+
+    @property
+    def patience_s(self) -> Callable[[int, int, int], float] | None:
+        """How long it pays to wait for company, as `BatchQueue` asks; None: not known."""
+        return None if self.table is None else self.table.patience_s
+
+    def predicted_s(self, tokens: Iterable[int]) -> float | None:
+        """Seconds that a batch of such texts should take; None: not known."""
+        return None if self.table is None else self.table.batch_s(tokens)

@@ -43,18 +43,13 @@ class Waits(Protocol):
     def abandoned(self) -> bool:
         """Whether its caller has left."""
 
+    arrived_s: float
+    """When it was added, in seconds of the caller's clock; the queue sets it."""
+    waits: bool
+    """Until it is taken, or dropped for nobody waits for it; the queue sets it."""
+
 
 Item = TypeVar("Item", bound=Waits)
-
-
-@dataclass(slots=True, eq=False)
-class Entry(Generic[Item]):
-    """One waiting item and when it arrived, in seconds of the caller's clock."""
-
-    item: Item
-    arrived_s: float
-    gone: bool = False
-    """Whether it waits no longer: it was taken, or nobody waited for it."""
 
 
 @dataclass
@@ -75,26 +70,26 @@ class Line(Generic[Item]):
 
     def __init__(self, credit: int, held: Held) -> None:
         self.credit = credit
-        self.entries: deque[Entry[Item]] = deque()
+        self.items: deque[Item] = deque()
         self._held = held
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left."""
-        return not self.entries
+        return not self.items
 
-    def first(self) -> Entry[Item] | None:
+    def first(self) -> Item | None:
         """Its next item; those that nobody waits for are dropped on the way, at no cost to it."""
-        while self.entries and self.entries[0].item.abandoned:
+        while self.items and self.items[0].abandoned:
             self.pop()
-        return self.entries[0] if self.entries else None
+        return self.items[0] if self.items else None
 
-    def pop(self) -> Entry[Item]:
+    def pop(self) -> Item:
         """Take the next item out."""
-        entry = self.entries.popleft()
-        entry.gone = True
-        self._held.change(-1, entry.item.cost)
-        return entry
+        item = self.items.popleft()
+        item.waits = False
+        self._held.change(-1, item.cost)
+        return item
 
 
 class Ring(Generic[Item]):
@@ -120,37 +115,37 @@ class Ring(Generic[Item]):
             self._members.append((name, self._by_name[name]))
         return self._by_name[name]
 
-    def first(self) -> Entry[Item] | None:
+    def first(self) -> Item | None:
         """The item whose turn it is: its member's credit suffices. Asking again changes nothing."""
         passed = 0  # turns in a row that took nothing
         while self._members:
             member = self._members[0][1]
-            entry = member.first()
-            if entry is None:
+            item = member.first()
+            if item is None:
                 self._close()
-            elif entry.item.cost <= member.credit:
-                return entry
+            elif item.cost <= member.credit:
+                return item
             else:
                 self._pass_on(passed)
                 passed += 1
         return None
 
-    def pop(self) -> Entry[Item]:
+    def pop(self) -> Item:
         """Take out what `first` found, at its member's expense."""
         member = self._members[0][1]
-        entry = member.pop()
-        member.credit -= entry.item.cost
+        item = member.pop()
+        member.credit -= item.cost
         if member.empty:
             self._close()
-        return entry
+        return item
 
     def _pass_on(self, passed: int) -> None:
         """End a turn. Where all members lack credit, all earn as many turns as one needs."""
         if passed and passed % len(self._members) == 0:
             lacks = [
-                entry.item.cost - each.credit
+                item.cost - each.credit
                 for _, each in self._members
-                if (entry := each.first()) is not None
+                if (item := each.first()) is not None
             ]
             turns = max(1, math.ceil(min(lacks) / self._turn))
             for _, each in self._members:
@@ -185,7 +180,7 @@ class BatchQueue(Generic[Item]):
         self._deadline_s = deadline_s
         self._patience_s = patience_s
         self._held = Held()
-        self._arrivals: deque[Entry[Item]] = deque()
+        self._arrivals: deque[Item] = deque()
         self.resize(budget)
 
     def __len__(self) -> int:
@@ -212,9 +207,9 @@ class BatchQueue(Generic[Item]):
             assert isinstance(ring, Ring)
             line = ring.member(item.flow, lambda: Line(self._turn, self._held))
             assert isinstance(line, Line)
-            entry = Entry(item, now_s)
-            line.entries.append(entry)
-            self._arrivals.append(entry)
+            item.arrived_s, item.waits = now_s, True
+            line.items.append(item)
+            self._arrivals.append(item)
             self._held.change(1, item.cost)
 
     def due_s(self, coming: int) -> float | None:
@@ -223,7 +218,7 @@ class BatchQueue(Generic[Item]):
         Args:
             coming: requests known to be on their way.
         """
-        while self._arrivals and self._arrivals[0].gone:
+        while self._arrivals and not self._arrivals[0].waits:
             self._arrivals.popleft()
         if not self._arrivals:
             return None
@@ -235,18 +230,18 @@ class BatchQueue(Generic[Item]):
         pays_s = self._patience_s(self.cost, len(self), coming)
         return oldest_s + min(self._deadline_s, pays_s)
 
-    def take(self) -> list[Entry[Item]]:
+    def take(self) -> list[Item]:
         """Remove and return the next batch: within the budget, but never empty-handed.
 
         Items whose caller has left are dropped on the way, at no cost to their line.
         """
-        batch: list[Entry[Item]] = []
+        batch: list[Item] = []
         room = self.budget
-        while (entry := self._clients.first()) is not None:
-            if batch and entry.item.cost > room:
+        while (item := self._clients.first()) is not None:
+            if batch and item.cost > room:
                 break
             batch.append(self._clients.pop())
-            room -= entry.item.cost
+            room -= item.cost
         return batch
 
     def shrink(self, cost: int) -> None:

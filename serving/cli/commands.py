@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,13 +11,11 @@ import typer
 
 from isogloss.prompts.console.console import print_json, say
 from isogloss.serving.cli.detect import DetectorName, detect
-from isogloss.serving.cli.texts import AsJson, GivenText, Texts, print_table, read_texts, shorten
+from isogloss.serving.cli.texts import AsJson, Texts, read_texts
 from isogloss.serving.cli.trials import trials
 
 if TYPE_CHECKING:
-    from isogloss.serving.cli.text_answers import Refused, TextAnswers
     from isogloss.serving.config import ServingSettings
-    from isogloss.serving.schemas import Result
 
 Model = Annotated[
     str | None,
@@ -45,8 +43,6 @@ MixtureThreshold = Annotated[
         "never. (default: 0.9)",
     ),
 ]
-
-_SHOWN_REFUSALS = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -118,6 +114,8 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Classify texts in this process: the same answer as the HTTP endpoint, without a server."""
+    from isogloss.serving.cli.text_answers import classify_texts, print_answers
+
     given = read_texts(texts, _stdin())
     chosen = {"device": device, "dtype": dtype, "detector": detector}
     settings = _settings([model] if model else None, store, mixture_threshold, **chosen)
@@ -125,13 +123,13 @@ def classify(
         "model": model, "task": task, "language": language, "prompt": prompt, "top_k": top_k,
         "abstain": abstain,
     }  # fmt: skip
-    answers = _classify(settings, given, options)
-    for line in _refusals(answers):
+    answers = classify_texts(settings, given, options)
+    for line in answers.complaints():
         say(line, err=True)
     if as_json:
         print_json(answers.as_json(), indent=None)
     else:
-        _print_answers(given, answers)
+        print_answers(given, answers)
 
 
 def _stdin() -> IO[bytes] | None:
@@ -153,62 +151,3 @@ def _settings(
     }
     chosen = {name: value for name, value in optional.items() if value is not None}
     return ServingSettings.model_validate({**chosen, "store": store, **given})
-
-
-def _classify(
-    settings: ServingSettings, texts: Sequence[GivenText], options: Mapping[str, Any]
-) -> TextAnswers:
-    import asyncio
-
-    from isogloss.serving.cli.text_answers import answer_texts
-    from isogloss.serving.pipeline.engine import build_classifier
-
-    async def answer() -> TextAnswers:
-        classifier = build_classifier(settings)
-        try:
-            return await answer_texts(classifier, texts, options, settings.max_inputs)
-        finally:
-            classifier.close()
-
-    return asyncio.run(answer())
-
-
-def _refusals(answers: TextAnswers) -> list[str]:
-    """What to say of lines without an answer: of the first few, and how many more there are."""
-    refused = answers.refused
-    said = [f"not answered: {each.error}" for each in refused[:_SHOWN_REFUSALS]]
-    more = len(refused) - len(said)
-    return [*said, f"not answered: {more} more lines"] if more else said
-
-
-def _print_answers(texts: Sequence[GivenText], answers: TextAnswers) -> None:
-    print_table(
-        ("text", "label", "score", "language", "route", "prompt"),
-        [
-            (shorten(each.text), *_cells(result))
-            for each, result in zip(texts, answers.results, strict=True)
-        ],
-    )
-
-
-def _cells(result: Result | Refused) -> tuple[str, ...]:
-    from isogloss.serving.cli.text_answers import Refused
-
-    if isinstance(result, Refused):
-        return (f"(line {result.line} is not answered)", "", "", "", "")
-    return (
-        f"abstained ({result.label})" if result.abstained else result.label,
-        f"{result.score:.3f}",
-        f"{result.language.name} ({result.language.code})",
-        result.route.clade or result.route.reason,
-        _prompts_of(result),
-    )
-
-
-def _prompts_of(result: Result) -> str:
-    """The prompt that answered, or those that did and how much each counted."""
-    if result.mixture is None:
-        return f"{result.prompt.name}@{result.prompt.version}"
-    return ", ".join(
-        f"{part.prompt.name}@{part.prompt.version} {part.weight:.0%}" for part in result.mixture
-    )

@@ -1,4 +1,4 @@
-"""Answers of `isogloss classify` to any number of texts, request by request.
+"""Answers of `isogloss classify` to any number of texts, request by request, and how they look.
 
 A line of standard input that cannot be answered costs no other line its answer: it is told by its
 number, and keeps its place among the results.
@@ -6,6 +6,7 @@ number, and keeps its place among the results.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from typing import Any, Protocol
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError, TooLarge
 from isogloss.serving.api.parsing import built
-from isogloss.serving.cli.texts import GivenText
+from isogloss.serving.cli.texts import GivenText, print_table, shorten
+from isogloss.serving.config import ServingSettings
+from isogloss.serving.pipeline import engine
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
+_SHOWN_REFUSALS = 10
 _ABOUT_ONE = re.compile(r"inputs[\[.](\d+)\]?: (.*)", re.DOTALL)
 
 
@@ -47,6 +51,12 @@ class TextAnswers:
         """The lines without an answer."""
         return [each for each in self.results if isinstance(each, Refused)]
 
+    def complaints(self) -> list[str]:
+        """What to say of lines without an answer: of the first few, and how many more there are."""
+        said = [f"not answered: {each.error}" for each in self.refused[:_SHOWN_REFUSALS]]
+        more = len(self.refused) - len(said)
+        return [*said, f"not answered: {more} more lines"] if more else said
+
     def as_json(self) -> dict[str, Any]:
         """One object like HTTP's answer; a line without one has its `error` in its place."""
         return {**self.facts, "results": [_as_json(each) for each in self.results]}
@@ -56,6 +66,21 @@ def _as_json(result: Result | Refused) -> dict[str, Any]:
     if isinstance(result, Refused):
         return {"line": result.line, "error": result.error, "error_type": result.error_type}
     return result.model_dump(mode="json")
+
+
+def classify_texts(
+    settings: ServingSettings, texts: Sequence[GivenText], options: Mapping[str, Any]
+) -> TextAnswers:
+    """Answer texts in this process; raises as `answer_texts`."""
+
+    async def answer() -> TextAnswers:
+        classifier = engine.build_classifier(settings)
+        try:
+            return await answer_texts(classifier, texts, options, settings.max_inputs)
+        finally:
+            classifier.close()
+
+    return asyncio.run(answer())
 
 
 async def answer_texts(
@@ -114,3 +139,35 @@ def _about_one(error: IsoglossError, texts: Sequence[GivenText]) -> tuple[int, R
     if not text.is_line:
         raise type(error)(said) from error
     return index, Refused(text.number, said, error.error_type)
+
+
+def print_answers(texts: Sequence[GivenText], answers: TextAnswers) -> None:
+    """Print one row a text."""
+    print_table(
+        ("text", "label", "score", "language", "route", "prompt"),
+        [
+            (shorten(each.text), *_cells(result))
+            for each, result in zip(texts, answers.results, strict=True)
+        ],
+    )
+
+
+def _cells(result: Result | Refused) -> tuple[str, ...]:
+    if isinstance(result, Refused):
+        return (f"(line {result.line} is not answered)", "", "", "", "")
+    return (
+        f"abstained ({result.label})" if result.abstained else result.label,
+        f"{result.score:.3f}",
+        f"{result.language.name} ({result.language.code})",
+        result.route.clade or result.route.reason,
+        _prompts_of(result),
+    )
+
+
+def _prompts_of(result: Result) -> str:
+    """The prompt that answered, or those that did and how much each counted."""
+    if result.mixture is None:
+        return f"{result.prompt.name}@{result.prompt.version}"
+    return ", ".join(
+        f"{part.prompt.name}@{part.prompt.version} {part.weight:.0%}" for part in result.mixture
+    )

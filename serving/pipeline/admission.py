@@ -100,7 +100,7 @@ class Ratio:
         self.value = self._above / self._below
 
 
-class Place:
+class Admitted:
     """What one admitted request holds, and what of it is counted against others."""
 
     def __init__(self, load: Load, counted: Load) -> None:
@@ -131,7 +131,7 @@ class Admission:
         return len(self._clients)
 
     @contextmanager
-    def admit(self, client: str, load: Load, timeout_s: float | None = None) -> Iterator[Place]:
+    def admit(self, client: str, load: Load, timeout_s: float | None = None) -> Iterator[Admitted]:
         """Hold room for a request while open.
 
         Raises:
@@ -139,29 +139,29 @@ class Admission:
             Stopping: this replica takes nothing more.
         """
         self._check(client, load, timeout_s)
-        place = Place(Load(), Load())
+        admitted = Admitted(Load(), Load())
         self.requests += 1
         try:
-            self.settle(client, place, load)
-            yield place
+            self.settle(client, admitted, load)
+            yield admitted
         finally:
-            self._hold(client, place, Load(), Load())
+            self._hold(client, admitted, Load(), Load())
             self.requests -= 1
 
-    def settle(self, client: str, place: Place, load: Load) -> None:
+    def settle(self, client: str, admitted: Admitted, load: Load) -> None:
         """Replace what a request was guessed to hold by what it holds.
 
         More than was guessed is counted as far as it would have been let in.
         """
-        own, counted = self._own(client) - place.load, self._counted - place.counted
+        own, counted = self._own(client) - admitted.load, self._counted - admitted.counted
         settled = {
             unit: min(
                 getattr(load, unit),
-                max(getattr(place.counted, unit), self._room(unit, client, own, counted)),
+                max(getattr(admitted.counted, unit), self._room(unit, client, own, counted)),
             )
             for unit in UNITS
         }
-        self._hold(client, place, load, Load(**settled))
+        self._hold(client, admitted, load, Load(**settled))
 
     def wait_s(self, client: str, tokens: int) -> float | None:
         """How long a client's tokens would wait behind others', turn by turn; None: not known.
@@ -237,12 +237,12 @@ class Admission:
     def _own(self, client: str) -> Load:
         return self._clients.get(client, Load())
 
-    def _hold(self, client: str, place: Place, load: Load, counted: Load) -> None:
+    def _hold(self, client: str, admitted: Admitted, load: Load, counted: Load) -> None:
         """Write down what a request holds now."""
-        self.held += load - place.load
-        self._counted += counted - place.counted
-        left = self._own(client) + load - place.load
+        self.held += load - admitted.load
+        self._counted += counted - admitted.counted
+        left = self._own(client) + load - admitted.load
         self._clients[client] = left
         if left == Load():
             del self._clients[client]
-        place.load, place.counted = load, counted
+        admitted.load, admitted.counted = load, counted

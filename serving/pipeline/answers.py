@@ -1,22 +1,26 @@
-"""From probabilities to what is answered: labels ranked, and the prompts that they came from."""
+"""From probabilities to what is answered, and what is counted of it.
+
+Of a canary the candidate answers, unless it failed; of a shadow, and off trial, the routed prompts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from isogloss.serving.pipeline.mixture import Share
-from isogloss.serving.pipeline.placement import answering
-from isogloss.serving.pipeline.planning import Plan
-from isogloss.serving.pipeline.scoring import Scores
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.pipeline.planning import Plan, Share
+from isogloss.serving.pipeline.scoring import Probabilities, Scores, Unscorable
+from isogloss.serving.registry.candidates import key_of
+from isogloss.serving.registry.loaded import ServedPrompt
 from isogloss.serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
     LabelScore,
+    LanguageAnswer,
     MixturePart,
     PromptAnswer,
     Result,
+    RouteAnswer,
+    TrialAnswer,
 )
+from isogloss.serving.telemetry.metrics import ServingMetrics
 
 MOST_AT_ONCE = 4096
 """Scores that are ranked or written on the event loop; more are left to a thread."""
@@ -24,30 +28,31 @@ SCORE_DIGITS = 6
 """Beyond these a score depends on how a batch happened to be put together."""
 
 
-def result_of(plan: Plan, found: Scores, request: ClassifyRequest) -> Result:
+def result_of(plan: Plan, scores: Scores, request: ClassifyRequest) -> Result:
     """Answer one text.
 
     Raises:
         Unscorable: the model's numbers overflow under the prompt that should answer.
     """
-    chosen = answering(plan.reading, plan.placement, found)
+    share, probabilities = _answering(plan, scores)
     ranked = sorted(
-        zip(chosen.prompt.resident.labels, chosen.probabilities, strict=True),
-        key=lambda scored: -scored[1],
+        zip(share.prompt.loaded.labels, probabilities, strict=True), key=lambda pair: -pair[1]
     )
-    listed = ranked[: request.top_k]
-    scores = [LabelScore(label=name, score=round(value, SCORE_DIGITS)) for name, value in listed]
+    listed = [
+        LabelScore(label=label, score=round(value, SCORE_DIGITS))
+        for label, value in ranked[: request.top_k]
+    ]
     return Result(
-        label=scores[0].label,
-        score=scores[0].score,
-        abstained=request.abstain is not None and scores[0].score < request.abstain,
-        scores=scores,
-        language=plan.language,
-        route=plan.route,
-        prompt=_prompt_answer(chosen.prompt),
-        mixture=_mixture(plan.shares),
-        trial=chosen.trial,
-        tokens=len(plan.reading.ids),
+        label=listed[0].label,
+        score=listed[0].score,
+        abstained=request.abstain is not None and listed[0].score < request.abstain,
+        scores=listed,
+        language=_language(plan.heaviest, detected=request.language is None),
+        route=_route(plan.heaviest),
+        prompt=_prompt(share.prompt),
+        mixture=_mixture(plan),
+        trial=_trial(plan, share),
+        tokens=len(plan.ids),
         truncated=plan.truncated,
     )
 
@@ -60,18 +65,89 @@ def written(answer: ClassifyResponse) -> bytes:
     return f"{before}[{results}]{after}".encode()
 
 
-def _mixture(shares: Sequence[Share]) -> list[MixturePart] | None:
-    if len(shares) == 1:
+def count(metrics: ServingMetrics, task: str, result: Result) -> None:
+    """Count a text that was answered."""
+    metrics.texts.labels(task, result.route.clade or "", result.route.reason).inc()
+    metrics.language_texts.labels(result.language.code).inc()
+    if result.language.detected:
+        metrics.detection_confidence.observe(result.language.confidence)
+    for answered in result.mixture or (result,):
+        metrics.prompt_texts.labels(answered.prompt.name).inc()
+    if result.mixture:
+        metrics.mixed_texts.labels(task).inc()
+
+
+def count_trial(metrics: ServingMetrics, plan: Plan, scores: Scores, seconds: float) -> None:
+    """Count a text whose route is on trial, if it is, and that was so many seconds underway."""
+    if plan.on_trial is None:
+        return
+    with metrics.trials.counting(key_of(plan.on_trial.trial), plan.clade) as tally:
+        if plan.candidate is None:
+            tally.off_trial.observe(seconds)
+            return
+        tally.texts += 1
+        tally.on_trial.observe(seconds)
+        if scores.candidate is None:
+            tally.failures += 1
+        elif not isinstance(scores.routed, Unscorable):
+            tally.compare(
+                _by_label(plan.heaviest.prompt, scores.routed),
+                _by_label(plan.candidate.prompt, scores.candidate),
+            )
+
+
+def _answering(plan: Plan, scores: Scores) -> tuple[Share, Probabilities]:
+    """The share that answers, and what it says."""
+    if plan.candidate and scores.candidate and _is_canary(plan):
+        return plan.candidate, scores.candidate
+    if isinstance(scores.routed, Unscorable):
+        raise scores.routed
+    return plan.heaviest, scores.routed
+
+
+def _is_canary(plan: Plan) -> bool:
+    return plan.on_trial is not None and plan.on_trial.trial.kind == "canary"
+
+
+def _trial(plan: Plan, answering: Share) -> TrialAnswer | None:
+    if plan.on_trial is None or plan.candidate is None:
+        return None
+    trial = plan.on_trial.trial
+    return TrialAnswer(name=trial.name, kind=trial.kind, side=answering.role)
+
+
+def _mixture(plan: Plan) -> list[MixturePart] | None:
+    if len(plan.routed) == 1:
         return None
     return [
         MixturePart(
-            prompt=_prompt_answer(share.prompt),
-            clade=share.route.clade,
+            prompt=_prompt(share.prompt),
+            clade=_route(share).clade,
             weight=round(share.weight, SCORE_DIGITS),
         )
-        for share in shares
+        for share in plan.routed
     ]
 
 
-def _prompt_answer(prompt: ServedPrompt) -> PromptAnswer:
+def _language(share: Share, *, detected: bool) -> LanguageAnswer:
+    return LanguageAnswer(
+        code=share.language.code,
+        name=share.language.name,
+        confidence=round(float(share.confidence), SCORE_DIGITS),
+        detected=detected,
+    )
+
+
+def _route(share: Share) -> RouteAnswer:
+    lineage = share.language.lineage
+    if share.route is None:
+        return RouteAnswer(clade=None, lineage=lineage, reason="override")
+    return RouteAnswer(clade=share.route.clade, lineage=lineage, reason=share.route.reason)
+
+
+def _prompt(prompt: ServedPrompt) -> PromptAnswer:
     return PromptAnswer(name=prompt.name, version=prompt.version, digest=prompt.digest)
+
+
+def _by_label(prompt: ServedPrompt, values: Probabilities) -> dict[str, float]:
+    return dict(zip(prompt.loaded.labels, values, strict=True))

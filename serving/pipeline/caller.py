@@ -14,13 +14,15 @@ import ipaddress
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from isogloss.prompts.errors import InvalidInput, Unavailable
 from isogloss.serving.telemetry.tracing import current_traceparent
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
+REQUEST_ID = "isogloss.request_id"
+"""Where an ASGI scope holds what the request is called, named by the caller or by us."""
 REQUEST_ID_HEADER = "x-request-id"
 ROUTING_KEY_HEADER = "x-routing-key"
 ROUTING_KEY_PATTERN = "[!-~]([ -~]{0,126}[!-~])?"
@@ -99,6 +101,17 @@ def caller_of(
         routing_key=_routing_key(headers.get(ROUTING_KEY_HEADER)),
         traceparent=current_traceparent(),
     )
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by lower-case name; values of one name, in their order, as one list (RFC 9110, 5.3).
+
+    A proxy may add its `x-forwarded-for` as a line of its own, below the one a client made up.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:

@@ -12,34 +12,25 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.batching.batcher import Batcher, BatchStats, Row
-from isogloss.serving.batching.costs import CostTable
+from isogloss.serving.batching.costs import CostTable, Pricing
 from isogloss.serving.batching.queueing import BatchQueue
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline import placement
-from isogloss.serving.pipeline.answers import MOST_AT_ONCE, result_of
+from isogloss.serving.pipeline.answers import MOST_AT_ONCE, count, count_trial, result_of
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
-from isogloss.serving.pipeline.gate import Gate
-from isogloss.serving.pipeline.limits import check_texts
-from isogloss.serving.pipeline.planning import Job, Planner, RequestPlan
-from isogloss.serving.pipeline.pricing import Pricing, find_costs
-from isogloss.serving.pipeline.scoring import (
-    Part,
-    Reading,
-    Scores,
-    ServingBackbone,
-    free_memory,
-    score_batch,
-    score_readings,
-)
-from isogloss.serving.registry.bank import PromptBank
-from isogloss.serving.registry.live import LiveBank
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.pipeline.gate import Gate, check_texts
+from isogloss.serving.pipeline.planning import Chunk, Plan, Planner
+from isogloss.serving.pipeline.scoring import Scores, free_memory, score_batch
+from isogloss.serving.pipeline.warm_up import find_costs, run_once
+from isogloss.serving.registry.loaded import ServedPrompt
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.store_calls import StoreCalls
-from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer, Result
+from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from isogloss.serving.telemetry.logs import fields
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from isogloss.serving.telemetry.tracing import stage_span
@@ -51,7 +42,6 @@ Done = TypeVar("Done")
 _PLANNED_HERE_CHARS = 1000
 """A lone request of no more is planned where it stands: quicker than a thread and back."""
 _CHECKED_HERE_CHARS = 64 << 10
-_WARM_UP_TEXT = "The first sentence takes longest, so it had better be ours."
 
 
 class Classifier:
@@ -61,37 +51,37 @@ class Classifier:
         self,
         backbone: ServingBackbone,
         planner: Planner,
-        bank: LiveBank,
+        registry: Registry,
         settings: ServingSettings,
         metrics: ServingMetrics,
     ) -> None:
         self.backbone = backbone
-        self.bank = bank
+        self.registry = registry
         self.metrics = metrics
         self._settings = settings
         self.gate = Gate(settings, metrics, backbone.max_text_tokens)
-        self._planning: Batcher[Job, RequestPlan] = Batcher(
+        self._planning: Batcher[Chunk, list[Plan]] = Batcher(
             planner.plan,
             BatchQueue(settings.budget_chars, 0.0),
             name="isogloss-planning",
-            flow_of=lambda job: job.request.prompt or "",
+            flow_of=lambda chunk: chunk.request.prompt or "",
             observe=partial(self._observe, "plan"),
         )
         self._store_calls = StoreCalls("isogloss-older-prompts")
         self._pricing = Pricing.of(settings)
-        self._queue: BatchQueue[Row[Reading, Scores]] = BatchQueue(
+        self._queue: BatchQueue[Row[Plan, Scores]] = BatchQueue(
             self._pricing.budget, settings.deadline_s
         )
-        self._scoring: Batcher[Reading, Scores] = Batcher(
+        self._scoring: Batcher[Plan, Scores] = Batcher(
             partial(score_batch, backbone),
             self._queue,
             name="isogloss-scoring",
-            flow_of=lambda reading: self._pricing.flow(reading),
+            flow_of=lambda plan: self._pricing.flow(plan.heaviest.prompt.name, plan.tokens),
             observe=self._observe_scoring,
             free_memory=partial(free_memory, backbone.device),
         )
         self._beside = ThreadPoolExecutor(1, "isogloss-beside")
-        bank.rehearse_in(self._scoring.call)
+        registry.rehearse_in(self._scoring.call)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
@@ -105,30 +95,32 @@ class Classifier:
             TooLate: its time ran out.
             IsoglossError: as the contract's table of errors says.
         """
-        texts = await self._checked(request.texts)
+        whole, caller = await self._begin(request, caller)
+        async with self.gate.enter(whole.texts, caller) as admitted:
+            admitted_s = time.perf_counter()
+            plans = await self._plan(whole, caller)  # detect, route, tokenize
+            self.gate.settle(caller, admitted, sum(plan.tokens for plan in plans))
+            scores = await self._score(plans, caller)  # batch, score
+        return await self._answer(whole, plans, scores, time.perf_counter() - admitted_s)
+
+    async def _begin(self, request: ClassifyRequest, caller: Caller) -> tuple[Chunk, Caller]:
+        """Check the texts, and take the snapshot and the prompt that will answer them."""
+        texts = request.texts
+        check = partial(check_texts, texts, self._settings)
+        if sum(map(len, texts)) <= _CHECKED_HERE_CHARS:
+            check()
+        else:
+            await self._apart(check)
         if self._settings.log_texts:
             logger.info("texts of a request", extra=fields(texts=list(texts)))
-        started_s, bank = time.perf_counter(), self.bank.current
-        override = await self._named_prompt(bank, request.prompt, texts, caller)
-        caller = caller.after(time.perf_counter() - started_s)
-        job = Job(request, texts, bank, caller.routing_key, override)
-        async with self.gate.enter(texts, caller) as place:
-            admitted_s = time.perf_counter()
-            with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=len(texts)):
-                planned = await self._plan(job, caller)
-            readings = [plan.reading for plan in planned.plans]
-            self.gate.settle(caller, place, sum(reading.tokens for reading in readings))
-            priced = [(reading, self._pricing.price(reading)) for reading in readings]
-            with stage_span("score", caller.traceparent, texts=len(priced)):
-                scores = await self._scoring.submit(priced, caller.client)
-        finish = partial(self._answer, job, planned, scores, time.perf_counter() - admitted_s)
-        if sum(len(each.prompt.resident.labels) for each in readings) <= MOST_AT_ONCE:
-            return finish()
-        return await self._apart(finish)
+        whole = Chunk(request, texts, self.registry.current, caller.routing_key)
+        if request.prompt is None:
+            return whole, caller
+        started_s = time.perf_counter()
+        whole = replace(whole, override=await self._find(request.prompt, whole, caller))
+        return whole, caller.after(time.perf_counter() - started_s)
 
-    async def _named_prompt(
-        self, bank: PromptBank, reference: str | None, texts: Sequence[str], caller: Caller
-    ) -> ServedPrompt | None:
+    async def _find(self, reference: str, whole: Chunk, caller: Caller) -> ServedPrompt:
         """Find the prompt that a request names; the store is asked for what is not in memory.
 
         Raises:
@@ -136,16 +128,60 @@ class Classifier:
             StoreError: it cannot be read.
             StoreSilent: not within the request's time, or that which the store may take.
         """
-        if reference is None:
-            return None
-        if (here := bank.at_hand(reference)) is not None:
+        snapshot = whole.snapshot
+        if (here := snapshot.at_hand(reference)) is not None:
             return here
-        with self.gate.outside(texts, caller):
+        with self.gate.outside(whole.texts, caller):
             return await self._store_calls.call(
-                bank.state.resolve(reference),
-                partial(bank.find, reference),
+                snapshot.state.resolve(reference),
+                partial(snapshot.find, reference),
                 caller.within(self._settings.store_timeout_s),
             )
+
+    async def _plan(self, whole: Chunk, caller: Caller) -> list[Plan]:
+        """Plan a request beside others', or on the spot where it is short and nobody else is in."""
+        size, texts = whole.characters, len(whole.texts)
+        with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=texts):
+            if self.gate.requests == 1 and size <= _PLANNED_HERE_CHARS:
+                return self._planning.run_here(whole, size, caller.request_id)
+            chunks = whole.divided(self._settings.budget_chars)
+            sized = [(chunk, chunk.characters) for chunk in chunks]
+            planned = await self._planning.submit(sized, caller.client, caller.request_id)
+            return [plan for plans in planned for plan in plans]
+
+    async def _score(self, plans: Sequence[Plan], caller: Caller) -> list[Scores]:
+        """Have the model read each text, in batches with others'."""
+        priced = [(plan, self._pricing.price(plan.tokens)) for plan in plans]
+        with stage_span("score", caller.traceparent, texts=len(priced)):
+            return await self._scoring.submit(priced, caller.client, caller.request_id)
+
+    async def _answer(
+        self, whole: Chunk, plans: Sequence[Plan], scores: Sequence[Scores], seconds: float
+    ) -> ClassifyResponse:
+        finish = partial(self._finish, whole, plans, scores, seconds)
+        if sum(len(plan.heaviest.prompt.loaded.labels) for plan in plans) <= MOST_AT_ONCE:
+            return finish()
+        return await self._apart(finish)
+
+    def _finish(
+        self, whole: Chunk, plans: Sequence[Plan], scores: Sequence[Scores], seconds: float
+    ) -> ClassifyResponse:
+        scored = list(zip(plans, scores, strict=True))
+        results = [result_of(*each, whole.request) for each in scored]
+        for result in results:
+            count(self.metrics, whole.task, result)
+        for each in scored:
+            count_trial(self.metrics, *each, seconds)
+        return ClassifyResponse(
+            model=self.backbone.model_id,
+            task=whole.task,
+            generation=whole.snapshot.generation,
+            results=results,
+        )
+
+    async def _apart(self, work: Callable[[], Done]) -> Done:
+        """Do what grows with a request beside the event loop, in a thread for such things alone."""
+        return await asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     async def vet(self, prompts: Mapping[str, str], given: Mapping[str, bytes]) -> None:
         """Require that prompts can answer here, before they do: references by digest.
@@ -160,27 +196,9 @@ class Classifier:
         """
         await self._store_calls.call(
             ("vet", tuple(prompts)),
-            partial(self.bank.vet, prompts, given),
+            partial(self.registry.vet, prompts, given),
             self._settings.request_timeout_s,
         )
-
-    async def _plan(self, job: Job, caller: Caller) -> RequestPlan:
-        """Plan a request beside others', or on the spot where it is short and nobody else is in."""
-        size = job.characters
-        if self.gate.requests == 1 and size <= _PLANNED_HERE_CHARS:
-            return self._planning.run_here(job, size)
-        pieces = [(piece, piece.characters) for piece in job.pieces(self._settings.budget_chars)]
-        return RequestPlan.joined(await self._planning.submit(pieces, caller.client))
-
-    async def _checked(self, texts: Sequence[str]) -> Sequence[str]:
-        check = partial(check_texts, texts, self._settings)
-        if sum(map(len, texts)) <= _CHECKED_HERE_CHARS:
-            return check()
-        return await self._apart(check)
-
-    async def _apart(self, work: Callable[[], Done]) -> Done:
-        """Do what grows with a request beside the event loop, in a thread for such things alone."""
-        return await asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     async def drain(self, timeout_s: float) -> bool:
         """Let nobody in any more, and wait until all who are in have their answers.
@@ -196,20 +214,12 @@ class Classifier:
 
         To be called before there are requests.
         """
-        self._scoring.call(self._run_once)
-        if self._settings.budget_tokens is None and self._settings.calibration_s > 0:
-            limit_s = self._settings.calibration_s
+        snapshot, limit_s = self.registry.current, self._settings.calibration_s
+        self._scoring.call(partial(run_once, self.backbone, snapshot))
+        if self._settings.budget_tokens is None and limit_s > 0:
             self._price_by(
-                self._scoring.call(partial(find_costs, self.backbone, self.bank.current, limit_s))
+                self._scoring.call(partial(find_costs, self.backbone, snapshot, limit_s))
             )
-
-    def _run_once(self) -> None:
-        (words,) = self.backbone.tokenizer.encode([_WARM_UP_TEXT], self.backbone.max_text_tokens)
-        bank = self.bank.current
-        alone = [Reading(words.ids, (Part(prompt),)) for prompt in bank.answering]
-        score_readings(self.backbone, alone)
-        for rehearsal in placement.rehearsals(bank, words.ids):
-            score_batch(self.backbone, [rehearsal])
 
     def _price_by(self, table: CostTable | None) -> None:
         """Price texts by a cost table from now on; nothing may wait."""
@@ -239,39 +249,6 @@ class Classifier:
         self._scoring.close()
         self._beside.shutdown(wait=False)
 
-    def _answer(
-        self, job: Job, planned: RequestPlan, scores: Sequence[Scores], seconds: float
-    ) -> ClassifyResponse:
-        results = [
-            result_of(*each, job.request) for each in zip(planned.plans, scores, strict=True)
-        ]
-        self._count(planned, results)
-        if job.bank.trials:
-            self._count_trials(planned, scores, seconds)
-        return ClassifyResponse(
-            model=self.backbone.model_id,
-            task=planned.task,
-            generation=job.bank.generation,
-            results=results,
-        )
-
-    def _count(self, planned: RequestPlan, results: Sequence[Result]) -> None:
-        for plan, result in zip(planned.plans, results, strict=True):
-            clade = plan.route.clade or ""
-            self.metrics.texts.labels(planned.task, clade, plan.route.reason).inc()
-            self.metrics.language_texts.labels(plan.language.code).inc()
-            if plan.language.detected:
-                self.metrics.detection_confidence.observe(plan.language.confidence)
-            for answered in result.mixture or (result,):
-                self.metrics.prompt_texts.labels(answered.prompt.name).inc()
-            if result.mixture:
-                self.metrics.mixed_texts.labels(planned.task).inc()
-
-    def _count_trials(self, planned: RequestPlan, scores: Sequence[Scores], seconds: float) -> None:
-        for plan, found in zip(planned.plans, scores, strict=True):
-            if plan.placement is not None:
-                placement.count(self.metrics.trials, plan.reading, plan.placement, found, seconds)
-
     def _observe(self, stage: str, batch: BatchStats[Any]) -> None:
         self.metrics.stage_seconds.labels(stage).observe(batch.running_s)
         if batch.failed_runs:
@@ -279,13 +256,14 @@ class Classifier:
             self.metrics.failed_runs.labels(stage, "error").inc(failed)
             self.metrics.failed_runs.labels(stage, "memory").inc(batch.out_of_memory)
 
-    def _observe_scoring(self, batch: BatchStats[Reading]) -> None:
+    def _observe_scoring(self, batch: BatchStats[Plan]) -> None:
         self._observe("score", batch)
-        tokens = sum(reading.tokens for reading in batch.work)
+        each = [plan.tokens for plan in batch.work]
+        tokens = sum(each)
         self.metrics.queue_seconds.observe(batch.queued_s)
         self.metrics.batch_tokens.observe(tokens)
         self.metrics.batch_texts.observe(batch.rows)
         self.gate.observe_speed(tokens, batch.running_s)
-        predicted_s = self._pricing.predicted_s(batch.work)
+        predicted_s = self._pricing.predicted_s(each)
         if predicted_s and not batch.failed_runs:
             self.metrics.batch_cost_ratio.observe(batch.running_s / predicted_s)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from isogloss.prompts.store.store import PromptStore, open_store
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.detection.detectors import Detector
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.planning import Planner
-from isogloss.serving.pipeline.scoring import ServingBackbone
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.telemetry.metrics import ServingMetrics
 
 LoadBackbone = Callable[[str, ServingSettings], ServingBackbone]
@@ -82,9 +82,14 @@ def build_classifier(
         store = open_prompts(settings)  # first: a wrong path should not cost a model's loading
         metrics = ServingMetrics()
         frozen = backbone(model or settings.default_model, settings)
-        bank = LiveBank(store, frozen, metrics)
-        planner = Planner(frozen, detector(settings.detector), settings.mixture_threshold)
-        return Classifier(frozen, planner, bank, settings, metrics)
+        registry = Registry(store, frozen, metrics)
+        planner = Planner(
+            frozen.tokenizer,
+            frozen.max_text_tokens,
+            detector(settings.detector),
+            settings.mixture_threshold,
+        )
+        return Classifier(frozen, planner, registry, settings, metrics)
 
     with ThreadPoolExecutor(1, thread_name_prefix="isogloss-loading") as loading:
         return loading.submit(build).result()

@@ -1,4 +1,4 @@
-"""The door of one model: lets requests in, ends them when their time is over, and closes.
+"""The gate of one model: checks requests, lets them in, ends them when their time is over.
 
 What may be let in is decided in `serving.pipeline.admission`; here are the clock, the cancelling
 and the counting.
@@ -12,8 +12,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
+from isogloss.prompts.errors import InvalidInput, TooLarge
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline.admission import Admission, Load, Place, QueueFull, Ratio
+from isogloss.serving.pipeline.admission import Admission, Admitted, Load, QueueFull, Ratio
 from isogloss.serving.pipeline.caller import Caller, TooLate
 from isogloss.serving.registry.store_calls import StoreSilent
 from isogloss.serving.telemetry.metrics import ServingMetrics
@@ -84,7 +85,7 @@ class Gate:
             raise
 
     @asynccontextmanager
-    async def enter(self, texts: Sequence[str], caller: Caller) -> AsyncIterator[Place]:
+    async def enter(self, texts: Sequence[str], caller: Caller) -> AsyncIterator[Admitted]:
         """Hold room for a request while open, and no longer than its time.
 
         Raises:
@@ -97,11 +98,11 @@ class Gate:
                 self._busy_since_s = started_s
             with (
                 self._counting_who_leaves(len(texts)),
-                self._admission.admit(caller.client, load, caller.timeout_s) as place,
+                self._admission.admit(caller.client, load, caller.timeout_s) as admitted,
             ):
                 self._show()
                 async with asyncio.timeout(caller.timeout_s):
-                    yield place
+                    yield admitted
         except TimeoutError:
             raise TooLate.after(self._clock() - started_s) from None
         finally:
@@ -109,10 +110,10 @@ class Gate:
             if not self._admission.requests:
                 self._empty.set()
 
-    def settle(self, caller: Caller, place: Place, tokens: int) -> None:
+    def settle(self, caller: Caller, admitted: Admitted, tokens: int) -> None:
         """Count a planned request by its tokens, which are known now."""
-        self._tokens_per_character.observe(tokens, place.load.characters)
-        self._admission.settle(caller.client, place, Load(place.load.items, tokens))
+        self._tokens_per_character.observe(tokens, admitted.load.characters)
+        self._admission.settle(caller.client, admitted, Load(admitted.load.items, tokens))
         self._show()
 
     def observe_speed(self, tokens: int, seconds: float) -> None:
@@ -154,3 +155,41 @@ class Gate:
         self._metrics.queue_texts.set(self._admission.held.items)
         self._metrics.queue_tokens.set(self._admission.held.tokens)
         self._metrics.queue_clients.set(self._admission.clients)
+
+
+def check_texts(texts: Sequence[str], settings: ServingSettings) -> None:
+    """Require that every text of a request can be answered.
+
+    Raises:
+        InvalidInput: no texts, too many, an empty one, or one that is not whole Unicode; its index
+            is named.
+        TooLarge: a text has too many characters.
+    """
+    if not texts:
+        raise InvalidInput("inputs: the list is empty; send 1 or more texts")
+    if len(texts) > settings.max_inputs:
+        raise InvalidInput(
+            f"inputs: {len(texts)} texts are more than one request may have; send at most "
+            f"{settings.max_inputs} at a time"
+        )
+    for index, text in enumerate(texts):
+        _check_text(index, text, settings.max_text_chars)
+
+
+def _check_text(index: int, text: str, max_chars: int) -> None:
+    if len(text) > max_chars:
+        raise TooLarge(
+            f"inputs[{index}]: {len(text)} characters are too many; send at most {max_chars} "
+            "(the model reads only the beginning of a long text)"
+        )
+    if not text or text.isspace():
+        raise InvalidInput(f"inputs[{index}]: the text is empty; send at least one word")
+    if text.isascii():  # known of every string without a look at it
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise InvalidInput(
+            f"inputs[{index}]: character {problem.start} is a lone surrogate, no whole character; "
+            "send the text in UTF-8"
+        ) from None

@@ -1,48 +1,135 @@
-"""Which language, which prompt, which tokens: all that is decided before the model runs.
+"""Which language, which prompts, which tokens: all that is decided before the model runs.
+
+A text is planned into shares: prompts that answer it together, each with its weight. Where the
+detector is torn between languages that different prompts answer, the text is read under each of
+those prompts, and their label probabilities are mixed by the languages' posterior. A candidate on
+trial is one more share, which counts for nothing in the mixture. Each further prompt costs its few
+tokens: the text's keys and values are computed once.
 
 Texts of many requests are detected and tokenized together: both cost less by the batch. A large
-request comes in pieces, so that it keeps nobody else's waiting. Nothing here asks the store.
+request comes in chunks, so that it keeps nobody else's waiting. Nothing here asks the store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError
+from isogloss.prompts.languages.languages import UNDETERMINED, Language
 from isogloss.prompts.languages.languages import language as language_of
 from isogloss.prompts.model.tokenizer import TokenizedText
+from isogloss.prompts.routing.routes import UNIVERSAL, Route
+from isogloss.serving.backbone import EncodesTexts
 from isogloss.serving.config import DEFAULT_TASK
 from isogloss.serving.detection.detectors import Detection, Detector
-from isogloss.serving.pipeline.mixture import Share, overridden, shares
-from isogloss.serving.pipeline.placement import Placement, place
-from isogloss.serving.pipeline.scoring import Part, Reading, ServingBackbone
-from isogloss.serving.registry.bank import PromptBank
-from isogloss.serving.registry.residents import ServedPrompt
-from isogloss.serving.schemas import ClassifyRequest, LanguageAnswer, RouteAnswer
+from isogloss.serving.registry.candidates import OnTrial
+from isogloss.serving.registry.loaded import ServedPrompt
+from isogloss.serving.registry.snapshot import Snapshot
+from isogloss.serving.schemas import ClassifyRequest
+
+LEAST_WEIGHT = 0.05
+"""A prompt that would count less than this is left out: it costs as much as one that decides."""
+CANDIDATE_TEMPERATURE = 1.0
+"""As after its promotion: what routes were measured at with other prompts is forgotten then."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Share:
+    """One prompt that a text is read under, and what it contributes to the answer."""
+
+    prompt: ServedPrompt
+    temperature: float = 1.0
+    """Divides the scores, before they are mixed."""
+    weight: float = 1.0
+    """In the mixture; those of all routed shares sum to 1."""
+    role: Literal["routed", "candidate"] = "routed"
+    """A candidate is scored beside the routed prompts and has no part in the mixture."""
+    route: Route | None = None
+    """What chose the prompt; None: it was named."""
+    language: Language = UNDETERMINED
+    """The likeliest of those that the prompt answers."""
+    confidence: float = 0.0
+    """The language's posterior."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Plan:
+    """How one text will be answered: its tokens, and the shares it is read under.
+
+    Attributes:
+        ids: the text's tokens.
+        shares: of one position (before the text, or after it), the heaviest first; a candidate
+            comes last.
+        truncated: whether the text was longer than the model reads.
+        on_trial: the trial on the text's route, also where this text is none of the trial's.
+    """
+
+    ids: tuple[int, ...]
+    shares: tuple[Share, ...]
+    truncated: bool = False
+    on_trial: OnTrial | None = None
+
+    @property
+    def heaviest(self) -> Share:
+        """Answers are in the order of its prompt's labels."""
+        return self.shares[0]
+
+    @property
+    def routed(self) -> tuple[Share, ...]:
+        """The shares of the mixture."""
+        return self.shares if self.candidate is None else self.shares[:-1]
+
+    @property
+    def candidate(self) -> Share | None:
+        """The share of a candidate on trial."""
+        last = self.shares[-1]
+        return last if last.role == "candidate" else None
+
+    @property
+    def clade(self) -> str:
+        """The clade of the heaviest share's route, "universal" where no clade's takes the text."""
+        route = self.heaviest.route
+        return (route.clade if route else None) or UNIVERSAL
+
+    @property
+    def tokens(self) -> int:
+        """Positions of the model that text and prompts take."""
+        return len(self.ids) + sum(share.prompt.loaded.vectors.shape[0] for share in self.shares)
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One request, or a piece of it, with the generation it will be answered under."""
+class Chunk:
+    """A request, or some of its texts, with the snapshot that will answer them.
+
+    Attributes:
+        routing_key: what trials go by; empty: each text's own words.
+        override: the prompt that the request names.
+        begins_at: index of the first text among the request's.
+    """
 
     request: ClassifyRequest
     texts: Sequence[str]
-    bank: PromptBank
+    snapshot: Snapshot
     routing_key: str = ""
-    """What trials go by; empty: each text's own words."""
     override: ServedPrompt | None = None
-    """The prompt that the request names."""
     begins_at: int = 0
-    """Place of the first text among the request's."""
 
     @property
     def characters(self) -> int:
         """Of its texts."""
         return sum(map(len, self.texts))
 
-    def pieces(self, characters: int) -> list[Job]:
-        """Divide it, in order, into jobs of no more than so many characters, or of one text."""
+    @property
+    def task(self) -> str:
+        """The label set: the named prompt's, else the one that the request names."""
+        if self.override is not None:
+            return self.override.loaded.card.task
+        return self.request.task or DEFAULT_TASK
+
+    def divided(self, characters: int) -> list[Chunk]:
+        """Divide it, in order, into chunks of no more than so many characters, or of one text."""
         starts, room = [0], characters
         for index, text in enumerate(self.texts):
             if index > starts[-1] and len(text) > room:
@@ -56,122 +143,159 @@ class Job:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """How one text will be answered: by which prompts, the heaviest first."""
-
-    reading: Reading
-    shares: Sequence[Share]
-    language: LanguageAnswer
-    truncated: bool
-    placement: Placement | None = None
-    """Where its route is on trial."""
-
-    @property
-    def route(self) -> RouteAnswer:
-        """The heaviest share's."""
-        return self.shares[0].route
-
-
-@dataclass(frozen=True, eq=False)
-class RequestPlan:
-    """How a request, or a piece of it, will be answered, text by text."""
-
-    task: str
-    plans: list[Plan]
-
-    @classmethod
-    def joined(cls, pieces: Sequence[RequestPlan]) -> RequestPlan:
-        """Put the plans of one request's pieces together, in order."""
-        return cls(pieces[0].task, [plan for piece in pieces for plan in piece.plans])
-
-
 class Planner:
-    """Plans requests for one model."""
+    """Plans requests for one model.
+
+    Args:
+        tokenizer: the model's.
+        max_text_tokens: longer texts are cut there.
+        detector: tells languages that requests do not name.
+        mixture_threshold: as in the settings.
+    """
 
     def __init__(
-        self, backbone: ServingBackbone, detector: Detector, mixture_threshold: float
+        self,
+        tokenizer: EncodesTexts,
+        max_text_tokens: int,
+        detector: Detector,
+        mixture_threshold: float,
     ) -> None:
-        self._backbone = backbone
+        self._tokenizer = tokenizer
+        self._max_text_tokens = max_text_tokens
         self._detector = detector
         self._mixture_threshold = mixture_threshold
 
-    def plan(self, jobs: Sequence[Job]) -> list[RequestPlan | IsoglossError]:
-        """Plan every request, or say what is wrong with it; one's error is not another's."""
-        detected = iter(
-            self._detector.detect(
-                [text for job in jobs if job.request.language is None for text in job.texts]
-            )
-        )
-        tokenized = iter(
-            self._backbone.tokenizer.encode(
-                [text for job in jobs for text in job.texts], self._backbone.max_text_tokens
-            )
-        )
-        planned: list[RequestPlan | IsoglossError] = []
-        for job in jobs:
-            tokens = [next(tokenized) for _ in job.texts]
-            named = job.request.language
-            detections = [next(detected) for _ in job.texts] if named is None else None
+    def plan(self, chunks: Sequence[Chunk]) -> list[list[Plan] | IsoglossError]:
+        """Plan every chunk's texts, or say what is wrong with it; one's error is not another's."""
+        undetected = [chunk for chunk in chunks if chunk.request.language is None]
+        detected = iter(self._detector.detect([text for own in undetected for text in own.texts]))
+        texts = [text for chunk in chunks for text in chunk.texts]
+        tokenized = iter(self._tokenizer.encode(texts, self._max_text_tokens))
+        planned: list[list[Plan] | IsoglossError] = []
+        for chunk in chunks:
+            tokens = [next(tokenized) for _ in chunk.texts]
+            named = chunk.request.language
+            detections = [next(detected) for _ in chunk.texts] if named is None else None
             try:
-                planned.append(_plan(job, tokens, detections, self._mixture_threshold))
+                planned.append(self._plan_chunk(chunk, tokens, detections))
             except IsoglossError as error:
                 planned.append(error)
         return planned
 
+    def _plan_chunk(
+        self,
+        chunk: Chunk,
+        tokens: Sequence[TokenizedText],
+        detections: Sequence[Detection] | None,
+    ) -> list[Plan]:
+        _check_override(chunk)
+        if detections is None:
+            told = Detection(language_of(chunk.request.language or ""), 1.0)
+            detections = [told] * len(tokens)
+        return [
+            self._plan_text(chunk, index, text, detection)
+            for index, (text, detection) in enumerate(zip(tokens, detections, strict=True))
+        ]
 
-def _plan(
-    job: Job,
-    tokens: Sequence[TokenizedText],
-    detections: Sequence[Detection] | None,
-    mixture_threshold: float,
-) -> RequestPlan:
-    override = _override(job)
-    task = override.resident.card.task if override else job.request.task or DEFAULT_TASK
-    found = detections or [Detection(language_of(job.request.language or ""), 1.0)] * len(tokens)
-    plans = []
-    for index, (text, detection) in enumerate(zip(tokens, found, strict=True)):
+    def _plan_text(
+        self, chunk: Chunk, index: int, text: TokenizedText, detection: Detection
+    ) -> Plan:
         if not text.ids:
             raise InvalidInput(
-                f"inputs[{job.begins_at + index}]: this model has no tokens for the text; send "
+                f"inputs[{chunk.begins_at + index}]: this model has no tokens for the text; send "
                 "other characters"
             )
-        if override is not None:
-            chosen = [overridden(job.bank, task, detection, override)]
+        if chunk.override is None:
+            shares = route(chunk.snapshot, chunk.task, detection, self._mixture_threshold)
         else:
-            chosen = shares(job.bank, task, detection, mixture_threshold)
-        placement = None
-        if job.bank.trials:
-            placement = place(job.bank, task, chosen, job.routing_key or job.texts[index])
-        plans.append(_plan_text(text, chosen, placement, detected=detections is not None))
-    return RequestPlan(task, plans)
+            shares = (_named(chunk.snapshot, chunk.task, detection, chunk.override),)
+        plan = Plan(text.ids, shares, text.truncated)
+        if not chunk.snapshot.trials:
+            return plan
+        return try_out(plan, chunk.snapshot, chunk.task, chunk.routing_key or chunk.texts[index])
 
 
-def _plan_text(
-    text: TokenizedText, chosen: Sequence[Share], placement: Placement | None, *, detected: bool
-) -> Plan:
-    """Read the text under each share's prompt; the heaviest says what language and route it was."""
-    heaviest = chosen[0]
-    language = LanguageAnswer(
-        code=heaviest.language.code,
-        name=heaviest.language.name,
-        confidence=round(float(heaviest.confidence), 6),
-        detected=detected,
+def route(
+    snapshot: Snapshot, task: str, detection: Detection, threshold: float
+) -> tuple[Share, ...]:
+    """Divide a text among prompts, the heaviest first; the weights sum to 1.
+
+    One prompt answers alone where the languages it answers hold at least `threshold` of the
+    posterior (0: always the likeliest language's). Only prompts with the heaviest one's labels
+    that follow the text are mixed with it: a prompt before the text would cost a pass over the
+    text of its own.
+
+    Raises:
+        NotFound: the model has no routes for the task.
+    """
+    if detection.confidence >= threshold or len(detection.candidates) < 2:
+        return (_routed(snapshot, task, detection.language, detection.confidence),)
+    ranked = _by_prompt(snapshot, task, detection)
+    total = sum(share.weight for share in ranked)
+    if ranked[0].weight >= threshold * total:
+        return (replace(ranked[0], weight=1.0),)
+    mixed = [s for s in ranked if s.prompt.reads_along(ranked[0].prompt)] or ranked[:1]
+    kept = [share for share in mixed if share.weight >= LEAST_WEIGHT * total]
+    total = sum(share.weight for share in kept)
+    return tuple(replace(share, weight=share.weight / total) for share in kept)
+
+
+def try_out(plan: Plan, snapshot: Snapshot, task: str, key: str) -> Plan:
+    """Add the candidate that is on trial on a text's route, if the text belongs to the trial.
+
+    That goes by the key: a request's `x-routing-key`, so that a user stays on one side, else the
+    text itself. A text that several prompts answer together is never on trial, and neither is one
+    whose request names a prompt: there is no one routed prompt to compare with.
+    """
+    if len(plan.shares) > 1 or plan.heaviest.route is None:
+        return plan
+    on_trial = snapshot.trials.get((task, plan.clade))
+    if on_trial is None or not on_trial.trial.takes(key):
+        return replace(plan, on_trial=on_trial)
+    return replace(plan, shares=(*plan.shares, candidate_share(on_trial)), on_trial=on_trial)
+
+
+def candidate_share(on_trial: OnTrial) -> Share:
+    """What a text on trial is read under beside the routed prompt."""
+    return Share(on_trial.candidate, CANDIDATE_TEMPERATURE, 0.0, "candidate")
+
+
+def _named(snapshot: Snapshot, task: str, detection: Detection, prompt: ServedPrompt) -> Share:
+    """Give a text to the prompt that the request names.
+
+    Its scores are scaled as they would be if it had been routed to; where routing would take
+    another prompt, its temperature for this language was never measured, and is 1.
+    """
+    language, temperature = detection.language, 1.0
+    if task in snapshot.routes:
+        chosen, route = snapshot.choose(task, language.lineage)
+        temperature = route.temperature if chosen.digest == prompt.digest else 1.0
+    return Share(prompt, temperature, language=language, confidence=detection.confidence)
+
+
+def _routed(snapshot: Snapshot, task: str, language: Language, confidence: float) -> Share:
+    prompt, route = snapshot.choose(task, language.lineage)
+    confidence = 0.0 if language is UNDETERMINED else confidence
+    return Share(
+        prompt, route.temperature, route=route, language=language, confidence=float(confidence)
     )
-    parts = tuple(Part(share.prompt, share.temperature, share.weight) for share in chosen)
-    reading = Reading(text.ids, parts, placement.part if placement else None)
-    return Plan(reading, chosen, language, text.truncated, placement)
 
 
-def _override(job: Job) -> ServedPrompt | None:
-    """Take the prompt the request names; raises InvalidInput where it is for another task."""
-    prompt, task = job.override, job.request.task
-    if prompt is None:
-        return None
-    own = prompt.resident.card.task
-    if task is not None and task != own:
+def _by_prompt(snapshot: Snapshot, task: str, detection: Detection) -> list[Share]:
+    """Each prompt once, with the posterior of all candidates routed to it; the heaviest first."""
+    found: dict[str, Share] = {}
+    for code, posterior in detection.candidates:
+        own = _routed(snapshot, task, language_of(code), posterior)
+        known = found.get(own.prompt.digest, replace(own, weight=0.0))
+        found[own.prompt.digest] = replace(known, weight=known.weight + posterior)
+    return sorted(found.values(), key=lambda share: -share.weight)
+
+
+def _check_override(chunk: Chunk) -> None:
+    """Require that the named prompt is for the task that the request names, if it names both."""
+    asked = chunk.request.task
+    if chunk.override is not None and asked not in (None, chunk.task):
         raise InvalidInput(
-            f"prompt: {job.request.prompt!r} is for task {own!r}, not {task!r}; leave out one of "
-            "the two"
+            f"prompt: {chunk.request.prompt!r} is for task {chunk.task!r}, not {asked!r}; leave "
+            "out one of the two"
         )
-    return prompt

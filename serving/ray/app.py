@@ -29,15 +29,15 @@ from isogloss.serving.config import ServingSettings, admin_token
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier, open_prompts
-from isogloss.serving.ray.heads import guard_heads
+from isogloss.serving.ray.hooks.guard import check_hooks
+from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads, write_answers_whole
 from isogloss.serving.ray.remote import ActorBoard, RemoteModel
-from isogloss.serving.ray.whole_answers import write_answers_whole
-from isogloss.serving.registry.live import Watch
-from isogloss.serving.registry.replicas import REPORT_INTERVAL_S, Lookout
+from isogloss.serving.registry.registry import Poller
+from isogloss.serving.registry.replicas import REPORT_INTERVAL_S, Reporter
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from isogloss.serving.telemetry.logs import configure_logging, work_on
 from isogloss.serving.telemetry.tracing import start_tracing, stop_tracing
-from isogloss.serving.trials.watch import TRIAL_INTERVAL_S, TrialWatch
+from isogloss.serving.trials.judge import TRIAL_INTERVAL_S, TrialJudge
 
 BuildClassifier = Callable[[ServingSettings, str], Classifier]
 
@@ -50,7 +50,9 @@ def application(settings: ServingSettings | Mapping[str, Any]) -> serve.Applicat
 
     Raises:
         pydantic.ValidationError: a setting is unknown or has a wrong value.
+        HookMisfit: a package is installed that the server was not made for.
     """
+    check_hooks()
     return build_application(ServingSettings.model_validate(settings), build_classifier)
 
 
@@ -104,19 +106,21 @@ class ModelReplica:
         start_tracing(settings.traces, context.replica_id.unique_id)
         self._classifier = build(settings, model)
         self._classifier.warm_up()
-        self._lookout = Lookout(
+        self._reporter = Reporter(
             replica=context.replica_id.unique_id,
             model=model,
-            live=self._classifier.bank,
+            live=self._classifier.registry,
             metrics=self._classifier.metrics,
             board=ActorBoard(context.app_name),
         )
-        trials = TrialWatch(self._classifier.bank, self._classifier.metrics, self._lookout.board)
-        self._lookout.join()
-        self._watches = (
-            Watch(self._lookout.look, settings.look_interval_s),
-            Watch(self._lookout.beat, REPORT_INTERVAL_S / 2),
-            Watch(trials.look, TRIAL_INTERVAL_S),
+        trials = TrialJudge(
+            self._classifier.registry, self._classifier.metrics, self._reporter.board
+        )
+        self._reporter.join()
+        self._pollers = (
+            Poller(self._reporter.poll, settings.store_poll_s),
+            Poller(self._reporter.heartbeat, REPORT_INTERVAL_S / 2),
+            Poller(trials.poll, TRIAL_INTERVAL_S),
         )
         # Half a million objects are here for good. To look through them for garbage takes 0.2 s, in
         # which nothing is answered, and swaps make it happen often.
@@ -150,10 +154,10 @@ class ModelReplica:
     def __del__(self) -> None:
         """Stop and leave the board; Ray calls this before it takes a replica down."""
         if hasattr(self, "_watches"):
-            for watch in self._watches:
-                watch.close()
+            for poller in self._pollers:
+                poller.close()
             self._classifier.close()
-            self._lookout.board.leave(self._lookout.replica)
+            self._reporter.board.leave(self._reporter.replica)
             stop_tracing()
 
 
@@ -174,7 +178,7 @@ class IngressReplica(ModelReplica):
             for name, handle in others.items()
         }
         store = open_prompts(settings)
-        self._service = Service(self._classifier, models, store, self._lookout, settings)
+        self._service = Service(self._classifier, models, store, self._reporter, settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return what Ray Serve runs for HTTP."""

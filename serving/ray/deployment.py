@@ -23,12 +23,19 @@ from ray.serve.schema import LoggingConfig, ServeInstanceDetails
 from isogloss.prompts.cluster.loss import missing_parts
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.ray.answering import first_that_answers
 from isogloss.serving.ray.app import application, build_application, demand
-from isogloss.serving.ray.front import inner_host
-from isogloss.serving.ray.joined import APPLICATION, ROOT, Found, fitted, urls, wait_for_room
+from isogloss.serving.ray.haproxy import inner_host
+from isogloss.serving.ray.hooks.guard import RUNNING_SERVE, check_hooks, require
 from isogloss.serving.ray.ports import check_port
+from isogloss.serving.ray.readiness import first_that_answers, urls
 from isogloss.serving.ray.remote import ActorBoard
+from isogloss.serving.ray.shared_cluster import (
+    APPLICATION,
+    ROOT,
+    RunningServe,
+    fitted,
+    wait_for_room,
+)
 
 if TYPE_CHECKING:
     from isogloss.serving.ray.app import BuildClassifier
@@ -45,6 +52,7 @@ def alone(settings: ServingSettings, build: BuildClassifier | None) -> Iterator[
     Raises:
         Unavailable: it does not start; the message says why.
     """
+    check_hooks()
     _start_serve(settings)
     _deploy(settings, build)
     url = first_that_answers(urls(settings.host, settings.port), _replicas)
@@ -65,35 +73,38 @@ def beside_others(
     Raises:
         Unavailable: there is no place for it on this cluster, or it does not start.
     """
+    check_hooks()
     claim = _claim()
-    found = find()
-    if found is not None or claim is None:
-        settings = fitted(settings, found or Found(settings.host, 0), claimed=claim is None)
+    before = running_serve()
+    if before is not None or claim is None:
+        beside = before or RunningServe(settings.host, 0)
+        settings = fitted(settings, beside, claimed=claim is None)
     else:
         settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
     wait_for_room(demand(settings), ray.available_resources, say)
     answers = False
     try:
-        if found is None:
+        if before is None:
             _start_serve(settings)
         _deploy(settings, build)
-        machines = found.machines if found else ()
+        machines = before.machines if before else ()
         url = first_that_answers(urls(settings.host, settings.port, machines), _replicas)
         answers = True
         yield url
     finally:
         with _in_silence():
             if not missing_parts():
-                _take_away(wait=answers, serve_too=found is None)
+                _take_away(wait=answers, serve_too=before is None)
 
 
-def find() -> Found | None:
+def running_serve() -> RunningServe | None:
     """Return what Ray Serve on the cluster does; None where it does not run."""
+    require(RUNNING_SERVE)
     client = _get_global_client(raise_if_no_controller_running=False)
     if client is None:
         return None
     details = ServeInstanceDetails(**client.get_serve_details())
-    return Found(
+    return RunningServe(
         host=str(client.http_config.host),
         port=client.http_config.port,
         takes_http=str(getattr(details.proxy_location, "value", None)) in _TAKING_HTTP,
@@ -159,8 +170,8 @@ def cause(report: str) -> str:
     for line in reversed(lines):
         if "cannot bind socket" in line:
             return line
-        if found := re.match(r"isogloss\.[\w.]+: (.+)", line):
-            return found.group(1)
+        if ours := re.match(r"isogloss\.[\w.]+: (.+)", line):
+            return ours.group(1)
     return lines[-1] if lines else "Ray does not say why"
 
 
@@ -173,12 +184,12 @@ def _take_away(*, wait: bool, serve_too: bool) -> None:
 
     A start that was told to stop does not wait until they are gone: Serve goes on without us.
     """
-    if (there := find()) is None:
+    if (running := running_serve()) is None:
         return
-    if APPLICATION in there.applications:
+    if APPLICATION in running.applications:
         serve.delete(APPLICATION, _blocking=wait)
         ActorBoard(APPLICATION).close()
-    if serve_too and not set(there.applications) - {APPLICATION}:
+    if serve_too and not set(running.applications) - {APPLICATION}:
         serve.shutdown()  # type: ignore[no-untyped-call]
 
 

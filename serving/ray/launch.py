@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from isogloss.prompts.cluster.address import Address, chosen_address
 from isogloss.prompts.cluster.connection import STOP_S, Machine, connected, variables
 from isogloss.prompts.cluster.folders import scratch_folder
-from isogloss.prompts.cluster.privacy import private_variables
 from isogloss.prompts.cluster.processes import end_children
 from isogloss.prompts.cluster.signals import ended_within
 from isogloss.prompts.errors import InvalidInput
@@ -24,11 +23,11 @@ from isogloss.prompts.store.filesystems import address_of, backend_of
 from isogloss.prompts.store.seed import default_store_path
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.engine import open_prompts
-from isogloss.serving.ray.farewell import farewell_to
-from isogloss.serving.ray.front import haproxy_here, haproxy_is_installed
-from isogloss.serving.ray.heads import guard_heads
-from isogloss.serving.ray.lifeline import lifeline
+from isogloss.serving.ray.cluster_watch import watched
+from isogloss.serving.ray.haproxy import haproxy_here, haproxy_is_installed
+from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads
 from isogloss.serving.ray.ports import check_port
+from isogloss.serving.ray.shared_cluster import removal_command
 
 if TYPE_CHECKING:
     from isogloss.serving.ray.app import BuildClassifier
@@ -64,7 +63,7 @@ def run(
                 say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
                 say(f"try: {_example(url)}")
                 say("Ctrl-C stops it")
-                threading.Event().wait()  # for a signal, or the lifeline
+                threading.Event().wait()  # for a signal, or the loss of the cluster
     except KeyboardInterrupt:
         return 0 if ready else 130
     return 0
@@ -106,7 +105,7 @@ def running(
     if build is None:
         _check_models(settings)
     open_prompts(settings)
-    if address.own:
+    if address.local:
         server = _on_this_machine(settings, say, haproxy, build)
     else:
         server = _on_a_cluster(settings, say, haproxy, build, address)
@@ -124,16 +123,16 @@ def _on_this_machine(
     machine = Machine(_logical_cpus(settings), _OBJECT_STORE_BYTES)
     with contextlib.ExitStack() as server:
         scratch = server.enter_context(_scratch())
-        line = server.enter_context(lifeline(scratch))
+        watch = server.enter_context(watched(scratch))
         front = haproxy_here(scratch, settings.host) if haproxy else {}
-        server.enter_context(variables(_variables() | front | private_variables(scratch)))
-        with line.starting():
-            server.enter_context(connected(Address("local", ""), machine, say))
+        server.enter_context(variables(_variables() | front))
+        with watch.starting():
+            server.enter_context(connected(Address("local", ""), machine, say, scratch))
         server.enter_context(_telling_of_the_end(say))
         say(f"loading {', '.join(settings.models)} and the prompts ...")
         with _without_warnings():
             from isogloss.serving.ray.deployment import alone
-        with alone(settings, build) as url, line.until_asked():
+        with alone(settings, build) as url, watch.until_asked():
             yield url
 
 
@@ -149,14 +148,15 @@ def _on_a_cluster(
     with contextlib.ExitStack() as server:
         server.enter_context(variables(_variables()))
         scratch = server.enter_context(_scratch())
-        line = server.enter_context(lifeline(scratch, farewell_to(address.text)))
-        with line.starting():
+        removal = removal_command(address.text)
+        watch = server.enter_context(watched(scratch, removal))
+        with watch.starting():
             server.enter_context(connected(address, Machine(0, 0), say))
         server.enter_context(_telling_of_the_end(say))
         say(f"loading {', '.join(settings.models)} and the prompts on {address} ...")
         with _without_warnings():
             from isogloss.serving.ray.deployment import beside_others
-        with beside_others(settings, build, say) as url, line.until_asked():
+        with beside_others(settings, build, say) as url, watch.until_asked():
             yield url
 
 

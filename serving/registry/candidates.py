@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.routing.trials import Trial
-from isogloss.serving.registry.residents import ServedPrompt
+from isogloss.serving.registry.loaded import ServedPrompt
 from isogloss.serving.telemetry.tally import TrialKey
 
 Trials = Mapping[tuple[str, str], "OnTrial"]

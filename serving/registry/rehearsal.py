@@ -16,8 +16,9 @@ from torch import Tensor
 
 from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.prompts.model.backbone import label_log_probs
+from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.batching.isolation import run_isolating
-from isogloss.serving.registry.residents import HostsPrompts, ResidentPrompt, Unfit
+from isogloss.serving.registry.loaded import LoadedPrompt, Unfit
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +42,18 @@ def texts(vocab_size: int) -> list[tuple[int, ...]]:
 class Rehearsal:
     """Finds out whether prompts can answer on one backbone, as it is here."""
 
-    def __init__(self, backbone: HostsPrompts, perform: Perform = lambda run: run()) -> None:
+    def __init__(self, backbone: ServingBackbone, perform: Perform = lambda run: run()) -> None:
         self._backbone = backbone
         self.perform = perform
 
-    def verdicts(self, prompts: Sequence[ResidentPrompt]) -> list[Verdict]:
+    def verdicts(self, prompts: Sequence[LoadedPrompt]) -> list[Verdict]:
         """Say of each prompt whether it can answer here."""
         found: list[Verdict] = []
         for few in _few_at_a_time(prompts):
             found += self.perform(partial(self._try, few))
         return found
 
-    def _try(self, prompts: Sequence[ResidentPrompt]) -> list[Verdict]:
+    def _try(self, prompts: Sequence[LoadedPrompt]) -> list[Verdict]:
         outcome = run_isolating(self._verdicts, prompts)
         if outcome.failures:
             logger.error("the model failed on a new prompt", exc_info=outcome.failures[-1])
@@ -63,7 +64,7 @@ class Rehearsal:
             for verdict in outcome.results
         ]
 
-    def _verdicts(self, prompts: Sequence[ResidentPrompt]) -> list[Unfit | None]:
+    def _verdicts(self, prompts: Sequence[LoadedPrompt]) -> list[Unfit | None]:
         suffixed, prefixed = (
             [each for each in prompts if each.card.position == position]
             for position in ("suffix", "prefix")
@@ -75,9 +76,7 @@ class Rehearsal:
             }
             return [self._verdict(each, states[each]) for each in prompts]
 
-    def _states(
-        self, read: Read, prompts: Sequence[ResidentPrompt]
-    ) -> dict[ResidentPrompt, Tensor]:
+    def _states(self, read: Read, prompts: Sequence[LoadedPrompt]) -> dict[LoadedPrompt, Tensor]:
         """What the texts leave under each prompt: (texts, hidden)."""
         if not prompts:
             return {}
@@ -85,7 +84,7 @@ class Rehearsal:
         states = read(ids, [vectors] * len(ids))  # (pairs, hidden), text by text
         return dict(zip(prompts, states.unflatten(0, (len(ids), -1)).unbind(1), strict=True))
 
-    def _verdict(self, prompt: ResidentPrompt, states: Tensor) -> Unfit | None:
+    def _verdict(self, prompt: LoadedPrompt, states: Tensor) -> Unfit | None:
         scores = label_log_probs(states, prompt.label_rows)
         if not bool(states.isfinite().all() & scores.isfinite().all()):
             return self._unfit(prompt, "the model's numbers overflow")
@@ -93,7 +92,7 @@ class Rehearsal:
             return self._unfit(prompt, "every text gets the same answer")
         return None
 
-    def _unfit(self, prompt: ResidentPrompt, what: str) -> Unfit:
+    def _unfit(self, prompt: LoadedPrompt, what: str) -> Unfit:
         dtype, precision = self._backbone.dtype, self._backbone.linear_dtype
         name = str(dtype).removeprefix("torch.")
         layers = "" if dtype == precision else f" with layers in {precision}".replace("torch.", "")
@@ -103,8 +102,8 @@ class Rehearsal:
         )
 
 
-def _few_at_a_time(prompts: Sequence[ResidentPrompt]) -> Iterator[list[ResidentPrompt]]:
-    few: list[ResidentPrompt] = []
+def _few_at_a_time(prompts: Sequence[LoadedPrompt]) -> Iterator[list[LoadedPrompt]]:
+    few: list[LoadedPrompt] = []
     rows = 0
     for prompt in prompts:
         if few and rows + prompt.vectors.shape[0] > ROWS_AT_A_TIME:

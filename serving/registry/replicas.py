@@ -18,7 +18,7 @@ from isogloss.prompts.store.numbering import GenerationId
 from isogloss.serving.telemetry.tally import TrialTally
 
 if TYPE_CHECKING:
-    from isogloss.serving.registry.live import LiveBank
+    from isogloss.serving.registry.registry import Registry
     from isogloss.serving.telemetry.metrics import ServingMetrics
 
 REPORT_INTERVAL_S = 1.0
@@ -139,11 +139,11 @@ class LocalBoard:
         return [self._newest[name][1] for name in sorted(self._newest)]
 
 
-class Lookout:
-    """Keeps one replica's bank as new as the store, and its report on the board."""
+class Reporter:
+    """Keeps one replica's snapshot as new as the store, and its report on the board."""
 
     def __init__(
-        self, replica: str, model: str, live: LiveBank, metrics: ServingMetrics, board: Board
+        self, replica: str, model: str, live: Registry, metrics: ServingMetrics, board: Board
     ) -> None:
         self.replica = replica
         self.model = model
@@ -160,16 +160,16 @@ class Lookout:
         In this order either a publisher finds the replica on the board and waits for it, or the
         replica finds what was published.
         """
-        self.beat()
-        self.look()
+        self.heartbeat()
+        self.poll()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take the store's newest generation, and report it or, now and then, being alive."""
         self._live.refresh()
-        self.beat()
+        self.heartbeat()
 
-    def beat(self) -> None:
-        """Report news, or being alive; on its own where the store may keep `look` waiting."""
+    def heartbeat(self) -> None:
+        """Report news, or being alive; on its own where the store may keep `poll` waiting."""
         with self._lock:
             due = time.monotonic() - self._counted_s >= REPORT_INTERVAL_S
             if due or self._reported != self._state():

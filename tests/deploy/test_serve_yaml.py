@@ -10,7 +10,7 @@ import yaml
 
 from isogloss.prompts.model.checkpoint import POCKET
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.ray.front import haproxy_everywhere
+from isogloss.serving.ray.haproxy import haproxy_everywhere
 from tests.some import some
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")
@@ -112,8 +112,8 @@ def test_kuberay_runs_the_pinned_ray_on_one_shared_store(
     kubernetes: dict[str, dict[str, Any]],
 ) -> None:
     cluster = kubernetes["RayService"]["spec"]["rayClusterConfig"]
-    pins = (DEPLOY.parent / "pyproject.toml").read_text(encoding="utf-8")
-    assert f'"ray[serve]=={cluster["rayVersion"]}"' in pins
+    pins = (DEPLOY.parent / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert f"ray=={cluster['rayVersion']}" in pins
     claim = kubernetes["PersistentVolumeClaim"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     pods = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]

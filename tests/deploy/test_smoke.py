@@ -17,8 +17,8 @@ from isogloss.deploy import smoke
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
 from isogloss.serving.api.service import Service
-from isogloss.serving.registry.live import Watch
-from isogloss.serving.registry.replicas import LocalBoard, Lookout
+from isogloss.serving.registry.registry import Poller
+from isogloss.serving.registry.replicas import LocalBoard, Reporter
 from tests.fakes import fake_classifier, fake_settings, fake_store
 
 SCRIPT = Path(smoke.__file__)
@@ -49,12 +49,12 @@ def app(tmp_path: Path) -> Iterator[ASGIApp]:
     settings = fake_settings(tmp_path / "store")
     store = fake_store(tmp_path / "store")
     classifier = fake_classifier(settings)
-    lookout = Lookout(
-        "r1", settings.default_model, classifier.bank, classifier.metrics, LocalBoard()
+    reporter = Reporter(
+        "r1", settings.default_model, classifier.registry, classifier.metrics, LocalBoard()
     )
-    lookout.look()
-    watch = Watch(lookout.look, interval_s=0.1)  # a replica that falls silent counts as gone
-    service = Service(classifier, {}, store, lookout, settings)
+    reporter.poll()
+    watch = Poller(reporter.poll, interval_s=0.1)  # a replica that falls silent counts as gone
+    service = Service(classifier, {}, store, reporter, settings)
     yield build_api(service, Admin(service, SecretStr(TOKEN)))
     watch.close()
     classifier.close()

@@ -19,7 +19,7 @@ from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.schemas import ClassifyRequest
 from tests.journeys import own_sentences
 from tests.journeys.own_sentences import Answered, Sentence
-from tests.serving.ray.test_serve_ray import wait_for_url
+from tests.serving.ray.running import wait_for_url
 from tests.some import some
 
 LEAST_RIGHT = 0.6

@@ -164,7 +164,7 @@ def post(
             answer = await _ask(client, request)
             if between is not None:
                 between(answer)
-                assert classifier.bank.refresh()
+                assert classifier.registry.refresh()
                 answer = await _ask(client, request)
             return answer
 

@@ -28,7 +28,8 @@ from tests.mutation.own_tests import Imports
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("serving", "prompts")
-_CHECKOUT = ("prompts", "training", "serving", "deploy", "tests", "pyproject.toml", "README.md")
+_CHECKOUT = ("prompts", "training", "serving", "deploy", "src", "tests")
+_FILES = ("pyproject.toml", "constraints.txt", "README.md", "Makefile")
 _TIMEOUT_S = 600
 _NO_TESTS = 5
 
@@ -92,12 +93,11 @@ def _chosen(sample: int, seed: int) -> list[tuple[Path, Mutant]]:
 def _copy(folder: Path) -> Path:
     """A checkout to break; the data beside the project is beside it too."""
     folder.mkdir(parents=True)
-    for name in _CHECKOUT:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
+    for name in _CHECKOUT:  # src/isogloss links to the others
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
+    for name in _FILES:
+        shutil.copy(ROOT / name, folder / name)
     if (shared := ROOT.parent / "shared").is_dir():
         (folder.parent / "shared").symlink_to(shared.resolve())
     return folder
@@ -125,7 +125,12 @@ def _fails(copy: Path, tests: Sequence[Path]) -> bool:
     command = [sys.executable, "-B", "-m", "pytest", *options, *map(str, tests)]
     try:
         done = subprocess.run(
-            command, cwd=copy, capture_output=True, timeout=_TIMEOUT_S, check=False
+            command,
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": str(copy / "src")},
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return True

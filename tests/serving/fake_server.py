@@ -15,7 +15,9 @@ from tests.fakes import MODEL, fake_classifier, fake_settings
 
 def main(store: str, other: str, port: str = "0", replicas: str = "2") -> int:
     models = tuple(filter(None, (MODEL, other)))
-    settings = fake_settings(Path(store), models=models, replicas=int(replicas), port=int(port))
+    settings = fake_settings(
+        Path(store), models=models, replicas=int(replicas), port=int(port), body_timeout_s=3
+    )
     try:
         return run(settings, lambda line: print(line, file=sys.stderr), build=fake_classifier)
     except IsoglossError as error:

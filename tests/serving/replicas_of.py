@@ -1,4 +1,4 @@
-"""Replicas of the fake model on one store, each looking at it as a server's does."""
+"""Replicas of the fake model on one store, each polling it as a server's does."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.registry.live import LiveBank, Watch
-from isogloss.serving.registry.replicas import Board, Lookout
+from isogloss.serving.registry.registry import Poller, Registry
+from isogloss.serving.registry.replicas import Board, Reporter
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import MODEL, FakeBackbone
 
@@ -22,20 +22,20 @@ class Clock:
         return self.now_s
 
 
-def bank(store: PromptStore, clock: Clock | None = None) -> LiveBank:
+def registry_of(store: PromptStore, clock: Clock | None = None) -> Registry:
     """What a replica that starts now serves."""
-    return LiveBank(
+    return Registry(
         PromptStore.open(store.root), FakeBackbone(), ServingMetrics(), clock or Clock()
     )
 
 
 @contextlib.contextmanager
-def looking(name: str, live: LiveBank, board: Board) -> Iterator[Lookout]:
-    """A replica that looks at its store all the time, while open."""
-    lookout = Lookout(name, MODEL, live, ServingMetrics(), board)
-    lookout.join()
-    watch = Watch(lookout.look, 0.01)
+def polling(name: str, live: Registry, board: Board) -> Iterator[Reporter]:
+    """A replica that polls its store all the time, while open."""
+    reporter = Reporter(name, MODEL, live, ServingMetrics(), board)
+    reporter.join()
+    watch = Poller(reporter.poll, 0.01)
     try:
-        yield lookout
+        yield reporter
     finally:
         watch.close()

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from isogloss.prompts.languages.languages import languages
-from isogloss.training.recipes.pocket.data import LANGUAGES as PAPER_LANGUAGES
-from isogloss.training.study.parts import PARTS
-from isogloss.training.study.results import StudyResults, StudyRun
+from isogloss.prompts.languages.sib200 import PAPER_52
+from isogloss.training.study.results import PARTS, StudyResults, StudyRun
 
-PAPER = tuple(sorted(PAPER_LANGUAGES))
+PAPER = tuple(sorted(PAPER_52))
 BLOOM = tuple(code for code in PAPER if languages()[code].in_bloom)
 XGLM = tuple(code for code in PAPER if languages()[code].in_xglm)
 FEW = ("eng_Latn", "deu_Latn", "fra_Latn", "spa_Latn", "yor_Latn", "swh_Latn", "eus_Latn")

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.training.data.labelled import Example
 from isogloss.training.tuning.config import TrainingConfig, configure
-from isogloss.training.tuning.run import Trained
-from isogloss.training.tuning.runs import Job, Unwatched, run_job
+from isogloss.training.tuning.job import Job, run_job
+from isogloss.training.tuning.outputs import Trained
 from isogloss.training.tuning.texts import tokenize
+from isogloss.training.tuning.trainer import Silent
 from tests.training.tiny import prompt, sentences
 
 
@@ -34,7 +34,7 @@ def settings(model: Backbone, teacher: str, task: str, /, **choices: Any) -> Tra
 
 def train(model: Backbone, out: Path, *configs: TrainingConfig, **more: Any) -> list[Trained]:
     job = Job(data="nowhere", out=out, configs=configs, **more)
-    return sorted(run_job(model, job, Unwatched()), key=lambda own: own.name)
+    return sorted(run_job(model, job, Silent()), key=lambda own: own.name)
 
 
 def vectors(trained: Trained) -> Tensor:
@@ -43,4 +43,4 @@ def vectors(trained: Trained) -> Tensor:
 
 
 def ids(model: Backbone, code: str = "fra_Latn") -> Sequence[Sequence[int]]:
-    return tokenize(model, [Example(*row) for row in sentences(code, "train")], None)
+    return tokenize(model, [text for _, _, text in sentences(code, "train")], None)

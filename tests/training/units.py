@@ -30,9 +30,9 @@ class Counting:
     needs: str | None = None  # a unit whose end it waits for
     meets: str | None = None  # a unit whose beginning it waits for
 
-    def run(self, model: Backbone, watcher: Listener | None) -> int:
-        if watcher is not None:
-            watcher.heard(self.name)
+    def run(self, model: Backbone, progress: Listener | None) -> int:
+        if progress is not None:
+            progress.heard(self.name)
         attempt = sum(1 for _ in self.out.glob(f"{self.name}.began.*"))
         (self.out / f"{self.name}.began.{attempt}.{os.getpid()}").touch()
         while self.needs and not (self.out / f"{self.needs}.txt").exists():

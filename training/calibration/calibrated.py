@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from isogloss.prompts.errors import InvalidData, NotFound, Unavailable
+from isogloss.prompts.reliability import Bin
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.store.store import PromptStore, StoreState
-from isogloss.training.calibration.reliability import Bin, Measured, bins, measure
+from isogloss.training.calibration.reliability import Measured, bins, measure
 from isogloss.training.calibration.temperatures import (
     Answers,
     Floats,
@@ -117,15 +118,15 @@ def publish_temperatures(
     """
 
     def tables(state: StoreState) -> list[RouteTable]:
-        for own in calibrated:
-            now = state.routes_for(*own.table.key)
+        for each in calibrated:
+            now = state.routes_for(*each.table.key)
             current = now and {name: state.resolve(name)[2] for name in now.references}
-            if now is None or _choices(now) != _choices(own.table) or current != own.digests:
+            if now is None or _choices(now) != _choices(each.table) or current != each.digests:
                 raise Unavailable(
-                    f"the routes of {own.table.model.id}, task {own.table.task!r}, changed while "
+                    f"the routes of {each.table.model.id}, task {each.table.task!r}, changed while "
                     "they were calibrated; calibrate again"
                 )
-        return [own.table for own in calibrated]
+        return [each.table for each in calibrated]
 
     return store.publish({}, tables, note)
 
@@ -135,14 +136,14 @@ def _answered(
 ) -> list[Prediction]:
     """Each language's answers by the prompt it is routed to, each sentence once."""
     lineages = lineages_of({row.language for row in rows})
-    routed = {code: digests[table.route(own).reference] for code, own in lineages.items()}
-    found = {(r.language, r.index_id): r for r in rows if r.digest == routed[r.language]}
-    if not found:
+    routed = {code: digests[table.route(lineage).reference] for code, lineage in lineages.items()}
+    answered = {(r.language, r.index_id): r for r in rows if r.digest == routed[r.language]}
+    if not answered:
         raise InvalidData(
             f"no predictions of the prompts that {table.model.id} routes to; evaluate "
             f"{', '.join(table.references)} from this store"
         )
-    return list(found.values())
+    return list(answered.values())
 
 
 def _choices(table: RouteTable) -> tuple[str, dict[str, str]]:
@@ -164,12 +165,12 @@ def _report(table: RouteTable, codes: tuple[str, ...], scaled: _Scaled) -> Itera
 
 
 def _measured(codes: Sequence[str], scaled: _Scaled) -> dict[Split, Measured]:
-    found: dict[Split, Measured] = {}
+    measured: dict[Split, Measured] = {}
     for split, (answers, temperatures) in scaled.items():
-        own = np.isin(answers.languages, codes)
-        if own.any():
-            found[split] = measure(answers.where(own), temperatures[own])
-    return found
+        chosen = np.isin(answers.languages, codes)
+        if chosen.any():
+            measured[split] = measure(answers.where(chosen), temperatures[chosen])
+    return measured
 
 
 def _reliability(scaled: _Scaled) -> dict[tuple[Split, bool], list[Bin]]:

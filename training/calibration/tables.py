@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.prompts.files.tables import table_bytes
 from isogloss.prompts.routing.routes import UNIVERSAL
 from isogloss.training.calibration.calibrated import EVERYWHERE, Calibrated, CladeReport
-from isogloss.training.calibration.reliability import BINS, Measured
+from isogloss.training.calibration.reliability import BINS, Measured, rounded
 from isogloss.training.data.labelled import Split
 
 
@@ -29,17 +28,17 @@ def calibration_table(calibrated: Calibrated) -> PlainTable:
     measures = [f"{split} {name}" for split in splits for name in ("accuracy", "error", "surprise")]
     for heading in ("Languages", "Temperature", *measures):
         table.add_column(heading, justify="right")
-    for own in calibrated.clades:
-        if own.clade in (EVERYWHERE, UNIVERSAL) or own.clade in calibrated.table.clades:
-            table.add_row(*_cells(own, splits))
+    for clade in calibrated.clades:
+        if clade.clade in (EVERYWHERE, UNIVERSAL) or clade.clade in calibrated.table.clades:
+            table.add_row(*_cells(clade, splits))
     return table
 
 
-def _cells(own: CladeReport, splits: Sequence[Split]) -> list[str]:
-    temperature = "" if own.temperature is None else f"{own.temperature:.2f}"
-    cells = [own.clade, own.prompt, str(len(own.languages)), temperature]
+def _cells(clade: CladeReport, splits: Sequence[Split]) -> list[str]:
+    temperature = "" if clade.temperature is None else f"{clade.temperature:.2f}"
+    cells = [clade.clade, clade.prompt, str(len(clade.languages)), temperature]
     for split in splits:
-        measured = own.measured.get(split)
+        measured = clade.measured.get(split)
         cells += ["-"] * 3 if measured is None else _measures(measured)
     return cells
 
@@ -64,13 +63,13 @@ def as_json(calibrated: Calibrated) -> dict[str, Any]:
         "unmeasured": calibrated.unmeasured,
         "clades": [
             {
-                "clade": own.clade,
-                "prompt": own.prompt,
-                "languages": own.languages,
-                "temperature": own.temperature,
-                "measured": {split: m.flat() for split, m in own.measured.items()},
+                "clade": clade.clade,
+                "prompt": clade.prompt,
+                "languages": clade.languages,
+                "temperature": clade.temperature,
+                "measured": {split: m.flat() for split, m in clade.measured.items()},
             }
-            for own in calibrated.clades
+            for clade in calibrated.clades
         ],
     }
 
@@ -82,15 +81,15 @@ def calibration_csv(calibrated: Sequence[Calibrated]) -> bytes:
             "model": each.table.model.id,
             "task": each.table.task,
             "split": split,
-            "clade": own.clade,
-            "prompt": own.prompt,
-            "languages": len(own.languages),
-            "temperature": own.temperature,
+            "clade": clade.clade,
+            "prompt": clade.prompt,
+            "languages": len(clade.languages),
+            "temperature": clade.temperature,
             **measured.flat(),
         }
         for each in calibrated
-        for own in each.clades
-        for split, measured in own.measured.items()
+        for clade in each.clades
+        for split, measured in clade.measured.items()
     )
 
 
@@ -102,18 +101,14 @@ def reliability_csv(calibrated: Sequence[Calibrated]) -> bytes:
             "task": each.table.task,
             "split": split,
             "scaled": scaled,
-            **{k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(own).items()},
+            **rounded(asdict(point)),
         }
         for each in calibrated
         for (split, scaled), points in each.reliability.items()
-        for own in points
+        for point in points
     )
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> bytes:
-    found = list(rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return text.getvalue().encode()
+    first, *rest = rows
+    return table_bytes(first, (row.values() for row in (first, *rest)))

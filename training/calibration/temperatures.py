@@ -119,8 +119,8 @@ def fit(answers: Answers, table: RouteTable, spread: float = SPREAD) -> dict[str
     logs: dict[str, float] = {}
     for node in nodes(table, sorted(set(answers.languages.tolist()))):
         prior = everywhere if node.parent is None else logs[node.parent]
-        own = answers.where(np.isin(answers.languages, node.languages))
-        logs[node.name] = _fit_log(own, prior, spread)
+        chosen = answers.where(np.isin(answers.languages, node.languages))
+        logs[node.name] = _fit_log(chosen, prior, spread)
     return {name: round(float(np.exp(log)), _DIGITS) for name, log in logs.items()}
 
 
@@ -140,12 +140,12 @@ def nodes(table: RouteTable, codes: Sequence[str]) -> Iterator[Node]:
     for route, lineages in below.items():
         yield Node(route, None, tuple(lineages))
         known = {route}
-        for clade, own in branching_clades(lineages, min_languages=1).items():
+        for clade, codes_below in branching_clades(lineages, min_languages=1).items():
             if clade != route:
-                above = lineages[own[0]][: lineages[own[0]].index(clade)]
+                above = lineages[codes_below[0]][: lineages[codes_below[0]].index(clade)]
                 parent = next((name for name in reversed(above) if name in known), route)
                 known.add(clade)
-                yield Node(clade, parent, own)
+                yield Node(clade, parent, codes_below)
 
 
 def with_temperatures(table: RouteTable, temperatures: Mapping[str, float]) -> RouteTable:
@@ -156,8 +156,8 @@ def with_temperatures(table: RouteTable, temperatures: Mapping[str, float]) -> R
 def temperatures_of(answers: Answers, table: RouteTable) -> Floats:
     """What serving would divide each row's logits by: (rows,)."""
     lineages = lineages_of(set(answers.languages.tolist()))
-    own = {code: table.route(lineage).temperature for code, lineage in lineages.items()}
-    return np.array([own[code] for code in answers.languages.tolist()])
+    by_code = {code: table.route(lineage).temperature for code, lineage in lineages.items()}
+    return np.array([by_code[code] for code in answers.languages.tolist()])
 
 
 def cross_fitted(answers: Answers, table: RouteTable, spread: float = SPREAD) -> Floats:
@@ -166,13 +166,13 @@ def cross_fitted(answers: Answers, table: RouteTable, spread: float = SPREAD) ->
     A sentence is in one fold with its translations, so that none is judged by what it taught.
     """
     fold = np.array([zlib.crc32(name.encode()) % FOLDS for name in answers.sentences.tolist()])
-    found = np.ones(len(fold))
+    temperatures = np.ones(len(fold))
     for held_out in range(FOLDS):
         judged, rest = answers.where(fold == held_out), answers.where(fold != held_out)
         if len(judged.gold) and len(rest.gold):
             fitted = with_temperatures(table, fit(rest, table, spread))
-            found[fold == held_out] = temperatures_of(judged, fitted)
-    return found
+            temperatures[fold == held_out] = temperatures_of(judged, fitted)
+    return temperatures
 
 
 def _fit_log(answers: Answers, prior: float | None, spread: float) -> float:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isogloss.prompts.console.console import print_json, print_table, say
-from isogloss.training.cli.options import AsJson, to_stderr
+from isogloss.prompts.console.console import print_json, print_table
+from isogloss.training.cli.options import (
+    AsJson,
+    DryRun,
+    OnlyModel,
+    Store,
+    tell_generation,
+    to_stderr,
+)
 
 if TYPE_CHECKING:
     from isogloss.training.calibration.calibrated import Calibrated
@@ -20,19 +27,15 @@ def calibrate(
         list[Path],
         typer.Option(help="Predictions of `isogloss evaluate --split dev`, to fit on."),
     ],
-    store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
+    store: Store = None,
     report: Annotated[
         list[Path] | None, typer.Option(help="Predictions of the test split, to judge by.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Use this model's predictions only, as they name it.")
-    ] = None,
+    model: OnlyModel = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for calibration.csv and reliability.csv.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the temperatures and publish nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     note: Annotated[
         str, typer.Option(help="Kept with the generation, after what was measured.")
     ] = "isogloss calibrate",
@@ -53,8 +56,8 @@ def calibrate(
     found = [
         calibration.calibrate(key, rows, test.get(key, []), state) for key, rows in dev.items()
     ]
-    for own in found:
-        _tell_unmeasured(own)
+    for calibrated in found:
+        _tell_unmeasured(calibrated)
     if out is not None:
         _write(out, found)
     generation = None
@@ -64,19 +67,21 @@ def calibrate(
     _report(found, generation, as_json)
 
 
-def _tell_unmeasured(own: Calibrated) -> None:
-    if own.unmeasured:
+def _tell_unmeasured(calibrated: Calibrated) -> None:
+    if codes := calibrated.unmeasured:
         to_stderr(
-            f"{own.table.model.id}: {len(own.unmeasured)} languages were not evaluated under the "
-            f"prompt they are routed to, and back off to their clades: {', '.join(own.unmeasured)}"
+            f"{calibrated.table.model.id}: {len(codes)} languages were not evaluated under the "
+            f"prompt they are routed to, and back off to their clades: {', '.join(codes)}"
         )
 
 
-def _in_words(own: Calibrated) -> str:
+def _in_words(calibrated: Calibrated) -> str:
     from isogloss.training.calibration.tables import before_after
 
-    errors = [f"{before_after(m)} on {split}" for split, m in own.overall.measured.items()]
-    return f"{own.table.model.id}, {own.table.task}: calibration error {', '.join(errors)}"
+    measured = calibrated.overall.measured
+    errors = [f"{before_after(measures)} on {split}" for split, measures in measured.items()]
+    table = calibrated.table
+    return f"{table.model.id}, {table.task}: calibration error {', '.join(errors)}"
 
 
 def _write(out: Path, found: Sequence[Calibrated]) -> None:
@@ -92,12 +97,8 @@ def _report(found: Sequence[Calibrated], generation: int | None, as_json: bool) 
     from isogloss.training.calibration import tables
 
     if as_json:
-        print_json({"generation": generation, "tables": [tables.as_json(own) for own in found]})
+        print_json({"generation": generation, "tables": [*map(tables.as_json, found)]})
         return
-    for own in found:
-        print_table(tables.calibration_table(own))
-    say(
-        "dry run: nothing was published"
-        if generation is None
-        else f"published as generation {generation}"
-    )
+    for calibrated in found:
+        print_table(tables.calibration_table(calibrated))
+    tell_generation(generation)

@@ -1,30 +1,13 @@
-"""`isogloss evaluate`, and the list of this package's commands.
-
-Heavy imports wait until a command runs.
-"""
+"""The commands of this package, one a file. Their heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Literal
-
 import typer
 
-from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.training.cli.calibrate import calibrate
+from isogloss.training.cli.evaluate import evaluate
 from isogloss.training.cli.gains import gains
-from isogloss.training.cli.options import (
-    AsJson,
-    Data,
-    Device,
-    Dtype,
-    ManyValuesCommand,
-    ModelName,
-    RayAddress,
-    Workers,
-    to_stderr,
-)
+from isogloss.training.cli.options import ManyValuesCommand
 from isogloss.training.cli.route import route
 from isogloss.training.cli.study import study
 from isogloss.training.cli.train import train
@@ -34,69 +17,3 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this package to the command line."""
     for command in (train, evaluate, route, gains, calibrate, study):
         app.command(cls=ManyValuesCommand)(command)
-
-
-def evaluate(
-    out: Annotated[Path, typer.Option(help="File for the predictions: .csv or .jsonl.")],
-    model: ModelName = "pocket-bloom",
-    data: Data = "Davlan/sib200",
-    prompts: Annotated[
-        list[str] | None,
-        typer.Option(help="Prompt files, folders of them, or name[@version] in the store."),
-    ] = None,
-    store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
-    languages: Annotated[
-        str,
-        typer.Option(
-            help="Codes with commas between them; all: what the model was pretrained on; "
-            "every: all that the data has."
-        ),
-    ] = "all",
-    split: Annotated[Literal["dev", "test"], typer.Option(help="Split to evaluate on.")] = "dev",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    scores: Annotated[
-        bool, typer.Option(help="Keep every label's score, as `isogloss calibrate` needs.")
-    ] = True,
-    workers: Workers = None,
-    ray_address: RayAddress = None,
-    as_json: AsJson = False,
-) -> None:
-    """Predict every sentence of a split under every prompt; write predictions, print accuracies.
-
-    Interrupted, the same command goes on with the languages that are left, with any --workers.
-    """
-    from isogloss.training.cli.progress import EvaluationBar
-    from isogloss.training.cli.tables import summary_tables
-    from isogloss.training.evaluation import evaluate as evaluation
-    from isogloss.training.evaluation.candidates import load_candidates
-    from isogloss.training.evaluation.predictions import check_format
-    from isogloss.training.evaluation.summary import summarize
-    from isogloss.training.workers.jobs import ModelSpec, Pool, load_here
-
-    check_format(out)
-    pool = Pool.of(workers, ray_address)
-    candidates = load_candidates(prompts or _own_prompts(model), store)
-    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
-    job = evaluation.Evaluation(
-        data, split, evaluation.choose_languages(backbone, data, languages), out, scores
-    )
-    try:
-        with EvaluationBar() as bar:
-            rows = evaluation.evaluate(backbone, candidates, job, bar, shared, to_stderr)
-    except KeyboardInterrupt:
-        say("interrupted: finished languages are kept; run it again to go on", err=True)
-        raise typer.Exit(130) from None
-    summaries = summarize(rows)
-    if as_json:
-        facts = {"model": model, "data": data, "split": split, "out": str(out)}
-        print_json({**facts, "prompts": [asdict(own) for own in summaries]})
-    else:
-        for table in summary_tables(summaries):
-            print_table(table)
-
-
-def _own_prompts(model: str) -> list[str]:
-    """The prompt that an unfrozen run keeps beside its weights."""
-    own = Path(model) / "prompt"
-    return [str(own)] if own.is_dir() else []

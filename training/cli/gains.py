@@ -15,7 +15,7 @@ import typer
 
 from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidData
-from isogloss.training.cli.options import AsJson, to_stderr
+from isogloss.training.cli.options import AsJson, Confidence, OnlyModel, Store, to_stderr
 
 if TYPE_CHECKING:
     from isogloss.prompts.store.state import StoreState
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from isogloss.training.selection.evidence import Origin
     from isogloss.training.selection.gains import GainRow
     from isogloss.training.selection.left_out import LeftOutRow
+
+_FILES = {"overall": "gains_overall", "clade": "gains_clades", "language": "gains_languages"}
+_LEFT_OUT_FILES = {"overall": "left_out", "language": "left_out_languages"}
 
 
 def gains(
@@ -33,10 +36,8 @@ def gains(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for tables and figure.")],
-    store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="This model's predictions only, as they name it.")
-    ] = None,
+    store: Store = None,
+    model: OnlyModel = None,
     left_out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -51,10 +52,7 @@ def gains(
             "were trained on."
         ),
     ] = None,
-    confidence: Annotated[
-        float,
-        typer.Option(min=0.5, max=0.9999, help="With --left-out: as in `isogloss route`."),
-    ] = 0.75,
+    confidence: Confidence = 0.75,
     as_json: AsJson = False,
 ) -> None:
     """Compare routes with their universal prompt on test: overall, by clade and by language.
@@ -66,19 +64,21 @@ def gains(
     from isogloss.training.evaluation.candidates import load_candidates
     from isogloss.training.files import writable_folder
     from isogloss.training.selection.evidence import read_evidence
+    from isogloss.training.selection.gains_figure import save_gains
     from isogloss.training.selection.routing import find_origins
 
     tests = read_evidence(evaluations, model, "test")
     opened = open_store(store)
     writable_folder(out)
     rows, shown = _routed(opened.state(), tests)
-    _write(rows, shown, out)
+    _write(rows, _FILES, out)
+    save_gains(rows, shown, out, "gains")
     left: list[LeftOutRow] = []
     if left_out:
         dev = read_evidence(left_out, model)
         files = load_candidates(prompts, store) if prompts else []
         left = _left_out(dev, tests, partial(find_origins, store=opened, files=files), confidence)
-        _write_left_out(left, out)
+        _write(left, _LEFT_OUT_FILES, out)
     _report(rows, shown, left, out, as_json=as_json)
 
 
@@ -106,15 +106,16 @@ def _routed(
     return rows, shown
 
 
-def _write(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]], out: Path) -> None:
+def _write(
+    rows: Sequence[GainRow] | Sequence[LeftOutRow], files: Mapping[str, str], out: Path
+) -> None:
+    """Write each level's rows, where there are any, to the file named for it."""
+    from isogloss.prompts.files.tables import record_bytes
     from isogloss.training.files import write_atomically
-    from isogloss.training.selection.gains_figure import save_gains
-    from isogloss.training.study.tables import to_csv
 
-    for level, name in (("overall", "overall"), ("clade", "clades"), ("language", "languages")):
-        if own := [row for row in rows if row.level == level]:
-            write_atomically(out / f"gains_{name}.csv", to_csv(own))
-    save_gains(rows, shown, out, "gains")
+    for level, name in files.items():
+        if chosen := [row for row in rows if row.level == level]:
+            write_atomically(out / f"{name}.csv", record_bytes(chosen))
 
 
 def _left_out(
@@ -140,14 +141,6 @@ def _left_out(
         chosen = leave_out(evidence, Rule(confidence=confidence))
         found += left_out_rows(judged, chosen, (rows[0].model, rows[0].task))
     return found
-
-
-def _write_left_out(rows: Sequence[LeftOutRow], out: Path) -> None:
-    from isogloss.training.files import write_atomically
-    from isogloss.training.study.tables import to_csv
-
-    for level, name in (("overall", "left_out.csv"), ("language", "left_out_languages.csv")):
-        write_atomically(out / name, to_csv([row for row in rows if row.level == level]))
 
 
 def _report(

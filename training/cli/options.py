@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -43,6 +45,23 @@ RayAddress = Annotated[
         "(default: $RAY_ADDRESS, else Ray on this machine)",
     ),
 ]
+Store = Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")]
+Split = Annotated[Literal["dev", "test"], typer.Option(help="Split to evaluate on.")]
+Languages = Annotated[
+    str,
+    typer.Option(
+        help="Codes with commas between them; all: what the model was pretrained on; "
+        "every: all that the data has."
+    ),
+]
+OnlyModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Use this model's predictions only, as they name it."),
+]
+Confidence = Annotated[
+    float, typer.Option(min=0.5, max=0.9999, help="How probable it must be that a route gains.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the choice and publish nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
@@ -75,6 +94,25 @@ def repeat_names(args: Sequence[str], many: Collection[str]) -> list[str]:
 def to_stderr(line: str) -> None:
     """Tell a person what goes on; standard output is the answer's."""
     say(line, err=True)
+
+
+def tell_generation(generation: int | None) -> None:
+    """Say what came of a choice; None: it was not published."""
+    say(
+        "dry run: nothing was published"
+        if generation is None
+        else f"published as generation {generation}"
+    )
+
+
+@contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """End the command with exit code 130 at Ctrl-C, and say what is `kept`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        to_stderr(f"interrupted: {kept}; run it again to go on")
+        raise typer.Exit(130) from None
 
 
 def parse_codes(text: str) -> tuple[str, ...]:

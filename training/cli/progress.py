@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from isogloss.training.tuning.member import EpochRecord, Member
+from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptTrainer
 
 
 class _Bars:
@@ -66,7 +66,7 @@ class TrainingBars(_Bars):
         self._encoding: TaskID | None = None
         self._task: TaskID | None = None
         self._workers: TaskID | None = None
-        self._members: Sequence[Member] = ()
+        self._prompts: Sequence[PromptTrainer] = ()
         self._losses: dict[int, float] = {}
 
     def encoded(self, done: int, total: int) -> None:
@@ -78,49 +78,49 @@ class TrainingBars(_Bars):
             self._progress.remove_task(self._encoding)
             self._encoding = None
 
-    def population(self, names: Sequence[str], members: Sequence[Member]) -> None:
+    def started(self, names: Sequence[str], prompts: Sequence[PromptTrainer]) -> None:
         """Show a new bar."""
-        self._members, self._losses = members, {}
-        what = f"seed {members[0].config.seed}" if len(names) == 1 else f"{len(names)} prompts"
-        total = sum(member.config.epochs for member in members)
+        self._prompts, self._losses = prompts, {}
+        what = f"seed {prompts[0].config.seed}" if len(names) == 1 else f"{len(names)} prompts"
+        total = sum(prompt.config.epochs for prompt in prompts)
         self._task = self._add(what, total, self._done(), said="", unit="epochs")
 
-    def step(self, member: int, epoch: int, loss: float) -> None:
+    def step(self, prompt: int, epoch: int, loss: float) -> None:
         """Move by one batch."""
-        self._losses[member] = loss
+        self._losses[prompt] = loss
         if self._task is not None and len(self._losses) == self._training():
             self._progress.update(self._task, completed=self._done(), said=self._said())
             self._losses = {}
 
-    def epoch(self, member: int, record: EpochRecord) -> None:
+    def epoch(self, prompt: int, record: EpochRecord) -> None:
         """Nothing of its own: the next step, or the end, shows it."""
         if self._task is not None:
             self._progress.update(self._task, completed=self._done(), said=self._said())
 
     def trained(self, done: int, total: int) -> None:
         """Show how many prompts are written, where workers train them out of sight."""
-        if self._members:
+        if self._prompts:
             return
         if self._workers is None:
             self._workers = self._add("workers", total, said="", unit="prompts")
         self._progress.update(self._workers, completed=done)
 
     def _training(self) -> int:
-        return max(1, sum(not member.finished for member in self._members))
+        return max(1, sum(not prompt.finished for prompt in self._prompts))
 
     def _done(self) -> float:
         return sum(
-            member.config.epochs if member.finished else member.steps / member.steps_per_epoch
-            for member in self._members
+            prompt.config.epochs if prompt.finished else prompt.steps / prompt.steps_per_epoch
+            for prompt in self._prompts
         )
 
     def _said(self) -> str:
         said = f"loss {fmean(self._losses.values()):.3f}" if self._losses else ""
-        validated = [member for member in self._members if member.best is not None]
+        validated = [prompt for prompt in self._prompts if prompt.best is not None]
         if not validated:
             return said
-        now = fmean(_right(member.history[-1]) for member in validated)
-        best = fmean(_right(member.best.record) for member in validated if member.best)
+        now = fmean(_right(prompt.history[-1]) for prompt in validated)
+        best = fmean(_right(prompt.best.record) for prompt in validated if prompt.best)
         return f"{said} dev {now:.1%} (best {best:.1%})".strip()
 
 

@@ -13,7 +13,15 @@ import typer
 
 from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidInput
-from isogloss.training.cli.options import AsJson, parse_codes
+from isogloss.training.cli.options import (
+    AsJson,
+    Confidence,
+    DryRun,
+    OnlyModel,
+    Store,
+    parse_codes,
+    tell_generation,
+)
 
 if TYPE_CHECKING:
     from isogloss.training.selection.routing import Routed
@@ -23,7 +31,7 @@ def route(
     evaluations: Annotated[
         list[Path] | None, typer.Option(help="Predictions of `isogloss evaluate --split dev`.")
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")] = None,
+    store: Store = None,
     prompts: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,9 +39,7 @@ def route(
             "chosen ones are published with the routes."
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Use this model's predictions only, as they name it.")
-    ] = None,
+    model: OnlyModel = None,
     clades: Annotated[
         str, typer.Option(help="Only these clades may get a route (commas between them).")
     ] = "",
@@ -46,19 +52,14 @@ def route(
     min_gain: Annotated[
         float, typer.Option(help="Points of accuracy that a route must gain more than.")
     ] = 0.0,
-    confidence: Annotated[
-        float,
-        typer.Option(min=0.5, max=0.9999, help="How probable it must be that a route gains."),
-    ] = 0.75,
+    confidence: Confidence = 0.75,
     explain: Annotated[
         str | None,
         typer.Option(
             metavar="CODE", help="Only tell why this language gets its prompt, from the store."
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the choice and publish nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     note: Annotated[str, typer.Option(help="Kept with the generation.")] = "isogloss route",
     as_json: AsJson = False,
 ) -> None:
@@ -102,11 +103,11 @@ def _explain(code: str, store: Path | None, model: str | None, as_json: bool) ->
     from isogloss.training.selection.explain import explain, tables_of, told
 
     tables = tables_of(open_store(store).state(), model)
-    found = [explain(table, code) for table in tables]
+    explanations = [explain(table, code) for table in tables]
     if as_json:
-        print_json({"explanations": [asdict(own) for own in found]})
+        print_json({"explanations": [asdict(each) for each in explanations]})
         return
-    say("\n\n".join(told(own) for own in found))
+    say("\n\n".join(map(told, explanations)))
 
 
 def _report(routed: list[Routed], generation: int | None, as_json: bool) -> None:
@@ -115,18 +116,13 @@ def _report(routed: list[Routed], generation: int | None, as_json: bool) -> None
     if as_json:
         tables = [
             {
-                "routes": own.table.model_dump(mode="json"),
-                "decisions": [asdict(d) for d in (own.choice.universal, *own.choice.decisions)],
+                "routes": one.table.model_dump(mode="json"),
+                "decisions": [asdict(d) for d in (one.choice.universal, *one.choice.decisions)],
             }
-            for own in routed
+            for one in routed
         ]
         print_json({"generation": generation, "tables": tables})
         return
-    for own in routed:
-        print_table(choice_table(own.choice, f"{own.table.model.id}, {own.table.task}"))
-    published = (
-        "dry run: nothing was published"
-        if generation is None
-        else (f"published as generation {generation}")
-    )
-    say(published)
+    for one in routed:
+        print_table(choice_table(one.choice, f"{one.table.model.id}, {one.table.task}"))
+    tell_generation(generation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,18 +16,21 @@ from isogloss.training.cli.options import (
     Data,
     Device,
     Dtype,
+    Languages,
     ModelName,
     RayAddress,
+    Split,
     Workers,
+    interruptible,
     parse_codes,
     to_stderr,
 )
 
 if TYPE_CHECKING:
     from isogloss.prompts.model.backbone import Backbone
-    from isogloss.training.study.conduct import Study
+    from isogloss.training.study.plan import Study
     from isogloss.training.study.results import StudyResults
-    from isogloss.training.workers.jobs import ModelSpec, Pool
+    from isogloss.training.workers.units import PoolSpec
 
 
 def _left_open(*names: str, help: str) -> Any:
@@ -51,15 +54,9 @@ def study(
             "--unfrozen/--no-unfrozen", help="Also train all weights, as the paper's baseline."
         ),
     ] = True,
-    languages: Annotated[
-        str,
-        typer.Option(
-            help="Codes with commas between them; all: what the model was pretrained on; "
-            "every: all that the data has."
-        ),
-    ] = "all",
+    languages: Languages = "all",
     source: Annotated[str, typer.Option(help="The language to learn from.")] = "eng_Latn",
-    split: Annotated[Literal["dev", "test"], typer.Option(help="Split to report.")] = "test",
+    split: Split = "test",
     seed: Annotated[
         list[int] | None, _left_open(help="Seeds of every run: --seed 0 1 2. (default: 0 1 2 3)")
     ] = None,
@@ -102,11 +99,17 @@ def study(
 
     Interrupted in any way, the same command goes on with what is left.
     """
-    from isogloss.training.study.conduct import Study
-    from isogloss.training.study.plan import LENGTHS, SEEDS, SHOTS, StudyChoices, check_parts
-    from isogloss.training.tuning.runs import default_population
+    from isogloss.training.study.plan import (
+        LENGTHS,
+        SEEDS,
+        SHOTS,
+        Study,
+        StudyChoices,
+        check_parts,
+    )
+    from isogloss.training.tuning.job import default_population
     from isogloss.training.tuning.texts import CacheBudget
-    from isogloss.training.workers.jobs import ModelSpec, Pool, load_here
+    from isogloss.training.workers.units import ModelSpec, load_model
 
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
@@ -124,8 +127,7 @@ def study(
         unfrozen_learning_rate=unfrozen_learning_rate,
         more={"task": task},
     )
-    pool = Pool.of(workers, ray_address)
-    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
+    backbone, shared = load_model(ModelSpec(model, device, dtype), workers, ray_address)
     plan = Study(
         data=data,
         out=out,
@@ -139,18 +141,12 @@ def study(
     _report(_conduct(backbone, plan, shared), plan, as_json)
 
 
-def _conduct(
-    backbone: Backbone, plan: Study, workers: tuple[ModelSpec, Pool] | None
-) -> StudyResults:
+def _conduct(backbone: Backbone, plan: Study, workers: PoolSpec | None) -> StudyResults:
     from isogloss.training.cli.progress import StudyBars
     from isogloss.training.study.conduct import conduct
 
-    try:
-        with StudyBars() as bars:
-            return conduct(backbone, plan, bars, workers, to_stderr)
-    except KeyboardInterrupt:
-        say("interrupted: what is finished is kept; run it again to go on", err=True)
-        raise typer.Exit(130) from None
+    with interruptible("what is finished is kept"), StudyBars() as bars:
+        return conduct(backbone, plan, bars, workers, to_stderr)
 
 
 def _report(results: StudyResults, plan: Study, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from isogloss.prompts.console.plain_table import PlainTable
 from isogloss.training.data.clades import lineages_of, name_of
 from isogloss.training.evaluation.summary import PromptSummary
-from isogloss.training.tuning.run import Trained
+from isogloss.training.tuning.outputs import Trained
 
 _MOST_COLUMNS = 6  # prompts side by side; beyond that only their means are shown
 
@@ -39,10 +39,11 @@ def _how_it_ended(result: Trained) -> str:
 def summary_tables(summaries: Sequence[PromptSummary]) -> list[PlainTable]:
     """Means per prompt and, for a handful of prompts, per clade and per language."""
     means = PlainTable("Prompt", "Mean", "Worst language", "Best language", title="Accuracy")
-    for own in summaries:
-        ranked = sorted(own.languages, key=own.languages.__getitem__)
-        ends = [f"{name_of(code)} {own.languages[code]:.1%}" for code in (ranked[0], ranked[-1])]
-        means.add_row(own.prompt, _percent(own.mean), *ends)
+    for summary in summaries:
+        accuracy = summary.languages
+        ranked = sorted(accuracy, key=accuracy.__getitem__)
+        ends = [f"{name_of(code)} {accuracy[code]:.1%}" for code in (ranked[0], ranked[-1])]
+        means.add_row(summary.prompt, _percent(summary.mean), *ends)
     if len(summaries) > _MOST_COLUMNS:
         return [means]
     return [_by_language(summaries), _by_clade(summaries), means]
@@ -53,7 +54,7 @@ def _by_language(summaries: Sequence[PromptSummary]) -> PlainTable:
     lineages = lineages_of(summaries[0].languages)
     for code in sorted(lineages, key=lambda code: (lineages[code][:1], name_of(code))):
         family = lineages[code][0] if lineages[code] else "-"
-        cells = [_percent(own.languages[code]) for own in summaries]
+        cells = [_percent(summary.languages[code]) for summary in summaries]
         table.add_row(name_of(code), family, *cells)
     return table
 
@@ -61,12 +62,12 @@ def _by_language(summaries: Sequence[PromptSummary]) -> PlainTable:
 def _by_clade(summaries: Sequence[PromptSummary]) -> PlainTable:
     table = PlainTable("Clade", *_names(summaries), title="Accuracy per clade (mean of languages)")
     for clade in summaries[0].clades:
-        table.add_row(clade, *(_percent(own.clades[clade]) for own in summaries))
+        table.add_row(clade, *(_percent(summary.clades[clade]) for summary in summaries))
     return table
 
 
 def _names(summaries: Sequence[PromptSummary]) -> list[str]:
-    return [own.prompt for own in summaries]
+    return [summary.prompt for summary in summaries]
 
 
 def _percent(share: float | None) -> str:

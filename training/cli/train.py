@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -30,9 +29,9 @@ from isogloss.training.tuning.config import TrainingConfig
 
 if TYPE_CHECKING:
     from isogloss.prompts.model.backbone import Backbone
-    from isogloss.training.tuning.run import Trained
-    from isogloss.training.tuning.runs import Job
-    from isogloss.training.workers.jobs import ModelSpec, Pool
+    from isogloss.training.tuning.job import Job
+    from isogloss.training.tuning.outputs import Trained
+    from isogloss.training.workers.units import PoolSpec
 
 _DEFAULT = TrainingConfig.model_construct()  # defaults are stated once, there
 
@@ -90,11 +89,11 @@ def train(
         "task": [task],
         "words": [parse_words(word or [])],
         "unfrozen": [unfrozen],
-        "sources": [parse_languages(own) for own in source or []],
-        "shots": [parse_shots(own) for own in shots or []],
+        "sources": [parse_languages(codes) for codes in source or []],
+        "shots": [parse_shots(count) for count in shots or []],
         "validation": validation,
         "teacher": teacher,
-        "teacher_language": [canonical(own) for own in teacher_language or []] or None,
+        "teacher_language": [canonical(code) for code in teacher_language or []] or None,
         "parallel": [tuple(parallel)] if parallel else None,
         "pairs": pairs,
         "reparameterization": reparameterization,
@@ -116,21 +115,15 @@ def train(
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     from isogloss.training.tuning.grid import expand
-    from isogloss.training.tuning.initialization import start_length
-    from isogloss.training.tuning.runs import Job, default_population
+    from isogloss.training.tuning.job import Job, default_population
     from isogloss.training.tuning.texts import CacheBudget
-    from isogloss.training.workers.jobs import ModelSpec, Pool, load_here
+    from isogloss.training.workers.units import ModelSpec, load_model
 
-    pool = Pool.of(workers, ray_address)
-    backbone, shared = load_here(ModelSpec(model, device, dtype), pool)
+    backbone, shared = load_model(ModelSpec(model, device, dtype), workers, ray_address)
     job = Job(
         data=data,
         out=out,
-        configs=expand(
-            backbone,
-            {own: values or () for own, values in choices.items()},
-            partial(start_length, backbone),
-        ),
+        configs=expand(backbone, {name: values or () for name, values in choices.items()}),
         name=name,
         resume=resume,
         overwrite=overwrite,
@@ -141,9 +134,9 @@ def train(
     _report_training(_train(backbone, job, shared), job, as_json)
 
 
-def _train(backbone: Backbone, job: Job, workers: tuple[ModelSpec, Pool] | None) -> list[Trained]:
+def _train(backbone: Backbone, job: Job, workers: PoolSpec | None) -> list[Trained]:
     from isogloss.training.cli.progress import TrainingBars
-    from isogloss.training.tuning.runs import run_job
+    from isogloss.training.tuning.job import run_job
 
     done: list[Trained] = []
     with TrainingBars() as bars:
@@ -166,12 +159,11 @@ def _report_training(results: list[Trained], job: Job, as_json: bool) -> None:
     interrupted = any(result.interrupted for result in results)
     if as_json:
         shared = job.configs[0].model_dump(mode="json", exclude={"seed", *differing})
-        prompts = [_as_json(own) for own in results]
         print_json(
             {
                 "settings": shared,
                 "varied": differing,
-                "prompts": prompts,
+                "prompts": [_as_json(result) for result in results],
                 "interrupted": interrupted,
             }
         )
@@ -183,7 +175,7 @@ def _report_training(results: list[Trained], job: Job, as_json: bool) -> None:
         say(f"interrupted: {said}; --resume goes on", err=True)
         raise typer.Exit(130)
     if broken := [result for result in results if result.failure]:
-        raise InvalidInput("; ".join(f"{own.name}: {own.failure}" for own in broken))
+        raise InvalidInput("; ".join(f"{result.name}: {result.failure}" for result in broken))
 
 
 def _as_json(result: Trained) -> dict[str, Any]:

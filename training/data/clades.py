@@ -28,15 +28,15 @@ def branching_clades(
     languages are at hand) counts once, under its highest name: evidence cannot tell the links
     apart, and the highest covers most relatives that are not at hand.
     """
-    members: dict[str, list[str]] = {}
-    depth: dict[str, int] = {}
+    codes: dict[str, list[str]] = {}  # by clade
+    depths: dict[str, int] = {}
     for code, lineage in lineages.items():
-        for place, clade in enumerate(lineage):
-            members.setdefault(clade, []).append(code)
-            depth.setdefault(clade, place)
-    found: dict[str, tuple[str, ...]] = {}
-    for clade in sorted(members, key=lambda name: (depth[name], name)):
-        group = tuple(sorted(members[clade]))
-        if len(group) >= min_languages and group not in found.values():
-            found[clade] = group
-    return found
+        for depth, clade in enumerate(lineage):
+            codes.setdefault(clade, []).append(code)
+            depths.setdefault(clade, depth)
+    branching: dict[str, tuple[str, ...]] = {}
+    for clade in sorted(codes, key=lambda name: (depths[name], name)):
+        group = tuple(sorted(codes[clade]))
+        if len(group) >= min_languages and group not in branching.values():
+            branching[clade] = group
+    return branching

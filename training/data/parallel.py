@@ -60,20 +60,21 @@ class ParallelText:
             InvalidData: a folder has no known layout or lacks the teacher's language, files do not
                 match line by line, a language is in none of the folders, or no sentence is common.
         """
-        found = {folder: _read_folder(folder, original, sources) for folder in folders}
-        _check_had(folders, found, sources)
-        own = {
-            folder: list(_translations(columns, original, sources))
-            for folder, columns in found.items()
+        columns = {folder: _read_folder(folder, original, sources) for folder in folders}
+        _check_had(folders, columns, sources)
+        pairs = {
+            folder: list(_translations(columns[folder], original, sources)) for folder in columns
         }
         sentences: dict[str, dict[Translation, None]] = {}  # each translation once
-        for one in itertools.chain.from_iterable(own.values()):
-            sentences.setdefault(one.original, {})[one] = None
-        _check_common(folders, {o.code for held in sentences.values() for o in held}, sources)
-        counts = {folder: len({one.original for one in own[folder]}) for folder in own}
+        for pair in itertools.chain.from_iterable(pairs.values()):
+            sentences.setdefault(pair.original, {})[pair] = None
+        _check_common(folders, {p.code for once in sentences.values() for p in once}, sources)
         return cls(
-            {text: tuple(held) for text, held in sentences.items()},
-            tuple((folder.resolve().name, count) for folder, count in counts.items()),
+            {text: tuple(once) for text, once in sentences.items()},
+            tuple(
+                (folder.resolve().name, len({pair.original for pair in translated}))
+                for folder, translated in pairs.items()
+            ),
         )
 
 
@@ -118,19 +119,19 @@ def draw_pairs(text: ParallelText, pairs: int | None, seed: int) -> TaughtSample
 
 
 def _check_had(
-    folders: Sequence[Path], found: Mapping[Path, Columns], sources: Sequence[str]
+    folders: Sequence[Path], read: Mapping[Path, Columns], sources: Sequence[str]
 ) -> None:
     for code in sources:
-        if not any(code in columns for columns in found.values()):
+        if not any(code in columns for columns in read.values()):
             raise InvalidData(
                 f"--source {code}: no text of it in --parallel {', '.join(map(str, folders))}; add "
                 "a folder that has it, or leave it out"
             )
 
 
-def _check_common(folders: Sequence[Path], had: Collection[str], sources: Sequence[str]) -> None:
+def _check_common(folders: Sequence[Path], common: Collection[str], sources: Sequence[str]) -> None:
     for code in sources:
-        if code not in had:
+        if code not in common:
             raise InvalidData(
                 f"--source {code}: no sentence in common with the teacher's language in --parallel "
                 f"{', '.join(map(str, folders))}; their index_id, or lines, must match"

@@ -102,11 +102,11 @@ def _draw(
     """`wanted` examples of each label; the seed's text makes draws independent of one another."""
     drawn = []
     for label in sorted(labels):
-        own = [example for example in examples if example.label == label]
-        if len(own) < wanted:
+        of_label = [example for example in examples if example.label == label]
+        if len(of_label) < wanted:
             raise InvalidData(
-                f"{where}: label {label!r} has {len(own)} examples and {wanted} are wanted; "
+                f"{where}: label {label!r} has {len(of_label)} examples and {wanted} are wanted; "
                 "lower --shots or add examples"
             )
-        drawn += random.Random(f"{key} {label}").sample(own, wanted)
+        drawn += random.Random(f"{key} {label}").sample(of_label, wanted)
     return drawn

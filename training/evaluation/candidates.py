@@ -37,13 +37,13 @@ def load_candidates(given: Sequence[str], store: Path | None) -> list[Candidate]
         InvalidInput: no prompts, or two with one name.
         InvalidPrompt: a file was refused.
     """
-    found = [candidate for text in given for candidate in _load(text, store)]
-    if not found:
+    candidates = [candidate for text in given for candidate in _load(text, store)]
+    if not candidates:
         raise InvalidInput("--prompts: name at least one prompt file, folder or stored prompt")
-    names = [candidate.name for candidate in found]
+    names = [candidate.name for candidate in candidates]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InvalidInput(f"--prompts: two prompts are called {twice[0]!r}; rename one file")
-    return found
+    return candidates
 
 
 def check_alike(model: Backbone, candidates: Sequence[Candidate]) -> tuple[str, ...]:
@@ -70,13 +70,19 @@ def _task_and_labels(candidate: Candidate) -> tuple[str, list[str]]:
     return card.task, sorted(label.label for label in card.labels)
 
 
+def prompt_files(folder: Path) -> dict[str, Path]:
+    """Finished prompts of a folder by name; what an unfinished run keeps for itself is none."""
+    files = sorted(folder.glob("*.safetensors"))
+    return {path.stem: path for path in files if not path.name.endswith(_STATE)}
+
+
 def _load(text: str, store: Path | None) -> list[Candidate]:
     path = expanded(text, "--prompts")
     if path.is_dir():
-        files = sorted(p for p in path.glob("*.safetensors") if not p.name.endswith(_STATE))
+        files = prompt_files(path)
         if not files:
             raise NotFound(f"--prompts {text!r}: the folder has no prompt files (*.safetensors)")
-        return [_load_file(file) for file in files]
+        return [_load_file(file) for file in files.values()]
     if path.is_file():
         return [_load_file(path)]
     if path.suffix == ".safetensors" or "/" in text:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.languages.languages import canonical, languages
+from isogloss.prompts.languages.sib200 import PAPER_52
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example, Split, check_labels, language_codes, load_split
 from isogloss.training.evaluation.candidates import Candidate, check_alike
@@ -27,8 +28,8 @@ from isogloss.training.evaluation.predictions import (
 )
 from isogloss.training.evaluation.scoring import predict
 from isogloss.training.files import writable_folder, write_atomically
-from isogloss.training.recipes.pocket.data import LANGUAGES as POCKET_LANGUAGES
-from isogloss.training.workers.jobs import ModelSpec, Pool, run_units
+from isogloss.training.workers.pool import run_units
+from isogloss.training.workers.units import PoolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def evaluate(
     candidates: Sequence[Candidate],
     job: Evaluation,
     watcher: Watcher,
-    workers: tuple[ModelSpec, Pool] | None = None,
+    workers: PoolSpec | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Prediction]:
     """Predict every sentence of every language under every prompt and write `job.out`.
@@ -93,7 +94,7 @@ def evaluate(
         candidates: the prompts.
         job: what to evaluate on.
         watcher: told of each language, first of those that are kept.
-        workers: the model for workers to load, and where they are.
+        workers: predict instead.
         say: told what happens to workers.
 
     Raises:
@@ -111,11 +112,10 @@ def evaluate(
     for done, code in enumerate(kept, start=1):
         watcher.language(code, done, len(units), kept=True)
     left = [unit for unit in units if unit.name not in kept]
-    spec, pool = workers or (ModelSpec(model.model_id), None)
-    running = run_units(left, spec, workers=pool, out=parts, model=model, say=say)
+    running = run_units(left, model, workers, out=parts, say=say)
     with closing(running) as finished:
-        for done, (place, _) in enumerate(finished, start=len(kept) + 1):
-            watcher.language(left[place].name, done, len(units), kept=False)
+        for done, (index, _) in enumerate(finished, start=len(kept) + 1):
+            watcher.language(left[index].name, done, len(units), kept=False)
     rows = [row for unit in units for row in read_predictions(unit.part)]
     write_atomically(job.out, to_bytes(rows, job.out.suffix, scores=job.scores))
     shutil.rmtree(parts)
@@ -131,7 +131,7 @@ def _unit(
 ) -> LanguageUnit:
     examples = load_split(job.data, code, job.split)
     check_labels(examples, labels, f"{job.data} {code} {job.split}")
-    part = parts / f"{code}-{job.split}-{_digest(examples)}.jsonl"
+    part = parts / f"{code}-{job.split}-{examples_digest(examples)}.jsonl"
     return LanguageUnit(code, job.split, tuple(examples), tuple(candidates), part)
 
 
@@ -168,7 +168,7 @@ def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:
 
 def _pretrained_on(model: Backbone, code: str) -> bool:
     if Path(model.model_id).name.startswith("pocket-"):
-        return code in POCKET_LANGUAGES
+        return code in PAPER_52
     entry = languages().get(code)
     if entry is None:
         return False
@@ -180,6 +180,7 @@ def _identity(model: Backbone, candidates: Sequence[Candidate]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
-def _digest(examples: Sequence[Example]) -> str:
+def examples_digest(examples: Sequence[Example]) -> str:
+    """Twelve digits that tell these sentences and labels from any others."""
     rows = [asdict(example) for example in examples]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]

@@ -8,8 +8,6 @@ temperatures cannot be fitted.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidData, InvalidInput
-from isogloss.prompts.files.tables import Layout, Row, read_table
+from isogloss.prompts.files.tables import Layout, Row, read_table, table_bytes
 from isogloss.prompts.files.texts import read_lines
 from isogloss.training.data.labelled import Split
 
@@ -82,13 +80,11 @@ def to_bytes(predictions: Iterable[Prediction], suffix: str, *, scores: bool = T
         ).encode()
     rows = list(predictions)
     labels = list(rows[0].log_probs) if rows else []
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *(_LOG_PROB + label for label in labels)])
-    for row in rows:
-        cells = [getattr(row, name) for name in _COLUMNS]
-        writer.writerow([*cells, *(f"{row.log_probs[label]:.6g}" for label in labels)])
-    return text.getvalue().encode()
+    cells = (
+        [*(getattr(row, name) for name in _COLUMNS), *(row.log_probs[label] for label in labels)]
+        for row in rows
+    )
+    return table_bytes([*_COLUMNS, *(_LOG_PROB + label for label in labels)], cells, ".6g")
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -107,10 +103,10 @@ def read_predictions(path: Path) -> list[Prediction]:
             check_format(path)
         json_lines = path.suffix == ".jsonl"
     rows = _from_json_lines(path, lines) if json_lines else _from_csv(path, lines)
-    found = [Prediction(**fields) for fields in rows]
-    if not found:
+    predictions = [Prediction(**fields) for fields in rows]
+    if not predictions:
         raise InvalidData(f"{path}: no predictions; evaluate again")
-    return found
+    return predictions
 
 
 _MISSING = "write it with `isogloss evaluate`"

@@ -38,12 +38,12 @@ def predict(
     split: Split,
 ) -> list[Prediction]:
     """Predictions of every prompt for every example: prompt by prompt, in the examples' order."""
-    ids = tokenize(model, examples, None)
+    ids = tokenize(model, [example.text for example in examples], None)
     scores = score_prompts(model, candidates, ids)
     return [
         _prediction(model, candidate, language, split, example, row)
-        for candidate, own in zip(candidates, scores, strict=True)
-        for example, row in zip(examples, own.tolist(), strict=True)
+        for candidate, rows in zip(candidates, scores, strict=True)
+        for example, row in zip(examples, rows.tolist(), strict=True)
     ]
 
 
@@ -56,10 +56,10 @@ def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) 
     scores = [torch.empty(len(ids), len(c.prompt.card.labels)) for c in candidates]
     batches = list(_similar_lengths(ids))
     with _side_by_side(model.device) as each:
-        found = each(lambda texts: _score_batch(model, runs, [ids[i] for i in texts]), batches)
-        for texts, batch in zip(batches, found, strict=True):
-            for place, own in batch:
-                scores[place][texts] = own
+        scored = each(lambda texts: _score_batch(model, runs, [ids[i] for i in texts]), batches)
+        for texts, batch in zip(batches, scored, strict=True):
+            for index, values in batch:
+                scores[index][texts] = values
     return scores
 
 
@@ -85,13 +85,13 @@ def _side_by_side(device: torch.device) -> Iterator[Callable[..., Iterator[_Scor
 @torch.no_grad()
 def _score_batch(model: Backbone, runs: Sequence[_Run], batch: Texts) -> _Scores:
     """Place and (texts, labels) of every prompt, over texts that are encoded once."""
-    found: _Scores = []
+    scored: _Scores = []
     kv = model.encode(batch) if any(run.position == "suffix" for run in runs) else None
     for run in runs:
         for group in run.groups(len(batch)):
-            own = _score(model, run, group, batch, kv)  # (texts, prompts, labels)
-            found += ((run.places[m], own[:, slot]) for slot, m in enumerate(group))
-    return found
+            values = _score(model, run, group, batch, kv)  # (texts, prompts, labels)
+            scored += ((run.places[m], values[:, slot]) for slot, m in enumerate(group))
+    return scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ class _Run:
         bound = _PROMPT_TOKENS_AT_ONCE[self.rows.device.type]
         group: list[int] = []
         tokens = 0
-        for member, own in enumerate(self.vectors):
-            more = own.shape[0] * texts
+        for member, vectors in enumerate(self.vectors):
+            more = vectors.shape[0] * texts
             if group and tokens + more > bound:
                 yield group
                 group, tokens = [], 0
@@ -121,14 +121,14 @@ class _Run:
 def _runs(model: Backbone, candidates: Sequence[Candidate]) -> list[_Run]:
     """Move every prompt to the model and look its labels up, once for all texts."""
     runs: dict[tuple[str, tuple[int, ...]], _Run] = {}
-    for place, candidate in enumerate(candidates):
+    for index, candidate in enumerate(candidates):
         card = candidate.prompt.card
         tokens = tuple(label.token_id for label in card.labels)
         if (card.position, tokens) not in runs:
             rows = model.label_rows(tokens)
             runs[card.position, tokens] = _Run(card.position, rows, [], [])
         run = runs[card.position, tokens]
-        run.places.append(place)
+        run.places.append(index)
         run.vectors.append(candidate.prompt.vectors.to(model.device, model.dtype))
     return list(runs.values())
 
@@ -143,8 +143,8 @@ def _score(
     else:
         assert kv is not None
         states = model.read(kv, prompts)
-    own = label_log_probs(states, run.rows).cpu()
-    return own.view(len(batch), len(group), -1)
+    log_probs = label_log_probs(states, run.rows).cpu()
+    return log_probs.view(len(batch), len(group), -1)
 
 
 def _similar_lengths(ids: Texts) -> Iterator[list[int]]:

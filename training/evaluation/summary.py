@@ -25,9 +25,9 @@ def summarize(predictions: Iterable[Prediction]) -> list[PromptSummary]:
     """Accuracies of each prompt, in order of first appearance."""
     hits: dict[tuple[str, str], dict[str, list[bool]]] = {}
     for row in predictions:
-        own = hits.setdefault((row.prompt, row.digest), {})
-        own.setdefault(row.language, []).append(row.correct)
-    return [_summary(prompt, digest, own) for (prompt, digest), own in hits.items()]
+        by_language = hits.setdefault((row.prompt, row.digest), {})
+        by_language.setdefault(row.language, []).append(row.correct)
+    return [_summary(prompt, digest, by_language) for (prompt, digest), by_language in hits.items()]
 
 
 def _summary(prompt: str, digest: str, hits: Mapping[str, Sequence[bool]]) -> PromptSummary:

@@ -9,10 +9,9 @@ languages lie under them puts the root first. Nodes with the very same languages
 not list all of Glottolog) keep the order of lang2vec's columns, which never contradicts inclusion
 where inclusion decides; `lineages` checks both facts and fails rather than write a wrong tree.
 
-What lang2vec cannot tell stands in `training/recipes/language_sources.csv`, by hand: English names;
-under which code lang2vec files a language (its macrolanguage, or an older code); and, where it has
-only a close relative, the last clade that the two share, at which the lineage ends. Basque, an
-isolate, and Esperanto, which descends from nothing, have an empty lineage: no clade can route them.
+What lang2vec cannot tell stands in `training/typology/language_sources.csv`, by hand. Where it has
+only a close relative, the lineage ends at the last clade that the two share. Basque, an isolate,
+and Esperanto, which descends from nothing, have an empty lineage: no clade can route them.
 `in_bloom` marks the 46 natural languages of ROOTS (BLOOM, Workshop et al., 2022, Table 1), with
 Chinese in both scripts counted as two; `in_xglm` the 30 of CC100-XL (Lin et al., 2022, Table 1),
 whose "zh" is entered as simplified Chinese, as the prompt-tuning paper does.
@@ -21,34 +20,17 @@ whose "zh" is entered as simplified Chinese, as the prompt-tuning paper does.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-SOURCES = Path(__file__).with_name("language_sources.csv")
+from isogloss.prompts.files.tables import table_bytes
+from isogloss.training.typology.language_sources import SOURCES, Source, read_sources
+
 NO_DESCENT = "Artificial_Language"  # lang2vec's shelf for constructed languages, not a clade
-
-
-class Source(TypedDict):
-    """One row of `language_sources.csv`."""
-
-    code: str
-    name: str
-    in_bloom: str
-    in_xglm: str
-    lang2vec_code: str
-    last_shared_clade: str
-
-
-def read_sources(path: Path = SOURCES) -> list[Source]:
-    """Read the hand-written facts, one row per language and script."""
-    with path.open(encoding="utf-8", newline="") as rows:
-        return [Source(**row) for row in csv.DictReader(rows)]  # type: ignore[typeddict-item]
 
 
 def read_fam() -> tuple[list[str], list[str], NDArray[np.bool_]]:
@@ -132,10 +114,7 @@ def main() -> None:
         parser.error(f"{SOURCES} has no row for {', '.join(sorted(undescribed))}")
     rows = build_rows(sources, lineages(*read_fam()))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.out.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    arguments.out.write_bytes(table_bytes(rows[0], (row.values() for row in rows)))
     print(f"{len(rows)} languages, {sum(not row['lineage'] for row in rows)} without a lineage")
 
 

@@ -168,8 +168,8 @@ class Judge:
         )
 
     def _mean(self, prompt: str, codes: Sequence[str]) -> float:
-        place = self.evidence.prompts.index(prompt)
-        return float(self.evidence.accuracy[place] @ self.evidence.weights(codes))
+        index = self.evidence.prompts.index(prompt)
+        return float(self.evidence.accuracy[index] @ self.evidence.weights(codes))
 
 
 def _best_overall(evidence: Evidence) -> str:
@@ -188,12 +188,12 @@ def _candidates(
 ) -> dict[str, tuple[str, ...]]:
     """Clades with enough evidence and their languages, parents first."""
     if clades is None:
-        found = branching_clades(evidence.lineages, rule.min_languages)
+        members = branching_clades(evidence.lineages, rule.min_languages)
     else:
-        found = _named(evidence.lineages, clades)
+        members = _named(evidence.lineages, clades)
     return {
         clade: codes
-        for clade, codes in found.items()
+        for clade, codes in members.items()
         if len(codes) >= rule.min_languages and evidence.sentences(codes) >= rule.min_sentences
     }
 
@@ -201,9 +201,9 @@ def _candidates(
 def _named(
     lineages: Mapping[str, Sequence[str]], clades: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    depth = {clade: place for own in lineages.values() for place, clade in enumerate(own)}
+    depth = {clade: level for lineage in lineages.values() for level, clade in enumerate(lineage)}
     return {
-        clade: tuple(sorted(code for code, own in lineages.items() if clade in own))
+        clade: tuple(sorted(code for code, lineage in lineages.items() if clade in lineage))
         for clade in sorted(clades, key=lambda name: (depth.get(name, 0), name))
     }
 

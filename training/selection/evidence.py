@@ -34,7 +34,7 @@ class Origin:
         listed = facts.get("sources")
         sources = [str(code) for code in listed] if isinstance(listed, list) else []
         known = [facts.get(name) for name in ("start", "teacher")]
-        parents = frozenset(str(own["digest"]) for own in known if isinstance(own, dict))
+        parents = frozenset(str(parent["digest"]) for parent in known if isinstance(parent, dict))
         clade = facts.get("clade") if facts.get("way") in ("clade", "taught") else None
         return cls(frozenset(sources), _way(card.kind, facts, sources), str(clade or ""), parents)
 
@@ -107,9 +107,9 @@ class Evidence:
         """Sentences in these languages, a sentence in two languages counting twice."""
         return int(
             sum(
-                own.sum()
-                for c, own in zip(self.languages, self.answered, strict=True)
-                if c in codes
+                there.sum()
+                for code, there in zip(self.languages, self.answered, strict=True)
+                if code in codes
             )
         )
 
@@ -127,13 +127,13 @@ class Evidence:
 
     def only(self, codes: Collection[str]) -> Evidence:
         """The answers in these languages."""
-        places = [n for n, code in enumerate(self.languages) if code in codes]
+        kept = [index for index, code in enumerate(self.languages) if code in codes]
         return replace(
             self,
-            lineages={c: own for c, own in self.lineages.items() if c in codes},
-            correct=self.correct[:, places],
-            answered=self.answered[places],
-            leads=None if self.leads is None else self.leads[:, places],
+            lineages={c: lineage for c, lineage in self.lineages.items() if c in codes},
+            correct=self.correct[:, kept],
+            answered=self.answered[kept],
+            leads=None if self.leads is None else self.leads[:, kept],
         )
 
 
@@ -173,8 +173,8 @@ def evidence_of(
                 f"prompt {row.prompt!r} is {digests[row.prompt]} and {row.digest} in these "
                 "evaluations; evaluate one of them under another name"
             )
-        own = answers.setdefault(row.prompt, {})
-        first = own.setdefault((row.language, row.index_id), row)
+        answered = answers.setdefault(row.prompt, {})
+        first = answered.setdefault((row.language, row.index_id), row)
         if first.correct != row.correct:
             raise InvalidData(
                 f"prompt {row.prompt!r} has two answers to {row.language} {row.index_id!r}; "
@@ -186,25 +186,25 @@ def evidence_of(
 def _aligned(
     answers: Mapping[str, Mapping[tuple[str, str], Prediction]], origins: Mapping[str, Origin]
 ) -> Evidence:
-    keys = sorted({key for own in answers.values() for key in own})
-    for prompt, own in answers.items():
-        if lacking := next((key for key in keys if key not in own), None):
+    keys = sorted({key for given in answers.values() for key in given})
+    for prompt, given in answers.items():
+        if lacking := next((key for key in keys if key not in given), None):
             raise InvalidData(
                 f"prompt {prompt!r} has no answer to {lacking[0]} {lacking[1]!r}, others have; "
                 "evaluate all candidates on the same languages"
             )
     codes = sorted({code for code, _ in keys})
     columns = {name: n for n, name in enumerate(sorted({name for _, name in keys}))}
-    places = tuple(np.array([(codes.index(c), columns[name]) for c, name in keys]).T)
+    cells = tuple(np.array([(codes.index(c), columns[name]) for c, name in keys]).T)
     prompts = sorted(answers)
     answered = np.zeros((len(codes), len(columns)), dtype=np.bool_)
-    answered[places] = True
+    answered[cells] = True
     correct = np.zeros((len(prompts), *answered.shape), dtype=np.bool_)
     leads = np.zeros(correct.shape)
-    for place, prompt in enumerate(prompts):
+    for index, prompt in enumerate(prompts):
         rows = [answers[prompt][key] for key in keys]
-        correct[place][places] = [row.correct for row in rows]
-        leads[place][places] = [_lead(row) for row in rows]
+        correct[index][cells] = [row.correct for row in rows]
+        leads[index][cells] = [_lead(row) for row in rows]
     told = not np.isnan(leads).any()
     return Evidence(
         tuple(prompts), lineages_of(codes), correct, answered, leads if told else None, origins

@@ -45,14 +45,14 @@ def tables_of(state: StoreState, model: str | None) -> list[RouteTable]:
     Raises:
         NotFound: there are none.
     """
-    found = [table for table in state.routes if model is None or table.model.id == model]
-    if not found:
+    tables = [table for table in state.routes if model is None or table.model.id == model]
+    if not tables:
         known = ", ".join(sorted({table.model.id for table in state.routes})) or "none"
         raise NotFound(
             f"no route table{f' of model {model!r}' if model else ''} in generation "
             f"{state.generation} of the store (models: {known}); build one with `isogloss route`"
         )
-    return found
+    return tables
 
 
 def explain(table: RouteTable, code: str) -> Explanation:
@@ -63,7 +63,7 @@ def explain(table: RouteTable, code: str) -> Explanation:
     """
     known = language(code)
     route = table.route(known.lineage)
-    by_clade = {own.clade: own for own in table.evidence}
+    by_clade = {evidence.clade: evidence for evidence in table.evidence}
     facts = by_clade.get(None)
     measured = facts is not None and known.code in _extra(facts).get("languages", ())
     steps = tuple(_step(clade, table, by_clade.get(clade)) for clade in known.lineage)
@@ -111,22 +111,22 @@ def _universal(table: RouteTable, facts: RouteEvidence | None) -> str:
     )
 
 
-def _step(clade: str, table: RouteTable, own: RouteEvidence | None) -> Step:
+def _step(clade: str, table: RouteTable, evidence: RouteEvidence | None) -> Step:
     routed = clade in table.clades
-    if own is None:
+    if evidence is None:
         words = f"takes {table.clades[clade]}, set by hand" if routed else "not looked at"
         return Step(clade, routed, None, words)
-    return Step(clade, routed, own.model_dump(mode="json"), _words(own, routed=routed))
+    return Step(clade, routed, evidence.model_dump(mode="json"), _words(evidence, routed=routed))
 
 
-def _words(own: RouteEvidence, *, routed: bool) -> str:
-    extra = _extra(own)
-    above, best = extra.get("baseline_prompt"), extra.get("best", own.prompt)
-    looked = f"{own.candidates} prompts on {_evidence_size(own)}"
+def _words(evidence: RouteEvidence, *, routed: bool) -> str:
+    extra = _extra(evidence)
+    above, best = extra.get("baseline_prompt"), extra.get("best", evidence.prompt)
+    looked = f"{evidence.candidates} prompts on {_evidence_size(evidence)}"
     inherits = extra.get("inherits") or "universal"
     if best == above:
         return f"stays with {above} ({inherits}): expected to be the best of {looked}"
-    gain = f"{_points(own.gain)} points over {above} ({inherits}){_interval(own)}"
+    gain = f"{_points(evidence.gain)} points over {above} ({inherits}){_interval(evidence)}"
     sure = extra.get("probability")
     chance = "" if sure is None else f", above zero with probability {sure:.2f}"
     made = f" [{extra['best_way']}]" if extra.get("best_way") else ""
@@ -139,16 +139,16 @@ def _words(own: RouteEvidence, *, routed: bool) -> str:
     )
 
 
-def _evidence_size(own: RouteEvidence) -> str:
-    languages = len(_extra(own).get("languages", ()))
+def _evidence_size(evidence: RouteEvidence) -> str:
+    languages = len(_extra(evidence).get("languages", ()))
     plural = "language" if languages == 1 else "languages"
-    return f"{own.sentences} dev sentences of {languages} {plural}"
+    return f"{evidence.sentences} dev sentences of {languages} {plural}"
 
 
-def _interval(own: RouteEvidence) -> str:
-    if own.interval is None:
+def _interval(evidence: RouteEvidence) -> str:
+    if evidence.interval is None:
         return ""
-    low, high = own.interval
+    low, high = evidence.interval
     return f" (95 %: {_points(low)} to {_points(high)})"
 
 
@@ -171,8 +171,8 @@ def _conclusion(
     return f"so no clade leaves the universal prompt: {prompt}; {basis}"
 
 
-def _extra(own: RouteEvidence) -> dict[str, Any]:
-    return own.model_extra or {}
+def _extra(evidence: RouteEvidence) -> dict[str, Any]:
+    return evidence.model_extra or {}
 
 
 def _percent(share: float | None) -> str:

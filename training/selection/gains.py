@@ -97,12 +97,14 @@ def compare(
         InvalidData: a prompt was not evaluated.
     """
     answered = evidence.answered
-    theirs, own = answers(evidence, other), answers(evidence, ours)
+    single_answers, routed_answers = answers(evidence, other), answers(evidence, ours)
     groups = groups_of(evidence)
     weights = np.array([evidence.weights(group.codes) for group in groups])  # (group, language)
-    estimates, draws = resample(own - theirs, answered, weights)
+    estimates, draws = resample(routed_answers - single_answers, answered, weights)
     bounds = _bounds(estimates, draws, [group.level for group in groups])
-    single, routed = (weights @ (a.sum(1) / answered.sum(1)) for a in (theirs, own))
+    single, routed = (
+        weights @ (a.sum(1) / answered.sum(1)) for a in (single_answers, routed_answers)
+    )
     return [
         GainRow(
             *of,
@@ -137,8 +139,8 @@ def answers(evidence: Evidence, prompts: Mapping[str, str]) -> Matrix:
     Raises:
         InvalidData: a prompt was not evaluated.
     """
-    places = [_place(evidence, prompts[code]) for code in evidence.languages]
-    right = evidence.correct[places, np.arange(len(places))] & evidence.answered
+    indices = [_place(evidence, prompts[code]) for code in evidence.languages]
+    right = evidence.correct[indices, np.arange(len(indices))] & evidence.answered
     return right.astype(np.float64)
 
 
@@ -172,10 +174,10 @@ def _bounds(estimates: Matrix, draws: Matrix, levels: Sequence[str]) -> Matrix:
     errors = draws.std(axis=0)
     reach = np.zeros(len(estimates))
     for level in set(levels):
-        own = np.array([level == each for each in levels]) & (errors > 0)
-        if own.any():
-            deviations = np.abs(draws[:, own] - estimates[own]) / errors[own]
-            reach[own] = np.quantile(deviations.max(axis=1), 0.95) * errors[own]
+        chosen = np.array([level == each for each in levels]) & (errors > 0)
+        if chosen.any():
+            deviations = np.abs(draws[:, chosen] - estimates[chosen]) / errors[chosen]
+            reach[chosen] = np.quantile(deviations.max(axis=1), 0.95) * errors[chosen]
     return np.stack([low, high, estimates - reach, estimates + reach], axis=1)
 
 

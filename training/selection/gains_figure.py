@@ -34,9 +34,9 @@ def draw_gains(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) ->
     axes = figure.subplots(
         len(panels), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights}
     )[:, 0]
-    for own, (model, lines) in zip(axes, panels.items(), strict=True):
-        _draw(own, model, lines)
-    ends = [abs(end) for own in panels.values() for r in own for end in _ends(r)]
+    for panel, (model, lines) in zip(axes, panels.items(), strict=True):
+        _draw(panel, model, lines)
+    ends = [abs(end) for panel in panels.values() for r in panel for end in _ends(r)]
     reach = 1.05 * max([_LEAST_REACH, *ends])
     axes[0].set_xlim(-reach, reach)
     figure.supxlabel(
@@ -60,19 +60,19 @@ def save_gains(
 
 
 def _panel(rows: Sequence[GainRow], model: str, clades: Collection[str]) -> list[GainRow]:
-    own = [row for row in rows if row.model == model]
-    overall = [row for row in own if row.level == "overall"]
-    chosen = [r for r in own if r.level == "clade" and r.moved and r.name in clades]
+    of_model = [row for row in rows if row.model == model]
+    overall = [row for row in of_model if row.level == "overall"]
+    chosen = [r for r in of_model if r.level == "clade" and r.moved and r.name in clades]
     return overall + sorted(chosen, key=lambda row: -row.gain_points)
 
 
 def _draw(axes: Axes, model: str, lines: Sequence[GainRow]) -> None:
-    for place, row in enumerate(lines):
+    for y, row in enumerate(lines):
         colour = _colour(row)
-        axes.plot([row.low_together, row.high_together], [place] * 2, color=colour, lw=1)
-        axes.plot([row.low, row.high], [place] * 2, color=colour, lw=3, solid_capstyle="butt")
+        axes.plot([row.low_together, row.high_together], [y] * 2, color=colour, lw=1)
+        axes.plot([row.low, row.high], [y] * 2, color=colour, lw=3, solid_capstyle="butt")
         marker = "D" if row.level == "overall" else "o"
-        axes.plot(row.gain_points, place, marker, color=colour, ms=5.5, mec="white", mew=0.8)
+        axes.plot(row.gain_points, y, marker, color=colour, ms=5.5, mec="white", mew=0.8)
     axes.axvline(0, color=GUIDE_COLOUR, lw=1, zorder=0.5)
     if len(lines) > 1:
         axes.axhline(0.5, color=GUIDE_COLOUR, lw=0.6, ls=":")

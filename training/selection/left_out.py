@@ -91,12 +91,12 @@ def left_out_rows(test: Evidence, chosen: LeftOut, of: tuple[str, str]) -> list[
         "neighbours": chosen.by_neighbours,
         "universal": chosen.universal,
     }
-    found = []
+    rows = []
     for way, over in (("clade", "universal"), ("neighbours", "universal"), ("neighbours", "clade")):
         for row in compare(test, ways[way], ways[over], of):
             if row.level == "clade":
                 continue
-            found.append(
+            rows.append(
                 LeftOutRow(
                     *of,
                     level=row.level,
@@ -115,7 +115,7 @@ def left_out_rows(test: Evidence, chosen: LeftOut, of: tuple[str, str]) -> list[
                     high=row.high,
                 )
             )
-    return found
+    return rows
 
 
 def leave_out(
@@ -178,4 +178,7 @@ def mean_distances(code: str, others: Sequence[str]) -> dict[str, float]:
         other: [d for metric in METRICS if (d := measured[metric][other]) is not None]
         for other in others
     }
-    return {other: float(np.mean(own)) if own else np.inf for other, own in known.items()}
+    return {
+        other: float(np.mean(measured_distances)) if measured_distances else np.inf
+        for other, measured_distances in known.items()
+    }

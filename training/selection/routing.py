@@ -39,15 +39,15 @@ def build_routes(
             prompt is for another backbone than the evaluations say.
         NotFound: a chosen prompt is neither in the store under its name nor among `files`.
     """
-    known = find_origins(rows, store, files)
-    evidence, digests = evidence_of(rows, known)
+    origins = find_origins(rows, store, files)
+    evidence, digests = evidence_of(rows, origins)
     _check_clades(evidence, clades)
     choice = choose(evidence, rule, clades)
     chosen = dict.fromkeys([choice.universal.prompt, *choice.routes.values()])
-    found = {name: _find(name, digests[name], store, files) for name in chosen}
-    for name, prompt in found.items():
+    prompts = {name: _find(name, digests[name], store, files) for name in chosen}
+    for name, prompt in prompts.items():
         _check_model(name, prompt, rows[0])
-    card = found[choice.universal.prompt].card
+    card = prompts[choice.universal.prompt].card
     table = RouteTable(
         model=card.model,
         task=card.task,
@@ -58,7 +58,7 @@ def build_routes(
             for decision in (choice.universal, *choice.decisions)
         ),
     )
-    to_publish = {n: p for n, p in found.items() if parse_reference(n)[1] is None}
+    to_publish = {n: p for n, p in prompts.items() if parse_reference(n)[1] is None}
     return Routed(table, choice, to_publish)
 
 
@@ -70,13 +70,13 @@ def publish_routes(store: PromptStore, routed: Sequence[Routed], note: str) -> S
         StoreError: the store cannot be written.
     """
     prompts: dict[str, SoftPrompt] = {}
-    for own in routed:
-        for name, prompt in own.prompts.items():
+    for each in routed:
+        for name, prompt in each.prompts.items():
             if prompts.setdefault(name, prompt).digest != prompt.digest:
                 raise InvalidInput(
                     f"two prompts are called {name!r}; evaluate one under another name"
                 )
-    return store.publish(prompts, [own.table for own in routed], note)
+    return store.publish(prompts, [each.table for each in routed], note)
 
 
 def _check_clades(evidence: Evidence, clades: Collection[str] | None) -> None:
@@ -97,19 +97,19 @@ def find_origins(
     """
     digests = {row.prompt: row.digest for row in rows}
     prompts = {n: _at_hand(n, digest, store, files) for n, digest in digests.items()}
-    found = {name: Origin.of(own.card) for name, own in prompts.items() if own is not None}
-    by_digest = {own.prompt.digest: Origin.of(own.prompt.card) for own in files}
-    by_digest |= {digests[name]: own for name, own in found.items()}
+    origins = {name: Origin.of(each.card) for name, each in prompts.items() if each is not None}
+    by_digest = {each.prompt.digest: Origin.of(each.prompt.card) for each in files}
+    by_digest |= {digests[name]: each for name, each in origins.items()}
     return {
-        name: replace(own, inherited=frozenset(_inherited(own, by_digest)))
-        for name, own in found.items()
+        name: replace(each, inherited=frozenset(_inherited(each, by_digest)))
+        for name, each in origins.items()
     }
 
 
-def _inherited(own: Origin, known: Mapping[str, Origin]) -> set[str]:
+def _inherited(origin: Origin, known: Mapping[str, Origin]) -> set[str]:
     """A prompt is older than what started from it, so this ends."""
-    parents = [known[digest] for digest in own.parents if digest in known]
-    return {code for one in parents for code in one.sources | _inherited(one, known)}
+    parents = [known[digest] for digest in origin.parents if digest in known]
+    return {code for parent in parents for code in parent.sources | _inherited(parent, known)}
 
 
 def _at_hand(
@@ -127,13 +127,13 @@ def _at_hand(
 def _find(
     name: str, digest: str, store: PromptStore | None, files: Sequence[Candidate]
 ) -> SoftPrompt:
-    found = _at_hand(name, digest, store, files)
-    if found is None:
+    prompt = _at_hand(name, digest, store, files)
+    if prompt is None:
         raise NotFound(
             f"prompt {name!r} ({digest}) was evaluated but is not what the store has under this "
             "name; give its file with --prompts, or publish it first"
         )
-    return found
+    return prompt
 
 
 def _check_model(name: str, prompt: SoftPrompt, row: Prediction) -> None:

@@ -32,14 +32,14 @@ def scores(evidence: Evidence) -> Scores:
     clear = _clearness(evidence.leads, right, evidence.answered)
     languages = np.maximum(evidence.answered.sum(axis=0), 1)  # of each sentence
     everywhere = (right - clear).sum(axis=1, keepdims=True) / languages
-    found: Scores = (clear + everywhere) * evidence.answered
-    return found
+    mixed: Scores = (clear + everywhere) * evidence.answered
+    return mixed
 
 
 def _clearness(leads: Scores, right: Scores, answered: NDArray[np.bool_]) -> Scores:
     """The logistic function of leads, times the slope of right and wrong against it."""
     inside = np.broadcast_to(answered, leads.shape)
-    medians = [np.median(np.abs(own[has])) for own, has in zip(leads, inside, strict=True)]
+    medians = [np.median(np.abs(lead[has])) for lead, has in zip(leads, inside, strict=True)]
     units = np.array([median if median > 0 else 1.0 for median in medians])[:, None, None]
     clear = 1 / (1 + np.exp(-np.clip(leads / units, -30, 30)))
     around = clear[inside] - clear[inside].mean()

@@ -134,14 +134,14 @@ def kinship(evidence: Evidence) -> Matrix:
     """(candidate, language, 2): trained on this very language? How much of its training was kin?"""
     tree = clade_likeness(evidence.lineages)
     codes = evidence.languages
-    found = np.zeros((len(evidence.prompts), len(codes), 2))
-    for row, prompt in zip(found, evidence.prompts, strict=True):
+    features = np.zeros((len(evidence.prompts), len(codes), 2))
+    for row, prompt in zip(features, evidence.prompts, strict=True):
         sources = evidence.origin(prompt).sources
-        places = [n for n, code in enumerate(codes) if code in sources]
-        if places:
-            row[places, 0] = 1.0
-            row[:, 1] = tree[:, places].sum(axis=1) / len(sources)
-    return found
+        sources_at = [index for index, code in enumerate(codes) if code in sources]
+        if sources_at:
+            row[sources_at, 0] = 1.0
+            row[:, 1] = tree[:, sources_at].sum(axis=1) / len(sources)
+    return features
 
 
 def _likeness(noise: Noise) -> Matrix:

@@ -2,65 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
-from isogloss.training.study.intervals import Interval, difference, interval_of, spread
-from isogloss.training.study.kinship import Place, places
+from isogloss.prompts.files.tables import table_bytes
+from isogloss.training.study.estimates import Interval, difference, interval_of, spread
+from isogloss.training.study.kinship import StudyLanguage, by_family
 from isogloss.training.study.paper import PaperAccuracy, paper_accuracies
 from isogloss.training.study.results import SETTINGS, Setting, StudyResults, StudyRun
-from isogloss.training.study.rows import (
-    AccuracyRow,
-    ChangeRow,
-    GainRow,
-    LanguageRow,
-    MeanRow,
-    RunRow,
-)
+from isogloss.training.study.rows import ChangeRow, GainRow, LanguageRow, MeanRow
 
 _PERCENT = 100.0
+_RUN = ("run", "seed", "setting", "kind", "shots", "length")
 
 
-def run_rows(results: StudyResults) -> tuple[RunRow, ...]:
-    """One row a prompt."""
-    return tuple(
-        RunRow(
-            run=run.name,
-            seed=run.seed,
-            setting=run.setting,
-            kind=run.kind,
-            shots=run.shots,
-            length=run.length,
-            best_epoch=run.best_epoch,
-            epochs=run.epochs,
-            dev_percent=None if run.dev_accuracy is None else _PERCENT * run.dev_accuracy,
-            mean_percent=_PERCENT * run.mean_accuracy,
-            trained_parameters=run.trained_parameters,
-            stored_bytes=run.prompt_bytes,
-            digest=run.digest,
+def runs_csv(results: StudyResults) -> bytes:
+    """runs.csv: one row a prompt, its accuracy over languages, each counting the same."""
+    columns = ("best_epoch", "epochs", "dev_percent", "mean_percent")
+    costs = ("trained_parameters", "stored_bytes", "digest")
+    rows = (
+        (
+            *_identity(run),
+            *(run.best_epoch, run.epochs),
+            None if run.dev_accuracy is None else _PERCENT * run.dev_accuracy,
+            _PERCENT * run.mean_accuracy,
+            *(run.trained_parameters, run.prompt_bytes, run.digest),
         )
         for run in ordered(results.runs)
     )
+    return table_bytes((*_RUN, *columns, *costs), rows, ".6g")
 
 
-def accuracy_rows(results: StudyResults) -> tuple[AccuracyRow, ...]:
-    """One row a prompt and language."""
-    return tuple(
-        AccuracyRow(
-            run=run.name,
-            seed=run.seed,
-            setting=run.setting,
-            kind=run.kind,
-            shots=run.shots,
-            length=run.length,
-            language=place.code,
-            name=place.name,
-            family=place.family,
-            accuracy_percent=_PERCENT * run.accuracy[place.code],
-        )
+def accuracies_csv(results: StudyResults) -> bytes:
+    """accuracies.csv: one row a prompt and language."""
+    languages = by_family(results.languages)
+    rows = (
+        (*_identity(run), each.code, each.name, each.family, _PERCENT * run.accuracy[each.code])
         for run in ordered(results.runs)
-        for place in places(results.languages)
+        for each in languages
     )
+    return table_bytes((*_RUN, "language", "name", "family", "accuracy_percent"), rows, ".6g")
+
+
+def _identity(run: StudyRun) -> tuple[object, ...]:
+    return run.name, run.seed, run.setting, run.kind, run.shots, run.length
 
 
 def ordered(runs: Iterable[StudyRun]) -> list[StudyRun]:
@@ -70,21 +56,15 @@ def ordered(runs: Iterable[StudyRun]) -> list[StudyRun]:
     )
 
 
-def language_rows(results: StudyResults) -> tuple[LanguageRow, ...]:
+def language_rows(results: StudyResults) -> Iterator[LanguageRow]:
     """Table 4: one row a language and setting."""
-    rows = []
-    for place in places(results.languages):
+    for language in by_family(results.languages):
         for setting in SETTINGS:
-            values = [_PERCENT * run.accuracy[place.code] for run in results.base(setting)]
-            if not values:
-                continue
-            theirs = paper_column(results, setting).get(place.code)
-            rows.append(
-                LanguageRow(
-                    language=place.code,
-                    name=place.name,
-                    family=place.family,
-                    group=place.group,
+            if values := list(_percents(results.base(setting), language.code).values()):
+                theirs = paper_column(results, setting).get(language.code)
+                yield LanguageRow(
+                    **_names(language),
+                    group=language.group,
                     setting=setting,
                     seeds=len(values),
                     mean_percent=fmean(values),
@@ -92,26 +72,16 @@ def language_rows(results: StudyResults) -> tuple[LanguageRow, ...]:
                     paper_percent=theirs.percent if theirs else None,
                     paper_std_points=theirs.std_points if theirs else None,
                 )
-            )
-    return tuple(rows)
 
 
-def gain_rows(results: StudyResults) -> tuple[GainRow, ...]:
+def gain_rows(results: StudyResults) -> Iterator[GainRow]:
     """Table 4's differences; none where no seed was run in both settings."""
-    rows = []
-    for place in places(results.languages):
-        frozen, full = (
-            _language_percents(results.base(setting), place.code) for setting in SETTINGS
-        )
-        gain = difference(frozen, full)
-        if gain is None:
-            continue
-        theirs = [paper_column(results, setting).get(place.code) for setting in SETTINGS]
-        rows.append(
-            GainRow(
-                language=place.code,
-                name=place.name,
-                family=place.family,
+    for language in by_family(results.languages):
+        frozen, full = (_percents(results.base(setting), language.code) for setting in SETTINGS)
+        theirs = [paper_column(results, setting).get(language.code) for setting in SETTINGS]
+        if gain := difference(frozen, full):
+            yield GainRow(
+                **_names(language),
                 seeds=gain.n,
                 gain_points=gain.mean,
                 low_points=gain.low,
@@ -120,27 +90,19 @@ def gain_rows(results: StudyResults) -> tuple[GainRow, ...]:
                     theirs[0].percent - theirs[1].percent if theirs[0] and theirs[1] else None
                 ),
             )
-        )
-    return tuple(rows)
 
 
-def setting_rows(results: StudyResults) -> tuple[MeanRow, ...]:
-    """Figure 2: the mean over languages with and without freezing."""
-    return tuple(_mean_row(results, runs) for runs in map(results.base, SETTINGS) if runs)
+def _names(language: StudyLanguage) -> dict[str, Any]:
+    return {"language": language.code, "name": language.name, "family": language.family}
 
 
-def shot_rows(results: StudyResults) -> tuple[MeanRow, ...]:
-    """Figure 3: the mean over languages by examples per label."""
-    return tuple(_mean_row(results, runs) for runs in results.by_shots().values())
-
-
-def length_rows(results: StudyResults) -> tuple[MeanRow, ...]:
-    """Figure 4: the mean over languages by prompt length."""
-    return tuple(_mean_row(results, runs) for runs in results.by_length().values())
+def mean_rows(results: StudyResults, groups: Iterable[Sequence[StudyRun]]) -> tuple[MeanRow, ...]:
+    """Figures 2 to 4: the mean over languages of each group of runs, but for empty ones."""
+    return tuple(_mean_row(results, runs) for runs in groups if runs)
 
 
 def _mean_row(results: StudyResults, runs: Sequence[StudyRun]) -> MeanRow:
-    values = [_PERCENT * run.mean_accuracy for run in runs]
+    values = list(mean_percents(runs).values())
     ours = interval_of(values)
     first = runs[0]
     usual = first.shots == results.shots and first.length == results.length
@@ -168,12 +130,12 @@ def paper_column(results: StudyResults, setting: Setting) -> Mapping[str, PaperA
 
 def change_rows(results: StudyResults) -> tuple[ChangeRow, ...]:
     """Figure 5: what reparameterization changes, per language."""
-    return tuple(_change_row(results, place) for place in places(results.languages))
+    return tuple(_change_row(results, language) for language in by_family(results.languages))
 
 
-def _change_row(results: StudyResults, place: Place) -> ChangeRow:
-    plain = _language_percents(results.base("frozen"), place.code)
-    residual = _language_percents(results.residual(), place.code)
+def _change_row(results: StudyResults, language: StudyLanguage) -> ChangeRow:
+    plain = _percents(results.base("frozen"), language.code)
+    residual = _percents(results.residual(), language.code)
     # Where no seed is in both, all there is to compare are the two means.
     means = fmean(residual.values()) - fmean(plain.values())
     points = difference(residual, plain) or Interval(means, None, None, 0)
@@ -181,10 +143,8 @@ def _change_row(results: StudyResults, place: Place) -> ChangeRow:
     start = fmean(plain[seed] for seed in both)
     relative = points.scaled(_PERCENT / start) if start > 0 else None
     return ChangeRow(
-        language=place.code,
-        name=place.name,
-        family=place.family,
-        group=place.group,
+        **_names(language),
+        group=language.group,
         seeds=points.n,
         plain_percent=start,
         residual_percent=start + points.mean,
@@ -197,8 +157,13 @@ def _change_row(results: StudyResults, place: Place) -> ChangeRow:
     )
 
 
-def _language_percents(runs: Iterable[StudyRun], code: str) -> dict[int, float]:
+def _percents(runs: Iterable[StudyRun], code: str) -> dict[int, float]:
     return percent_by_seed(runs, lambda run: run.accuracy[code])
+
+
+def mean_percents(runs: Iterable[StudyRun]) -> dict[int, float]:
+    """Each seed's accuracy over languages, in percent."""
+    return percent_by_seed(runs, lambda run: run.mean_accuracy)
 
 
 def percent_by_seed(

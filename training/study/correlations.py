@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
-from isogloss.training.study.intervals import Interval, difference, interval_of
+from isogloss.training.study.estimates import Interval, difference, interval_of
 from isogloss.training.study.paper import paper_correlation
 from isogloss.training.study.results import SETTINGS, Setting, StudyResults, StudyRun
-from isogloss.training.study.rows import CorrelationRow, DistanceRow, WeakeningRow
-from isogloss.training.typology.distances import FROM_VECTORS, KINDS, published_differences
+from isogloss.training.study.rows import CorrelationRow, WeakeningRow
+from isogloss.training.typology.distances import (
+    FROM_VECTORS,
+    KINDS,
+    PublishedDifference,
+    published_differences,
+)
 from isogloss.training.typology.pretraining_data import Architecture
 from isogloss.training.typology.transfer import (
     TransferCorrelation,
@@ -19,38 +25,21 @@ from isogloss.training.typology.transfer import (
 )
 
 
-def correlation_rows(results: StudyResults) -> tuple[CorrelationRow, ...]:
+def correlation_rows(results: StudyResults) -> Iterator[CorrelationRow]:
     """One row a setting and measure, of accuracies that are means over seeds.
 
     Raises:
         Unavailable: lang2vec is not installed.
     """
-    rows = []
+    paper = results.paper_model
     for setting in SETTINGS:
-        accuracy = _accuracy(results.base(setting))
-        if not accuracy:
-            continue
-        for found in _correlations(results, accuracy):
-            paper = results.paper_model
-            theirs = paper_correlation(paper, setting, found.metric) if paper else None
-            rows.append(
-                CorrelationRow(
-                    setting=setting,
-                    metric=found.metric,
-                    r=found.r,
-                    low=found.low,
-                    high=found.high,
-                    languages=found.languages,
-                    r_without_source=found.without_source,
-                    paper_r=theirs,
-                    origin=found.origin,
-                    note=found.note,
-                )
-            )
-    return tuple(rows)
+        if accuracy := _accuracy(results.base(setting)):
+            for found in _correlations(results, accuracy):
+                theirs = paper_correlation(paper, setting, found.metric) if paper else None
+                yield CorrelationRow(setting=setting, paper_r=theirs, **asdict(found))
 
 
-def weakening_rows(results: StudyResults) -> tuple[WeakeningRow, ...]:
+def weakening_rows(results: StudyResults) -> Iterator[WeakeningRow]:
     """One row a measure; none where only one of the settings was run.
 
     Raises:
@@ -58,24 +47,23 @@ def weakening_rows(results: StudyResults) -> tuple[WeakeningRow, ...]:
     """
     frozen, full = (_accuracy(results.base(setting)) for setting in SETTINGS)
     if not frozen or not full:
-        return ()
-    return tuple(
-        WeakeningRow(
-            metric=found.metric,
-            weaker_by=found.difference,
-            low=found.low,
-            high=found.high,
-            languages=found.languages,
-            paper_weaker_by=_paper_weaker_by(results.paper_model, found.metric),
-            note=found.note,
-        )
-        for found in freezing_differences(
-            frozen, full, results.source, _corpus_of(results), uriel=results.uriel
-        )
+        return
+    found = freezing_differences(
+        frozen, full, results.source, _corpus_of(results), uriel=results.uriel
     )
+    for metric, change in found.items():
+        yield WeakeningRow(
+            metric=metric,
+            weaker_by=change.difference,
+            low=change.low,
+            high=change.high,
+            languages=change.languages,
+            paper_weaker_by=_paper_weaker_by(results.paper_model, metric),
+            note=change.note,
+        )
 
 
-def distance_rows(rows: Sequence[CorrelationRow]) -> tuple[DistanceRow, ...]:
+def distance_rows(rows: Sequence[CorrelationRow]) -> tuple[PublishedDifference, ...]:
     """How far the distances that Table 1 stands on are from those that URIEL published.
 
     None where a copy of URIEL's own file was used throughout.
@@ -84,18 +72,7 @@ def distance_rows(rows: Sequence[CorrelationRow]) -> tuple[DistanceRow, ...]:
         Unavailable: lang2vec is not installed.
     """
     computed = {row.metric for row in rows if row.origin == FROM_VECTORS}
-    return tuple(
-        DistanceRow(
-            metric=found.metric,
-            first=found.first,
-            second=found.second,
-            published=found.published,
-            ours=found.ours,
-            difference=found.difference,
-        )
-        for found in published_differences()
-        if found.metric in computed
-    )
+    return tuple(found for found in published_differences() if found.metric in computed)
 
 
 def freezing_change(results: StudyResults) -> Interval | None:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from isogloss.training.study.intervals import interval_of
+from isogloss.prompts.files.tables import table_bytes
+from isogloss.training.study.accuracy_tables import ordered
+from isogloss.training.study.estimates import (
+    Interval,
+    Verdict,
+    duration,
+    interval_of,
+    judged,
+    plain,
+    share,
+    size,
+    span,
+)
+from isogloss.training.study.findings import finding
 from isogloss.training.study.results import StudyResults, StudyRun
-from isogloss.training.study.rows import CostRow, FindingRow, TimeRow, Verdict
-from isogloss.training.study.words import duration, plain, share, size, span
+from isogloss.training.study.rows import CostRow, FindingRow
 
 _PAPER_SHARE_PERCENT = 0.01  # "less than 0.01% of the parameters"
 _PAPER_BYTES = 100_000  # "a prompt needs less than 100KB"
@@ -34,22 +46,24 @@ def cost_findings(rows: Sequence[CostRow]) -> tuple[FindingRow, ...]:
     """What is trained and what is stored, against the paper's bounds."""
     trained, stored = rows
     return (
-        _finding(
+        finding(
+            "section4",
             "trained parameters",
-            trained.frozen_share_percent,
+            Interval(trained.frozen_share_percent, None, None, 1),
             "percent of the weights",
-            _within(trained.frozen_share_percent, _PAPER_SHARE_PERCENT),
             f"A prompt trains {trained.frozen:,} numbers, {share(trained.frozen_share_percent)} of "
             f"the {trained.full:,} that training all weights changes.",
             "Less than 0.01 % of the parameters (of models from 560 million up).",
+            _within(trained.frozen_share_percent, _PAPER_SHARE_PERCENT),
         ),
-        _finding(
+        finding(
+            "section4",
             "storage",
-            float(stored.frozen),
+            Interval(float(stored.frozen), None, None, 1),
             "bytes",
-            _within(stored.frozen, _PAPER_BYTES),
             f"A prompt takes {size(stored.frozen)}; the weights take {size(stored.full)}.",
             "Less than 100 KB, where a copy of XGLM-1.7B takes about 3.2 GB.",
+            _within(stored.frozen, _PAPER_BYTES),
         ),
     )
 
@@ -58,17 +72,14 @@ def _within(value: float, bound: float) -> Verdict:
     return "agrees" if value < bound else "does not agree"
 
 
-def _finding(
-    name: str, value: float, unit: str, verdict: Verdict, sentence: str, paper: str
-) -> FindingRow:
-    return FindingRow("section4", name, value, None, None, unit, 1, verdict, sentence, paper)
+def times_csv(results: StudyResults) -> bytes:
+    """timings.csv: seconds of every run and of every stage of the study.
 
-
-def time_rows(results: StudyResults, ordered: Sequence[StudyRun]) -> tuple[TimeRow, ...]:
-    """Seconds of every run and of every stage of the study."""
-    runs = [TimeRow("run", run.name, run.setting, run.train_seconds) for run in ordered]
-    stages = [TimeRow("stage", name, "", seconds) for name, seconds in results.seconds.items()]
-    return (*runs, *stages)
+    It is the only table that differs between two runs of the same study.
+    """
+    runs = (("run", r.name, r.setting, r.train_seconds) for r in ordered(results.runs))
+    stages = (("stage", name, "", seconds) for name, seconds in results.seconds.items())
+    return table_bytes(("what", "name", "setting", "seconds"), (*runs, *stages), ".6g")
 
 
 def time_findings(results: StudyResults) -> tuple[FindingRow, ...]:
@@ -78,23 +89,18 @@ def time_findings(results: StudyResults) -> tuple[FindingRow, ...]:
     if not both:
         return ()
     ratio = interval_of([frozen[seed] / full[seed] for seed in both])
-    beyond = interval_of([frozen[seed] / full[seed] - _PAPER_TIME for seed in both])
-    verdicts: dict[str, Verdict] = {"below": "agrees", "above": "does not agree"}
     times = [duration(fmean(by_seed[seed] for seed in both)) for by_seed in (frozen, full)]
     return (
-        FindingRow(
-            part="section4",
-            finding="training time",
-            estimate=ratio.mean,
-            low=ratio.low,
-            high=ratio.high,
-            unit="times as long as unfrozen",
-            n=ratio.n,
-            verdict=verdicts.get(beyond.direction, "cannot tell"),
-            sentence=f"A prompt trained in {times[0]} (its share, where it trained beside others "
+        finding(
+            "section4",
+            "training time",
+            ratio,
+            "times as long as unfrozen",
+            f"A prompt trained in {times[0]} (its share, where it trained beside others "
             f"on cached text), all weights in {times[1]}: {plain(ratio.mean, 3)} times as "
             f"long {span(ratio, 3, sign=False)}.",
-            paper="Less than half of the time.",
+            "Less than half of the time.",
+            judged(ratio.shifted(-_PAPER_TIME), "below"),
         ),
     )
 

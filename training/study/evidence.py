@@ -7,20 +7,23 @@ A file holds, for every prompt by its digest, the number of the label it gave to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example, Split, check_labels, load_split
 from isogloss.training.evaluation.candidates import Candidate
+from isogloss.training.evaluation.evaluate import examples_digest
 from isogloss.training.evaluation.scoring import score_prompts
 from isogloss.training.files import writable_folder, write_atomically
+from isogloss.training.tuning.config import TrainingConfig
+from isogloss.training.tuning.outputs import PROMPT_FOLDER
 from isogloss.training.tuning.texts import tokenize
 
 
@@ -45,8 +48,7 @@ class Questions:
 
     def file(self, folder: Path, fingerprint: str) -> Path:
         """Where the answers of this backbone's prompts are kept."""
-        rows = json.dumps([asdict(example) for example in self.examples]).encode()
-        name = f"{self.code}-{self.split}-{hashlib.sha256(rows).hexdigest()[:12]}.json"
+        name = f"{self.code}-{self.split}-{examples_digest(self.examples)}.json"
         return folder / "evidence" / fingerprint.removeprefix("sha256:")[:12] / name
 
 
@@ -55,7 +57,7 @@ class Answers:
     """What prompts, by digest, answered to the sentences of one file."""
 
     labels: tuple[str, ...]
-    given: dict[str, list[int]]  # digest -> places in `labels`, sentence by sentence
+    given: dict[str, list[int]]  # digest -> indices into `labels`, sentence by sentence
     seconds: float = 0.0
 
     @classmethod
@@ -103,7 +105,7 @@ class EvidenceUnit:
         """Prompts without answers yet."""
         kept = Answers.read(self.questions.file(self.folder, fingerprint))
         given = kept.given if kept else {}
-        return [own for own in self.candidates if own.prompt.digest not in given]
+        return [each for each in self.candidates if each.prompt.digest not in given]
 
     def run(self, model: Backbone, watcher: Any = None) -> None:
         """Ask, and add the answers to the language's file.
@@ -115,13 +117,14 @@ class EvidenceUnit:
         began = time.monotonic()
         path = self.questions.file(self.folder, model.fingerprint)
         asked = self.lacking(model.fingerprint)
-        for own in asked:
-            own.prompt.check_fits(model)
-        scores = score_prompts(model, asked, tokenize(model, self.questions.examples, None))
+        for candidate in asked:
+            candidate.prompt.check_fits(model)
+        texts = [example.text for example in self.questions.examples]
+        scores = score_prompts(model, asked, tokenize(model, texts, None))
         kept = Answers.read(path) or Answers(self.labels, {})
         fresh = {
-            own.prompt.digest: self._places(own, row.argmax(-1).tolist())
-            for own, row in zip(asked, scores, strict=True)
+            candidate.prompt.digest: self._in_our_order(candidate, row.argmax(-1).tolist())
+            for candidate, row in zip(asked, scores, strict=True)
         }
         took_s = kept.seconds + time.monotonic() - began
         Answers(self.labels, {**kept.given, **fresh}, round(took_s, 3)).write(path)
@@ -142,30 +145,61 @@ class EvidenceUnit:
         kept = Answers.read(self.questions.file(self.folder, fingerprint))
         return kept.seconds if kept else 0.0
 
-    def _places(self, candidate: Candidate, rows: Sequence[int]) -> list[int]:
-        """From the order of a prompt's labels to the file's."""
-        own = [self.labels.index(label.label) for label in candidate.prompt.card.labels]
-        return [own[row] for row in rows]
+    def _in_our_order(self, candidate: Candidate, given: Sequence[int]) -> list[int]:
+        """Indices into the file's labels, of indices into a prompt's."""
+        ours = [self.labels.index(label.label) for label in candidate.prompt.card.labels]
+        return [ours[index] for index in given]
 
 
 @dataclass(frozen=True, slots=True)
 class UnfrozenUnit:
-    """An unfrozen run asked all languages: its weights are its own, so it is one piece of work."""
+    """An unfrozen run asked all languages: it has weights of its own, so it is one unit of work."""
 
     name: str
     model: Path  # the run's folder
     units: tuple[EvidenceUnit, ...]  # a language each, of its one prompt
 
     def run(self, model: Backbone, watcher: Any = None) -> str:
-        """Load the run's weights beside the worker's own model; return their fingerprint.
+        """Load the run's weights beside the worker's model; return their fingerprint.
 
         Raises: what `EvidenceUnit.run` does.
         """
         dtype = str(model.dtype).removeprefix("torch.")
-        own = Backbone.load(str(self.model), device=model.device.type, dtype=dtype)  # type: ignore[arg-type]
+        trained = Backbone.load(str(self.model), device=model.device.type, dtype=dtype)  # type: ignore[arg-type]
         for unit in self.units:
-            if unit.lacking(own.fingerprint):
-                unit.run(own)
+            if unit.lacking(trained.fingerprint):
+                unit.run(trained)
             if watcher is not None:
                 watcher.language(self.name, unit.name)
-        return own.fingerprint
+        return trained.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """Where a study's prompts and their answers lie."""
+
+    out: Path
+    configs: Mapping[str, TrainingConfig]  # of the runs, by name
+    questions: tuple[Questions, ...]  # a language each
+    labels: tuple[str, ...]
+
+    @property
+    def prompts(self) -> Path:
+        """Folder of prompt files, and of the unfrozen runs' folders."""
+        return self.out / "prompts"
+
+    def prompt(self, name: str) -> SoftPrompt:
+        """What a run has trained."""
+        folder = self.prompts
+        if self.configs[name].unfrozen:
+            folder = folder / name / PROMPT_FOLDER
+        return SoftPrompt.load(folder / f"{name}.safetensors")
+
+    def fingerprint(self, name: str) -> str:
+        """Of the backbone that a run's prompt is for."""
+        return self.prompt(name).card.model.fingerprint
+
+    def units(self, names: Sequence[str] = ()) -> list[EvidenceUnit]:
+        """A unit of work for each language, of these runs' prompts."""
+        candidates = tuple(Candidate(name, self.prompt(name)) for name in names)
+        return [EvidenceUnit(each, candidates, self.out, self.labels) for each in self.questions]

@@ -1,16 +1,32 @@
-"""Figure 5 in sentences: which languages and families reparameterization helps or hurts."""
+"""Figure 5 and Table 1 in sentences: which languages and families gain, what pulls towards English.
+
+Figure 5 shows which languages reparameterization helps or hurts; Table 1, how transfer goes with
+likeness to the source language.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from isogloss.training.study.findings import finding, mean_percents
-from isogloss.training.study.intervals import Direction, Interval, difference
-from isogloss.training.study.kinship import is_family, places
+from isogloss.training.study.accuracy_tables import mean_percents, percent_by_seed
+from isogloss.training.study.correlations import freezing_change, measure_name, unfrozen_pull
+from isogloss.training.study.estimates import (
+    Direction,
+    Interval,
+    Verdict,
+    counted,
+    difference,
+    judged,
+    listing,
+    plain,
+    signed,
+    span,
+)
+from isogloss.training.study.findings import finding
+from isogloss.training.study.kinship import by_family, is_family
 from isogloss.training.study.results import StudyResults, StudyRun
-from isogloss.training.study.rows import ChangeRow, FindingRow, Verdict
-from isogloss.training.study.words import counted, judged, listing, signed, span
+from isogloss.training.study.rows import ChangeRow, FindingRow, WeakeningRow
 
 _NAMED = 3  # languages named at each end
 # Section 5.2, on BLOOM-560M and XGLM-564M: what is claimed of whole clades.
@@ -56,7 +72,7 @@ def _ends(rows: Sequence[ChangeRow]) -> FindingRow | None:
     ranked = [f"{name} ({signed(change, 0)} %)" for change, name in sorted(known)]
     named = max(1, min(_NAMED, len(ranked) // 2))
     up = sum(change > 0 for change, _ in known)
-    sure = sum(_sure(row) for row in rows)
+    sure = sum(row.change.direction != "unclear" for row in rows)
     return finding(
         "figure5",
         "languages that gain",
@@ -68,19 +84,15 @@ def _ends(rows: Sequence[ChangeRow]) -> FindingRow | None:
     )
 
 
-def _sure(row: ChangeRow) -> bool:
-    return Interval(row.change_points, row.low_points, row.high_points, 0).direction != "unclear"
-
-
 def group_changes(results: StudyResults, families: int = 1) -> dict[str, Interval]:
     """Relative change in percent per family or branch with two languages or more.
 
     Each interval is so wide that all `families` of them hold together at 95 % (Bonferroni).
     """
     groups: dict[str, list[str]] = {}
-    for place in places(results.languages):
-        if is_family(place.family):
-            groups.setdefault(place.group, []).append(place.code)
+    for language in by_family(results.languages):
+        if is_family(language.family):
+            groups.setdefault(language.group, []).append(language.code)
     changes = {
         group: _change(results, codes, families)
         for group, codes in groups.items()
@@ -124,8 +136,8 @@ def _going(changes: Mapping[str, Interval], direction: Direction) -> list[str]:
 
 
 def _claim(results: StudyResults, clade: str) -> FindingRow | None:
-    members = [place for place in places(results.languages) if clade in place.clades]
-    change = _change(results, [place.code for place in members], 1) if members else None
+    members = [one for one in by_family(results.languages) if clade in one.clades]
+    change = _change(results, [one.code for one in members], 1) if members else None
     if change is None:
         return None
     direction, paper = _CLAIMS[results.architecture][clade]
@@ -149,4 +161,37 @@ def _change(results: StudyResults, codes: Sequence[str], families: int) -> Inter
 
 
 def _means(runs: Sequence[StudyRun], codes: Sequence[str]) -> dict[int, float]:
-    return {run.seed: 100 * fmean(run.accuracy[code] for code in codes) for run in runs}
+    return percent_by_seed(runs, lambda run: fmean(run.accuracy[code] for code in codes))
+
+
+def likeness_findings(
+    results: StudyResults, rows: Sequence[WeakeningRow]
+) -> tuple[FindingRow, ...]:
+    """Table 1: does freezing weaken the pull towards languages like the source?"""
+    overall, pull = (freezing_change(results), unfrozen_pull(results)) if rows else (None, None)
+    if overall is None or pull is None:
+        return ()
+    there = pull.direction == "above"
+    changes = {
+        measure_name(row.metric): Interval(row.weaker_by, row.low, row.high, row.languages)
+        for row in rows
+        if row.weaker_by is not None
+    }
+    weaker = sum(change.mean > 0 for change in changes.values())
+    sure = [name for name, change in changes.items() if change.direction != "unclear"]
+    said = f"surely changed: {listing(sure)}" if sure else "no single change is sure"
+    return (
+        finding(
+            "table1",
+            "pull towards the source language",
+            overall,
+            "of r, mean over measures",
+            f"Freezing changes the correlation of transfer with likeness to the source language "
+            f"(and with data) by {signed(overall.mean, 2)}, the mean of {len(changes)} measures "
+            f"{span(overall, 2)}; {weaker} of them weaken ({said}, by intervals over languages). "
+            f"With all weights trained it is {plain(pull.mean, 2)} {span(pull, 2)}"
+            f"{'' if there else ': there is no pull for freezing to weaken'}.",
+            "The correlations weaken when the model is frozen.",
+            judged(overall, "below") if there else "cannot tell",
+        ),
+    )

@@ -6,19 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isogloss.training.canvas import (
-    GUIDE_COLOUR,
-    new_figure,
-    save,
-    style,
-)
+from isogloss.training.canvas import GUIDE_COLOUR, new_figure, save, style
 from isogloss.training.files import writable_folder
+from isogloss.training.study.accuracy_tables import ordered
 from isogloss.training.study.correlations import measure_name
+from isogloss.training.study.estimates import plain
 from isogloss.training.study.language_figures import draw_changes, draw_languages
 from isogloss.training.study.paper import MODEL_NAMES
 from isogloss.training.study.results import SETTING_COLOURS, SETTING_NAMES, SETTINGS, StudyResults
-from isogloss.training.study.rows import CorrelationRow, MeanRow, RunRow, StudyTables
-from isogloss.training.study.words import plain
+from isogloss.training.study.rows import CorrelationRow, MeanRow, StudyTables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,15 +30,9 @@ def draw_figures(results: StudyResults, tables: StudyTables, folder: Path) -> di
         InvalidInput: the folder cannot be written.
     """
     artists: dict[str, tuple[Sequence[object], Callable[[], Figure]]] = {
-        "figure2": (tables.figure2, lambda: draw_settings(results, tables.figure2, tables.runs)),
-        "figure3": (
-            tables.figure3,
-            lambda: draw_curve(results, tables.figure3, tables.runs, "shots"),
-        ),
-        "figure4": (
-            tables.figure4,
-            lambda: draw_curve(results, tables.figure4, tables.runs, "length"),
-        ),
+        "figure2": (tables.figure2, lambda: draw_settings(results, tables.figure2)),
+        "figure3": (tables.figure3, lambda: draw_curve(results, tables.figure3, "shots")),
+        "figure4": (tables.figure4, lambda: draw_curve(results, tables.figure4, "length")),
         "figure5": (
             [row for row in tables.figure5 if row.change_percent is not None],
             lambda: draw_changes(tables.figure5),
@@ -62,7 +52,7 @@ def draw_figures(results: StudyResults, tables: StudyTables, folder: Path) -> di
     return drawn
 
 
-def draw_settings(results: StudyResults, rows: Sequence[MeanRow], runs: Sequence[RunRow]) -> Figure:
+def draw_settings(results: StudyResults, rows: Sequence[MeanRow]) -> Figure:
     """Figure 2: a bar with and one without freezing, the paper's beside them."""
     figure, axes = new_figure(3.4)
     groups = [results.short_model]
@@ -72,8 +62,10 @@ def draw_settings(results: StudyResults, rows: Sequence[MeanRow], runs: Sequence
         side = -0.2 if row.setting == "frozen" else 0.2
         colour = SETTING_COLOURS[row.setting]
         _bar(axes, side, row.mean_percent, colour, row.std_points, SETTING_NAMES[row.setting])
-        own = [run.mean_percent for run in runs if _same_recipe(run, row)]
-        axes.plot([side - 0.12] * len(own), own, "o", ms=3.5, mfc="white", mec="#222222", mew=0.8)
+        seeds = _seeds(results, row)
+        axes.plot(
+            [side - 0.12] * len(seeds), seeds, "o", ms=3.5, mfc="white", mec="#222222", mew=0.8
+        )
         if row.paper_percent is not None:
             _bar(axes, 1 + side, row.paper_percent, colour, None, None)
     axes.set_xticks(range(len(groups)), groups)
@@ -113,9 +105,7 @@ def _value(axes: Axes, x: float, value: float, top: float) -> None:
     )
 
 
-def draw_curve(
-    results: StudyResults, rows: Sequence[MeanRow], runs: Sequence[RunRow], by: str
-) -> Figure:
+def draw_curve(results: StudyResults, rows: Sequence[MeanRow], by: str) -> Figure:
     """Figures 3 and 4: the mean over languages by `by`, "shots" or "length"."""
     figure, axes = new_figure(3.4)
     values = [getattr(row, by) for row in rows]
@@ -128,9 +118,10 @@ def draw_curve(
         axes.fill_between(values, low, high, color=colour, alpha=0.15, lw=0)
     axes.plot(values, means, "-o", color=colour, lw=1.8, ms=6)
     for value, row in zip(values, rows, strict=True):
-        own = [run.mean_percent for run in runs if _same_recipe(run, row)]
-        axes.plot([value] * len(own), own, "o", ms=3.5, mfc="white", mec=colour, mew=0.8, alpha=0.8)
-        top = max([row.mean_percent + (row.std_points or 0.0), *own])
+        seeds = _seeds(results, row)
+        x = [value] * len(seeds)
+        axes.plot(x, seeds, "o", ms=3.5, mfc="white", mec=colour, mew=0.8, alpha=0.8)
+        top = max([row.mean_percent + (row.std_points or 0.0), *seeds])
         _value(axes, value, row.mean_percent, top)
     axes.set_xscale("log", base=2)
     axes.set_xticks(values, [str(value) for value in values])
@@ -144,9 +135,14 @@ def draw_curve(
     return figure
 
 
-def _same_recipe(run: RunRow, row: MeanRow) -> bool:
-    recipe = (row.setting, row.shots, row.length)
-    return run.kind == "plain" and (run.setting, run.shots, run.length) == recipe
+def _seeds(results: StudyResults, row: MeanRow) -> list[float]:
+    """Single runs' accuracies behind a mean, in percent."""
+    recipe = ("plain", row.setting, row.shots, row.length)
+    return [
+        100 * run.mean_accuracy
+        for run in ordered(results.runs)
+        if (run.kind, run.setting, run.shots, run.length) == recipe
+    ]
 
 
 def _baseline(axes: Axes, results: StudyResults) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from isogloss.prompts.languages.languages import languages
+from isogloss.training.data.clades import name_of
 
 # Not families: their languages have nothing in common.
 ISOLATE = "Isolate"  # a language without relatives, such as Basque
@@ -16,7 +17,7 @@ _MIN_MEMBERS = 2  # ... have so many languages each
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StudyLanguage:
     """One language among those of a study."""
 
     code: str
@@ -26,7 +27,7 @@ class Place:
     clades: tuple[str, ...]  # its whole lineage, root first
 
 
-def places(codes: Iterable[str]) -> tuple[Place, ...]:
+def by_family(codes: Iterable[str]) -> tuple[StudyLanguage, ...]:
     """The languages in the order of every table and figure: largest families first, then by name.
 
     Indo-European's branches stand apart where at least two of them have two languages or more;
@@ -42,13 +43,12 @@ def places(codes: Iterable[str]) -> tuple[Place, ...]:
         apart = lineage[0] in split and branches[lineage[:2]] >= _MIN_MEMBERS
         single = f"Other {lineage[0]}" if lineage[0] in split else lineage[0]
         group = lineage[1] if apart else single
-        found.append(Place(code, _name(code), _words(lineage[0]), _words(group), lineage))
-    sizes = Counter(place.group for place in found)
+        found.append(StudyLanguage(code, name_of(code), _words(lineage[0]), _words(group), lineage))
+    sizes = Counter(language.group for language in found)
 
-    def order(place: Place) -> tuple[int, str, int, str, str, str]:
-        family = place.clades[0]
-        in_group = sizes[place.group]
-        return (-families[family], family, -in_group, place.group, place.name, place.code)
+    def order(language: StudyLanguage) -> tuple[int, str, int, str, str, str]:
+        family, group = language.clades[0], language.group
+        return (-families[family], family, -sizes[group], group, language.name, language.code)
 
     return tuple(sorted(found, key=order))
 
@@ -68,11 +68,6 @@ def _lineage(code: str) -> tuple[str, ...]:
     if entry is None:
         return (UNKNOWN,)
     return entry.lineage or (ISOLATE,)
-
-
-def _name(code: str) -> str:
-    entry = languages().get(code)
-    return code if entry is None else entry.name
 
 
 def _words(clade: str) -> str:

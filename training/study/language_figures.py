@@ -7,13 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from isogloss.training.canvas import (
-    GUIDE_COLOUR,
-    OTHER_COLOUR,
-    family_colour,
-    new_figure,
-)
-from isogloss.training.study.intervals import Interval
+from isogloss.training.canvas import GUIDE_COLOUR, OTHER_COLOUR, family_colour, new_figure
 from isogloss.training.study.kinship import family_heading
 from isogloss.training.study.results import SETTING_COLOURS, SETTING_NAMES, SETTINGS
 from isogloss.training.study.rows import ChangeRow, LanguageRow
@@ -104,15 +98,8 @@ def draw_changes(rows: Sequence[ChangeRow]) -> Figure:
 
 
 def _change(axes: Axes, row: ChangeRow, y: int, colour: str) -> None:
-    sure = Interval(0, row.low_points, row.high_points, row.seeds).direction != "unclear"
-    axes.barh(
-        y,
-        row.change_percent or 0.0,
-        0.72,
-        color=colour,
-        alpha=1 if sure else 0.4,
-        lw=0,
-    )
+    alpha = 0.4 if row.change.direction == "unclear" else 1
+    axes.barh(y, row.change_percent or 0.0, 0.72, color=colour, alpha=alpha, lw=0)
     if row.low_percent is not None and row.high_percent is not None:
         axes.plot([row.low_percent, row.high_percent], [y, y], color="#333333", lw=0.9)
 

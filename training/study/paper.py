@@ -7,14 +7,14 @@ where every reading of the table that we tried gives a positive number of about 
 
 from __future__ import annotations
 
-import csv
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 
+from isogloss.prompts.files.tables import Layout, read_table
 from isogloss.training.study.results import SETTINGS, Setting
 
 DATA = Path(__file__).parent / "published"
@@ -64,11 +64,6 @@ def paper_accuracies(model: str, setting: Setting) -> Mapping[str, PaperAccuracy
     return _table4().get((model, setting), {})
 
 
-def paper_accuracy(model: str, setting: Setting, code: str) -> PaperAccuracy | None:
-    """One cell of Table 4, None where the table has none."""
-    return paper_accuracies(model, setting).get(code)
-
-
 def paper_correlation(model: str, setting: Setting, metric: str) -> float | None:
     """One cell of Table 1 (`metric` is "DATA", "SYN", ...), None where the table has none."""
     return _table1().get((model, setting, metric))
@@ -102,6 +97,5 @@ def _table1() -> Mapping[tuple[str, str, str], float]:
     }
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    with (DATA / name).open(encoding="utf-8", newline="") as rows:
-        return list(csv.DictReader(rows))
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    return (row.cells for row in read_table(DATA / name, Layout(("model", "setting"), ",")))

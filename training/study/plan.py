@@ -1,14 +1,18 @@
-"""Which runs each part of the paper needs: every run once, whatever parts share it."""
+"""What a study is, and which runs its parts need: every run once, whatever parts share it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.training.study.parts import PARTS
-from isogloss.training.tuning.config import ModelFacts, TrainingConfig, configure
+from isogloss.prompts.model.backbone import Backbone
+from isogloss.training.data.labelled import Split
+from isogloss.training.study.results import PARTS
+from isogloss.training.tuning.config import TrainingConfig, configure
+from isogloss.training.tuning.texts import CacheBudget
 
 LENGTHS = (1, 2, 5, 10, 20, 30)
 """Section 5.1."""
@@ -37,7 +41,21 @@ class StudyChoices:
     more: dict[str, Any] = field(default_factory=dict)  # further settings of every run
 
 
-def study_configs(model: ModelFacts, choices: StudyChoices) -> dict[str, TrainingConfig]:
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What to run, on what, and where to put it."""
+
+    data: str
+    out: Path
+    choices: StudyChoices = field(default_factory=StudyChoices)
+    languages: str = "all"
+    split: Split = "test"
+    population: int = 16
+    cache: CacheBudget = field(default_factory=CacheBudget)
+    uriel: Path | None = None
+
+
+def study_configs(model: Backbone, choices: StudyChoices) -> dict[str, TrainingConfig]:
     """Every run of the study by its name: the base first, unfrozen ones last.
 
     Raises:
@@ -54,7 +72,7 @@ def study_configs(model: ModelFacts, choices: StudyChoices) -> dict[str, Trainin
     return found
 
 
-def base_length(model: ModelFacts, choices: StudyChoices) -> int:
+def base_length(model: Backbone, choices: StudyChoices) -> int:
     """Prompt tokens of every run that does not vary them."""
     return configure(model, _common(choices)).length
 
@@ -70,7 +88,7 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(part for part in PARTS if not parts or part in parts)
 
 
-def _frozen(model: ModelFacts, choices: StudyChoices) -> Iterator[dict[str, Any]]:
+def _frozen(model: Backbone, choices: StudyChoices) -> Iterator[dict[str, Any]]:
     """Settings of the frozen runs; every part compares with the base."""
     rate = choices.learning_rate
     longest = model.max_prompt_length

@@ -5,50 +5,34 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import JsonValue
 
+from isogloss.training.data.clades import name_of
 from isogloss.training.files import write_atomically
-from isogloss.training.study.captions import captions
 from isogloss.training.study.correlations import measure_name
-from isogloss.training.study.freezing_findings import SAME_POINTS
-from isogloss.training.study.kinship import family_heading, places
-from isogloss.training.study.parts import PARTS, absent_parts
-from isogloss.training.study.results import Setting, StudyResults
-from isogloss.training.study.rows import (
-    ChangeRow,
-    CorrelationRow,
-    GainRow,
-    LanguageRow,
-    StudyTables,
-    WeakeningRow,
+from isogloss.training.study.estimates import (
+    counted,
+    duration,
+    listing,
+    plain,
+    share,
+    signed,
+    size,
 )
-from isogloss.training.study.words import counted, duration, plain, share, signed, size
+from isogloss.training.study.findings import SAME_POINTS
+from isogloss.training.study.kinship import family_heading
+from isogloss.training.study.results import PARTS, StudyResults, absent_parts
+from isogloss.training.study.rows import ChangeRow, LanguageRow, StudyTables
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-
-@dataclass(frozen=True, slots=True)
-class LanguageLine:
-    """A line of Table 4: one language, both settings."""
-
-    name: str
-    settings: Mapping[Setting, LanguageRow]
-    gain: GainRow | None
-
-
-@dataclass(frozen=True, slots=True)
-class MetricLine:
-    """A line of Table 1: one measure, both settings and the difference."""
-
-    metric: str
-    settings: Mapping[Setting, CorrelationRow]
-    weakening: WeakeningRow | None
+_Row = TypeVar("_Row", LanguageRow, ChangeRow)
+_SPREAD = "one standard deviation over seeds; small circles: single seeds."
 
 
 def write_report(
@@ -60,21 +44,26 @@ def write_report(
         InvalidInput: it cannot be written.
     """
     findings = (*tables.findings, *tables.time_findings)
+    absent = absent_parts(results)
     text = _template().render(
         results=results,
         tables=tables,
-        parts=[part for part in PARTS if part not in absent_parts(results)],
+        parts=[part for part in PARTS if part not in absent],
         titles=PARTS,
-        absent=absent_parts(results),
+        absent=absent,
         findings=findings,
         verdicts=Counter(finding.verdict for finding in findings if finding.verdict),
         captions=captions(results, tables),
         figures={part: data_uri(file) for part, file in figures.items()},
-        groups=language_groups(tables),
-        changes=change_groups(tables.figure5),
-        metrics=metric_lines(tables),
+        languages=_by_heading(tables.table4),
+        accuracies={(row.language, row.setting): row for row in tables.table4},
+        gains={row.language: row for row in tables.table4_freezing},
+        changes=_by_heading(tables.figure5),
+        metrics=list(dict.fromkeys(row.metric for row in tables.table1)),
+        correlations={(row.metric, row.setting): row for row in tables.table1},
+        weakenings={row.metric: row for row in tables.table1_freezing},
         seeds=sorted({run.seed for run in results.runs}),
-        source=places([results.source])[0].name,
+        source=name_of(results.source),
         any_full=bool(results.base("full")),
         same_points=SAME_POINTS,
     )
@@ -119,39 +108,54 @@ def setting_text(value: JsonValue) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def language_groups(tables: StudyTables) -> dict[str, list[LanguageLine]]:
-    """Table 4 by family or branch, a line per language."""
-    by_language: dict[str, dict[Setting, LanguageRow]] = {}
-    for row in tables.table4:
-        by_language.setdefault(row.language, {})[row.setting] = row
-    gains = {row.language: row for row in tables.table4_freezing}
-    groups: dict[str, list[LanguageLine]] = {}
-    for settings in by_language.values():
-        first = next(iter(settings.values()))
-        heading = family_heading(first.family, first.group)
-        groups.setdefault(heading, []).append(
-            LanguageLine(first.name, settings, gains.get(first.language))
-        )
-    return groups
-
-
-def change_groups(rows: Sequence[ChangeRow]) -> dict[str, list[ChangeRow]]:
-    """Figure 5's rows by family or branch."""
-    groups: dict[str, list[ChangeRow]] = {}
-    for row in rows:
+def _by_heading(rows: Sequence[_Row]) -> dict[str, list[_Row]]:
+    """A row of each language by family or branch."""
+    groups: dict[str, list[_Row]] = {}
+    for row in {row.language: row for row in rows}.values():
         groups.setdefault(family_heading(row.family, row.group), []).append(row)
     return groups
 
 
-def metric_lines(tables: StudyTables) -> list[MetricLine]:
-    """Table 1 with a line per measure."""
-    weakenings = {row.metric: row for row in tables.table1_freezing}
-    metrics = dict.fromkeys(row.metric for row in tables.table1)
-    return [
-        MetricLine(
-            metric,
-            {row.setting: row for row in tables.table1 if row.metric == metric},
-            weakenings.get(metric),
-        )
-        for metric in metrics
-    ]
+def captions(results: StudyResults, tables: StudyTables) -> dict[str, str]:
+    """A caption for each part, from the study's own settings."""
+    usual = _usual(results)
+    paper = " Hatched: the paper." if any(row.paper_percent for row in tables.figure2) else ""
+    marks = " Crosses: the paper." if any(row.paper_percent for row in tables.table4) else ""
+    diamonds = (
+        " Diamonds: the paper." if any(row.paper_r is not None for row in tables.table1) else ""
+    )
+    unknown = [row.name for row in tables.figure5 if row.change_percent is None]
+    never = f" Not drawn, for plain prompts get none right: {listing(unknown)}." if unknown else ""
+    return {
+        "table4": f"Accuracy per language ({usual}), with the model frozen and with all weights "
+        f"trained.{marks}",
+        "figure2": f"Mean accuracy over {counted(len(results.languages), 'language')} ({usual}), "
+        f"with and without model freezing. Error bars: {_SPREAD}{paper}",
+        "figure3": f"Mean accuracy over languages by examples per label: frozen, plain prompts of "
+        f"{counted(results.length, 'token')}. Band: {_SPREAD}",
+        "figure4": f"Mean accuracy over languages by prompt length: frozen, plain prompts from "
+        f"{counted(results.shots, 'example')} per label. Band: {_SPREAD}",
+        "figure5": f"Relative change of accuracy by residual reparameterization against plain "
+        f"prompts ({usual}, frozen), by family and there from gain to loss. Lines: 95 % interval "
+        "over seeds, each seed compared with itself and plain prompts' mean taken as known; pale "
+        f"bars: the interval includes zero; lines that leave the frame are cut.{never}",
+        "table1": f"Pearson correlation, over languages, of accuracy ({usual}, mean over seeds) "
+        f"with likeness to {name_of(results.source)} and with the amount of "
+        f"pretraining data. Lines: 95 % interval over languages.{diamonds}",
+        "section4": "What one prompt takes, beside all of the model's weights.",
+    }
+
+
+def _usual(results: StudyResults) -> str:
+    seeds = sorted({run.seed for setting in ("frozen", "full") for run in results.base(setting)})
+    source = name_of(results.source)
+    return (
+        f"{source}, {counted(results.shots, 'example')} per label, prompts of "
+        f"{counted(results.length, 'token')}, {_seeds(seeds)}"
+    )
+
+
+def _seeds(seeds: list[int]) -> str:
+    if not seeds:
+        return "no seed"
+    return f"seed{'s' * (len(seeds) > 1)} {listing([str(seed) for seed in seeds])}"

@@ -1,48 +1,12 @@
-"""The study's tables, a class each: a row is one observation, a field one column of the CSV."""
+"""The tables that figures and findings read: a class each, a field for a column of the CSV."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from isogloss.training.study.estimates import Interval, Verdict
 from isogloss.training.study.results import Setting
-
-Verdict = Literal["agrees", "does not agree", "cannot tell"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """runs.csv: one prompt."""
-
-    run: str
-    seed: int
-    setting: Setting
-    kind: str
-    shots: int
-    length: int
-    best_epoch: int
-    epochs: int
-    dev_percent: float | None
-    mean_percent: float  # test accuracy over languages, each counting the same
-    trained_parameters: int
-    stored_bytes: int
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class AccuracyRow:
-    """accuracies.csv: one prompt on one language."""
-
-    run: str
-    seed: int
-    setting: Setting
-    kind: str
-    shots: int
-    length: int
-    language: str
-    name: str
-    family: str
-    accuracy_percent: float
+from isogloss.training.typology.distances import PublishedDifference
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +37,11 @@ class GainRow:
     low_points: float | None
     high_points: float | None
     paper_gain_points: float | None
+
+    @property
+    def gain(self) -> Interval:
+        """In points."""
+        return Interval(self.gain_points, self.low_points, self.high_points, self.seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +85,11 @@ class ChangeRow:
     low_percent: float | None
     high_percent: float | None
 
+    @property
+    def change(self) -> Interval:
+        """In points."""
+        return Interval(self.change_points, self.low_points, self.high_points, self.seeds)
+
 
 @dataclass(frozen=True, slots=True)
 class CorrelationRow:
@@ -147,18 +121,6 @@ class WeakeningRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DistanceRow:
-    """table1_distances.csv: a distance that URIEL published, beside lang2vec's vectors'."""
-
-    metric: str
-    first: str  # ISO 639-3
-    second: str
-    published: float
-    ours: float
-    difference: float  # ours minus published
-
-
-@dataclass(frozen=True, slots=True)
 class CostRow:
     """section4.csv: what a prompt costs beside all of the model's weights."""
 
@@ -167,16 +129,6 @@ class CostRow:
     frozen: int
     full: int  # the model's own number where no unfrozen run was made
     frozen_share_percent: float
-
-
-@dataclass(frozen=True, slots=True)
-class TimeRow:
-    """timings.csv: the only table that differs between two runs of the same study."""
-
-    what: str  # a run, or a stage of the study
-    name: str
-    setting: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +154,6 @@ class FindingRow:
 class StudyTables:
     """Every table of a study; one is empty where its part was not asked for or lacks runs."""
 
-    runs: tuple[RunRow, ...]
-    accuracies: tuple[AccuracyRow, ...]
     table4: tuple[LanguageRow, ...] = ()
     table4_freezing: tuple[GainRow, ...] = ()
     figure2: tuple[MeanRow, ...] = ()
@@ -212,8 +162,7 @@ class StudyTables:
     figure5: tuple[ChangeRow, ...] = ()
     table1: tuple[CorrelationRow, ...] = ()
     table1_freezing: tuple[WeakeningRow, ...] = ()
-    table1_distances: tuple[DistanceRow, ...] = ()
+    table1_distances: tuple[PublishedDifference, ...] = ()
     section4: tuple[CostRow, ...] = ()
     findings: tuple[FindingRow, ...] = ()
-    timings: tuple[TimeRow, ...] = ()
     time_findings: tuple[FindingRow, ...] = ()  # apart, for they are another's next time

@@ -5,90 +5,80 @@ Only timings.csv differs between two runs of the same study.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
+from isogloss.prompts.files.tables import record_bytes
 from isogloss.training.files import writable_folder, write_atomically
 from isogloss.training.study.accuracy_tables import (
-    accuracy_rows,
+    accuracies_csv,
     change_rows,
     gain_rows,
     language_rows,
-    length_rows,
-    ordered,
-    run_rows,
-    setting_rows,
-    shot_rows,
+    mean_rows,
+    runs_csv,
 )
 from isogloss.training.study.correlations import correlation_rows, distance_rows, weakening_rows
-from isogloss.training.study.costs import cost_findings, cost_rows, time_findings, time_rows
-from isogloss.training.study.family_findings import family_findings
-from isogloss.training.study.findings import length_findings, likeness_findings, shot_findings
-from isogloss.training.study.freezing_findings import language_findings, mean_findings
-from isogloss.training.study.parts import absent_parts
-from isogloss.training.study.results import StudyResults
-from isogloss.training.study.rows import FindingRow, StudyTables
-
-_FILES = (
-    "runs",
-    "accuracies",
-    "table4",
-    "table4_freezing",
-    "figure2",
-    "figure3",
-    "figure4",
-    "figure5",
-    "table1",
-    "table1_freezing",
-    "table1_distances",
-    "section4",
-    "findings",
-    "timings",
+from isogloss.training.study.costs import cost_findings, cost_rows, time_findings, times_csv
+from isogloss.training.study.family_findings import family_findings, likeness_findings
+from isogloss.training.study.findings import (
+    language_findings,
+    length_findings,
+    mean_findings,
+    shot_findings,
 )
+from isogloss.training.study.results import SETTINGS, StudyResults, absent_parts
+from isogloss.training.study.rows import FindingRow, StudyTables
 
 
 def write_tables(results: StudyResults, folder: Path) -> StudyTables:
-    """Write every table that has rows as a CSV in `folder`, and return them all.
+    """Write every table that has rows as a CSV in `folder`, and return what they show.
 
     Raises:
         InvalidInput: the folder cannot be written.
     """
     tables = study_tables(results)
+    files = {
+        "runs": runs_csv(results),
+        "accuracies": accuracies_csv(results),
+        "timings": times_csv(results),
+    }
+    for field in fields(tables):
+        rows = getattr(tables, field.name)
+        if rows and field.name != "time_findings":
+            files[field.name] = record_bytes(rows)
     writable_folder(folder)
-    for name in _FILES:
-        if rows := getattr(tables, name):
-            write_atomically(folder / f"{name}.csv", to_csv(rows))
+    for name, content in files.items():
+        write_atomically(folder / f"{name}.csv", content)
     return tables
 
 
 def study_tables(results: StudyResults) -> StudyTables:
     """Every table whose part was asked for and has its runs."""
     absent = absent_parts(results)
-
-    def there(part: str) -> bool:
-        return part not in absent
-
-    correlations = correlation_rows(results) if there("table1") else ()
-    tables = StudyTables(
-        runs=run_rows(results),
-        accuracies=accuracy_rows(results),
-        table4=language_rows(results) if there("table4") else (),
-        table4_freezing=gain_rows(results) if there("table4") else (),
-        figure2=setting_rows(results) if there("figure2") else (),
-        figure3=shot_rows(results) if there("figure3") else (),
-        figure4=length_rows(results) if there("figure4") else (),
-        figure5=change_rows(results) if there("figure5") else (),
-        table1=correlations,
-        table1_distances=distance_rows(correlations),
-        table1_freezing=weakening_rows(results) if there("table1") else (),
-        section4=cost_rows(results) if there("section4") else (),
-        timings=time_rows(results, ordered(results.runs)),
-        time_findings=time_findings(results) if there("section4") else (),
-    )
+    tables = StudyTables()
+    if "figure2" not in absent:
+        tables = replace(tables, figure2=mean_rows(results, map(results.base, SETTINGS)))
+    if "table4" not in absent:
+        gains = tuple(gain_rows(results))
+        tables = replace(tables, table4=tuple(language_rows(results)), table4_freezing=gains)
+    if "figure3" not in absent:
+        tables = replace(tables, figure3=mean_rows(results, results.by_shots().values()))
+    if "figure4" not in absent:
+        tables = replace(tables, figure4=mean_rows(results, results.by_length().values()))
+    if "figure5" not in absent:
+        tables = replace(tables, figure5=change_rows(results))
+    if "table1" not in absent:
+        rows = tuple(correlation_rows(results))
+        tables = replace(
+            tables,
+            table1=rows,
+            table1_distances=distance_rows(rows),
+            table1_freezing=tuple(weakening_rows(results)),
+        )
+    if "section4" not in absent:
+        times = time_findings(results)
+        tables = replace(tables, section4=cost_rows(results), time_findings=times)
     return replace(tables, findings=_findings(results, tables))
 
 
@@ -109,18 +99,3 @@ def _findings(results: StudyResults, tables: StudyTables) -> tuple[FindingRow, .
     if tables.section4:
         found += cost_findings(tables.section4)
     return tuple(found)
-
-
-def to_csv(rows: Sequence[Any]) -> bytes:
-    """Rows of one class as CSV: a column per field, six significant digits, nothing for None."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(rows[0]))
-    writer.writerows([_cell(value) for value in astuple(row)] for row in rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return format(value + 0.0, ".6g") if isinstance(value, float) else str(value)

@@ -8,32 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.training.data.shots import ValidationSource
 
-
-class ModelFacts(Protocol):
-    """What settings depend on: a backbone, or what is known of one without loading it."""
-
-    @property
-    def model_id(self) -> str:
-        """What the user asked for."""
-
-    @property
-    def architecture(self) -> Literal["bloom", "xglm"]:
-        """Its family."""
-
-    @property
-    def hidden_size(self) -> int:
-        """Width of a prompt's vectors."""
-
-    @property
-    def max_prompt_length(self) -> int:
-        """Tokens of the longest prompt."""
+if TYPE_CHECKING:
+    from isogloss.prompts.model.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +140,7 @@ class TrainingConfig(BaseModel):
         return "plain" if self.reparameterization == "none" else "residual"
 
 
-def configure(model: ModelFacts, choices: Mapping[str, Any]) -> TrainingConfig:
+def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
     """Fill what was not chosen (absent or None) with the defaults for this model.
 
     Raises:

@@ -10,49 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import check_name
-from isogloss.training.tuning.config import (
-    START_PROMPT,
-    START_WORDS,
-    ModelFacts,
-    TrainingConfig,
-    configure,
-)
+from isogloss.training.tuning.config import START_PROMPT, START_WORDS, TrainingConfig, configure
+from isogloss.training.tuning.initialization import start_length
 
 _LONGEST_NAME = 64  # in a prompt store
-StartLength = Callable[[str | None, int | None], int | None]
 
 
-def _as_asked(init: str | None, length: int | None) -> int | None:
-    return length
-
-
-def expand(
-    model: ModelFacts,
-    choices: Mapping[str, Sequence[Any]],
-    start_length: StartLength = _as_asked,
-) -> tuple[TrainingConfig, ...]:
+def expand(model: Backbone, choices: Mapping[str, Sequence[Any]]) -> tuple[TrainingConfig, ...]:
     """Every combination of the values given, each once, the last setting varying fastest.
 
     Args:
         model: whose defaults fill what was not chosen.
         choices: by setting, the values to try; none, or None among them, is the default.
-        start_length: what length follows from `init` and the length asked for, if any.
 
     Raises:
+        NotFound: there is no such prompt to start from.
+        InvalidPrompt: the prompt to start from cannot be used.
         InvalidInput: a value outside its range.
     """
     named = {name: tuple(values) or (None,) for name, values in choices.items()}
     both = len(set(named.get("reparameterization", ()))) > 1
-    found: list[TrainingConfig] = []
+    configs: list[TrainingConfig] = []
     for values in itertools.product(*named.values()):
-        one = dict(zip(named, values, strict=True))
-        if both and one["reparameterization"] != "residual":
-            one["bottleneck"] = None  # a bottleneck in a grid with both kinds is the residual ones'
-        one["length"] = start_length(one.get("init"), one.get("length"))
-        if (config := configure(model, one)) not in found:
-            found.append(config)
-    return tuple(found)
+        choice = dict(zip(named, values, strict=True))
+        if both and choice["reparameterization"] != "residual":
+            choice["bottleneck"] = None  # in a grid with both kinds it is the residual prompts'
+        choice["length"] = start_length(model, choice.get("init"), choice.get("length"))
+        if (config := configure(model, choice)) not in configs:
+            configs.append(config)
+    return tuple(configs)
 
 
 def populations(configs: Sequence[TrainingConfig], largest: int) -> list[tuple[int, ...]]:
@@ -79,30 +67,28 @@ def run_names(model_id: str, configs: Sequence[TrainingConfig], name: str | None
     Raises:
         InvalidInput: the name given, or one that was made, is not valid in a store.
     """
-    return [run_name(model_id, config, name, varied(configs)) for config in configs]
+    differing = varied(configs)
+    return [_run_name(model_id, config, name, differing) for config in configs]
 
 
-def run_name(
-    model_id: str, config: TrainingConfig, name: str | None, differing: Sequence[str] = ()
+def _run_name(
+    model_id: str, config: TrainingConfig, name: str | None, differing: Sequence[str]
 ) -> str:
-    """The name of one run among others that differ from it in the settings `differing`.
-
-    Where they differ in more than a name holds, a few digits of a hash stand for all of it.
-    """
+    """Where runs differ in more than a name holds, a few digits of a hash stand for all of it."""
     short = re.sub(r"[^a-z0-9._-]+", "-", Path(model_id).name.lower()).strip("-._")
-    said = ("task", "kind", "length", "unfrozen")
+    in_made = ("task", "kind", "length", "unfrozen")
     made = f"{config.task}-{short}-{config.kind}-{config.length}"
     if config.unfrozen:
         made += "-unfrozen"
     tags = [
         tag(getattr(config, setting))
         for setting, tag in _TAGS.items()
-        if setting in differing and (name or setting not in said)
+        if setting in differing and (name or setting not in in_made)
     ]
-    said_all = "-".join([name or made, *filter(None, tags), f"seed{config.seed}"])
-    if tags and len(said_all) > _LONGEST_NAME:
+    whole = "-".join([name or made, *filter(None, tags), f"seed{config.seed}"])
+    if tags and len(whole) > _LONGEST_NAME:
         return check_name(f"{name or made}-{_digits(repr(tags))}-seed{config.seed}")
-    return check_name(said_all)
+    return check_name(whole)
 
 
 def varied(configs: Sequence[TrainingConfig]) -> list[str]:
@@ -110,9 +96,9 @@ def varied(configs: Sequence[TrainingConfig]) -> list[str]:
 
     Plain prompts have no bottleneck: it differs where that of residual ones does.
     """
-    values = {name: {repr(getattr(own, name)) for own in configs} for name in _TAGS}
+    values = {name: {repr(getattr(config, name)) for config in configs} for name in _TAGS}
     values["bottleneck"] -= {repr(None)}
-    return [name for name, own in values.items() if len(own) > 1]
+    return [name for name, several in values.items() if len(several) > 1]
 
 
 def _likeness(config: TrainingConfig) -> tuple[Any, ...]:

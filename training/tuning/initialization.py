@@ -12,8 +12,8 @@ from torch import Tensor
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.tuning.config import START_PROMPT, START_WORDS, TrainingConfig
+from isogloss.training.tuning.given_prompt import load_prompt
 from isogloss.training.tuning.reparameterization import PlainPrompt, ResidualPrompt, TrainablePrompt
-from isogloss.training.tuning.teacher import load_prompt
 
 _COMMON_TOKENS = 5000  # Lester et al. (2021); vocabularies list their commonest tokens first
 

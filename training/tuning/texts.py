@@ -1,4 +1,4 @@
-"""The texts of a run as keys and values: encoded once, kept in memory and then on disk.
+"""The texts of a training as keys and values: encoded once, kept in memory and then on disk.
 
 Nothing computed for a text depends on the prompt that follows it, so every epoch, every seed and
 every prompt trained on it can read the same keys and values.
@@ -21,7 +21,6 @@ from torch import Tensor
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.model.decoder.text_kv import TextKV
-from isogloss.training.data.labelled import Example
 
 _CHUNK = 32  # texts encoded at a time: bounds the activations held beside the cache
 Texts = Sequence[Sequence[int]]
@@ -55,11 +54,11 @@ class CachedTexts:
         self,
         model: Backbone,
         budget: CacheBudget,
-        watch: Callable[[int, int], None] = lambda done, total: None,
+        encoded: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._model = model
         self._budget = budget
-        self._watch = watch  # told how many of the texts of an `add` are encoded
+        self._encoded = encoded  # told how many of the texts of an `add` are encoded
         self._rows: dict[tuple[int, ...], int] = {}
         self._blocks: list[Tensor | _OnDisk] = []
         self._held_bytes = 0
@@ -84,13 +83,13 @@ class CachedTexts:
             for text, block in zip(chunk, blocks, strict=True):
                 self._blocks.append(self._keep(block))
                 self._rows[text] = len(self._blocks) - 1
-            self._watch(start + len(chunk), len(fresh))
+            self._encoded(start + len(chunk), len(fresh))
         return [self._rows[tuple(text)] for text in texts]
 
     def batch(self, rows: Sequence[int]) -> TextKV:
         """Copy the chosen texts out of the cache."""
-        found = [self._blocks[row] for row in rows]
-        blocks = [self._read(b) if isinstance(b, _OnDisk) else b for b in found]
+        chosen = [self._blocks[row] for row in rows]
+        blocks = [self._read(b) if isinstance(b, _OnDisk) else b for b in chosen]
         return TextKV.join(blocks, self._model.device)
 
     def _keep(self, block: Tensor) -> Tensor | _OnDisk:
@@ -111,24 +110,19 @@ class CachedTexts:
 
     def _write(self, block: Tensor) -> _OnDisk:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._folder(), buffering=0)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(dir=self._folder())  # noqa: SIM115
             weakref.finalize(self, self._file.close)  # open for as long as the cache lives
-        raw: memoryview = block.cpu().view(torch.uint8).numpy().reshape(-1).data
-        place = _OnDisk(self._file.seek(0, os.SEEK_END), tuple(block.shape), block.dtype)
-        while raw:  # an unbuffered write may take a part only
-            raw = raw[self._file.write(raw) :]
-        return place
+        offset = self._file.seek(0, os.SEEK_END)
+        self._file.write(_bytes_of(block.cpu()))
+        self._file.flush()  # a full disk shows here, not in a later read
+        return _OnDisk(offset, tuple(block.shape), block.dtype)
 
-    def _read(self, place: _OnDisk) -> Tensor:
+    def _read(self, written: _OnDisk) -> Tensor:
         assert self._file is not None
-        block = torch.empty(place.shape, dtype=place.dtype)
-        raw: memoryview = block.view(torch.uint8).numpy().reshape(-1).data
-        offset = place.offset
-        while raw:
-            count = os.preadv(self._file.fileno(), [raw], offset)
-            if count == 0:
-                raise InvalidInput(f"the file of encoded texts in {self._folder()} was cut short")
-            offset, raw = offset + count, raw[count:]
+        block = torch.empty(written.shape, dtype=written.dtype)
+        self._file.seek(written.offset)
+        if self._file.readinto(_bytes_of(block)) < block.nbytes:  # type: ignore[attr-defined]
+            raise InvalidInput(f"the file of encoded texts in {self._folder()} was cut short")
         return block
 
 
@@ -139,6 +133,11 @@ class _OnDisk:
     offset: int
     shape: tuple[int, ...]
     dtype: torch.dtype
+
+
+def _bytes_of(block: Tensor) -> memoryview:
+    """The memory of a tensor on the CPU, to read or to fill."""
+    return block.view(torch.uint8).numpy().reshape(-1).data
 
 
 @dataclass(slots=True)
@@ -161,77 +160,44 @@ class FreshTexts:
         return self.model.encode([self.ids[row] for row in rows])
 
 
-class Rows(Protocol):
-    """Rows of encoded texts, and what a prompt is to answer to each."""
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """Under which the texts were added."""
-
-    def __len__(self) -> int: ...
-
-    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
-        """Mean loss in nats of (texts, answers) over these places of `rows`; None: all of them."""
-
-    def right(self, log_probs: Tensor) -> int:
-        """To how many of all the texts the likeliest of (texts, labels) is the wanted answer."""
-
-
 @dataclass(frozen=True, slots=True)
-class LabelledRows:
-    """The wanted answer is each text's label, by its index."""
+class EncodedExamples:
+    """Rows of encoded texts, and the answers wanted to them, where the model is.
+
+    As in torch's cross-entropy, `targets` are (texts,) int64 places of the labels, or (texts,
+    labels) float32 probabilities: a teacher's.
+    """
 
     rows: tuple[int, ...]
-    gold: Tensor  # (texts,) int64, where the model is
+    targets: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
-        """Cross-entropy."""
-        wanted = self.gold if places is None else self.gold[list(places)]
-        return F.nll_loss(log_probs, wanted)
-
-    def right(self, log_probs: Tensor) -> int:
-        """Texts whose label is the likeliest."""
-        return int((log_probs.argmax(-1) == self.gold).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class TaughtRows:
-    """The wanted answer is a teacher's distribution over the labels."""
-
-    rows: tuple[int, ...]
-    targets: Tensor  # (texts, labels) float32 probabilities, where the model is
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    def split(self, count: int) -> tuple[EncodedExamples, EncodedExamples]:
+        """The first `count` of them, and the others."""
+        return (
+            EncodedExamples(self.rows[:count], self.targets[:count]),
+            EncodedExamples(self.rows[count:], self.targets[count:]),
+        )
 
     def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
-        """KL(teacher || student)."""
+        """Mean loss in nats of (texts, answers) over these places of `rows`; None: all of them.
+
+        Cross-entropy with labels, KL(teacher || student) with probabilities.
+        """
         wanted = self.targets if places is None else self.targets[list(places)]
+        if wanted.ndim == 1:
+            return F.nll_loss(log_probs, wanted)
         return F.kl_div(log_probs, wanted, reduction="batchmean")
 
-    def right(self, log_probs: Tensor) -> int:
-        """Texts whose likeliest label is the teacher's."""
-        return int((log_probs.argmax(-1) == self.targets.argmax(-1)).sum())
+    def hits(self, log_probs: Tensor) -> int:
+        """To how many of all the texts the likeliest of (texts, labels) is the wanted answer."""
+        wanted = self.targets if self.targets.ndim == 1 else self.targets.argmax(-1)
+        return int((log_probs.argmax(-1) == wanted).sum())
 
 
-class HasText(Protocol):
-    """An example of any kind."""
-
-    @property
-    def text(self) -> str:
-        """What the model reads before the prompt."""
-
-
-def tokenize(model: Backbone, examples: Sequence[HasText], max_tokens: int | None) -> Texts:
+def tokenize(model: Backbone, texts: Sequence[str], max_tokens: int | None) -> Texts:
     """Token ids of each text, cut to `max_tokens` and to what the model reads."""
     limit = min(max_tokens or model.max_text_tokens, model.max_text_tokens)
-    return [t.ids for t in model.tokenizer.encode([e.text for e in examples], limit)]
-
-
-def gold_of(examples: Sequence[Example], labels: Sequence[str], device: torch.device) -> Tensor:
-    """(examples,) index of each example's label."""
-    place = {label: i for i, label in enumerate(labels)}
-    return torch.tensor([place[e.label] for e in examples], device=device)
+    return [text.ids for text in model.tokenizer.encode(texts, limit)]

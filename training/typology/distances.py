@@ -26,8 +26,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isogloss.training.recipes.languages import Source, read_sources
 from isogloss.training.typology.lang2vec_vectors import FeatureSet, Vectors, vectors
+from isogloss.training.typology.language_sources import Source, read_sources
 from isogloss.training.typology.uriel import find_copy, read_copy
 
 Metric = Literal["SYN", "GEO", "INV", "GEN", "PHON", "FEA"]

@@ -45,7 +45,7 @@ def data_folder() -> Path:
     try:
         package = importlib.metadata.distribution("lang2vec")
     except importlib.metadata.PackageNotFoundError as error:
-        remedy = "language distances need lang2vec's vectors: pip install lang2vec==1.1.2"
+        remedy = "language distances need lang2vec's vectors: pip install 'isogloss[study]'"
         raise Unavailable(remedy) from error
     return Path(str(package.locate_file("lang2vec"))) / "data"
 

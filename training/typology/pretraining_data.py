@@ -13,13 +13,14 @@ Sizes within a corpus compare; bytes and tokens do not.
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
+
+from isogloss.prompts.files.tables import Layout, read_table
 
 TABLE = Path(__file__).with_name("pretraining_data.csv")
 Architecture = Literal["bloom", "xglm"]
@@ -40,11 +41,11 @@ class CorpusSize:
 @functools.cache
 def corpus_sizes() -> tuple[CorpusSize, ...]:
     """The whole table."""
-    with TABLE.open(encoding="utf-8", newline="") as rows:
-        return tuple(
-            CorpusSize(row["corpus"], row["code"], int(row["size"]), row["unit"], row["source"])
-            for row in csv.DictReader(rows)
-        )
+    layout = Layout(("corpus", "code", "size", "unit", "source"), ",")
+    return tuple(
+        CorpusSize(row["corpus"], row["code"], int(row["size"]), row["unit"], row["source"])
+        for row in (each.cells for each in read_table(TABLE, layout))
+    )
 
 
 def pretraining_sizes(architecture: Architecture) -> Mapping[str, int]:

@@ -7,17 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isogloss.prompts.languages.languages import languages
+from isogloss.prompts.languages.sib200 import PAPER_52
 from isogloss.serving.detection.detection import Detector
-from isogloss.serving.detection.evaluation.reliability import CLAIMS, Reliability, reliability
 from isogloss.serving.detection.evaluation.scores import (
+    CLAIMS,
     Answered,
     LanguageScore,
+    Reliability,
     Score,
     by_language,
     confusion,
     overall,
+    reliability,
 )
-from isogloss.serving.detection.evaluation.texts import PAPER_52, Kind, Texts
+from isogloss.serving.detection.evaluation.texts import Kind, Texts
 
 BATCH = 32
 _TIMED = 20  # sentences of each of the 52 languages

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files.durable import create_folder, write_atomically
-from isogloss.serving.detection.evaluation.clades import FINEST, ROUTE_TABLES
+from isogloss.prompts.files.tables import table_bytes
 from isogloss.serving.detection.evaluation.measure import BATCH, Measured, Part
+from isogloss.serving.detection.evaluation.scores import FINEST, ROUTE_TABLES
 
 Row = Sequence[object]
 
@@ -34,21 +33,13 @@ def write(measured: Sequence[Measured], folder: Path) -> list[Path]:
     }
     try:
         create_folder(folder)
-        for name, lines in tables.items():
-            write_atomically(folder / f"{name}.csv", _csv(lines))
+        for name, (columns, *lines) in tables.items():
+            write_atomically(folder / f"{name}.csv", table_bytes(columns, lines, ".4f"))
     except OSError as error:
         raise InvalidInput(
             f"--out: {folder} cannot be written ({error.strerror or error}); choose another --out"
         ) from error
     return [folder / f"{name}.csv" for name in tables]
-
-
-def _csv(lines: Iterable[Row]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    for row in lines:
-        writer.writerow([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row])
-    return text.getvalue().encode("utf-8")
 
 
 def _summary(measured: Sequence[Measured]) -> Iterator[Row]:
@@ -99,7 +90,7 @@ def _reliability(measured: Sequence[Measured]) -> Iterator[Row]:
                 for each in curve.bins:
                     yield (
                         *(one.detector, part.kind, part.languages, curve.claim),
-                        *(f"{each.lowest:.1f}", each.claims, each.confidence, each.right),
+                        *(f"{each.low:.1f}", each.answers, each.confidence, each.accuracy),
                     )
 
 
@@ -124,8 +115,8 @@ def rows(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
     """Return the averages as text: COLUMNS of every kind of text, detectors side by side."""
     return [
         _shown(one, part)
-        for places in zip(*(one.parts for one in measured), strict=True)
-        for one, part in zip(measured, places, strict=True)
+        for parts in zip(*(one.parts for one in measured), strict=True)
+        for one, part in zip(measured, parts, strict=True)
     ]
 
 

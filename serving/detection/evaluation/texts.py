@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from isogloss.prompts.errors import InvalidData
-from isogloss.prompts.files.tables import Layout, Row, read_table
+from isogloss.prompts.files.tables import Row, read_table
 from isogloss.prompts.languages import ntrex
 from isogloss.prompts.languages.languages import languages, named_languages
+from isogloss.prompts.languages.sib200 import TEXTS, mislabelled
 
 Kind = Literal["sentences", "five words", "headlines"]
-
-_NOT_IN_PAPER = frozenset(
-    ["lug_Latn", "nya_Latn", "pan_Guru", "run_Latn", "sot_Latn", "tsn_Latn", "tso_Latn", "zho_Hant"]
-)
-PAPER_52 = tuple(
-    entry.code
-    for entry in languages().values()
-    if (entry.in_bloom or entry.in_xglm) and entry.code not in _NOT_IN_PAPER
-)
-# Letters by which a sentence cannot be in the language that the data says. SIB-200 has Kikuyu
-# sentences as Bambara, whose orthography has neither letter.
-_FOREIGN_LETTERS = {"bam_Latn": re.compile("[ĩũĨŨ]")}
-_LAYOUT = Layout(("index_id", "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +69,10 @@ def read_split(
     Raises:
         InvalidData: it cannot be read, or an index is no number.
     """
-    foreign = _FOREIGN_LETTERS.get(code)
+    rows = read_table(sib200 / (folder or code) / f"{split}.tsv", TEXTS)
     return [
-        Example(code, _number(row), text, bool(foreign and foreign.search(text)))
-        for row in read_table(sib200 / (folder or code) / f"{split}.tsv", _LAYOUT)
+        Example(code, _number(row), text, mislabelled(code, text))
+        for row in rows
         for text in (row.cells["text"],)
     ]
 

@@ -37,7 +37,7 @@ from isogloss.serving.api.http import build_api
 from isogloss.serving.api.service import Service
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.registry.replicas import LocalBoard, Lookout
+from isogloss.serving.registry.replicas import LocalBoard, Reporter
 from isogloss.serving.telemetry.metrics import ServingMetrics, merge
 
 POCKET_VOCABULARY = 22_528
@@ -79,9 +79,9 @@ def our_answers(contest: Contest) -> list[dict[str, float]]:
     settings = ServingSettings(models=(contest.source,), store=contest.store, device="cpu")
     classifier = build_classifier(settings)
     board = LocalBoard()
-    lookout = Lookout("r", contest.source, classifier.bank, classifier.metrics, board)
+    reporter = Reporter("r", contest.source, classifier.registry, classifier.metrics, board)
     store = PromptStore.open(contest.store)
-    service = Service(classifier, {}, store, lookout, settings)
+    service = Service(classifier, {}, store, reporter, settings)
     api = build_api(service, Admin(service, SecretStr("token")))
     with TestClient(api) as client:
         replies = [client.post(OURS.route, content=each.body()).json() for each in contest.probes()]

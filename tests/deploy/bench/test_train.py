@@ -101,7 +101,7 @@ def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainContest) ->
     assert losses["population_3"] == pytest.approx(losses["alone"], abs=1e-3)
     assert isinstance(contenders.transformers, Loop)
     assert isinstance(contenders.alone, Isogloss)
-    moved = contenders.alone.members[0].prompt.vectors - contenders.start
+    moved = contenders.alone.trainer.prompts[0].prompt.vectors - contenders.start
     assert moved.norm() > 0.1 * contenders.start.norm()  # else nothing was learnt by any of them
     theirs = contenders.transformers.prompt.detach() - contenders.start
     assert (moved - theirs).norm() < 0.02 * moved.norm()
@@ -131,9 +131,9 @@ def test_nothing_is_reported_when_the_work_differs(
         bench_train(SETTINGS, make_model=tiny_model)
 
 
-def test_a_member_that_breaks_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_that_breaks_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_contest, "RATE_FACTORS", (1.0, float("inf")))
-    with pytest.raises(ContendersDisagree, match="population_6: a member broke: learning_rate inf"):
+    with pytest.raises(ContendersDisagree, match="population_6: a prompt broke: learning_rate inf"):
         bench_train(SETTINGS, make_model=tiny_model)
 
 
@@ -155,8 +155,8 @@ def test_peers_learn_in_our_order() -> None:
     ours.prepare()
     seen = []
     for _ in range(14):
-        seen.append(ours.members[0].next_batch())
-        ours.members[0].steps += 1
+        seen.append(ours.trainer.prompts[0].next_batch())
+        ours.trainer.prompts[0].steps += 1
     assert seen == [*batches(3, 1, 8), *batches(3, 2, 8)]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from isogloss.prompts.cluster import import_path
-from isogloss.prompts.cluster.import_path import checkout, safe_variables, variables_of_a_module
+from isogloss.prompts.cluster.import_path import safe_variables
 from tests import hostile_folder
 
 ROOT = Path(__file__).parents[3]
@@ -36,18 +36,9 @@ def test_the_working_folder_is_no_part_of_the_path(given: str | None, left: str)
     assert found["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] == "0"
 
 
-def test_a_checkout_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert checkout() == ROOT
-    assert variables_of_a_module({"PYTHONPATH": "/a:."})["PYTHONPATH"] == f"{ROOT}:/a"
-    installed = "/x/lib/python3.11/site-packages/prompts/cluster/import_path.py"
-    monkeypatch.setattr(import_path, "__file__", installed)
-    assert checkout() is None
-    assert variables_of_a_module({"PYTHONPATH": "/a:."})["PYTHONPATH"] == "/a"
-
-
 def test_a_module_of_ours_starts_in_a_hostile_folder(tmp_path: Path) -> None:
     marker = hostile_folder.fill(tmp_path)
-    environment = {**os.environ, **variables_of_a_module({"PYTHONPATH": ":"})}
+    environment = {**os.environ, **safe_variables({"PYTHONPATH": ":"})}
     command = [sys.executable, "-m", "isogloss.deploy.cli", "--version"]
     ran = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
@@ -66,11 +57,24 @@ def test_the_command_leaves_the_working_folder(
     assert sys.path == ["/opt/lib", str(ROOT)]
 
 
-def test_the_command_stays_in_our_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "path", ["", str(ROOT)])
-    import_path.leave_working_folder()
-    assert sys.path == ["", str(ROOT)]
+def test_the_command_runs_where_it_is_imported_from_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "isogloss").symlink_to(ROOT / "src" / "isogloss")
+    command = [sys.executable, "-S", "-c", _FROM_HERE, *filter(None, sys.path)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines() == [str(tmp_path / "isogloss"), "False"]
+
+
+_FROM_HERE = """
+import sys
+sys.path += [each for each in sys.argv[1:] if not each.endswith("/src")]
+from isogloss.prompts.cluster import import_path
+import_path.leave_working_folder()
+import isogloss
+import isogloss.prompts.cluster.signals
+print(isogloss.__path__[0])
+print("" in sys.path)
+"""
 
 
 def test_workers_get_none_of_the_drivers_folders() -> None:
@@ -79,4 +83,4 @@ def test_workers_get_none_of_the_drivers_folders() -> None:
     config = import_path.job_config()
     assert isinstance(config, ray.job_config.JobConfig)
     assert config._runtime_env_has_working_dir()  # type: ignore[no-untyped-call]
-    assert config._py_driver_sys_path == [str(ROOT)]
+    assert config._py_driver_sys_path == []

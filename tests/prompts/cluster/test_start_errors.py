@@ -77,8 +77,8 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_a_sentence_with_the_remedy(error: Exception, address: Address, said: str) -> None:
-    sentence = start_error(error, address, Path("/r") if address.own else None)
+    sentence = start_error(error, address, Path("/r") if address.local else None)
     assert said in sentence
     assert "\n" not in sentence
     assert len(sentence) < 400
-    assert sentence.endswith("/r/session_latest/logs") == address.own
+    assert sentence.endswith("/r/session_latest/logs") == address.local

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from isogloss.prompts.errors import InvalidData
-from isogloss.prompts.files.tables import Layout, read_table
+from isogloss.prompts.files.tables import Layout, read_table, record_bytes, table_bytes
 
 LAYOUT = Layout(("index_id", "category", "text"))
 HEAD = b"index_id\tcategory\ttext\n"
@@ -111,3 +112,25 @@ def test_prefixed_columns_keep_their_labels_as_they_stand(tmp_path: Path) -> Non
     assert rows(tmp_path, content, layout) == [
         (2, {"model": "x", "log_prob.Price=High": "1", "log_prob.a": "2"})
     ]
+
+
+@dataclass
+class Record:
+    name: str
+    share: float | None
+    texts: int
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    odd = 'a, "b"\nc'
+    path = tmp_path / "table.csv"
+    path.write_bytes(table_bytes(("name", "share"), [(odd, 0.25), ("", None)]))
+    found = [row.cells for row in read_table(path, Layout(("name", "share"), ",", filled=False))]
+    assert found == [{"name": odd, "share": "0.25"}]  # a row of blanks is none
+    assert path.read_bytes().startswith(b'name,share\n"a, ""b""\nc",0.25\n')
+
+
+def test_records_are_a_column_a_field() -> None:
+    records = [Record("a", 1 / 3, 2), Record("b", -0.0, 3), Record("c", None, 4)]
+    assert record_bytes(records) == b"name,share,texts\na,0.333333,2\nb,0,3\nc,,4\n"
+    assert record_bytes(records[:1], ".2f") == b"name,share,texts\na,0.33,2\n"

@@ -12,6 +12,7 @@ import pytest
 from isogloss.prompts.errors import NotFound, UnknownLanguage
 from isogloss.prompts.languages.languages import UNDETERMINED, deepest_clade, language, languages
 from isogloss.training.recipes import languages as build_languages
+from isogloss.training.typology.language_sources import read_sources
 
 TABLE = Path(__file__).parents[3] / "prompts" / "data" / "languages.csv"
 SIB200 = Path(__file__).parents[3] / ".." / "shared" / "data" / "sib200"
@@ -157,9 +158,7 @@ def test_the_committed_table_is_what_lang2vec_gives() -> None:
         warnings.simplefilter("ignore")
         pytest.importorskip("lang2vec", reason="lang2vec is needed only to rebuild the table")
         fam = build_languages.read_fam()
-    rows = build_languages.build_rows(
-        build_languages.read_sources(), build_languages.lineages(*fam)
-    )
+    rows = build_languages.build_rows(read_sources(), build_languages.lineages(*fam))
     assert rows == _committed()
 
 
@@ -171,4 +170,4 @@ def test_clades_that_are_not_nested_are_refused() -> None:
 
 @pytest.mark.skipif(not SIB200.is_dir(), reason="SIB-200 is not at ../shared/data/sib200")
 def test_every_sib200_language_is_described() -> None:
-    assert build_languages.missing(SIB200, build_languages.read_sources()) == set()
+    assert build_languages.missing(SIB200, read_sources()) == set()

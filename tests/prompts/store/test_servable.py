@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from isogloss.prompts.store.store import PromptStore
 from tests.prompts import samples
 from tests.prompts.command_line import Cli
 
-WILD = replace(samples.prompt(3), vectors=torch.full((3, 8), 1e38))
+WILD = SoftPrompt(samples.prompt(3).card, torch.full((3, 8), 1e38))
 REFUSED = r"prompt '%s'.*'prompt' holds 1e\+38 at \[0, 0\].*65504.*; train it again"
 
 
@@ -61,7 +60,7 @@ def test_none_that_is_there_is_routed_to_promoted_or_brought_back(
         store.rollback(to=2)
     with pytest.raises(InvalidPrompt, match=REFUSED % "spare"):
         store.publish({}, [samples.table("spare")])
-    other = replace(WILD, vectors=WILD.vectors * -1)
+    other = SoftPrompt(WILD.card, WILD.vectors * -1)
     planted(monkeypatch, lambda: begin_canary(store, other))
     with pytest.raises(InvalidPrompt, match="'world'"):
         store.promote("world")
@@ -97,11 +96,11 @@ def test_what_no_precision_holds_is_refused_without_a_model(value: float) -> Non
     vectors = torch.zeros(3, 8)
     vectors[1, 1] = value
     with pytest.raises(InvalidPrompt, match=r"'mine'.*'prompt' holds .* at \[1, 1\].*65504"):
-        check_servable("mine", replace(WILD, vectors=vectors))
+        check_servable("mine", SoftPrompt(WILD.card, vectors))
 
 
 @pytest.mark.parametrize("value", [65_504.0, -65_504.0, 1e-45, -1e-40, 0.0])
 def test_what_every_precision_holds_is_not(value: float) -> None:
-    prompt = replace(WILD, vectors=torch.full((3, 8), value))
+    prompt = SoftPrompt(WILD.card, torch.full((3, 8), value))
     check_servable("mine", prompt)
     assert torch.isfinite(prompt.vectors.half()).all()

@@ -16,9 +16,7 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.serving.ray.launch import running
 from isogloss.serving.ray.ports import PortInUse, check_port
 from tests.fakes import FakeBackbone, fake_classifier, fake_settings, route_table, soft_prompt
-from tests.serving.ray.test_app import ADMIN, Server, server
-
-__all__ = ["server"]
+from tests.serving.api_server import ADMIN, Server
 
 CLASSIFY: list[tuple[str, bytes, int, str]] = [
     ("nothing", b"", 400, "validation"),

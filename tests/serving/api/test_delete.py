@@ -29,7 +29,7 @@ def test_a_deleted_prompt_is_gone_everywhere(tmp_path: Path) -> None:
                 assert (await client.post("/v1/classify", json=body)).status_code == 200
                 assert (await client.get(f"/v1/prompts/{reference}")).status_code == 200
             held = [
-                weakref.ref(classifier.bank.current.find(reference).resident)
+                weakref.ref(classifier.registry.current.find(reference).loaded)
                 for reference in ("spare", "spare@1")
             ]
             assert 'prompt="spare"' in (await client.get("/metrics")).text

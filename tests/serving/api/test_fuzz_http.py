@@ -17,15 +17,13 @@ from isogloss.prompts.store.store import PromptStore
 from isogloss.prompts.store.verify import verify
 from tests.fakes import soft_prompt
 from tests.prompts.damaged_files import damaged
+from tests.serving.api_server import ADMIN, Server
 from tests.serving.malformed import (
     every_field_with_every_odd_value,
     malformed_bodies,
     malformed_rollbacks,
     malformed_tables,
 )
-from tests.serving.ray.test_app import ADMIN, Server, server
-
-__all__ = ["server"]
 
 STATUSES = {200, 307, 400, 401, 404, 405, 413, 422}
 BODIES, TABLES, ROLLBACKS, FILES = 8_000, 1_500, 500, 700

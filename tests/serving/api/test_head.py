@@ -5,11 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from isogloss.serving.api.edge import MOST_HEAD_BYTES, MOST_HEADERS
+from isogloss.serving.api.middleware import MOST_HEAD_BYTES, MOST_HEADERS
 from tests.serving.api.test_bad_input import assert_refused
-from tests.serving.ray.test_app import Server, server
-
-__all__ = ["server"]
+from tests.serving.api_server import Server
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -27,9 +27,7 @@ from isogloss.deploy.soak.hostile_bodies import (
 from isogloss.serving.api import bodies
 from isogloss.serving.api.parsing import parse
 from tests.serving.api.test_fuzz_http import listing
-from tests.serving.ray.test_app import ADMIN, Server, server
-
-__all__ = ["server"]
+from tests.serving.api_server import ADMIN, Server
 
 SIZE = 1 << 20
 BODIES = 100

@@ -12,9 +12,7 @@ import pytest
 from isogloss.prompts.errors import IsoglossError
 from isogloss.prompts.routing.routes import check_name, parse_reference
 from tests.fakes import soft_prompt
-from tests.serving.ray.test_app import ADMIN, Server, server
-
-__all__ = ["server"]
+from tests.serving.api_server import ADMIN, Server
 
 OUTSIDE = "nobody's business"
 NAMES: tuple[str, ...] = (

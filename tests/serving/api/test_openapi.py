@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
 from isogloss.serving.api.service import Service
-from isogloss.serving.ray.heads import guard_heads
-from isogloss.serving.registry.live import Watch
-from isogloss.serving.registry.replicas import LocalBoard, Lookout
+from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads
+from isogloss.serving.registry.registry import Poller
+from isogloss.serving.registry.replicas import LocalBoard, Reporter
 from tests.fakes import MODEL, fake_classifier, fake_settings, fake_store
 from tests.sockets import served
 
@@ -28,15 +28,15 @@ hypothesis = pytest.importorskip("hypothesis")
 TOKEN = "open sesame"
 
 
-def _api(folder: Path) -> tuple[FastAPI, Watch]:
+def _api(folder: Path) -> tuple[FastAPI, Poller]:
     store = fake_store(folder / "store")
     settings = fake_settings(store.root, max_body_bytes=1 << 20, max_prompt_bytes=1 << 20)
     served = fake_classifier(settings)
-    lookout = Lookout("replica-1", MODEL, served.bank, served.metrics, LocalBoard())
-    service = Service(served, {}, store, lookout, settings)
+    reporter = Reporter("replica-1", MODEL, served.registry, served.metrics, LocalBoard())
+    service = Service(served, {}, store, reporter, settings)
     api = build_api(service, Admin(service, SecretStr(TOKEN)))
-    lookout.look()
-    return api, Watch(lookout.look, interval_s=0.1)
+    reporter.poll()
+    return api, Poller(reporter.poll, interval_s=0.1)
 
 
 @pytest.fixture(scope="module")

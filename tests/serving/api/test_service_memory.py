@@ -33,7 +33,7 @@ def test_descriptions_of_old_prompts_are_forgotten_and_read_again(
         async with http_client(classifier, store, settings) as client:
             for number in range(PUBLISHED):
                 store.publish({"romance": soft_prompt(20.0 + number)})
-            classifier.bank.refresh()
+            classifier.registry.refresh()
             monkeypatch.setattr(PromptStore, "read", counted)
             versions = (await client.get("/v1/prompts/romance")).json()["versions"][-PUBLISHED:]
             asked = [*versions, versions[-2], versions[0]]

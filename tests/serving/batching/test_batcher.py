@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError, Unavailable
-from isogloss.serving.batching.batcher import Batcher, BatchFailed, BatchStats
+from isogloss.serving.batching.batcher import Batcher, BatchStats
+from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.batching.queueing import BatchQueue
 from tests.some import some
 
@@ -21,10 +22,12 @@ class Waiting:
     cost: int
     abandoned: bool = False
     flow: str = ""
+    arrived_s: float = 0.0
+    waits: bool = False
 
 
 def names(queue: BatchQueue[Waiting]) -> list[str]:
-    return [entry.item.name for entry in queue.take()]
+    return [item.name for item in queue.take()]
 
 
 @pytest.mark.parametrize(

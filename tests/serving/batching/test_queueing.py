@@ -18,6 +18,8 @@ class Waiting:
     cost: int
     abandoned: bool = False
     flow: str = ""
+    arrived_s: float = 0.0
+    waits: bool = False
 
 
 def queue_of(lines: dict[str, list[int]], budget: int) -> BatchQueue[Waiting]:
@@ -33,7 +35,7 @@ def batches_of(queue: BatchQueue[Waiting]) -> list[str]:
     """All batches until the queue is empty, each as its items' names."""
     batches = []
     while batch := queue.take():
-        batches.append(" ".join(entry.item.name for entry in batch))
+        batches.append(" ".join(item.name for item in batch))
     return batches
 
 
@@ -59,14 +61,14 @@ def test_clients_take_turns(lines: dict[str, list[int]], batches: list[str]) -> 
 
 def test_ten_thousand_texts_of_one_client_do_not_hold_another_one_up() -> None:
     queue = queue_of({"greedy": [50] * 10_000}, budget=4096)
-    assert {entry.item.name[:6] for entry in queue.take()} == {"greedy"}
+    assert {item.name[:6] for item in queue.take()} == {"greedy"}
     queue.add([Waiting("late", 50)], 99.0, "modest")
-    assert "late" in [entry.item.name for entry in queue.take()]
+    assert "late" in [item.name for item in queue.take()]
 
 
 def test_a_hundred_clients_get_equal_shares_of_a_batch() -> None:
     queue = queue_of({f"client-{n}-": [10] * 100 for n in range(100)}, budget=4000)
-    taken = [entry.item.name.rsplit("-", 1)[0] for _ in range(5) for entry in queue.take()]
+    taken = [item.name.rsplit("-", 1)[0] for _ in range(5) for item in queue.take()]
     counts = {client: taken.count(client) for client in set(taken)}
     assert len(taken) == 2000
     assert len(counts) == 100
@@ -154,14 +156,14 @@ def test_a_flood_under_one_prompt_does_not_hold_up_another() -> None:
     queue = flows_of({"a/canary": [50] * 10_000}, budget=4096)
     queue.take()
     queue.add([Waiting("late", 50, flow="stable")], 99.0, "a")
-    assert "late" in [entry.item.name for entry in queue.take()]
+    assert "late" in [item.name for item in queue.take()]
 
 
 def test_a_short_text_waits_for_one_long_one_at_most() -> None:
     queue = flows_of({"a/long": [4000] * 100}, budget=4096)
     queue.take()
     queue.add([Waiting("short", 50, flow="short")], 0.0, "a")
-    soon = [entry.item.name for _ in range(2) for entry in queue.take()]
+    soon = [item.name for _ in range(2) for item in queue.take()]
     assert "short" in soon
 
 
@@ -191,9 +193,9 @@ def test_the_deadline_is_that_of_the_oldest_that_still_waits() -> None:
     queue: BatchQueue[Waiting] = BatchQueue(10, 0.5)
     queue.add([Waiting("a", 10), Waiting("b", 5)], 1.0)
     queue.add([Waiting("c", 1)], 2.0)
-    assert [entry.item.name for entry in queue.take()] == ["a"]
+    assert [item.name for item in queue.take()] == ["a"]
     assert queue.due_s(1) == 1.5
-    assert [entry.item.name for entry in queue.take()] == ["b", "c"]
+    assert [item.name for item in queue.take()] == ["b", "c"]
     assert queue.due_s(1) is None
 
 
@@ -237,7 +239,7 @@ def test_nobody_waits_for_more_than_so_many_batches(
             name = f"{client} {flow} {len(waiting)}"
             waiting[name] = (taken, taken + most_batches(lines[client, flow], largest))
             queue.add([Waiting(name, cost, flow=str(flow))], 0.0, str(client))
-        batch = [entry.item for entry in queue.take()]
+        batch = queue.take()
         assert len(batch) == 1 or sum(item.cost for item in batch) <= BUDGET
         taken += 1
         for item in batch:

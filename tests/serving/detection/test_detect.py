@@ -10,11 +10,16 @@ import pytest
 
 from isogloss.prompts.errors import NotFound
 from isogloss.prompts.languages.languages import UNDETERMINED, language
+from isogloss.prompts.languages.sib200 import PAPER_52
 from isogloss.serving.detection.detection import TOP
 from isogloss.serving.detection.detectors import DETECTORS, Detection, load_detector
-from isogloss.serving.detection.evaluation.clades import ROUTE_TABLES
-from isogloss.serving.detection.evaluation.scores import Answered, by_language, overall
-from isogloss.serving.detection.evaluation.texts import PAPER_52, read_split
+from isogloss.serving.detection.evaluation.scores import (
+    ROUTE_TABLES,
+    Answered,
+    by_language,
+    overall,
+)
+from isogloss.serving.detection.evaluation.texts import read_split
 
 SIB200 = Path(__file__).parents[3] / ".." / "shared" / "data" / "sib200"
 

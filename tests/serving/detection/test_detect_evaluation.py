@@ -16,10 +16,16 @@ from isogloss.prompts.languages.languages import language
 from isogloss.serving.cli import commands
 from isogloss.serving.detection.detection import NOTHING, Detection
 from isogloss.serving.detection.evaluation import results
-from isogloss.serving.detection.evaluation.clades import clade_of, group_of
 from isogloss.serving.detection.evaluation.measure import Measured, measure
-from isogloss.serving.detection.evaluation.reliability import reliability
-from isogloss.serving.detection.evaluation.scores import Answered, by_language, confusion, overall
+from isogloss.serving.detection.evaluation.scores import (
+    Answered,
+    by_language,
+    clade_of,
+    confusion,
+    group_of,
+    overall,
+    reliability,
+)
 from isogloss.serving.detection.evaluation.texts import Example, first_words, read_split, read_texts
 
 TEXTS = {
@@ -132,15 +138,15 @@ def test_confusion_is_counted_by_branch() -> None:
 def test_reliability_compares_what_is_said_with_what_is_so() -> None:
     right, wrong = _said("fra_Latn", 0.8), _said("spa_Latn", 0.8)
     found = reliability(_answers("fra_Latn", *[right] * 3, *[wrong] * 2), "language")
-    assert [(each.lowest, each.claims) for each in found.bins] == [(0.8, 5)]
-    assert found.bins[0].right == pytest.approx(0.6)
+    assert [(each.low, each.answers) for each in found.bins] == [(0.8, 5)]
+    assert found.bins[0].accuracy == pytest.approx(0.6)
     assert found.error == pytest.approx(0.2)
 
 
 def test_every_candidate_is_a_claim() -> None:
     said = _said("spa_Latn", 0.55, ("fra_Latn", 0.35), ("deu_Latn", 0.05))
     found = reliability(_answers("fra_Latn", said), "candidates")
-    assert [(each.lowest, each.right) for each in found.bins] == [(0.0, 0), (0.3, 1), (0.5, 0)]
+    assert [(each.low, each.accuracy) for each in found.bins] == [(0.0, 0), (0.3, 1), (0.5, 0)]
     assert found.error == pytest.approx((0.55 + 0.65 + 0.05) / 3)
 
 
@@ -149,7 +155,7 @@ def test_candidates_of_one_clade_speak_together() -> None:
     said = _said("zho_Hant", 0.5, ("zho_Hans", 0.4), ("jpn_Jpan", 0.1))
     found = reliability(_answers("zho_Hans", said), "clade")
     assert found.bins[0].confidence == pytest.approx(0.9)
-    assert found.bins[0].right == 1.0
+    assert found.bins[0].accuracy == 1.0
 
 
 def test_mislabelled_texts_are_counted_apart(sib200: Path) -> None:

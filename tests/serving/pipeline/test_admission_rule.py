@@ -22,8 +22,8 @@ from isogloss.serving.pipeline.admission import (
     SHARE,
     UNITS,
     Admission,
+    Admitted,
     Load,
-    Place,
     QueueFull,
 )
 
@@ -48,7 +48,7 @@ class Inside:
     """One request that was let in."""
 
     client: str
-    place: Place
+    admitted: Admitted
     guess: Load
     settled: bool = False
     leave: ExitStack = field(default_factory=ExitStack)
@@ -74,11 +74,11 @@ class Ledger(RuleBasedStateMachine):
         by_share = self.is_within_share(client, load)
         leave = ExitStack()
         try:
-            place = leave.enter_context(self.admission.admit(client, load))
+            admitted = leave.enter_context(self.admission.admit(client, load))
         except QueueFull:
             assert not by_share
             return multiple()
-        one = Inside(client, place, load, leave=leave)
+        one = Inside(client, admitted, load, leave=leave)
         self.requests.append(one)
         return one
 
@@ -86,8 +86,8 @@ class Ledger(RuleBasedStateMachine):
     def settle(self, one: Inside, tokens: int) -> None:
         if not one.settled:
             one.settled = True
-            items = one.place.load.items
-            self.admission.settle(one.client, one.place, Load(items, tokens))
+            items = one.admitted.load.items
+            self.admission.settle(one.client, one.admitted, Load(items, tokens))
 
     @rule(one=consumes(inside))
     def leave(self, one: Inside) -> None:
@@ -105,7 +105,7 @@ class Ledger(RuleBasedStateMachine):
         )
 
     def of(self, client: str) -> Load:
-        own = [each.place.load for each in self.requests if each.client == client]
+        own = [each.admitted.load for each in self.requests if each.client == client]
         return sum(own, Load())
 
     def lets_in(self, client: str, load: Load) -> bool:
@@ -120,9 +120,9 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def all_is_written_down(self) -> None:
-        assert self.admission.held == sum((each.place.load for each in self.requests), Load())
+        assert self.admission.held == sum((each.admitted.load for each in self.requests), Load())
         assert self.admission.requests == len(self.requests)
-        clients = {each.client for each in self.requests if each.place.load != Load()}
+        clients = {each.client for each in self.requests if each.admitted.load != Load()}
         assert self.admission.clients == len(clients)
 
     @invariant()
@@ -145,7 +145,7 @@ class Ledger(RuleBasedStateMachine):
     def what_is_held_is_bounded(self) -> None:
         for unit in UNITS:
             held = sum(
-                min(getattr(each.place.load, unit), getattr(each.guess, unit))
+                min(getattr(each.admitted.load, unit), getattr(each.guess, unit))
                 for each in self.requests
             )  # but for what was guessed too low, of tokens alone
             assert held <= 2 * getattr(self.limit, unit) + getattr(LARGEST, unit)

@@ -12,12 +12,12 @@ import pytest
 
 from isogloss.prompts.format.labels import MOST_LABELS
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.api import http
+from isogloss.serving.api import routes
 from isogloss.serving.pipeline import answers, classifier
 from isogloss.serving.pipeline.answers import MOST_AT_ONCE
 from isogloss.serving.schemas import LabelScore
 from tests.fakes import FakeBackbone, route_table, soft_prompt
-from tests.serving.ray.test_app import Server
+from tests.serving.api_server import Server
 
 LABELS = [f"label-{at:04}" for at in range(MOST_LABELS)]
 MANY = MOST_AT_ONCE // MOST_LABELS + 1
@@ -82,7 +82,7 @@ def test_a_large_answer_is_what_a_small_one_would_be(
     async def scenario(client: httpx.AsyncClient) -> None:
         body = {"inputs": ["fra_Latn: oui", "a", "[]"], "task": "many"}
         small = await client.post("/v1/classify", json=body)
-        for module in (http, classifier):
+        for module in (routes, classifier):
             monkeypatch.setattr(module, "MOST_AT_ONCE", 0)
         large = await client.post("/v1/classify", json=body)
         assert large.content == small.content

@@ -10,10 +10,8 @@ import pytest
 from isogloss.prompts.errors import InvalidInput
 from isogloss.serving.api.service import Service
 from isogloss.serving.pipeline.caller import Caller, caller_of, request_id_of
-from tests.serving.ray.test_app import Server, server
+from tests.serving.api_server import Server
 from tests.some import some
-
-__all__ = ["server"]
 
 
 def caller(peer: str = "10.0.0.9", hops: int = 1, **headers: str) -> Caller:

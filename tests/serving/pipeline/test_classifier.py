@@ -11,7 +11,7 @@ import pytest
 
 from isogloss.prompts.errors import InvalidInput, NotFound, Overloaded, TooLarge
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.serving.batching.batcher import BatchFailed
+from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
@@ -308,11 +308,11 @@ def test_a_request_keeps_its_generation_while_the_bank_is_swapped(tmp_path: Path
         slow = asyncio.create_task(classifier.classify(request))
         assert await asyncio.to_thread(harness.backbone.entered.wait, 10)
         harness.store.publish({"romance": soft_prompt(9.0)})
-        swapped = asyncio.create_task(asyncio.to_thread(classifier.bank.refresh))
+        swapped = asyncio.create_task(asyncio.to_thread(classifier.registry.refresh))
         harness.backbone.gate.set()  # the new prompt is tried between two batches
         assert await swapped
         answer = await slow
-        assert classifier.bank.generation == 2
+        assert classifier.registry.generation == 2
         assert len(harness.backbone.batches) > 1
         assert answer.generation == 1
         assert {each.prompt.digest for each in answer.results} == {PROMPTS["romance"].digest}

@@ -18,8 +18,8 @@ from isogloss.prompts.model.tokenizer import TokenizedText
 from isogloss.serving.pipeline.caller import Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.pipeline.planning import Job
-from isogloss.serving.registry.bank import PromptBank
+from isogloss.serving.pipeline.planning import Chunk
+from isogloss.serving.registry.snapshot import Snapshot
 from isogloss.serving.schemas import ClassifyRequest
 from tests.fakes import FakeBackbone, FakeDetector, FakeTokenizer, fake_settings, fake_store
 
@@ -146,17 +146,17 @@ def test_small_requests_are_scored_between_the_batches_of_a_large_one(tmp_path: 
 )
 def test_a_request_is_divided_in_order(lengths: list[int], characters: int) -> None:
     texts = ["x" * length for length in lengths]
-    job = Job(ClassifyRequest(inputs=texts), texts, bank())
-    pieces = job.pieces(characters)
-    assert [text for piece in pieces for text in piece.texts] == texts
-    for piece in pieces:
-        assert piece.texts == texts[piece.begins_at : piece.begins_at + len(piece.texts)]
-        assert piece.characters <= characters or len(piece.texts) == 1
-    for one, other in itertools.pairwise(pieces):  # none could have been longer
+    whole = Chunk(ClassifyRequest(inputs=texts), texts, snapshot())
+    chunks = whole.divided(characters)
+    assert [text for chunk in chunks for text in chunk.texts] == texts
+    for chunk in chunks:
+        assert chunk.texts == texts[chunk.begins_at : chunk.begins_at + len(chunk.texts)]
+        assert chunk.characters <= characters or len(chunk.texts) == 1
+    for one, other in itertools.pairwise(chunks):  # none could have been longer
         assert one.characters + len(other.texts[0]) > characters
 
 
-def bank() -> PromptBank:
+def snapshot() -> Snapshot:
     return None  # type: ignore[return-value]  # not looked at
 
 

@@ -14,8 +14,9 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.pipeline.scoring import Part, Reading, Unscorable, score_readings
-from isogloss.serving.registry.residents import ResidentPrompt, ServedPrompt
+from isogloss.serving.pipeline.planning import Plan, Share
+from isogloss.serving.pipeline.scoring import Unscorable, score_plans
+from isogloss.serving.registry.loaded import LoadedPrompt, ServedPrompt
 from tests.fakes import (
     OVERFLOWING,
     FakeBackbone,
@@ -238,36 +239,34 @@ def test_a_prompt_before_the_text_is_not_mixed(server: Server) -> None:
     )
 
 
-def routed(
-    model: FakeBackbone | Backbone, readings: Sequence[Reading]
-) -> list[list[float] | Unscorable]:
-    """What the parts of each reading say together."""
-    found = score_readings(model, readings)
+def routed(model: FakeBackbone | Backbone, plans: Sequence[Plan]) -> list[list[float] | Unscorable]:
+    """What the shares of each plan say together."""
+    found = score_plans(model, plans)
     return [each if isinstance(each, Unscorable) else each.routed for each in found]
 
 
 def served(own: SoftPrompt, model: FakeBackbone | Backbone) -> ServedPrompt:
     tokens = [label.token_id for label in own.card.labels]
     names = tuple(label.label for label in own.card.labels)
-    resident = ResidentPrompt(own.card, own.vectors, model.label_rows(tokens), names)
-    return ServedPrompt("some", 1, own.digest, resident)
+    loaded = LoadedPrompt(own.card, own.vectors, model.label_rows(tokens), names)
+    return ServedPrompt("some", 1, own.digest, loaded)
 
 
 def test_labels_are_mixed_by_name_whatever_their_order() -> None:
     model = FakeBackbone()
     one, other = soft_prompt(2.0, labels=("a", "b", "c")), soft_prompt(3.0, labels=("c", "a", "b"))
-    parts = (Part(served(one, model), 1.0, 0.75), Part(served(other, model), 1.0, 0.25))
-    (found,) = routed(model, [Reading((1,) * 7, parts)])
+    parts = (Share(served(one, model), 1.0, 0.75), Share(served(other, model), 1.0, 0.25))
+    (found,) = routed(model, [Plan((1,) * 7, parts)])
     by_hand = mixed((0.75, expected_scores("x" * 7, one)), (0.25, expected_scores("x" * 7, other)))
     assert isinstance(found, list)
     assert dict(zip("abc", found, strict=True)) == by_hand
 
 
-def test_a_part_that_overflows_fails_its_text_alone() -> None:
+def test_a_share_that_overflows_fails_its_text_alone() -> None:
     model = FakeBackbone()
     good, wild = served(soft_prompt(2.0), model), served(soft_prompt(OVERFLOWING, length=1), model)
-    both = Reading((1,) * 7, (Part(good, weight=0.6), Part(wild, weight=0.4)))
-    failed, alone = routed(model, [both, Reading((1,) * 7, (Part(good),))])
+    both = Plan((1,) * 7, (Share(good, weight=0.6), Share(wild, weight=0.4)))
+    failed, alone = routed(model, [both, Plan((1,) * 7, (Share(good),))])
     assert isinstance(failed, Unscorable)
     assert isinstance(alone, list)
 
@@ -278,11 +277,11 @@ def test_a_mixture_is_the_mix_of_the_two_answers(architecture: str) -> None:
     prompts = [prompt(model, seed, length=length) for seed, length in ((1, 3), (2, 6))]
     texts = [tuple(t.ids) for t in model.tokenizer.encode(["soup", "a storm and a violin"], 60)]
     weighed = tuple(
-        Part(served(own, model), temperature, weight)
+        Share(served(own, model), temperature, weight)
         for own, temperature, weight in zip(prompts, (1.0, 2.5), (0.7, 0.3), strict=True)
     )
-    neighbour = Reading(texts[1], weighed[:1])
-    found = routed(model, [Reading(text, weighed) for text in texts] + [neighbour])
+    neighbour = Plan(texts[1], weighed[:1])
+    found = routed(model, [Plan(text, weighed) for text in texts] + [neighbour])
     for text, own in zip(texts, found, strict=False):
         one, other = (single(model, text, each) for each in prompts)
         by_hand = 0.7 * one.exp() + 0.3 * (other / 2.5).softmax(-1)

@@ -33,6 +33,8 @@ class Text:
     cost: int = TOKENS
     abandoned: bool = False
     flow: str = ""
+    arrived_s: float = 0.0
+    waits: bool = False
 
 
 @dataclass(eq=False)
@@ -71,11 +73,11 @@ class Simulation:
     def run_batches_until(self, now_s: float) -> None:
         while self.free_at_s <= now_s and len(self.queue):
             batch = self.queue.take()
-            cost = sum(entry.item.cost for entry in batch)
+            cost = sum(item.cost for item in batch)
             self.free_at_s = max(self.free_at_s, batch[0].arrived_s) + cost / SPEED
             self.admission.tokens_per_s.observe(cost, cost / SPEED)
-            for entry in batch:
-                self._answer(entry.item.request)
+            for item in batch:
+                self._answer(item.request)
 
     def _answer(self, request: Request) -> None:
         self._missing[request] -= 1

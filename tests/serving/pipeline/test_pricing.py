@@ -10,20 +10,14 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from isogloss.serving.batching.costs import CostTable
+from isogloss.serving.batching.costs import UNMEASURED_BUDGET_TOKENS, CostTable, Pricing
 from isogloss.serving.batching.kept_costs import keep, recall
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.detection.detectors import Detection
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.pipeline.pricing import (
-    UNMEASURED_BUDGET_TOKENS,
-    Pricing,
-    cost_key,
-    find_costs,
-)
-from isogloss.serving.pipeline.scoring import Part, Reading
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.pipeline.warm_up import cost_key, find_costs
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.schemas import ClassifyRequest
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import FakeBackbone, FakeDetector, fake_settings, fake_store
@@ -32,19 +26,14 @@ TABLE = CostTable(fixed_s=0.001, token_s=0.000_02, square_s=1e-8)
 
 
 @pytest.fixture
-def bank(tmp_path: Path) -> LiveBank:
-    return LiveBank(fake_store(tmp_path / "store"), FakeBackbone(), ServingMetrics())
+def registry(tmp_path: Path) -> Registry:
+    return Registry(fake_store(tmp_path / "store"), FakeBackbone(), ServingMetrics())
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ISOGLOSS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "costs"
-
-
-def reading(bank: LiveBank, tokens: int, prompt: str = "everywhere") -> Reading:
-    """A text that takes so many tokens, its prompt's two included."""
-    return Reading((1,) * (tokens - 2), (Part(bank.current.served[prompt]),))
 
 
 @pytest.mark.parametrize(
@@ -57,41 +46,43 @@ def reading(bank: LiveBank, tokens: int, prompt: str = "everywhere") -> Reading:
     ],
 )
 def test_prices_are_predicted_time_unless_tokens_are_named(
-    bank: LiveBank, given: dict[str, object], table: CostTable | None, budget: int, price: int
+    given: dict[str, object], table: CostTable | None, budget: int, price: int
 ) -> None:
     pricing = Pricing.of(ServingSettings.model_validate(given), table)
-    assert (pricing.budget, pricing.price(reading(bank, 50))) == (budget, price)
+    assert (pricing.budget, pricing.price(50)) == (budget, price)
 
 
-def test_prompts_and_long_texts_wait_in_lines_of_their_own(bank: LiveBank) -> None:
+def test_prompts_and_long_texts_wait_in_lines_of_their_own() -> None:
     pricing = Pricing(19_000, TABLE)
-    assert pricing.flow(reading(bank, 50)) == "everywhere"
-    assert pricing.flow(reading(bank, 50, "congo")) == "congo"
-    assert pricing.flow(reading(bank, 210)) == "everywhere"  # 4,641 us
-    assert pricing.flow(reading(bank, 220)) == "long everywhere"  # 4,884 us: over a quarter
-    assert Pricing(400).flow(reading(bank, 101)) == "long everywhere"
+    assert pricing.flow("everywhere", 50) == "everywhere"
+    assert pricing.flow("congo", 50) == "congo"
+    assert pricing.flow("everywhere", 210) == "everywhere"  # 4,641 us
+    assert pricing.flow("everywhere", 220) == "long everywhere"  # 4,884 us: over a quarter
+    assert Pricing(400).flow("everywhere", 101) == "long everywhere"
 
 
-def test_the_first_start_measures_and_the_next_one_remembers(bank: LiveBank, cache: Path) -> None:
+def test_the_first_start_measures_and_the_next_one_remembers(
+    registry: Registry, cache: Path
+) -> None:
     backbone = FakeBackbone()
-    table = find_costs(backbone, bank.current, limit_s=0.2)
+    table = find_costs(backbone, registry.current, limit_s=0.2)
     assert table is not None
     assert table.token_s > 0
     assert max(map(len, backbone.batches)) >= 8
     assert max(map(max, backbone.batches)) <= FakeBackbone.max_text_tokens
     slow = CostTable(table.fixed_s + 10, table.token_s, table.square_s)
     keep(cache, cost_key(backbone), slow)
-    mended = find_costs(backbone, bank.current, limit_s=0.2)
+    mended = find_costs(backbone, registry.current, limit_s=0.2)
     assert mended is not None
     assert mended.fixed_s < 10
     quick = CostTable(1e-9, 1e-9)  # nothing is so quick: it stays
     keep(cache, cost_key(backbone), quick)
     again = FakeBackbone()
-    assert find_costs(again, bank.current, limit_s=0.2) == quick
+    assert find_costs(again, registry.current, limit_s=0.2) == quick
     assert [len(batch) for batch in again.batches] == [2, 2]
     assert recall(cache, cost_key(backbone)) == quick
     other = FakeBackbone("another-bloom")
-    find_costs(other, bank.current, limit_s=0.2)
+    find_costs(other, registry.current, limit_s=0.2)
     assert other.batches
 
 
@@ -99,13 +90,13 @@ def test_without_a_prompt_after_the_text_there_is_nothing_to_measure(
     tmp_path: Path, cache: Path
 ) -> None:
     store = fake_store(tmp_path / "store")
-    bank = LiveBank(store, FakeBackbone(), ServingMetrics()).current
-    prefix = bank.served["everywhere"]
-    card = prefix.resident.card.model_copy(update={"position": "prefix"})
-    object.__setattr__(prefix.resident, "card", card)
-    for name in set(bank.served) - {"everywhere"}:
-        object.__setattr__(bank.served[name].resident, "card", card)
-    assert find_costs(FakeBackbone(), bank, limit_s=0.2) is None
+    registry = Registry(store, FakeBackbone(), ServingMetrics()).current
+    prefix = registry.served["everywhere"]
+    card = prefix.loaded.card.model_copy(update={"position": "prefix"})
+    object.__setattr__(prefix.loaded, "card", card)
+    for name in set(registry.served) - {"everywhere"}:
+        object.__setattr__(registry.served[name].loaded, "card", card)
+    assert find_costs(FakeBackbone(), registry, limit_s=0.2) is None
 
 
 def classifier(

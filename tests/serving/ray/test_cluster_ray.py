@@ -18,14 +18,12 @@ import httpx
 import psutil
 import pytest
 
-from isogloss.serving.ray.answering import replicas_at
 from isogloss.serving.ray.ports import free_port
+from isogloss.serving.ray.readiness import replicas_at
 from tests.fakes import fake_store
-from tests.serving.ray.test_serve_ray import wait_for_url
+from tests.serving.ray.running import ROOT, wait_for_url
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
-
-ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import pytest
 
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.pipeline.caller import Caller, TooLate
-from isogloss.serving.ray.front import RETRIED_BYTES, haproxy_everywhere, haproxy_here
-from isogloss.serving.registry.live import LiveBank
-from isogloss.serving.registry.replicas import LocalBoard, Lookout, ReplicaReport, Wanted
+from isogloss.serving.ray.haproxy import RETRIED_BYTES, haproxy_everywhere, haproxy_here
+from isogloss.serving.registry.registry import Registry
+from isogloss.serving.registry.replicas import LocalBoard, ReplicaReport, Reporter, Wanted
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import FakeBackbone, fake_store, soft_prompt
@@ -96,7 +96,7 @@ def test_a_replica_that_starts_cannot_miss_a_publish(tmp_path: Path) -> None:
     """Whoever publishes while it starts finds it on the board, or it finds what was published."""
     store = fake_store(tmp_path / "store")
     metrics = ServingMetrics()
-    live = LiveBank(store, FakeBackbone(), metrics)
+    live = Registry(store, FakeBackbone(), metrics)
     seen: list[list[str]] = []
 
     class Publishing(LocalBoard):
@@ -109,11 +109,11 @@ def test_a_replica_that_starts_cannot_miss_a_publish(tmp_path: Path) -> None:
                 behind = Wanted(state.identity).behind(self.reports())
                 seen.append([each.replica for each in behind])
 
-    lookout = Lookout("starting", "fake-bloom", live, metrics, Publishing())
-    lookout.join()
+    reporter = Reporter("starting", "fake-bloom", live, metrics, Publishing())
+    reporter.join()
     assert seen == [["starting"]]
     assert live.generation == 2
-    assert [each.generation for each in lookout.board.reports()] == [2]
+    assert [each.generation for each in reporter.board.reports()] == [2]
 
 
 def test_a_replica_whose_store_hangs_stays_on_the_board_and_says_so(
@@ -121,22 +121,22 @@ def test_a_replica_whose_store_hangs_stays_on_the_board_and_says_so(
 ) -> None:
     store = fake_store(tmp_path / "store")
     metrics = ServingMetrics()
-    live = LiveBank(store, FakeBackbone(), metrics)
-    lookout = Lookout("a", "fake-bloom", live, metrics, LocalBoard())
-    lookout.join()
-    monkeypatch.setattr("isogloss.serving.registry.live._STORE_PATIENCE_S", 0.0)
+    live = Registry(store, FakeBackbone(), metrics)
+    reporter = Reporter("a", "fake-bloom", live, metrics, LocalBoard())
+    reporter.join()
+    monkeypatch.setattr("isogloss.serving.registry.registry._STORE_PATIENCE_S", 0.0)
     found: list[ReplicaReport] = []
 
     def hang(generation: int) -> bool:
-        lookout.beat()  # the other thread's, meanwhile
-        found.extend(lookout.board.reports())
+        reporter.heartbeat()  # the other thread's, meanwhile
+        found.extend(reporter.board.reports())
         return False
 
     monkeypatch.setattr(store.generations, "has", hang)
-    lookout.look()
+    reporter.poll()
     assert [each.generation for each in found] == [1]
     assert "the store has not answered for" in (found[0].problem or "")
-    assert lookout.board.reports()[0].problem is None  # it answered in the end
+    assert reporter.board.reports()[0].problem is None  # it answered in the end
 
 
 def test_haproxy_is_told_to_try_again(tmp_path: Path) -> None:

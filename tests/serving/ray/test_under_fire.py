@@ -16,13 +16,13 @@ from torch import Tensor
 from isogloss.prompts.errors import Unavailable
 from isogloss.prompts.store.generations import Generations
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.batching.batcher import BatchFailed
+from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.admission import QueueFull, Stopping
 from isogloss.serving.pipeline.caller import Caller, TooLate
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.registry.replicas import LocalBoard, Lookout, ReplicaReport
+from isogloss.serving.registry.replicas import LocalBoard, ReplicaReport, Reporter
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse
 from tests.fakes import (
     MODEL,
@@ -93,10 +93,10 @@ class Fire:
 
         asyncio.run(run())
 
-    def look(self) -> None:
-        """Look at the store as the served replica's watch does."""
+    def poll(self) -> None:
+        """Poll the store as the served replica does."""
         served = self.served
-        Lookout("replica-1", MODEL, served.bank, served.metrics, self.board).look()
+        Reporter("replica-1", MODEL, served.registry, served.metrics, self.board).poll()
 
     async def hold(self, classifier: Classifier, caller: Caller = A) -> asyncio.Task[Any]:
         """Occupy the model with one text until the gate is opened."""
@@ -389,14 +389,14 @@ def test_a_store_that_cannot_be_read_is_said_and_the_loaded_prompts_serve_on(
     async def scenario(client: httpx.AsyncClient) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(Generations, "has", broken)
-            await asyncio.to_thread(fire.look)
+            await asyncio.to_thread(fire.poll)
             assert (await client.post("/v1/classify", json={"inputs": "x"})).status_code == 200
             ready = (await client.get("/ready")).json()
             assert (ready["ready"], ready["generation"]) == (True, 1)
             assert "Permission denied" in ready["replicas"][0]["problem"]
             assert "isogloss_store_problem{" in (page := (await client.get("/metrics")).text)
             assert problem_in(page) == 1
-        await asyncio.to_thread(fire.look)
+        await asyncio.to_thread(fire.poll)
         assert (await client.get("/ready")).json()["replicas"][0]["problem"] is None
         assert problem_in((await client.get("/metrics")).text) == 0
 

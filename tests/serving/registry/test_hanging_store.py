@@ -18,7 +18,7 @@ from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.admission import QueueFull
 from isogloss.serving.pipeline.caller import Caller
 from isogloss.serving.pipeline.classifier import Classifier
-from isogloss.serving.registry.live import LiveBank, Watch
+from isogloss.serving.registry.registry import Poller, Registry
 from isogloss.serving.registry.store_calls import MOST_CALLS, MOST_THREADS, StoreSilent
 from isogloss.serving.schemas import ClassifyRequest
 from isogloss.serving.telemetry.metrics import ServingMetrics
@@ -182,7 +182,7 @@ def test_prompts_that_are_in_no_memory_keep_the_list_waiting_alone(
 ) -> None:
     async def scenario(client: httpx.AsyncClient, classifier: Classifier) -> None:
         store.publish({"foreign": soft_prompt(1.0, model="another")})
-        assert classifier.bank.refresh()
+        assert classifier.registry.refresh()
         hanging.files()
         late = await client.get("/v1/prompts", headers={"x-request-timeout-ms": "20"})
         assert said_unavailable(late, "the prompt store has not answered")
@@ -307,14 +307,14 @@ def test_changes_keep_nobody_else_waiting(
 def test_the_watch_of_a_store_that_hangs_lets_the_server_stop(
     store: PromptStore, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isogloss.serving.registry.live._LAST_LOOK_S", 0.01)
-    live = LiveBank(store, FakeBackbone(), ServingMetrics())
+    monkeypatch.setattr("isogloss.serving.registry.registry._LAST_LOOK_S", 0.01)
+    live = Registry(store, FakeBackbone(), ServingMetrics())
     hanging.everything()
 
     def look() -> None:
         live.refresh()
 
-    watch = Watch(look, interval_s=0.001)
+    watch = Poller(look, interval_s=0.001)
     asyncio.run(hanging.entered())
     watch.close()  # comes back although the look does not
     assert live.problem is None or "has not answered" in live.problem

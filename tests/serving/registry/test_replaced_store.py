@@ -15,7 +15,7 @@ import pytest
 from isogloss.prompts.store.numbering import MAX_GENERATION, GenerationId
 from isogloss.prompts.store.store import PromptStore
 from isogloss.prompts.store.verify import verify
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.replicas import LocalBoard, ReplicaReport, Wanted
 from isogloss.serving.registry.succession import STANDS_STILL_S
 from tests.fakes import (
@@ -27,7 +27,7 @@ from tests.fakes import (
     route_table,
     soft_prompt,
 )
-from tests.serving.replicas_of import Clock, bank, looking
+from tests.serving.replicas_of import Clock, polling, registry_of
 
 ADMIN = {"authorization": "Bearer token"}
 NEW = soft_prompt(99.0)
@@ -55,9 +55,9 @@ def publish(store: PromptStore, *values: float) -> None:
         store.publish({"romance": soft_prompt(value)})
 
 
-def agree(live: LiveBank, store: PromptStore) -> bool:
+def agree(live: Registry, store: PromptStore) -> bool:
     """Whether a replica that runs serves what one that starts does, and what the store says."""
-    fresh = bank(store)
+    fresh = registry_of(store)
     return live.identity == fresh.identity == store.state().identity and (
         live.current.find("romance").digest == fresh.current.find("romance").digest
     )
@@ -73,7 +73,7 @@ def agree(live: LiveBank, store: PromptStore) -> bool:
 def test_a_restored_store_that_caught_up_is_followed_at_once(
     store: PromptStore, since: tuple[float, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    live = bank(store)
+    live = registry_of(store)
     restore(store)
     publish(store, *since)
     assert live.refresh()
@@ -84,7 +84,7 @@ def test_a_restored_store_that_caught_up_is_followed_at_once(
 
 def test_a_store_that_went_back_is_followed_once_it_stands_still(store: PromptStore) -> None:
     clock = Clock()
-    live = bank(store, clock)
+    live = registry_of(store, clock)
     restore(store)
     assert not live.refresh()
     lost = f"has lost generation 6 ({live.identity.digest[:19]})"
@@ -106,7 +106,7 @@ def test_of_a_restored_store_the_newest_that_can_be_served_is_followed(
     store: PromptStore,
 ) -> None:
     clock = Clock()
-    live = bank(store, clock)
+    live = registry_of(store, clock)
     restore(store)
     publish(store, 1.0, 2.0)
     too_long = soft_prompt(1.0, length=FakeBackbone.max_prompt_length + 1)
@@ -115,14 +115,14 @@ def test_of_a_restored_store_the_newest_that_can_be_served_is_followed(
     assert not live.refresh()
     clock.now_s += STANDS_STILL_S
     assert live.refresh()
-    assert live.identity == bank(store).identity == store.state(5).identity
+    assert live.identity == registry_of(store).identity == store.state(5).identity
     assert "generation 6 cannot be served" in (live.problem or "")
 
 
 def test_a_copy_under_way_is_not_followed_through_the_ages(store: PromptStore) -> None:
     """Generations arrive one by one, faster than the store stands still, files after them."""
     clock = Clock()
-    live = bank(store, clock)
+    live = registry_of(store, clock)
     whole = {path: path.read_bytes() for path in sorted(store.root.rglob("*")) if path.is_file()}
     shutil.rmtree(store.root / "objects")
     shutil.rmtree(store.root / "generations")
@@ -143,7 +143,7 @@ def test_a_store_that_is_emptied_leaves_what_is_loaded(
     store: PromptStore, tmp_path: Path, gone: str
 ) -> None:
     clock = Clock()
-    live = bank(store, clock)
+    live = registry_of(store, clock)
     shutil.rmtree(store.root)
     if gone == "emptied":
         PromptStore.open(store.root, create=True)
@@ -165,7 +165,7 @@ def test_a_link_that_is_switched_is_followed(store: PromptStore, tmp_path: Path)
     publish(other, 1.0, 2.0, 3.0, 4.0, 5.0)
     link = tmp_path / "link"
     link.symlink_to(store.root)
-    live = bank(PromptStore(link))
+    live = registry_of(PromptStore(link))
     assert live.identity == store.state().identity
     (tmp_path / "switch").symlink_to(other.root)
     os.rename(tmp_path / "switch", link)
@@ -181,13 +181,13 @@ def test_a_link_that_is_switched_is_followed(store: PromptStore, tmp_path: Path)
     "name", [f"{MAX_GENERATION}.json", "00001000.json", "100000000.json", f"{10**30}.json", "0027x"]
 )
 def test_a_planted_number_is_said_and_followed_by_nobody(store: PromptStore, name: str) -> None:
-    live = bank(store)
+    live = registry_of(store)
     text = (store.root / "generations" / "00000006.json").read_text()
     number = name.removesuffix(".json").lstrip("0")
     planted = store.root / "generations" / name
     planted.write_text(text.replace('"generation": 6', f'"generation": {number}'))
     assert not live.refresh()
-    for replica in (live, bank(store)):
+    for replica in (live, registry_of(store)):
         assert replica.identity == store.state().identity
         assert name in (replica.problem or "")
         assert "verify --repair" in (replica.problem or "")
@@ -208,7 +208,7 @@ def test_a_planted_number_is_said_and_followed_by_nobody(store: PromptStore, nam
 def test_a_manifest_may_not_hold_a_number_that_no_file_has_room_for(store: PromptStore) -> None:
     path = store.root / "generations" / "00000006.json"
     path.write_text(path.read_text().replace('"parent": 5', f'"parent": {10**30}'))
-    live = bank(store)
+    live = registry_of(store)
     assert live.generation == 5
     assert "parent" in (live.problem or "")
 
@@ -219,7 +219,7 @@ def test_the_last_number_there_is_is_not_published_past(tmp_path: Path) -> None:
     text = path.read_text().replace('"generation": 1', f'"generation": {MAX_GENERATION}')
     path.unlink()
     (store.root / "generations" / f"{MAX_GENERATION}.json").write_text(text)
-    assert bank(store).generation == MAX_GENERATION
+    assert registry_of(store).generation == MAX_GENERATION
     with pytest.raises(Exception, match=f"no generation after {MAX_GENERATION} .*new store"):
         publish(store, 1.0)
     assert len(list((store.root / "generations").iterdir())) == 1
@@ -236,7 +236,10 @@ def served(
 
     async def run() -> None:
         classifier, board = fake_classifier(settings), LocalBoard()
-        with looking("other", bank(store), board), looking("replica-1", classifier.bank, board):
+        with (
+            polling("other", registry_of(store), board),
+            polling("replica-1", classifier.registry, board),
+        ):
             async with http_client(classifier, store, settings, "token", board) as client:
                 await scenario(client, board)
 

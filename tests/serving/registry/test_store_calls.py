@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from isogloss.prompts.errors import StoreError
-from isogloss.serving.registry.recent import Recent
+from isogloss.serving.registry.loader import Recent
 from isogloss.serving.registry.store_calls import StoreCalls, StoreSilent
 
 

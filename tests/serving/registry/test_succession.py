@@ -11,10 +11,10 @@ import pytest
 from isogloss.prompts.errors import StoreError
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.prompts.store.verify import verify
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.registry.succession import STANDS_STILL_S
 from tests.fakes import FakeBackbone, fake_store, route_table, soft_prompt
-from tests.serving.replicas_of import Clock, bank
+from tests.serving.replicas_of import Clock, registry_of
 
 TOO_LONG = soft_prompt(1.0, length=FakeBackbone.max_prompt_length + 1)
 
@@ -70,7 +70,7 @@ def prompt_rot(store: PromptStore) -> None:
 HARMS = (rot, cut, copied, of_a_later_release, no_file, prompt_lost, prompt_rot)
 
 
-def metric(live: LiveBank) -> float | None:
+def metric(live: Registry) -> float | None:
     return live._metrics.registry.get_sample_value("isogloss_store_problem")
 
 
@@ -79,7 +79,7 @@ def test_a_replica_starts_on_the_newest_generation_that_can_be_served(
     store: PromptStore, harm: Callable[[PromptStore], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     harm(store)
-    live = bank(store)
+    live = registry_of(store)
     assert live.generation == 2
     assert live.current.find("romance").digest == soft_prompt(20.0).digest
     problem = live.problem or ""
@@ -102,7 +102,7 @@ def test_a_replica_that_runs_goes_on_with_what_it_has_loaded(
     store: PromptStore, harm: Callable[[PromptStore], None]
 ) -> None:
     clock = Clock()
-    loaded = bank(store, clock)
+    loaded = registry_of(store, clock)
     harm(store)
     for _ in range(5):
         clock.now_s += STANDS_STILL_S
@@ -113,7 +113,7 @@ def test_a_replica_that_runs_goes_on_with_what_it_has_loaded(
 
 def test_the_prompt_of_another_release_is_passed_over_too(store: PromptStore) -> None:
     store.publish({"long": TOO_LONG}, [route_table("long")])
-    live = bank(store)
+    live = registry_of(store)
     assert live.generation == 3
     problem = live.problem or ""
     assert "generation 4 cannot be served: " in problem
@@ -130,7 +130,7 @@ def test_once_it_is_mended_the_newest_generation_is_served(
 ) -> None:
     copy = PromptStore(shutil.copytree(store.root, tmp_path / "copy"))
     harm(store)
-    live = bank(store)
+    live = registry_of(store)
     assert verify(store, repair=True, copies=[copy]).whole
     assert live.refresh()
     assert (live.identity, live.problem) == (store.state().identity, None)
@@ -140,7 +140,7 @@ def test_once_it_is_mended_the_newest_generation_is_served(
 def test_a_manifest_put_back_is_served(store: PromptStore) -> None:
     whole = manifest(store, 3).read_bytes()
     rot(store)
-    live = bank(store)
+    live = registry_of(store)
     manifest(store, 3).write_bytes(whole)
     assert live.refresh()
     assert (live.generation, live.problem) == (3, None)
@@ -148,14 +148,14 @@ def test_a_manifest_put_back_is_served(store: PromptStore) -> None:
 
 def test_a_replica_that_was_behind_takes_what_a_starting_one_would(store: PromptStore) -> None:
     clock = Clock()
-    behind = bank(store, clock)
+    behind = registry_of(store, clock)
     store.publish({"romance": soft_prompt(40.0)})
     store.publish({"long": TOO_LONG}, [route_table("long")])
     assert not behind.refresh()  # it may be a copy under way
     assert behind.generation == 3
     clock.now_s += STANDS_STILL_S
     assert behind.refresh()
-    assert behind.identity == bank(store).identity
+    assert behind.identity == registry_of(store).identity
     assert behind.generation == 4
     assert "generation 5 cannot be served" in (behind.problem or "")
 
@@ -167,13 +167,13 @@ def test_a_store_in_which_nothing_can_be_served_is_refused_until_it_is_mended(
     for path in whole:
         path.write_bytes(b"rot")
     with pytest.raises(StoreError) as refusal:
-        bank(store)
+        registry_of(store)
     said = str(refusal.value)
     assert f"no generation of prompt store {store.root} can be served: generation 3" in said
     assert "verify --repair" in said
     oldest = min(whole)
     oldest.write_bytes(whole[oldest])
-    assert bank(store).generation == 1
+    assert registry_of(store).generation == 1
 
 
 def test_nothing_is_published_on_top_of_a_generation_that_cannot_be_read(
@@ -197,7 +197,7 @@ def test_nothing_is_published_on_top_of_a_generation_that_cannot_be_read(
 
 def test_an_empty_store_is_served_as_it_is(tmp_path: Path) -> None:
     store = PromptStore.open(tmp_path / "store", create=True)
-    live = bank(store)
+    live = registry_of(store)
     assert (live.generation, live.problem) == (0, None)
     store.publish({"p": soft_prompt(1.0)}, [route_table("p")])
     assert live.refresh()

@@ -12,13 +12,13 @@ import httpx
 
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.numbering import GenerationId
-from isogloss.serving.registry.live import LiveBank, Watch
+from isogloss.serving.registry.registry import Poller, Registry
 from isogloss.serving.registry.replicas import (
     REPORT_EXPIRES_S,
     REPORT_INTERVAL_S,
     LocalBoard,
-    Lookout,
     ReplicaReport,
+    Reporter,
     Wanted,
 )
 from isogloss.serving.telemetry.metrics import ServingMetrics
@@ -149,21 +149,21 @@ def test_a_lookout_reports_changes_at_once_and_otherwise_now_and_then(tmp_path: 
             super().report(report)
 
     metrics = ServingMetrics()
-    live = LiveBank(store, FakeBackbone(), metrics)
-    lookout = Lookout("a", "fake-bloom", live, metrics, Counting())
+    live = Registry(store, FakeBackbone(), metrics)
+    reporter = Reporter("a", "fake-bloom", live, metrics, Counting())
     for _ in range(5):
-        lookout.look()
+        reporter.poll()
     assert posted == [1]
     store.publish({"romance": soft_prompt(9.0)})
-    lookout.look()
+    reporter.poll()
     assert posted == [1, 2]
 
 
 def test_a_change_by_another_process_is_picked_up(tmp_path: Path) -> None:
     store = fake_store(tmp_path / "store")
-    live = LiveBank(store, FakeBackbone(), ServingMetrics())
+    live = Registry(store, FakeBackbone(), ServingMetrics())
     changed = threading.Event()
-    watch = Watch(lambda: changed.set() if live.refresh() else None, interval_s=0.01)
+    watch = Poller(lambda: changed.set() if live.refresh() else None, interval_s=0.01)
     store.publish({"romance": soft_prompt(9.0)})
     assert changed.wait(10)
     assert live.generation == 2
@@ -179,7 +179,7 @@ def test_a_watch_survives_what_it_looks_at() -> None:
             enough.set()
         raise ValueError("a passing trouble")
 
-    watch = Watch(look, interval_s=0.001)
+    watch = Poller(look, interval_s=0.001)
     assert enough.wait(10)
     watch.close()
 
@@ -197,6 +197,6 @@ def test_a_change_that_does_not_reach_every_replica_says_which(tmp_path: Path) -
             assert (late.status_code, late.json()["error_type"]) == (503, "unavailable")
             assert "generation 2 is published" in late.json()["error"]
             assert "replica sleepy of fake-bloom serves generation 1" in late.json()["error"]
-            assert classifier.bank.generation == 2
+            assert classifier.registry.generation == 2
 
     asyncio.run(scenario())

@@ -15,7 +15,7 @@ from isogloss.prompts.errors import InvalidPrompt, StoreError
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.registry.live import LiveBank
+from isogloss.serving.registry.registry import Registry
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import (
     WILD,
@@ -156,9 +156,9 @@ def test_no_trial_of_one_runs_or_is_promoted(server: Server) -> None:
 def test_one_published_past_the_server_leaves_the_generation_before_in_use(server: Server) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         server.elsewhere.publish({"everywhere": BAD})
-        assert not await asyncio.to_thread(server.classifier.bank.refresh)
+        assert not await asyncio.to_thread(server.classifier.registry.refresh)
         await still_answers(client, 1)
-        problem = server.classifier.bank.problem or ""
+        problem = server.classifier.registry.problem or ""
         assert "generation 2 is refused: its routes name 'everywhere': under it" in problem
         mended = soft_prompt(6.0).to_bytes()
         back = await change(client, "PUT", "/v1/prompts/everywhere", content=mended)
@@ -199,7 +199,7 @@ def test_a_server_starts_with_the_newest_generation_that_can_answer(server: Serv
     server.elsewhere.publish({"romance": soft_prompt(8.0)})
     server.elsewhere.publish({"everywhere": BAD})
     server.elsewhere.publish({"congo": soft_prompt(9.0)})  # names it as well
-    live = LiveBank(server.store, server.backbone, ServingMetrics())
+    live = Registry(server.store, server.backbone, ServingMetrics())
     assert live.generation == 2
     assert "generation 4 is refused" in (live.problem or "")
     assert not live.refresh()
@@ -222,7 +222,7 @@ def test_a_server_that_could_not_read_the_newest_takes_it_once_it_can(
 
     with monkeypatch.context() as broken:
         broken.setattr(PromptStore, "read", away)
-        live = LiveBank(server.store, server.backbone, ServingMetrics())
+        live = Registry(server.store, server.backbone, ServingMetrics())
         expected = "generation 2 cannot be served: the network is away"
         assert (live.generation, live.problem) == (1, expected)
     assert live.refresh()

@@ -28,15 +28,12 @@ from tests.fakes import (
     route_table,
     soft_prompt,
 )
-from tests.serving.ray.test_app import ADMIN, TOKEN, Server, server
-from tests.serving.telemetry.test_logs import own_loggers
+from tests.serving.api_server import ADMIN, TOKEN, Server
 
-__all__ = ["own_loggers", "server"]
 pytestmark = pytest.mark.usefixtures("own_loggers")
 
 MARK = "squeamish-ossifrage"
 TEXT = f"fra_Latn: {MARK}"
-OURS = ("prompts", "serving")
 CLIENTS = ("httpx", "httpcore")  # the test's own: they say what they ask for
 
 
@@ -187,7 +184,7 @@ async def failures(
     backbone.failure = None
     for target in (
         "isogloss.serving.pipeline.classifier.result_of",
-        "isogloss.serving.pipeline.limits._check_text",
+        "isogloss.serving.pipeline.gate._check_text",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(target, broken)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,8 @@ import pytest
 from isogloss.serving.telemetry.logs import configure_logging, fields, work_on
 
 logger = logging.getLogger("isogloss.serving.test")
+pytestmark = pytest.mark.usefixtures("own_loggers")
 SECRET = "a text that is nobody's business"
-
-
-@pytest.fixture(autouse=True)
-def own_loggers() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("prompts", "serving")]
-    before = [(each.handlers, each.level, each.propagate) for each in loggers]
-    yield
-    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        each.handlers, each.propagate = handlers, propagate
-        each.setLevel(level)
-    work_on("")
 
 
 def fail() -> None:
@@ -77,7 +66,7 @@ def test_text_lines_are_for_people() -> None:
     except KeyError:
         logger.exception("a request failed")
     first, second, *trace = written.getvalue().splitlines()
-    assert first.endswith(r"WARNING serving.test: one\ntwo request_id=request-7")
+    assert first.endswith(r"WARNING isogloss.serving.test: one\ntwo request_id=request-7")
     assert second.endswith("a request failed request_id=request-7 (KeyError)")
     assert trace[-1].endswith(" fail")
     assert SECRET not in written.getvalue()

@@ -23,11 +23,8 @@ from isogloss.serving.schemas import ClassifyRequest
 from isogloss.serving.telemetry import tracing
 from isogloss.serving.telemetry.logs import configure_logging
 from tests.fakes import MODEL, fake_classifier, fake_settings, http_client
+from tests.serving.api_server import Server
 from tests.serving.collector import Collector, Span
-from tests.serving.ray.test_app import Server, server
-from tests.serving.telemetry.test_logs import own_loggers
-
-__all__ = ["own_loggers", "server"]
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

@@ -18,9 +18,7 @@ from isogloss.prompts.routing.trials import TrialLimits
 from isogloss.serving.api.trial_query import parse_trial
 from isogloss.serving.cli import commands
 from tests.fakes import soft_prompt
-from tests.serving.ray.test_app import ADMIN, Server, ask, server
-
-__all__ = ["server"]
+from tests.serving.api_server import ADMIN, Server, ask
 
 CANDIDATE = soft_prompt(-0.4)
 FRENCH = [f"fra_Latn: {'x' * n}" for n in range(40)]

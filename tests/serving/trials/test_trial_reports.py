@@ -20,11 +20,11 @@ from isogloss.prompts.store.state import StoreState
 from isogloss.serving.pipeline.caller import Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.registry.candidates import key_of
-from isogloss.serving.registry.replicas import LocalBoard, Lookout, ReplicaReport
+from isogloss.serving.registry.replicas import LocalBoard, ReplicaReport, Reporter
 from isogloss.serving.schemas import ClassifyRequest
 from isogloss.serving.telemetry.tally import BOUNDS_S, Latency, Tally, TrialKey, TrialTallies
+from isogloss.serving.trials.judge import TrialJudge
 from isogloss.serving.trials.reports import broken_limit, tally_of, trial_report
-from isogloss.serving.trials.watch import TrialWatch
 from tests.fakes import (
     MODEL,
     OVERFLOWING,
@@ -49,23 +49,23 @@ class Replicas:
         self.board = LocalBoard()
         settings = fake_settings(folder)
         self.classifiers = [fake_classifier(settings) for _ in range(count)]
-        self.lookouts = [
-            Lookout(f"replica-{n}", MODEL, each.bank, each.metrics, self.board)
+        self.reporters = [
+            Reporter(f"replica-{n}", MODEL, each.registry, each.metrics, self.board)
             for n, each in enumerate(self.classifiers)
         ]
         self.watches = [
-            TrialWatch(each.bank, each.metrics, self.board) for each in self.classifiers
+            TrialJudge(each.registry, each.metrics, self.board) for each in self.classifiers
         ]
 
     def begin(self, candidate: SoftPrompt = CANDIDATE, **plan: Any) -> Trial:
         given = {"kind": "shadow", "share": 1.0, **plan}
         state = self.store.begin_trial("romance", candidate, **given)
-        self.look()
+        self.poll()
         return state.trials[0]
 
-    def look(self) -> None:
-        for lookout in self.lookouts:
-            lookout.look()
+    def poll(self) -> None:
+        for reporter in self.reporters:
+            reporter.poll()
 
     def ask(self, texts: Sequence[str], *, of: int = 0, key: str = "") -> None:
         async def answer(classifier: Classifier) -> None:
@@ -76,17 +76,17 @@ class Replicas:
 
     def reports(self) -> list[ReplicaReport]:
         """As they are now, and as they would cross from one process to another."""
-        return [pickle.loads(pickle.dumps(lookout.report())) for lookout in self.lookouts]
+        return [pickle.loads(pickle.dumps(reporter.report())) for reporter in self.reporters]
 
     def tally(self, trial: Trial, clade: str = "Romance") -> Tally:
         return tally_of(trial, clade, self.reports())
 
     def judge(self) -> None:
         """What the board knows is what each replica would report after a second."""
-        for lookout in self.lookouts:
-            self.board.report(lookout.report())
+        for reporter in self.reporters:
+            self.board.report(reporter.report())
         for watch in self.watches:
-            watch.look()
+            watch.poll()
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_another_share_goes_on_counting(replicas: Replicas) -> None:
 def test_answers_of_a_generation_that_is_over_count_nowhere(replicas: Replicas) -> None:
     replicas.begin()
     replicas.store.end_trial("romance")
-    replicas.look()
+    replicas.poll()
     tallies = replicas.classifiers[0].metrics.trials
     with tallies.counting(KEY, "Romance") as tally:
         tally.texts += 1
@@ -208,8 +208,8 @@ def test_a_trial_that_breaks_a_limit_ends_by_itself(replicas: Replicas) -> None:
     )
     assert state.generation == 3
     assert state.resolve("romance")[1] == 1  # the routed prompt answers, as before
-    replicas.look()
-    assert not any(each.bank.current.trials for each in replicas.classifiers)
+    replicas.poll()
+    assert not any(each.registry.current.trials for each in replicas.classifiers)
     replicas.judge()
     metrics = replicas.classifiers[0].metrics
     assert metrics.registry.get_sample_value(
@@ -251,7 +251,7 @@ def test_a_candidate_that_is_lost_is_shown(replicas: Replicas) -> None:
     state = replicas.store.begin_trial("romance", CANDIDATE, kind="shadow", share=1.0)
     digest = state.resolve("romance@2")[2].removeprefix("sha256:")
     (replicas.store.root / "objects" / f"{digest}.safetensors").unlink()
-    replicas.look()
+    replicas.poll()
     assert [each.generation for each in replicas.reports()] == [2, 2]
     (problem,) = trial_report(state.trials[0], CANDIDATE.digest, MODEL, replicas.reports()).problems
     assert digest in problem
@@ -280,7 +280,7 @@ def test_the_metrics_page_shows_the_same_numbers_and_forgets_what_is_over(
         )
         assert value == pytest.approx(wanted)
     replicas.store.end_trial("romance")
-    replicas.look()
+    replicas.poll()
     assert "romance@2" not in generate_latest(registry).decode()
 
 

@@ -15,17 +15,16 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.serving.pipeline.caller import Caller, caller_of
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.pipeline.planning import Plan, Share
 from isogloss.serving.pipeline.scoring import (
-    Part,
-    Reading,
     Scores,
     Unscorable,
     score_batch,
-    score_readings,
+    score_plans,
 )
-from isogloss.serving.registry.bank import build_bank
-from isogloss.serving.registry.reader import PromptReader
-from isogloss.serving.registry.residents import ResidentPrompt, ServedPrompt
+from isogloss.serving.registry.loaded import LoadedPrompt, ServedPrompt
+from isogloss.serving.registry.loader import PromptLoader
+from isogloss.serving.registry.snapshot import build_snapshot
 from isogloss.serving.schemas import ClassifyRequest, Result
 from tests.fakes import (
     OVERFLOWING,
@@ -257,7 +256,7 @@ def test_a_candidate_that_the_model_fails_on_is_not_tried_on_anybodys_text(
     classifier.warm_up()
     classifier.close()
     assert sorted(server.backbone.pairs) == [[1, 1, 1], [2]]
-    assert list(classifier.bank.current.trial_problems) == ["romance@2"]
+    assert list(classifier.registry.current.trial_problems) == ["romance@2"]
 
 
 def test_where_the_routed_prompt_fails_a_canary_answers_and_a_shadow_cannot(
@@ -277,9 +276,9 @@ def test_a_candidate_that_cannot_be_read_refuses_no_generation(server: Server) -
     state = server.store.state()
     digest = state.resolve("romance@2")[2].removeprefix("sha256:")
     (server.store.root / "objects" / f"{digest}.safetensors").unlink()
-    bank = build_bank(state, PromptReader(server.store, server.backbone))
-    assert (bank.generation, bank.trials) == (state.generation, {})
-    assert list(bank.trial_problems) == ["romance@2"]
+    snapshot = build_snapshot(state, PromptLoader(server.store, server.backbone))
+    assert (snapshot.generation, snapshot.trials) == (state.generation, {})
+    assert list(snapshot.trial_problems) == ["romance@2"]
     (result,) = server.ask(TEXTS[:1])
     assert_scored_by(result, TEXTS[0], ROUTED)
 
@@ -295,12 +294,12 @@ def test_what_cannot_be_compared_in_one_read_is_left_out(
     server.try_out()
     state = server.store.state()
     trial = state.trials[0].model_copy(update={"candidate": "elsewhere@1"})
-    bank = build_bank(
+    snapshot = build_snapshot(
         state.model_copy(update={"trials": (trial,)}),
-        PromptReader(server.store, server.backbone),
+        PromptLoader(server.store, server.backbone),
     )
-    assert bank.trials == {}
-    assert "cannot be compared" in bank.trial_problems["elsewhere@1"]
+    assert snapshot.trials == {}
+    assert "cannot be compared" in snapshot.trial_problems["elsewhere@1"]
 
 
 def test_both_prompts_cost_one_read_and_their_tokens(server: Server) -> None:
@@ -308,10 +307,10 @@ def test_both_prompts_cost_one_read_and_their_tokens(server: Server) -> None:
     server.ask(TEXTS[:3])
     assert server.backbone.pairs == [[2, 2, 2]]
     state = server.store.state()
-    bank = build_bank(state, PromptReader(server.store, server.backbone))
-    routed, candidate = bank.find("romance"), bank.find("romance@2")
-    alone = Reading((1,) * 7, (Part(routed),))
-    both = Reading((1,) * 7, (Part(routed),), Part(candidate))
+    snapshot = build_snapshot(state, PromptLoader(server.store, server.backbone))
+    routed, candidate = snapshot.find("romance"), snapshot.find("romance@2")
+    alone = Plan((1,) * 7, (Share(routed),))
+    both = Plan((1,) * 7, (Share(routed), Share(candidate, role="candidate")))
     assert (alone.tokens, both.tokens) == (12, 15)
 
 
@@ -338,20 +337,21 @@ class Counting:
 def served(own: SoftPrompt, model: Any) -> ServedPrompt:
     tokens = [label.token_id for label in own.card.labels]
     names = tuple(label.label for label in own.card.labels)
-    resident = ResidentPrompt(own.card, own.vectors, model.label_rows(tokens), names)
-    return ServedPrompt("some", 1, own.digest, resident)
+    loaded = LoadedPrompt(own.card, own.vectors, model.label_rows(tokens), names)
+    return ServedPrompt("some", 1, own.digest, loaded)
 
 
 def test_a_real_model_compares_in_one_read_what_it_says_alone() -> None:
     model: Any = Counting()
     one, other = (served(prompt(model.model, seed, length=4), model) for seed in (1, 2))
     words = [tuple(t.ids) for t in model.tokenizer.encode(["soup", "a storm and a violin"], 60)]
-    together = score_batch(model, [Reading(ids, (Part(one, 1.5),), Part(other)) for ids in words])
+    together = score_batch(
+        model, [Plan(ids, (Share(one, 1.5), Share(other, role="candidate"))) for ids in words]
+    )
     assert model.reads == 1
     for ids, both in zip(words, together, strict=True):
         first, second = (
-            score_readings(model, [Reading(ids, (part,))])[0]
-            for part in (Part(one, 1.5), Part(other))
+            score_plans(model, [Plan(ids, (part,))])[0] for part in (Share(one, 1.5), Share(other))
         )
         assert isinstance(both, Scores)
         assert isinstance(first, Scores)

@@ -20,7 +20,7 @@ from isogloss.prompts.format.soft_prompt import ModelRef, SoftPrompt
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
 from isogloss.training.calibration.calibrated import calibrate, publish_temperatures
-from isogloss.training.calibration.reliability import bins, calibration_error, measure
+from isogloss.training.calibration.reliability import bins, measure
 from isogloss.training.calibration.temperatures import (
     Answers,
     Node,
@@ -139,15 +139,6 @@ def test_no_sentence_is_judged_by_what_it_taught() -> None:
     assert before[67] == after[67]  # its translation
     assert (before != after).any()
     assert len(set(before.tolist())) > 1
-
-
-def test_the_calibration_error_of_a_few_answers_by_hand() -> None:
-    """Two of 0.9 are both right, of two of 0.5 one is: (2 x 0.1 + 2 x 0) / 4."""
-    confidence = np.array([0.9, 0.9, 0.5, 0.5])
-    assert calibration_error(confidence, np.array([True, True, True, False])) == pytest.approx(0.05)
-    assert calibration_error(np.array([1.0, 1.0]), np.array([True, False])) == 0.5
-    # Too sure and too unsure do not make up for each other.
-    assert calibration_error(np.array([0.9, 0.1]), np.array([False, True])) == pytest.approx(0.9)
 
 
 def test_scaling_mends_what_was_claimed_and_changes_no_label() -> None:

@@ -19,7 +19,7 @@ from isogloss.training.cli.commands import register
 from isogloss.training.cli.options import parse_shots, repeat_names
 from isogloss.training.cli.progress import TrainingBars
 from isogloss.training.evaluation.predictions import read_predictions
-from isogloss.training.tuning.member import EpochRecord
+from isogloss.training.tuning.prompt_trainer import EpochRecord
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, sentences, write_task, write_tsv
 
 app = typer.Typer(cls=ReportingGroup)

@@ -18,8 +18,9 @@ import torch
 
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.training.tuning.config import TrainingConfig, configure
-from isogloss.training.tuning.runs import Job, Unwatched, run_job
-from isogloss.training.workers.jobs import ModelSpec, Pool
+from isogloss.training.tuning.job import Job, run_job
+from isogloss.training.tuning.trainer import Silent
+from isogloss.training.workers.units import ModelSpec, PoolSpec
 from tests.training.tiny import save_tiny, tiny, write_task
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -65,13 +66,13 @@ def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
         Job(data=data, out=tmp_path / out, configs=configs(150), population=2)
         for out in ("here", "there")
     )
-    alone = {own.name: own for own in run_job(loaded, here, Unwatched())}
+    alone = {own.name: own for own in run_job(loaded, here, Silent())}
     killed: list[int] = []
     killer = threading.Thread(target=_kill_a_worker, args=(tmp_path / "there", killed))
     killer.start()
     said: list[str] = []
-    workers = (spec, Pool(2))
-    shared = list(run_job(loaded, there, Unwatched(), workers, said.append))
+    workers = PoolSpec(2, spec)
+    shared = list(run_job(loaded, there, Silent(), workers, said.append))
     killer.join()
     assert killed, "no worker was killed: the job was over too soon"
     assert any("died" in line for line in said)

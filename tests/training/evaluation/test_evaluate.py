@@ -69,7 +69,7 @@ def test_scores_are_those_of_transformers(
 ) -> None:
     model = tiny(architecture)
     own = prompt(model, 0, position=position)
-    ids = tokenize(model, examples("fra_Latn"), None)
+    ids = tokenize(model, [one.text for one in examples("fra_Latn")], None)
     scores = score_prompts(model, [Candidate("p", own)], ids)[0]
     oracle = tiny_transformer(architecture)
     tokens = [label.token_id for label in own.card.labels]
@@ -100,7 +100,8 @@ def test_many_prompts_of_any_length_position_and_words_score_as_each_alone(
         Candidate("f", prompt(model, 6, length=4)),
         Candidate("g", prompt(model, 7, length=5)),
     ]
-    ids = tokenize(model, examples("deu_Latn") * 3, None)  # 48 texts, two batches
+    texts = [one.text for one in examples("deu_Latn")]
+    ids = tokenize(model, texts * 3, None)  # 48 texts, two batches
     together = score_prompts(model, mixed, ids)
     for candidate, own in zip(mixed, together, strict=True):
         alone = score_prompts(model, [candidate], ids)[0]

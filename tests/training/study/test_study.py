@@ -21,7 +21,7 @@ from isogloss.training.cli.progress import StudyBars, TrainingBars
 from isogloss.training.study.evidence import EvidenceUnit
 from isogloss.training.study.plan import StudyChoices, check_parts, study_configs
 from isogloss.training.tuning.config import TrainingConfig
-from isogloss.training.tuning.member import EpochRecord
+from isogloss.training.tuning.prompt_trainer import EpochRecord
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, tiny, write_task, write_tsv
 
 app = typer.Typer(cls=ReportingGroup)
@@ -173,7 +173,7 @@ def test_what_is_there_is_not_made_twice(
 
     before = tables(whole)
     monkeypatch.setattr(EvidenceUnit, "run", never)
-    monkeypatch.setattr("isogloss.training.tuning.runs.Workshop.train", never)
+    monkeypatch.setattr("isogloss.training.tuning.job.TrainingUnit.run", never)
     isogloss(*command(model, task, whole))
     assert tables(whole) == before
 

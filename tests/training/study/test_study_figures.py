@@ -41,9 +41,9 @@ STUDIES = {
 def figures_of(results: StudyResults) -> dict[str, Figure]:
     tables = study_tables(results)
     return {
-        "figure2": draw_settings(results, tables.figure2, tables.runs),
-        "figure3": draw_curve(results, tables.figure3, tables.runs, "shots"),
-        "figure4": draw_curve(results, tables.figure4, tables.runs, "length"),
+        "figure2": draw_settings(results, tables.figure2),
+        "figure3": draw_curve(results, tables.figure3, "shots"),
+        "figure4": draw_curve(results, tables.figure4, "length"),
         "figure5": draw_changes(tables.figure5),
         "table4": draw_languages(tables.table4),
         "table1": draw_correlations(tables.table1),

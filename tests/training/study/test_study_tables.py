@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from isogloss.training.study.intervals import Interval, difference, interval_of
-from isogloss.training.study.kinship import places
-from isogloss.training.study.parts import absent_parts
-from isogloss.training.study.results import StudyRun
-from isogloss.training.study.rows import FindingRow, StudyTables
-from isogloss.training.study.tables import study_tables, write_tables
-from isogloss.training.study.words import (
+from isogloss.training.study.estimates import (
+    Interval,
+    difference,
     duration,
+    interval_of,
     judged,
     listing,
     plain,
@@ -25,6 +22,10 @@ from isogloss.training.study.words import (
     size,
     span,
 )
+from isogloss.training.study.kinship import by_family
+from isogloss.training.study.results import StudyRun, absent_parts
+from isogloss.training.study.rows import FindingRow, StudyTables
+from isogloss.training.study.tables import study_tables, write_tables
 from isogloss.training.typology.transfer import likenesses
 from tests.training.study_samples import (
     BLOOM,
@@ -92,7 +93,7 @@ def test_a_verdict_needs_an_interval_on_one_side() -> None:
 
 
 def test_languages_stand_by_family_and_branch() -> None:
-    shown = [(place.name, place.group) for place in places(PAPER)]
+    shown = [(place.name, place.group) for place in by_family(PAPER)]
     assert shown[0] == ("Assamese", "Indo-Iranian")
     assert ("Greek", "Other Indo-European") in shown
     assert ("Wolof", "Atlantic-Congo") in shown
@@ -101,8 +102,10 @@ def test_languages_stand_by_family_and_branch() -> None:
     assert len(list(dict.fromkeys(groups))) == sum(
         one != other for one, other in zip(groups, ["", *groups], strict=False)
     ), "a group's languages stand together"
-    assert places(["own_Code"])[0].family == "Unknown"
-    assert [place.code for place in places(reversed(PAPER))] == [p.code for p in places(PAPER)]
+    assert by_family(["own_Code"])[0].family == "Unknown"
+    assert [place.code for place in by_family(reversed(PAPER))] == [
+        p.code for p in by_family(PAPER)
+    ]
 
 
 def test_table_4_is_the_mean_and_spread_over_seeds() -> None:
@@ -246,7 +249,7 @@ def test_do_more_examples_help() -> None:
 
 
 def family_shift(shifts: dict[str, int]) -> Callable[[int, int], int]:
-    families = [next(p.family for p in places(PAPER) if p.code == code) for code in PAPER]
+    families = [next(p.family for p in by_family(PAPER) if p.code == code) for code in PAPER]
     return lambda seed, place: shifts.get(families[place], 0) + flat(seed, place) + seed % 2
 
 
@@ -271,7 +274,7 @@ def test_families_that_gain_and_lose() -> None:
 def test_many_families_need_more_than_one_does() -> None:
     runs = [run(PAPER, s, 100, noise=flat) for s in range(4)]
     loss = (-4, -10, -13, -9)  # 4.8 standard errors: enough for one family, too few for eight
-    families = [next(p.family for p in places(PAPER) if p.code == code) for code in PAPER]
+    families = [next(p.family for p in by_family(PAPER) if p.code == code) for code in PAPER]
 
     def shift(seed: int, place: int) -> int:
         sign = {"Atlantic-Congo": 1, "Dravidian": -1}.get(families[place], 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.grid import expand, run_names
 from isogloss.training.tuning.initialization import initial_prompt, start_length
-from isogloss.training.tuning.run import Trained
-from isogloss.training.tuning.runs import Job, Unwatched, run_job
-from isogloss.training.tuning.way import common_clade, way_of
+from isogloss.training.tuning.job import Job, run_job
+from isogloss.training.tuning.outputs import Trained
+from isogloss.training.tuning.supervision import common_clade, supervision_facts
+from isogloss.training.tuning.trainer import Silent
 from tests.training.tiny import prompt, tiny, write_task
 
 TEXT = "words: pan oven soup"
@@ -33,7 +33,7 @@ def test_a_prompt_starts_where_another_ended(tmp_path: Path) -> None:
         "reparameterization": ["none", "residual"],
         "norm_gain": [0.0],
     }
-    plain, residual = expand(model, choices, partial(start_length, model))
+    plain, residual = expand(model, choices)
     assert (plain.length, residual.length) == (4, 4)
     assert torch.equal(initial_prompt(model, [], plain)(), made.vectors)
     start = initial_prompt(model, [], residual)
@@ -47,7 +47,7 @@ def test_a_prompt_starts_where_another_ended(tmp_path: Path) -> None:
 def test_a_prompt_starts_at_a_texts_own_tokens(architecture: str) -> None:
     model = tiny(architecture)
     ids = model.tokenizer.wrapped(" pan oven soup", add_special_tokens=False)["input_ids"]
-    (config,) = expand(model, {"init": [TEXT]}, partial(start_length, model))
+    (config,) = expand(model, {"init": [TEXT]})
     assert config.length == len(ids)
     assert torch.equal(initial_prompt(model, [], config)(), model.embed(ids).float())
     longer, shorter = (
@@ -95,7 +95,6 @@ def test_a_prompt_trained_from_another_says_so(tmp_path: Path) -> None:
             "epochs": [1],
             "init": [f"prompt:{path}", TEXT, "label"],
         },
-        partial(start_length, model),
     )
     names = run_names(model.model_id, configs, "romance")
     # Their lengths follow from where they start, so they are part of what differs.
@@ -103,7 +102,7 @@ def test_a_prompt_trained_from_another_says_so(tmp_path: Path) -> None:
     assert "-init-words-" in names[1]
     assert names[2] == "romance-length10-init-label-seed0"
     job = Job(data=task, out=tmp_path / "out", configs=configs, name="romance")
-    told = {own.name: card(own) for own in run_job(model, job, Unwatched())}
+    told = {own.name: card(own) for own in run_job(model, job, Silent())}
     start = {"name": "Universal one", "digest": SoftPrompt.load(path).digest}
     assert told[names[0]]["start"] == start
     assert told[names[0]]["init"] == "prompt:Universal one"
@@ -138,9 +137,7 @@ def test_the_way_a_prompt_is_made(
     taught = {"teacher": teacher, "parallel": ("ntrex",)} if teacher else {}
     choices = {"sources": tuple(sources.split(",")), **taught}
     config: TrainingConfig = configure(tiny("bloom"), choices)
-    found = way_of(config)
-    assert found["way"] == way
-    assert found["clade"] == clade
+    assert supervision_facts(config) == {"way": way, "clade": clade}
 
 
 def test_a_language_the_table_lacks_has_no_clade() -> None:

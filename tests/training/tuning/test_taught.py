@@ -17,12 +17,12 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.tuning.config import TrainingConfig, configure
+from isogloss.training.tuning.distillation import Teacher
 from isogloss.training.tuning.grid import run_names
-from isogloss.training.tuning.member import EpochRecord, Member
-from isogloss.training.tuning.population import Population
-from isogloss.training.tuning.runs import Job, PopulationUnit, Unwatched, run_job
-from isogloss.training.tuning.teacher import Teacher
-from isogloss.training.tuning.texts import CacheBudget, CachedTexts, LabelledRows, Rows, TaughtRows
+from isogloss.training.tuning.job import Job, TrainingUnit, run_job
+from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptTrainer
+from isogloss.training.tuning.texts import CacheBudget, CachedTexts, EncodedExamples
+from isogloss.training.tuning.trainer import Silent, Trainer
 from tests.some import some
 from tests.training.taught import ids, save_teacher, settings, train, vectors
 from tests.training.tiny import LABELS, sentences, tiny, tiny_transformer, write_task
@@ -30,13 +30,13 @@ from tests.training.tiny import LABELS, sentences, tiny, tiny_transformer, write
 ARCHITECTURES = ("bloom", "xglm")
 
 
-class Impatient(Unwatched):
+class Impatient(Silent):
     """Presses Ctrl-C at one step."""
 
     def __init__(self, stop_after_steps: int) -> None:
         self._left = stop_after_steps
 
-    def step(self, member: int, epoch: int, loss: float) -> None:
+    def step(self, prompt: int, epoch: int, loss: float) -> None:
         self._left -= 1
         if self._left == 0:
             raise KeyboardInterrupt
@@ -55,17 +55,17 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(architecture
     rows = tuple(texts.add(ids(model)))
     noise = torch.randn(len(rows), len(LABELS), generator=torch.Generator().manual_seed(1))
     targets = (3 * noise).softmax(-1)
-    gold = LabelledRows(rows, torch.arange(len(rows)) % len(LABELS))
-    lessons: list[Rows] = [TaughtRows(rows, targets), TaughtRows(rows, targets), gold]
+    gold = EncodedExamples(rows, torch.arange(len(rows)) % len(LABELS))
+    lessons = [EncodedExamples(rows, targets), EncodedExamples(rows, targets), gold]
     tokens = [label.token_id for label in verbalize(LABELS, model.tokenizer)]
     kinds = ("none", "residual", "none")
-    members = [
-        Member(model, tokens, _config(model, kind, length), own, own)
+    prompts = [
+        PromptTrainer(model, tokens, _config(model, kind, length), own, own)
         for kind, length, own in zip(kinds, (4, 2, 3), lessons, strict=True)
     ]
     places = [[0, 5, 11, 23], [5, 7], [7, 0, 1]]
-    losses = Population(model, texts, members).gradients(members, places)
-    for own, indices, loss in zip(some(members[:2]), places, losses, strict=False):
+    losses = Trainer(model, texts, prompts).gradients(prompts, places)
+    for own, indices, loss in zip(some(prompts[:2]), places, losses, strict=False):
         ours = [p.grad.clone() for p in own.prompt.parameters() if p.grad is not None]
         own.optimizer.zero_grad()
         expected = _oracle_loss(architecture, model, own, indices, tokens, targets)
@@ -85,7 +85,7 @@ def _config(model: Backbone, kind: str, length: int) -> TrainingConfig:
 def _oracle_loss(
     architecture: str,
     model: Backbone,
-    own: Member,
+    own: PromptTrainer,
     indices: list[int],
     tokens: list[int],
     targets: Tensor,
@@ -124,7 +124,9 @@ def test_a_taught_prompt_approaches_its_teacher_without_any_label(
     assert best.dev_accuracy is None
     assert best.dev_agreement is not None
     assert 0 <= best.dev_agreement <= 1
-    answers = Teacher(model, teacher).answers([own[2] for own in sentences("eng_Latn", "train")])
+    answers = Teacher.load(model, teacher).answers(
+        model, [text for _, _, text in sentences("eng_Latn", "train")]
+    )
     rows = model.label_rows([label.token_id for label in made.card.labels])
     french = model.encode(ids(model))
     before, after = (
@@ -198,9 +200,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_resuming_ends_with_the_same_bytes(
     cut = list(run_job(model, job, Impatient(14)))
     assert [own.interrupted for own in cut] == [True, True]
     assert all(own.path for own in cut)
-    resumed = sorted(
-        run_job(model, replace(job, resume=True), Unwatched()), key=lambda own: own.name
-    )
+    resumed = sorted(run_job(model, replace(job, resume=True), Silent()), key=lambda own: own.name)
     for one, other in zip(resumed, whole, strict=True):
         assert (one.name, one.interrupted) == (other.name, False)
         assert vectors(one).numpy().tobytes() == vectors(other).numpy().tobytes()
@@ -214,7 +214,7 @@ def test_a_worker_makes_the_same_prompt_and_a_moved_teacher_is_the_same(
     config = settings(model, teacher, task)
     (here,) = train(model, tmp_path / "here", config)
     job = Job(data="", out=tmp_path / "there", configs=(config,))
-    unit = pickle.loads(pickle.dumps(PopulationUnit(job, (0,))))
+    unit = pickle.loads(pickle.dumps(TrainingUnit(job, tuple(job.runs(model)))))
     (there,) = unit.run(model, None)
     assert torch.equal(vectors(here), vectors(there))
     (tmp_path / "moved").mkdir()

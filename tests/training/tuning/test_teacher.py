@@ -11,7 +11,7 @@ import torch
 from isogloss.prompts.errors import InvalidData, InvalidInput, InvalidPrompt, NotFound
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.training.tuning.config import TrainingConfig
-from isogloss.training.tuning.teacher import Teacher
+from isogloss.training.tuning.distillation import Teacher
 from tests.training.taught import ids, save_teacher, settings, train
 from tests.training.tiny import LABELS, sentences, tiny, tiny_transformer, write_task
 
@@ -24,13 +24,13 @@ def task(tmp_path: Path) -> str:
 @pytest.mark.parametrize("architecture", ["bloom", "xglm"])
 def test_the_teacher_answers_as_transformers_does(architecture: str, tmp_path: Path) -> None:
     model = tiny(architecture)
-    teacher = Teacher(model, save_teacher(model, tmp_path / "t.safetensors"))
+    teacher = Teacher.load(model, save_teacher(model, tmp_path / "t.safetensors"))
     english = [text for _, _, text in sentences("eng_Latn", "train")]
-    answers = teacher.answers([*english, english[3]])
+    answers = teacher.answers(model, [*english, english[3]])
     assert answers.shape == (25, len(LABELS))
     assert torch.equal(answers[24], answers[3])
     oracle = tiny_transformer(architecture)
-    tokens = [label.token_id for label in teacher.labels]
+    tokens = [label.token_id for label in teacher.prompt.card.labels]
     joined = torch.cat(
         [
             oracle.get_input_embeddings()(torch.tensor([ids(model, "eng_Latn")[3]])),

@@ -11,13 +11,12 @@ import torch
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.training.data.labelled import Example
 from isogloss.training.tuning.texts import CacheBudget, CachedTexts, FreshTexts, Texts, tokenize
 from tests.training.tiny import sentences, tiny
 
 
 def ids(model: Backbone) -> Texts:
-    return tokenize(model, [Example(*row) for row in sentences("eng_Latn", "train")], None)
+    return tokenize(model, [text for _, _, text in sentences("eng_Latn", "train")], None)
 
 
 @pytest.mark.parametrize("architecture", ["bloom", "xglm"])

@@ -32,21 +32,21 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 def parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
-    found = argparse.ArgumentParser(
+    options = argparse.ArgumentParser(
         prog="python -m isogloss.training.recipes.ship", description=__doc__
     )
-    found.add_argument("--data", type=Path, required=True, help="SIB-200: <code>/{train,...}.tsv")
-    found.add_argument(
+    options.add_argument("--data", type=Path, required=True, help="SIB-200: <code>/{train,...}.tsv")
+    options.add_argument(
         "--parallel", type=Path, nargs="*", default=[], help="more parallel text, such as NTREX-128"
     )
-    found.add_argument("--work", type=Path, default=Path("out/ship"), help="steps, kept")
-    found.add_argument("--models", nargs="+", default=list(MODELS), help="(default: both)")
-    found.add_argument("--plan", action="store_true", help="print the commands and run nothing")
-    found.add_argument("--shipped", type=Path, default=_ROOT / "prompts" / "shipped")
-    found.add_argument(
+    options.add_argument("--work", type=Path, default=Path("out/ship"), help="steps, kept")
+    options.add_argument("--models", nargs="+", default=list(MODELS), help="(default: both)")
+    options.add_argument("--plan", action="store_true", help="print the commands and run nothing")
+    options.add_argument("--shipped", type=Path, default=_ROOT / "prompts" / "shipped")
+    options.add_argument(
         "--results", type=Path, default=_ROOT / "training" / "results" / "routes", help="tables"
     )
-    return found
+    return options
 
 
 def main(arguments: Sequence[str] | None = None, settings: Settings = SHIPPED) -> None:
@@ -90,7 +90,7 @@ def _run(plan: Plan, work: Path, results: Path) -> dict[str, Finished]:
 
 def _also_shipped(plan: Plan, finished: dict[str, Finished]) -> dict[str, Path]:
     """Short names, such as bloom-english-8-plain, and the files that ship under them."""
-    grids = {own: finished[own].folder for own in ALSO_SHIPPED if own in finished}
+    grids = {grid: finished[grid].folder for grid in ALSO_SHIPPED if grid in finished}
     ranked = best_first(summaries(finished["dev-sources"].folder))
     return {
         f"{short_name(plan.model)}-{short}": grids[short.rpartition("-")[0]] / f"{name}.safetensors"

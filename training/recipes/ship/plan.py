@@ -129,33 +129,31 @@ class Plan:
 
     def _sources(self) -> Iterator[Step]:
         """(a) and (b)."""
-        own = self.settings
+        settings = self.settings
         english = (ENGLISH,)
         for name, sources, options in (
-            (PAPER, english, own.english_8),
-            ("english-all", english, own.english_all),
-            ("diverse", own.diverse_sources, own.diverse),
+            (PAPER, english, settings.english_8),
+            ("english-all", english, settings.english_all),
+            ("diverse", settings.diverse_sources, settings.diverse),
         ):
             if options:
                 yield self._train(name, sources, options, self._labels())
 
     def _clades(self, dev: str, first: tuple[str, ...]) -> Iterator[Step]:
         """(c) and (d), where there is a prompt to start from or to learn from."""
-        own = self.settings
-        start = Best("diverse", dev, prefix="prompt:")
-        for name, sources in own.clades.items():
-            if own.clade_scratch:
-                yield self._train(name, sources, own.clade_scratch, self._labels())
-            if own.clade_tuned and own.diverse:
-                more = (*self._labels(), "--init", start)
-                yield self._train(f"{name}-tuned", sources, own.clade_tuned, more, (*first, dev))
-            if own.clade_taught and own.english_all:
-                more = self._teacher(dev)
-                yield self._train(f"{name}-taught", sources, own.clade_taught, more, (*first, dev))
-        if own.everywhere_taught and own.english_all:
-            more, sources = self._teacher(dev), own.everywhere
-            options = own.everywhere_taught
-            yield self._train("everywhere-taught", sources, options, more, (*first, dev))
+        settings, needs = self.settings, (*first, dev)
+        labelled, teacher = self._labels(), self._teacher(dev)
+        tuned = (*labelled, "--init", Best("diverse", dev, prefix="prompt:"))
+        for name, codes in settings.clades.items():
+            if settings.clade_scratch:
+                yield self._train(name, codes, settings.clade_scratch, labelled)
+            if settings.clade_tuned and settings.diverse:
+                yield self._train(f"{name}-tuned", codes, settings.clade_tuned, tuned, needs)
+            if settings.clade_taught and settings.english_all:
+                yield self._train(f"{name}-taught", codes, settings.clade_taught, teacher, needs)
+        if settings.everywhere_taught and settings.english_all:
+            codes, options = settings.everywhere, settings.everywhere_taught
+            yield self._train("everywhere-taught", codes, options, teacher, needs)
 
     def _labels(self) -> tuple[Word, ...]:
         return ("--data", str(self.data))

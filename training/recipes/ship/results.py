@@ -11,20 +11,20 @@ Accuracies are shares of 1.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from isogloss.prompts.files.tables import table_bytes
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.languages.languages import languages
 from isogloss.prompts.routing.routes import Route, RouteTable
+from isogloss.training.evaluation.candidates import prompt_files
 from isogloss.training.evaluation.predictions import Prediction, read_predictions
 from isogloss.training.evaluation.summary import PromptSummary, summarize
 from isogloss.training.files import writable_folder, write_atomically
 from isogloss.training.recipes.ship.plan import Step
 from isogloss.training.recipes.ship.settings import ENGLISH
-from isogloss.training.recipes.ship.steps import Finished, prompt_files, summaries
+from isogloss.training.recipes.ship.steps import Finished, summaries
 
 _FACTS = ("way", "clade", "shots", "seed", "epochs_run", "seconds")
 _SHOWN = (".csv", ".svg", ".png")
@@ -60,8 +60,8 @@ def write_results(
 
 
 def _route(table: RouteTable, code: str) -> Route:
-    known = languages().get(code)
-    return table.route(known.lineage if known else ())
+    language = languages().get(code)
+    return table.route(language.lineage if language else ())
 
 
 def _steps(steps: Sequence[Step], finished: Mapping[str, Finished]) -> list[Sequence[Cell]]:
@@ -71,26 +71,27 @@ def _steps(steps: Sequence[Step], finished: Mapping[str, Finished]) -> list[Sequ
 def _candidates(
     finished: Mapping[str, Finished], table: RouteTable, test: Sequence[PromptSummary]
 ) -> tuple[Sequence[str], list[Sequence[Cell]]]:
-    evaluations = [own for own in ("dev-sources", "dev-clades") if own in finished]
-    dev = [one for own in evaluations for one in summaries(finished[own].folder)]
-    tested = {own.prompt: own for own in test}
-    files = {n: p for own in finished.values() for n, p in prompt_files(own.folder).items()}
+    evaluations = [name for name in ("dev-sources", "dev-clades") if name in finished]
+    dev = [summary for name in evaluations for summary in summaries(finished[name].folder)]
+    tested = {summary.prompt: summary for summary in test}
+    files = {n: p for step in finished.values() for n, p in prompt_files(step.folder).items()}
     rows: list[Sequence[Cell]] = []
-    for own in sorted(dev, key=lambda s: (-s.mean, s.prompt)):
-        prompt = SoftPrompt.load(files[own.prompt])
+    for summary in sorted(dev, key=lambda s: (-s.mean, s.prompt)):
+        prompt = SoftPrompt.load(files[summary.prompt])
         facts = [prompt.card.training.get(name) for name in _FACTS]
-        clades = [clade for clade, chosen in table.clades.items() if chosen == own.prompt]
-        routed = ["universal"] * (own.prompt == table.universal) + clades
-        shown = tested.get(own.prompt)
-        results = [*_means(own), *(_means(shown) if shown else ("", ""))]
+        clades = [clade for clade, chosen in table.clades.items() if chosen == summary.prompt]
+        routed = ["universal"] * (summary.prompt == table.universal) + clades
+        shown = tested.get(summary.prompt)
+        results = [*_means(summary), *(_means(shown) if shown else ("", ""))]
         made = [prompt.card.kind, prompt.length, *map(_plain, facts)]
-        rows.append([own.prompt, *made, *results, " ".join(routed)])
+        rows.append([summary.prompt, *made, *results, " ".join(routed)])
     accuracies = [f"{split}_{what}" for split in ("dev", "test") for what in ("mean", "english")]
     return ["prompt", "kind", "length", *_FACTS, *accuracies, "routes"], rows
 
 
-def _means(own: PromptSummary) -> list[Cell]:
-    return [_share(own.mean), _share(own.languages[ENGLISH]) if ENGLISH in own.languages else ""]
+def _means(summary: PromptSummary) -> list[Cell]:
+    english = summary.languages.get(ENGLISH)
+    return [_share(summary.mean), "" if english is None else _share(english)]
 
 
 def _plain(value: object) -> Cell:
@@ -102,14 +103,14 @@ Answers = dict[str, dict[str, dict[str, Prediction]]]
 
 
 def _answers(test: Iterable[Prediction], table: RouteTable, routes: Mapping[str, Route]) -> Answers:
-    found: Answers = {code: {} for code in routes}
+    by_language: Answers = {code: {} for code in routes}
     for row in test:
-        own = found[row.language].setdefault(row.index_id, {})
+        answers = by_language[row.language].setdefault(row.index_id, {})
         if row.prompt == table.universal:
-            own["universal"] = row
+            answers["universal"] = row
         if row.prompt == routes[row.language].reference:
-            own["routed"] = row
-    return found
+            answers["routed"] = row
+    return by_language
 
 
 def _languages(
@@ -118,7 +119,7 @@ def _languages(
     rows: list[Sequence[Cell]] = []
     for code, sentences in answers.items():
         both = [
-            sum(own[which].correct for own in sentences.values()) / len(sentences)
+            sum(arms[which].correct for arms in sentences.values()) / len(sentences)
             for which in ("universal", "routed")
         ]
         route = routes[code]
@@ -129,9 +130,9 @@ def _languages(
 
 def _predictions(answers: Answers) -> tuple[Sequence[str], list[Sequence[Cell]]]:
     rows: list[Sequence[Cell]] = [
-        [code, sentence, own["routed"].gold, own["universal"].predicted, own["routed"].predicted]
+        [code, sentence, arms["routed"].gold, arms["universal"].predicted, arms["routed"].predicted]
         for code, sentences in answers.items()
-        for sentence, own in sentences.items()
+        for sentence, arms in sentences.items()
     ]
     return ["language", "index_id", "gold", "universal", "routed"], rows
 
@@ -141,8 +142,4 @@ def _share(value: float) -> str:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, table_bytes(columns, rows))

@@ -21,6 +21,7 @@ from pathlib import Path
 from isogloss.prompts.errors import InvalidData, NotFound
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.store import PromptStore
+from isogloss.training.evaluation.candidates import prompt_files
 from isogloss.training.evaluation.predictions import read_predictions
 from isogloss.training.evaluation.summary import PromptSummary, summarize
 from isogloss.training.files import writable_folder, write_atomically
@@ -72,14 +73,14 @@ def run_steps(
     for number, step in enumerate(steps, start=1):
         folder = folders[step.name]
         known = _read(step.name, folder)
-        place = f"[{number}/{len(steps)}] {step.name}"
+        shown = f"[{number}/{len(steps)}] {step.name}"
         if known is None:
-            command = [word for own in step.command for word in _resolve(own, folders)]
-            say(f"==> {place}: isogloss {' '.join(command)}")
+            command = [text for word in step.command for text in _resolve(word, folders)]
+            say(f"==> {shown}: isogloss {' '.join(command)}")
             known = _run(step.name, command, folder, run)
-            say(f"==> {place}: {known.seconds:.0f} s")
+            say(f"==> {shown}: {known.seconds:.0f} s")
         else:
-            say(f"==> {place}: done before")
+            say(f"==> {shown}: done before")
         finished[step.name] = known
     return finished
 
@@ -106,7 +107,7 @@ def _folders(steps: Sequence[Step], work: Path, about: str) -> dict[str, Path]:
     for step in steps:
         facts = [about, str(step), *(identities[need] for need in step.needs)]
         identities[step.name] = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return {name: work / f"{name}-{own[:_DIGITS]}" for name, own in identities.items()}
+    return {name: work / f"{name}-{digest[:_DIGITS]}" for name, digest in identities.items()}
 
 
 def _resolve(word: Word, folders: Mapping[str, Path]) -> list[str]:
@@ -118,27 +119,21 @@ def _resolve(word: Word, folders: Mapping[str, Path]) -> list[str]:
         case Best():
             ranked = best_first(summaries(folders[word.evaluation]), word.language)
             grid = prompt_files(folders[word.grid])
-            return [word.prefix + str(next(grid[own] for own in ranked if own in grid))]
+            return [word.prefix + str(next(grid[name] for name in ranked if name in grid))]
         case Shortlist():
             return [str(path) for path in _shortlist(word, folders)]
 
 
 def _shortlist(word: Shortlist, folders: Mapping[str, Path]) -> Iterator[Path]:
-    everything = {
-        name: path for grid in word.grids for name, path in prompt_files(folders[grid]).items()
-    }
+    grids = {grid: prompt_files(folders[grid]) for grid in word.grids}
+    files = {name: path for grid in grids.values() for name, path in grid.items()}
     routed = PromptStore.open(folders[word.routes] / "store").state().prompts
-    paper = [
-        name
-        for grid in word.grids
-        if grid == PAPER
-        for name, path in prompt_files(folders[grid]).items()
-        if _kind(path) == "plain"
-    ]
+    paper = [name for name, path in grids.get(PAPER, {}).items() if _kind(path) == "plain"]
     ranked = best_first(summaries(folders[word.evaluation]))
-    short = short_names(ranked, {own: folders[own] for own in ALSO_SHIPPED if own in word.grids})
+    named = {grid: folders[grid] for grid in ALSO_SHIPPED if grid in grids}
+    short = short_names(ranked, named)
     for name in dict.fromkeys([*sorted(routed), *paper, *short.values()]):
-        yield everything[name]
+        yield files[name]
 
 
 def short_names(ranked: Sequence[str], grids: Mapping[str, Path]) -> dict[str, str]:
@@ -148,26 +143,17 @@ def short_names(ranked: Sequence[str], grids: Mapping[str, Path]) -> dict[str, s
         ranked: names of prompts, the best first.
         grids: folders of their files.
     """
-    found: dict[str, str] = {}
+    short: dict[str, str] = {}
     for grid, folder in grids.items():
-        own = prompt_files(folder)
+        files = prompt_files(folder)
         for name in ranked:
-            if name in own:
-                found.setdefault(f"{grid}-{_kind(own[name])}", name)
-    return found
+            if name in files:
+                short.setdefault(f"{grid}-{_kind(files[name])}", name)
+    return short
 
 
 def _kind(path: Path) -> str:
     return SoftPrompt.load(path).card.kind
-
-
-def prompt_files(folder: Path) -> dict[str, Path]:
-    """Finished prompts of a folder by name."""
-    return {
-        path.stem: path
-        for path in sorted(folder.glob("*.safetensors"))
-        if not path.name.endswith(".state.safetensors")
-    }
 
 
 @functools.cache
@@ -180,15 +166,17 @@ def summaries(folder: Path) -> tuple[PromptSummary, ...]:
     return tuple(summarize(read_predictions(folder / "predictions.csv")))
 
 
-def best_first(found: Sequence[PromptSummary], language: str | None = None) -> list[str]:
+def best_first(evaluated: Sequence[PromptSummary], language: str | None = None) -> list[str]:
     """Names of prompts by mean accuracy, or by one language's; on a tie by name.
 
     Raises:
         InvalidData: the language was not evaluated.
     """
-    if language is not None and any(language not in own.languages for own in found):
+    if language is not None and any(language not in summary.languages for summary in evaluated):
         raise InvalidData(f"{language} was not evaluated: add it to the settings' languages")
-    if not found:
+    if not evaluated:
         raise NotFound("nothing was evaluated")
-    chosen = {own.prompt: own.languages[language] if language else own.mean for own in found}
-    return sorted(chosen, key=lambda name: (-round(chosen[name], 9), name))
+    accuracy = {
+        each.prompt: each.languages[language] if language else each.mean for each in evaluated
+    }
+    return sorted(accuracy, key=lambda name: (-round(accuracy[name], 9), name))

@@ -52,8 +52,8 @@ def ship(models: Sequence[Chosen], shipped: Path, note: str) -> StoreState:
     aside = durable.temporary_name(shipped.parent)
     try:
         state = PromptStore.open(aside, create=True).publish(
-            {name: prompt for own in everything for name, prompt in own.prompts.items()},
-            [own.table for own in everything],
+            {name: prompt for each in everything for name, prompt in each.prompts.items()},
+            [each.table for each in everything],
             note,
         )
         shutil.rmtree(aside / "tmp")  # a package carries no empty folders
@@ -68,7 +68,7 @@ def _others(models: Sequence[Chosen], shipped: Path) -> list[Chosen]:
     """What ships for other models, with the prompts that are for their weights."""
     if not is_store(shipped):
         return []
-    store, ours = PromptStore(shipped), {own.table.model.id for own in models}
+    store, ours = PromptStore(shipped), {each.table.model.id for each in models}
     state = store.state()
     prompts = {name: store.read(state.resolve(name)[2]) for name in state.prompts}
     return [

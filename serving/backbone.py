@@ -1,0 +1,64 @@
+"""What serving needs of a frozen model: a `prompts.model.backbone.Backbone` has it, and a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from isogloss.prompts.format.soft_prompt import RunsPrompts
+from isogloss.prompts.model.tokenizer import TokenizedText
+
+
+class EncodesTexts(Protocol):
+    """The model's own tokenizer."""
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
+        """Token ids, at most `max_tokens` each."""
+
+
+class ServingBackbone(RunsPrompts, Protocol):
+    """A model, its tokenizer, and what they are."""
+
+    @property
+    def revision(self) -> str | None:
+        """Commit of the hub's snapshot, where known."""
+
+    @property
+    def architecture(self) -> Literal["bloom", "xglm"]:
+        """Which of the two."""
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Longer texts are cut here."""
+
+    @property
+    def tokenizer(self) -> EncodesTexts:
+        """The model's own."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where prompts must be."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision prompts must have."""
+
+    @property
+    def linear_dtype(self) -> torch.dtype:
+        """Of its linear layers."""
+
+    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
+        """The verbalizer's rows of the LM head: (labels, hidden)."""
+
+    def read_suffixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """Hidden state at each prompt's last position: (pairs, hidden)."""
+
+    def read_prefixed(
+        self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """Hidden state at each text's last token, the prompt before it: (pairs, hidden)."""

@@ -1,0 +1,1 @@
+"""What reaches into Ray Serve, HAProxy and uvicorn where they have no public way; see `guard`."""
