@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM, XGLMConfig, XGLMForCausalLM
 
+from isogloss.prompts.model import full_size
 from isogloss.prompts.model.backbone import Backbone
 
 ARCHITECTURES = ("bloom", "xglm")
@@ -115,3 +116,12 @@ def oracle_log_probs(
     logits = model(inputs_embeds=sequence, use_cache=False).logits
     chosen: Tensor = logits[0, -1, list(labels)].float().log_softmax(-1)
     return chosen
+
+
+def full_size_backbone(
+    name: str, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Backbone:
+    """A model of Table 2 with random weights and no tokenizer."""
+    config = full_size.full_size_config(name)
+    model = full_size.random_model(config, 0, device=device, dtype=dtype)
+    return Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)

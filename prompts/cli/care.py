@@ -29,10 +29,10 @@ def verify_store(
     from isogloss.prompts.store.verify import verify
 
     opened = open_store(store)
-    found = verify(opened, repair=repair)
-    answer = {"store": opened.location, "whole": found.whole, **dataclasses.asdict(found)}
-    report(answer, as_json, lambda _: tables.verified(opened.location, found))
-    if not found.whole:
+    checked = verify(opened, repair=repair)
+    answer = {"store": opened.location, "whole": checked.whole, **dataclasses.asdict(checked)}
+    report(answer, as_json, lambda _: tables.verified(opened.location, checked))
+    if not checked.whole:
         raise typer.Exit(1)
 
 

@@ -37,7 +37,7 @@ def trials(answer: Mapping[str, Any]) -> Group:
     columns = ["candidate", "kind", "share", "model", "task", "beside", "ends by itself", "since"]
     table = _table(columns)
     for trial in answer["trials"]:
-        beside = ", ".join(f"{own} ({clade})" for clade, own in trial["routed"].items())
+        beside = ", ".join(f"{routed} ({clade})" for clade, routed in trial["routed"].items())
         cells = [trial["candidate"], trial["kind"], _percent(trial["share"]), trial["model"]]
         cells += [trial["task"], beside, _limits(trial["limits"]), trial["started_at"]]
         table.add_row(*cells)
@@ -64,7 +64,7 @@ def details(prompt: Mapping[str, Any]) -> Group:
     """One prompt, a row per fact."""
     table = _table(["", ""], header=False)
     card = prompt["card"] or {}
-    facts = {key: own for key, own in prompt.items() if key not in ("card", "routes", "trial")}
+    facts = {key: value for key, value in prompt.items() if key not in ("card", "routes", "trial")}
     facts["trial"] = _trial(prompt["trial"]) if prompt["trial"] else None
     facts["routes"] = ", ".join(route["clade"] for route in prompt["routes"]) or "none"
     facts["temperatures"] = _temperatures(prompt["routes"])
@@ -107,8 +107,8 @@ def generations(answer: Mapping[str, Any]) -> Group:
     """One row per generation, newest first, with the prompts that changed since the one before."""
     table = _table(["generation", "published", "note", "restores", "prompts changed", "on trial"])
     newest_first = answer["generations"]
-    for place, one in enumerate(newest_first):
-        earlier = (own["current"] for own in newest_first[place + 1 :] if not own["problem"])
+    for index, one in enumerate(newest_first):
+        earlier = (other["current"] for other in newest_first[index + 1 :] if not other["problem"])
         before = one["current"] if one["problem"] else next(earlier, {})
         table.add_row(
             str(one["generation"]),

@@ -65,7 +65,7 @@ def _own_names() -> frozenset[str]:
     with contextlib.suppress(OSError):  # a name that nothing knows but the machine itself
         canonical, aliases, _ = socket.gethostbyname_ex(name)
         known += [canonical, *aliases]
-    return frozenset(own.lower().rstrip(".") for own in known if own)
+    return frozenset(name.lower().rstrip(".") for name in known if name)
 
 
 def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -52,34 +52,38 @@ def stated_differences(config: AdapterConfig, model: str) -> list[str]:
 
     It needs no model: what is wrong already is said before one is loaded.
     """
-    found = []
+    differences = []
     if config.base_model is not None and not _same_model(config.base_model, model):
-        found.append(f"its base model is {shown(config.base_model, 200)}, not {model!r}")
+        differences.append(f"its base model is {shown(config.base_model, 200)}, not {model!r}")
     if config.task_type is not None and config.task_type.upper() != _CAUSAL:
-        found.append(
+        differences.append(
             f"its task_type is {shown(config.task_type, 80)}, a prompt for labels' tokens needs "
             f"{_CAUSAL!r}"
         )
-    return found
+    return differences
 
 
 def model_differences(
     config: AdapterConfig, model: ModelRef, architecture: str, layers: int
 ) -> list[str]:
     """What it says that does not go with the model that was loaded."""
-    found = []
+    differences = []
     named = config.model_class
     if named and named.lower() != f"{architecture}forcausallm":
-        found.append(f"it was trained on a {named[:80]}, {model.id} is a causal {architecture}")
+        differences.append(
+            f"it was trained on a {named[:80]}, {model.id} is a causal {architecture}"
+        )
     if config.num_layers is not None and config.num_layers != layers:
-        found.append(f"its base model has {config.num_layers} layers, {model.id} has {layers}")
+        differences.append(
+            f"its base model has {config.num_layers} layers, {model.id} has {layers}"
+        )
     stated = _revision(config)
     if stated and model.revision and stated != model.revision:
-        found.append(
+        differences.append(
             f"it was trained on revision {shown(stated, 80)} of the model, {model.revision!r} is "
             "what was loaded"
         )
-    return found
+    return differences
 
 
 def _revision(config: AdapterConfig) -> str | None:

@@ -99,9 +99,9 @@ def read_card(metadata: Mapping[str, str]) -> PromptCard:
         raise _refused(problems(error)) from error
 
 
-def _refused(found: Sequence[ErrorDetails]) -> InvalidPrompt:
-    said = describe_first(found)
-    if any(problem["loc"] == ("format_version",) for problem in found):
+def _refused(listed: Sequence[ErrorDetails]) -> InvalidPrompt:
+    said = describe_first(listed)
+    if any(problem["loc"] == ("format_version",) for problem in listed):
         return InvalidPrompt(
             f"unknown format version of the prompt file: {said}; this release reads version "
             f"{FORMAT_VERSION}"

@@ -170,9 +170,9 @@ def _read_vectors(folder: Path) -> Array:
         )
     data = read_file(path)
     try:
-        found = sorted(read_header(data).tensors)
-        if found != [TENSOR]:
-            raise InvalidPrompt(f"it holds the tensors {found}, an adapter has only {TENSOR!r}")
+        names = sorted(read_header(data).tensors)
+        if names != [TENSOR]:
+            raise InvalidPrompt(f"it holds the tensors {names}, an adapter has only {TENSOR!r}")
         return read_arrays(data)[TENSOR].astype(np.float32)
     except InvalidPrompt as error:
         raise InvalidPrompt(f"{path}: {error}") from None

@@ -99,9 +99,9 @@ def _odd(
     texts: Sequence[str], joined: str, points: NDArray[np.uint32], kinds: NDArray[np.uint8]
 ) -> list[int]:
     """Return the texts that cleaning may change, given what composing makes of the batch."""
-    ascii, found = joined.encode("ascii", "replace"), kinds.tobytes()
+    ascii, held = joined.encode("ascii", "replace"), kinds.tobytes()
     long = any(len(text) > CHARACTERS for text in texts)
-    hidden = any(kind in found for kind in _NOT_LETTERS)
+    hidden = any(kind in held for kind in _NOT_LETTERS)
     marked, run = may_hold_markup(ascii), _longest_run(points) >= LONGEST_WORD
     if not (long or hidden or marked or run):
         return []
@@ -111,7 +111,7 @@ def _odd(
         for at, (text, start, end) in enumerate(
             zip(texts, starts, [*starts[1:], len(points)], strict=True)
         )
-        if (hidden and any(kind in found[start:end] for kind in _NOT_LETTERS))
+        if (hidden and any(kind in held[start:end] for kind in _NOT_LETTERS))
         or (marked and may_hold_markup(ascii[start:end]))
         or (run and _longest_run(points[start:end]) >= LONGEST_WORD)
         or (len(text) > CHARACTERS and np.count_nonzero(kinds[start:end]) < _ENOUGH)
@@ -165,12 +165,12 @@ def _reread(text: str) -> str:
         return text
     try:
         data = text.translate(_WINDOWS).encode("latin-1")
-        found = codecs.getincrementaldecoder("utf-8")().decode(data)  # its end may be cut
+        read = codecs.getincrementaldecoder("utf-8")().decode(data)  # its end may be cut
     except UnicodeError:
         return text
     # One may be chance, but these two begin no word with a sign behind them.
-    sure = len(data) - len(found) > 1 or _A_TILDE in text or _A_HAT in text
-    return found if sure else text
+    sure = len(data) - len(read) > 1 or _A_TILDE in text or _A_HAT in text
+    return read if sure else text
 
 
 def _visible(text: str) -> str:

@@ -99,8 +99,8 @@ def _follow(tag: Tag, held: Container[str]) -> Tag | None:
     for _ in range(len(table)):
         if language in held:
             return Tag(language, tag.script, tag.region)
-        places = [place for place in (tag.script, tag.region) if place] + [""]
-        follows = [table[language, where] for where in places if (language, where) in table]
+        narrowed = [place for place in (tag.script, tag.region) if place] + [""]
+        follows = [table[language, where] for where in narrowed if (language, where) in table]
         if not follows:
             return None
         language = follows[0]
@@ -111,8 +111,8 @@ def _follow(tag: Tag, held: Container[str]) -> Tag | None:
 def _codes() -> Mapping[str, Mapping[tuple[str, str], str]]:
     """Return Wikipedia's codes, and under "" all others': (code, where) to the next code."""
     table = resources.files("isogloss.prompts").joinpath("data", "language_codes.csv")
-    found: dict[str, dict[tuple[str, str], str]] = {_WIKIPEDIA: {}, "": {}}
+    codes: dict[str, dict[tuple[str, str], str]] = {_WIKIPEDIA: {}, "": {}}
     for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines()):
         kind = _WIKIPEDIA if row["standard"] == _WIKIPEDIA else ""
-        found[kind][row["code"], row["where"]] = row["language"]
-    return MappingProxyType(found)
+        codes[kind][row["code"], row["where"]] = row["language"]
+    return MappingProxyType(codes)

@@ -60,8 +60,8 @@ def languages() -> Mapping[str, Language]:
     """Every language of the committed table, by code, in the table's (alphabetical) order."""
     table = resources.files("isogloss.prompts").joinpath("data", "languages.csv")
     rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
-    found = [_from_row(row) for row in rows]
-    return MappingProxyType({entry.code: entry for entry in found})
+    entries = [_from_row(row) for row in rows]
+    return MappingProxyType({entry.code: entry for entry in entries})
 
 
 def language(code: str) -> Language:
@@ -102,16 +102,16 @@ def named_languages(names: Iterable[str], where: str) -> dict[str, str]:
     Raises:
         InvalidData: two names mean the same language.
     """
-    found: dict[str, str] = {}
+    by_code: dict[str, str] = {}
     for name in sorted(names):
         code = canonical(name)
-        if code in found:
+        if code in by_code:
             raise InvalidData(
-                f"{where}: {found[code]!r} and {name!r} are both {languages()[code].name}, {code}; "
-                "put their texts together, or rename one to what is no language code"
+                f"{where}: {by_code[code]!r} and {name!r} are both {languages()[code].name}, "
+                f"{code}; put their texts together, or rename one to what is no language code"
             )
-        found[code] = name
-    return found
+        by_code[code] = name
+    return by_code
 
 
 def labelled(label: str, written: str, *, wikipedia: bool = False) -> Language:
@@ -126,8 +126,8 @@ def labelled(label: str, written: str, *, wikipedia: bool = False) -> Language:
     if tag is None:
         return UNDETERMINED
     entries = _by_language()[tag.language]
-    found = _in_script(entries, _script(tag)) or _in_script(entries, written)
-    return found or _usual(entries)
+    entry = _in_script(entries, _script(tag)) or _in_script(entries, written)
+    return entry or _usual(entries)
 
 
 def deepest_clade(lineage: Sequence[str], routed: Container[str]) -> str | None:
@@ -150,10 +150,10 @@ def _from_row(row: Mapping[str, str]) -> Language:
 @functools.cache
 def _by_language() -> Mapping[str, Sequence[Language]]:
     """Return the entries of each language, by ISO 639-3 code."""
-    found: dict[str, list[Language]] = {}
+    by_language: dict[str, list[Language]] = {}
     for entry in languages().values():
-        found.setdefault(entry.iso639_3, []).append(entry)
-    return MappingProxyType(found)
+        by_language.setdefault(entry.iso639_3, []).append(entry)
+    return MappingProxyType(by_language)
 
 
 def _meant(code: str, *, strict: bool) -> Language | None:
@@ -179,8 +179,8 @@ def _in_script(entries: Sequence[Language], script: str) -> Language | None:
 
 def _usual(entries: Sequence[Language]) -> Language:
     usual = (_USUAL_OF.get(entries[0].iso639_3), *_USUAL_SCRIPTS)
-    found = (entry for script in usual for entry in entries if entry.script == script)
-    return next(found, entries[0])
+    in_order = (entry for script in usual for entry in entries if entry.script == script)
+    return next(in_order, entries[0])
 
 
 def _close_codes(code: str, known: Mapping[str, Language]) -> list[str]:

@@ -133,4 +133,4 @@ def unescape(text: str) -> str:
         return text
     for entity, character in _FREQUENT:
         text = text.replace(entity, character)
-    return _ENTITY.sub(lambda found: html.unescape(found[0]), text, count=_ENTITIES)
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text, count=_ENTITIES)

@@ -75,17 +75,17 @@ def _words(letters: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.ui
     starts = np.flatnonzero(inside[1:] > inside[:-1]) + 1  # before the first word is a marker
     if not len(starts):
         return starts, np.zeros(0, np.uint32)
-    place = np.minimum(_place(starts, len(letters)), len(_POWERS) - 1)
-    terms = np.where(inside, letters * _GOLDEN * _POWERS[place], np.uint32(0))
+    offset = np.minimum(_offset(starts, len(letters)), len(_POWERS) - 1)
+    terms = np.where(inside, letters * _GOLDEN * _POWERS[offset], np.uint32(0))
     return starts, np.add.reduceat(terms, starts, dtype=np.uint32)
 
 
-def _place(starts: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    """Return each character's place in its word; before the first word, from the beginning."""
+def _offset(starts: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    """Return each character's offset in its word; before the first word, from the beginning."""
     begins = np.zeros(length, np.intp)
     begins[starts] = starts
-    place: NDArray[np.intp] = np.arange(length) - np.maximum.accumulate(begins)
-    return place
+    offset: NDArray[np.intp] = np.arange(length) - np.maximum.accumulate(begins)
+    return offset
 
 
 def _mix(hashes: NDArray[np.uint32]) -> NDArray[np.int32]:

@@ -60,11 +60,11 @@ def files(folder: Path) -> dict[str, Path]:
         folder.glob(f"{_PREFIX}*{_SUFFIX}"),
         key=lambda path: (not path.name.startswith(f"{_PREFIX}src."), len(path.name), path.name),
     )
-    found: dict[str, Path] = {}
+    by_code: dict[str, Path] = {}
     for path in ranked:
-        found.setdefault(_code(path), path)
-    found.pop("", None)
-    return found
+        by_code.setdefault(_code(path), path)
+    by_code.pop("", None)
+    return by_code
 
 
 def headlines(folder: Path) -> dict[str, dict[int, str]]:
@@ -73,27 +73,27 @@ def headlines(folder: Path) -> dict[str, dict[int, str]]:
     Raises:
         InvalidData: see lines.
     """
-    found: dict[str, dict[int, str]] = {}
+    by_language: dict[str, dict[int, str]] = {}
     for line in lines(folder):
         if line.headline and line.measured:
-            found.setdefault(line.code, {}).setdefault(line.number, line.text)
-    return found
+            by_language.setdefault(line.code, {}).setdefault(line.number, line.text)
+    return by_language
 
 
 def _documents(path: Path) -> list[int]:
     """Return each line's document as a number from 0, in the order in which they begin."""
     remedy = "it comes with NTREX and tells which lines are headlines"
     ids = _filled(read_lines(path, missing=remedy))
-    places = {name: number for number, name in enumerate(dict.fromkeys(ids))}
-    return [places[name] for name in ids]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
+    return [numbers[name] for name in ids]
 
 
 def _filled(lines: Iterator[str], least: int = 0) -> list[str]:
     """Lines without their ends, and without blank ones at the end beyond the number due."""
-    found = list(without_ends(lines))
-    while len(found) > least and not found[-1].strip():
-        found.pop()
-    return found
+    filled = list(without_ends(lines))
+    while len(filled) > least and not filled[-1].strip():
+        filled.pop()
+    return filled
 
 
 def _code(path: Path) -> str:

@@ -131,8 +131,7 @@ def dominant(scripts: NDArray[np.uint8], bounds: NDArray[np.intp]) -> NDArray[np
     texts = len(bounds) - 1
     rows = np.arange(0, texts * len(NAMES), len(NAMES))
     cells = np.repeat(rows, bounds[1:] - bounds[:-1]) + scripts
-    found = np.bincount(cells, minlength=texts * len(NAMES)).reshape(texts, -1)
-    counts = found * WEIGHTS
+    counts = np.bincount(cells, minlength=texts * len(NAMES)).reshape(texts, -1) * WEIGHTS
     kana, han = counts[:, _KANA], counts[:, _HANI]
     japanese = kana * 8 > han
     if japanese.any():

@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.checkpoint import (
     Device,
     Dtype,
@@ -26,15 +24,16 @@ from isogloss.prompts.model.checkpoint import (
     choose_dtype,
     load_checkpoint,
 )
-from isogloss.prompts.model.conversion import Architecture, save_checkpoint, take_apart
+from isogloss.prompts.model.conversion import take_apart
 from isogloss.prompts.model.cuda.fp8 import E4M3
 from isogloss.prompts.model.cuda.graphed import GraphedDecoder
 from isogloss.prompts.model.decoder import buckets
 from isogloss.prompts.model.decoder.decoder import decode, embed_tokens, look_up
 from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.prompts.model.decoder.uploads import on_device
-from isogloss.prompts.model.decoder.weights import DecoderWeights, cast, tensors_of, trainable
-from isogloss.prompts.model.limits import PROMPT_SHARE, check_prompts, check_texts, max_positions
+from isogloss.prompts.model.decoder.weights import cast, tensors_of, trainable
+from isogloss.prompts.model.limits import check_prompts, check_texts, max_positions
+from isogloss.prompts.model.loaded import LoadedModel
 from isogloss.prompts.model.packed import forward
 from isogloss.prompts.model.packed.pack import for_serving
 from isogloss.prompts.model.tokenizer import Tokenizer
@@ -46,18 +45,8 @@ _STORED_AS = {torch.int8: torch.float32, E4M3: torch.bfloat16}
 
 
 @dataclass(frozen=True, eq=False)
-class Backbone:
+class Backbone(LoadedModel):
     """A frozen model: texts in, label log-probabilities under any number of soft prompts out."""
-
-    model_id: str  # what the user asked for: hub id, folder or pocket name
-    revision: str | None  # commit of the hub's snapshot, where known
-    architecture: Architecture
-    fingerprint: str
-    max_positions: int
-    weights: DecoderWeights
-    config: Any  # transformers' configuration
-    optional_tokenizer: Tokenizer | None
-    linear_dtype: torch.dtype  # of the linear layers; `dtype` is that of all else
 
     @classmethod
     def load(
@@ -146,52 +135,10 @@ class Backbone:
         )
         return loaded if stored == dtype else loaded.for_serving(dtype)
 
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        if self.optional_tokenizer is None:
-            raise InvalidInput(f"model {self.model_id!r} came without a tokenizer")
-        return self.optional_tokenizer
-
-    @property
-    def hidden_size(self) -> int:
-        """Width of a prompt's vectors."""
-        return self.weights.hidden_size
-
-    @property
-    def layers(self) -> int:
-        """Decoder layers."""
-        return len(self.weights.layers)
-
-    @property
-    def vocab_size(self) -> int:
-        """Rows of the embedding table."""
-        return self.weights.embedding.shape[0]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the layers are, and prompts and states."""
-        return self.weights.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of prompts, embeddings and the residual stream."""
-        return self.weights.embedding.dtype
-
     @cached_property
     def graphed(self) -> GraphedDecoder:
         """CUDA graphs that `read_suffixed` runs through; none until `warm_up`."""
         return GraphedDecoder(self.weights)
-
-    @property
-    def max_prompt_length(self) -> int:
-        """Tokens of the longest prompt."""
-        return self.max_positions // PROMPT_SHARE
-
-    @property
-    def max_text_tokens(self) -> int:
-        """Tokens of the longest text; longer ones are to be cut."""
-        return self.max_positions - self.max_prompt_length
 
     def warm_up(self, max_rows: int) -> None:
         """On a GPU, compile and capture `read_suffixed` for batches of up to `max_rows` tokens.
@@ -300,10 +247,6 @@ class Backbone:
         """
         weights = trainable(self.weights)
         return replace(self, weights=weights), tensors_of(weights)
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Write config.json, model.safetensors and the tokenizer in the hub's layout."""
-        save_checkpoint(folder, self.weights, self.config, self.dtype, self.optional_tokenizer)
 
     def _ids(self, tokens: Sequence[int]) -> Tensor:
         """Where the tables are, for that is where they are looked up."""

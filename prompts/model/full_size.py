@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import NotFound
-from isogloss.prompts.model.backbone import Backbone
 
 _BLOOM = {"model_type": "bloom", "vocab_size": 250_880, "n_layer": 24, "n_head": 16}
 _XGLM = {
@@ -81,22 +80,6 @@ def random_model(
             if parameter.dim() == 1 and name.endswith("weight"):
                 parameter += 1  # a layer norm's scale
     return model.eval().requires_grad_(False).to(device or "cpu")
-
-
-def random_backbone(
-    name: str,
-    seed: int,
-    *,
-    device: torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Backbone:
-    """A full-size model of Table 2 with random weights and no tokenizer.
-
-    Raises:
-        NotFound: another name.
-    """
-    model = random_model(full_size_config(name), seed, device=device, dtype=dtype)
-    return Backbone.from_transformers(model, None, model_id=name, device=device, dtype=dtype)
 
 
 def _restore_constants(model: Any) -> None:

@@ -181,4 +181,4 @@ class RouteTable(BaseModel):
 
     def answered_by(self, references: Collection[str]) -> tuple[str, ...]:
         """Return the clades (and "universal") whose route names one of these references."""
-        return tuple(clade for clade, own in self.by_clade.items() if own in references)
+        return tuple(clade for clade, reference in self.by_clade.items() if reference in references)

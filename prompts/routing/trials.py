@@ -88,8 +88,10 @@ def still_on_trial(
     routes = {table.key: table.by_clade for table in tables}
     left = []
     for trial in trials:
-        own, candidate = routes.get(trial.key, {}), digest_of(trial.candidate)
-        clades = tuple(c for c in trial.clades if c in own and digest_of(own[c]) != candidate)
+        by_clade, candidate = routes.get(trial.key, {}), digest_of(trial.candidate)
+        clades = tuple(
+            c for c in trial.clades if c in by_clade and digest_of(by_clade[c]) != candidate
+        )
         if clades:
             left.append(trial.model_copy(update={"clades": clades}))
     return tuple(left)

@@ -71,10 +71,6 @@ class ChangeRecord(BaseModel):
     generation: Annotated[int, Field(ge=1, le=MAX_GENERATION)]
     made_at: AwareDatetime
 
-    def is_of(self, request: ChangeRequest) -> bool:
-        """Tell whether this is the very change that is asked for."""
-        return (self.operation, self.target) == (request.operation, request.target)
-
 
 def find(
     records: Iterable[ChangeRecord], request: ChangeRequest, now: datetime
@@ -86,7 +82,7 @@ def find(
     """
     for record in records:
         if record.id == request.id and not _expired(record, now):
-            if record.is_of(request):
+            if (record.operation, record.target) == (request.operation, request.target):
                 return record
             raise InvalidInput(
                 f"request id {request.id!r} stands for {record.operation} {record.target}, which "

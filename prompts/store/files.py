@@ -12,7 +12,7 @@ from typing import Self
 
 from isogloss.prompts.errors import StoreError
 from isogloss.prompts.format.soft_prompt import SoftPrompt, digest_of
-from isogloss.prompts.store.change_records import ChangeRequest
+from isogloss.prompts.store.change_records import ChangeRequest, find
 from isogloss.prompts.store.checks import check_servable, names_of, newly_answering
 from isogloss.prompts.store.filesystems import LocalBackend, backend_of, explained
 from isogloss.prompts.store.generations import Generations
@@ -30,7 +30,9 @@ raises IsoglossError where that must not become the newest."""
 class StoreFiles:
     """A store. Holds no state but its address: any number may be open on one folder or bucket.
 
-    `guard` is asked before every change of this one, and before anything is written.
+    `guard` is asked before every change of this one, and before anything is written. Every method
+    raises StoreError where what it needs cannot be read or written, or is damaged, and InvalidInput
+    for a malformed digest.
     """
 
     guard: Guard | None = None
@@ -76,9 +78,6 @@ class StoreFiles:
         """Return the newest generation's number; 0 for an empty store.
 
         Whoever asks again and again has a `prompts.store.generations.Follower`.
-
-        Raises:
-            StoreError: the store cannot be read.
         """
         return self.generations.latest()
 
@@ -87,35 +86,23 @@ class StoreFiles:
 
         Raises:
             NotFound: there is no such generation.
-            StoreError: its manifest cannot be read.
         """
         return self.generations.read(self.latest() if generation is None else generation)
 
     def history(self) -> Iterator[StoreState]:
-        """Yield every generation that was kept, newest first.
-
-        Raises:
-            StoreError: a manifest cannot be read.
-        """
+        """Yield every generation that was kept, newest first."""
         for generation in reversed(self.generations.numbers()):
             yield self.state(generation)
 
     def read_bytes(self, digest: str) -> bytes:
-        """Return a prompt file, its bytes verified against the digest.
-
-        Raises:
-            InvalidInput: `digest` is malformed.
-            StoreError: the object is missing, unreadable or damaged.
-        """
+        """Return a prompt file, its bytes verified against the digest."""
         return self.objects.read(digest)
 
     def read(self, digest: str) -> SoftPrompt:
         """Return a prompt, its bytes verified against the digest.
 
         Raises:
-            InvalidInput: `digest` is malformed.
             InvalidPrompt: this release cannot read the file.
-            StoreError: the object is missing, unreadable or damaged.
         """
         return SoftPrompt.from_bytes(self.read_bytes(digest))
 
@@ -205,7 +192,7 @@ def _once(change: Change, request: ChangeRequest) -> Change:
 
     def made_once(state: StoreState) -> StoreState:
         now = datetime.now(UTC)
-        if state.record_of(request, now) is not None:
+        if find(state.records, request, now) is not None:
             return state
         following = change(state)
         return following if following.same_content(state) else following.recording(request, now)

@@ -18,7 +18,6 @@ from isogloss.prompts.routing.trials import Trial
 from isogloss.prompts.store.change_records import (
     ChangeRecord,
     ChangeRequest,
-    find,
     unexpired,
     with_record,
 )
@@ -228,14 +227,6 @@ class StoreState(BaseModel):
     def with_trials(self, trials: tuple[Trial, ...]) -> StoreState:
         """Return the same generation with these on trial."""
         return self._with(trials=tuple(sorted(trials, key=lambda trial: trial.name)))
-
-    def record_of(self, request: ChangeRequest, now: datetime) -> ChangeRecord | None:
-        """Return the record of a change that was made already, None where it was not.
-
-        Raises:
-            InvalidInput: the request's id stands for another change.
-        """
-        return find(self.records, request, now)
 
     def generation_of(self, request_id: str | None) -> int:
         """Return the generation that a request made: this one, unless there is a record of it."""

@@ -9,9 +9,12 @@ import torch
 from torch.nn.attention import flex_attention
 
 from isogloss.prompts.model.cuda.capture import Run
-from isogloss.prompts.model.cuda.forward import LAYERS
+from isogloss.prompts.model.cuda.forward import Layers, inner_layer, last_layer
 from isogloss.prompts.model.cuda.graphed import GraphedDecoder
 from isogloss.prompts.model.decoder.weights import DecoderWeights
+
+LAYERS = Layers(inner_layer, last_layer)
+"""What runs as it is written, compiled by nobody."""
 
 needs_gpu = (not torch.cuda.is_available(), "needs a GPU: torch sees none")
 """Arguments of `pytest.mark.skipif`."""

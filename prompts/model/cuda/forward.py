@@ -59,9 +59,6 @@ def last_layer(
     return normalize(x, weights.final_norm, weights.norm_eps)
 
 
-LAYERS = Layers(inner_layer, last_layer)
-
-
 def compiled_layers() -> Layers:
     """The same through torch.compile: norms, biases, GELU and residuals fused around the products.
 

@@ -9,15 +9,13 @@ off by two or three per cent of its own spread. Whether labels stay the same is 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.model.decoder.linear import Affine, Gelu, Linear
+from isogloss.prompts.model.decoder.linear import Affine, Linear
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, plain
 
 E4M3 = torch.float8_e4m3fn
@@ -28,7 +26,7 @@ MULTIPLE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Fp8Linear:
+class Fp8Linear(Linear):
     """A linear layer with weights in fp8."""
 
     rows: Tensor  # (out, in), e4m3
@@ -40,16 +38,6 @@ class Fp8Linear:
         """Round a layer's weights."""
         rows, scales = quantize(layer.weight)
         return cls(rows, scales[:, 0].contiguous(), layer.bias)
-
-    @property
-    def rows_at_once(self) -> int:
-        """All of them."""
-        return sys.maxsize
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that weights, scales and bias take."""
-        return self.rows.nbytes + self.scales.nbytes + self.bias.nbytes
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) bf16 -> (rows, out) bf16."""
@@ -65,14 +53,6 @@ class Fp8Linear:
             out_dtype=x.dtype,
             use_fast_accum=False,
         )
-
-    def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:
-        """(rows, in) -> GELU of (rows, out)."""
-        return F.gelu(self.apply(x), approximate=approximate)
-
-    def apply_add(self, x: Tensor, residual: Tensor) -> Tensor:
-        """(rows, in), (rows, out) -> residual + (rows, out)."""
-        return residual + self.apply(x)
 
 
 def quantize(x: Tensor) -> tuple[Tensor, Tensor]:

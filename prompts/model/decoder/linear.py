@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,34 +17,31 @@ from torch import Tensor
 Gelu = Literal["tanh", "none"]
 
 
-class Linear(Protocol):
+class Linear:
     """y = x W^T + b for packed rows x: (rows, in)."""
+
+    __slots__ = ()
 
     @property
     def rows_at_once(self) -> int:
         """How many rows a caller with intermediate results of its own had best bring at a time."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the weights take."""
-        ...
+        return sys.maxsize
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out)."""
-        ...
+        raise NotImplementedError
 
     def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:
         """(rows, in) -> GELU of (rows, out)."""
-        ...
+        return F.gelu(self.apply(x), approximate=approximate)
 
     def apply_add(self, x: Tensor, residual: Tensor) -> Tensor:
-        """(rows, in), (rows, out) -> residual + (rows, out), in the residual's precision."""
-        ...
+        """(rows, in), (rows, out) -> residual + (rows, out), in the residual's dtype."""
+        return residual + self.apply(x)
 
 
 @dataclass(frozen=True, slots=True)
-class Affine:
+class Affine(Linear):
     """Weight and bias as they are: a linear layer (out, in), (out,), or a layer norm's two rows.
 
     The only kind that can be trained, or trained through.
@@ -53,24 +50,6 @@ class Affine:
     weight: Tensor
     bias: Tensor
 
-    @property
-    def rows_at_once(self) -> int:
-        """All of them."""
-        return sys.maxsize
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that weight and bias take."""
-        return self.weight.nbytes + self.bias.nbytes
-
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out)."""
         return F.linear(x, self.weight, self.bias)
-
-    def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:
-        """(rows, in) -> GELU of (rows, out)."""
-        return F.gelu(self.apply(x), approximate=approximate)
-
-    def apply_add(self, x: Tensor, residual: Tensor) -> Tensor:
-        """(rows, in), (rows, out) -> residual + (rows, out)."""
-        return residual + self.apply(x)

@@ -39,13 +39,6 @@ class TextKV:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    @property
-    def nbytes(self) -> int:
-        """Memory held, padding included."""
-        return sum(
-            2 * sum(k.numel() * k.element_size() for k in bucket.keys) for bucket in self.buckets
-        )
-
     def split(self) -> list[Tensor]:
         """Each text alone, in the caller's order: (layers, 2, heads, tokens, head_size), copies.
 

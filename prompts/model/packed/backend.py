@@ -7,7 +7,6 @@ times in bfloat16; with 1,666 rows as fast, and 1.2 times.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +14,14 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.model.decoder.linear import Affine, Gelu
+from isogloss.prompts.model.decoder.linear import Affine, Gelu, Linear
 
 # The number of rows that the layout is chosen for; any number may come.
 _TYPICAL_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class PackedAffine:
+class PackedAffine(Linear):
     """A frozen linear layer in float32, bfloat16 or float16, for inference on a processor.
 
     Products are summed in float32. Activations come in any precision, are rounded to the weights',
@@ -42,16 +41,6 @@ class PackedAffine:
         ops: Any = torch.ops.mkldnn
         weight = ops._reorder_linear_weight(plain.weight.to(dtype), _TYPICAL_ROWS)
         return cls(weight, plain.bias.to(dtype))
-
-    @property
-    def rows_at_once(self) -> int:
-        """All of them."""
-        return sys.maxsize
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that weight and bias take."""
-        return self.weight.numel() * self.bias.element_size() + self.bias.nbytes
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out), in the weights' precision."""

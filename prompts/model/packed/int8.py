@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.model.decoder.linear import Affine, Gelu
+from isogloss.prompts.model.decoder.linear import Affine, Linear
 
 # Passes over activations cost as much as the products: a block of this many rows stays in cache.
 _BLOCK_ROWS = 512
@@ -31,7 +30,7 @@ _GELU_SHIFT = 0.1701
 
 
 @dataclass(frozen=True, slots=True)
-class Int8Affine:
+class Int8Affine(Linear):
     """A frozen linear layer in eight bits, for inference on a processor; activations float32."""
 
     weight: Tensor  # oneDNN's layout of (out, in) int8: only its operators read it
@@ -39,7 +38,6 @@ class Int8Affine:
     zero: Tensor  # (out,) zeros, as the operator wants them
     bias: Tensor  # (out,) float32
     after_gelu: bool  # whether its input is a GELU's output
-    elements: int
 
     @classmethod
     def pack(cls, plain: Affine, after_gelu: bool = False) -> Int8Affine:
@@ -58,17 +56,12 @@ class Int8Affine:
         shape = [_TYPICAL_ROWS, weight.shape[1]]
         packed = ops.qlinear_prepack(rounded.to(torch.int8), shape)
         zero = torch.zeros(weight.shape[0], dtype=torch.int64)
-        return cls(packed, scale, zero, bias, after_gelu, weight.numel())
+        return cls(packed, scale, zero, bias, after_gelu)
 
     @property
     def rows_at_once(self) -> int:
         """A block that stays in cache."""
         return _BLOCK_ROWS
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that weight, scales and bias take."""
-        return self.elements + self.scale.nbytes + self.zero.nbytes + self.bias.nbytes
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out), float32."""
@@ -78,14 +71,6 @@ class Int8Affine:
             products, step = self._products(rows)
             torch.add(products.mul_(step), self.bias, out=block)
         return y
-
-    def apply_gelu(self, x: Tensor, approximate: Gelu) -> Tensor:
-        """(rows, in) -> GELU of (rows, out), float32."""
-        return F.gelu(self.apply(x), approximate=approximate)
-
-    def apply_add(self, x: Tensor, residual: Tensor) -> Tensor:
-        """(rows, in), (rows, out) -> residual + (rows, out), in the residual's precision."""
-        return residual + self.apply(x)
 
     def _products(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(rows, in) -> (rows, out) in steps of each row, and what such a step is worth."""

@@ -20,8 +20,9 @@ from isogloss.deploy.bench.tables import engine_tables
 from isogloss.deploy.bench.texts import Batch, workload
 from isogloss.prompts.errors import NotFound
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
-from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config, random_backbone
+from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config
 from tests.deploy.small_models import tiny_model
+from tests.models import full_size_backbone
 from tests.some import some
 
 SETTINGS = EngineSettings(
@@ -227,7 +228,7 @@ def test_only_table_2_has_full_size_configurations() -> None:
 def test_full_size_configurations_load_and_run(
     name: str, parameters: int, dtype: torch.dtype
 ) -> None:
-    backbone = random_backbone(name, 0, dtype=dtype)
+    backbone = full_size_backbone(name, dtype=dtype)
     weights = backbone.weights
     assert backbone.dtype == dtype
     tensors = [weights.embedding, weights.final_norm.weight, weights.final_norm.bias]

@@ -197,11 +197,3 @@ def test_no_texts_and_no_prompts_are_an_empty_answer() -> None:
     assert backbone.read_suffixed([[7]], [[]]).shape == (0, backbone.hidden_size)
     assert backbone.read(backbone.encode([[7]]), [[]]).shape == (0, backbone.hidden_size)
     assert backbone.read(backbone.encode([]), []).shape == (0, backbone.hidden_size)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_memory_of_texts_is_that_of_their_keys_and_values(architecture: str) -> None:
-    case = random_case(architecture, 6, [9], [[2]])
-    kv = case.backbone.encode(case.texts)
-    (whole,) = kv.split()
-    assert kv.nbytes == whole.numel() * whole.element_size()

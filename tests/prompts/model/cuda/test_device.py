@@ -8,9 +8,9 @@ import torch
 
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.cuda.fp8 import E4M3, OLDEST_CAPABILITY
-from isogloss.prompts.model.full_size import full_size_config, random_backbone, random_model
+from isogloss.prompts.model.full_size import full_size_config, random_model
 from tests import models
-from tests.models import ARCHITECTURES
+from tests.models import ARCHITECTURES, full_size_backbone
 from tests.prompts.cuda_cases import needs_gpu
 from tests.some import some
 
@@ -126,7 +126,7 @@ def test_memory_is_three_fifths_of_transformers() -> None:
         return model
 
     def ours() -> object:
-        backbone = random_backbone("bloom-560m", 0, device=gpu, dtype=torch.bfloat16)
+        backbone = full_size_backbone("bloom-560m", device=gpu, dtype=torch.bfloat16)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()  # not of transformers' copy, which is gone
         backbone.warm_up(4096)

@@ -13,7 +13,6 @@ from torch import Tensor
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.cuda.capture import GraphCapture, Run
 from isogloss.prompts.model.cuda.forward import (
-    LAYERS,
     Layers,
     compiled_layers,
     inner_layer,
@@ -24,7 +23,7 @@ from isogloss.prompts.model.decoder import buckets
 from isogloss.prompts.model.decoder.decoder import look_up
 from isogloss.prompts.model.decoder.weights import DecoderWeights
 from tests.models import ARCHITECTURES, Case, random_case, random_model
-from tests.prompts.cuda_cases import Rerun, ready
+from tests.prompts.cuda_cases import LAYERS, Rerun, ready
 from tests.some import some
 
 TOLERANCE = 1e-4  # of label log-probabilities in fp32
