@@ -43,8 +43,8 @@ def guard_heads() -> list[Any]:
     if not hasattr(HttpToolsProtocol.on_header, "guarded"):
         require(HEADS, REFUSALS)
         _guard(HttpToolsProtocol)
-        HttpToolsProtocol.send_400_response = _refuse  # type: ignore[assignment, method-assign]
-        RequestResponseCycle.send_500_response = _fail  # type: ignore[assignment, method-assign]
+        HttpToolsProtocol.send_400_response = _refuse  # type: ignore[method-assign]
+        RequestResponseCycle.send_500_response = _fail  # type: ignore[method-assign]
     return []
 
 
@@ -114,7 +114,8 @@ def _is_handed_on(name: bytes, value: bytes) -> bool:
     return name.decode("latin-1").replace("-", "_") not in _NOT_HANDED_ON
 
 
-def _refuse(protocol: Any, msg: str) -> None:
+# Their parameters are called as those they replace: the guard may look again.
+def _refuse(self: Any, msg: str) -> None:
     """Answer what is no HTTP, and close."""
     status, body = MalformedInput.status, _error(_NO_HTTP, MalformedInput.error_type)
     head = [
@@ -123,11 +124,11 @@ def _refuse(protocol: Any, msg: str) -> None:
         f"content-length: {len(body)}",
         "connection: close",
     ]
-    protocol.transport.write("\r\n".join([*head, "", ""]).encode() + body)
-    protocol.transport.close()
+    self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+    self.transport.close()
 
 
-async def _fail(cycle: Any) -> None:
+async def _fail(self: Any) -> None:
     """Answer a request that failed where none of our handlers saw it."""
     body = _error(_FAILED, IsoglossError.error_type)
     headers = [
@@ -135,10 +136,10 @@ async def _fail(cycle: Any) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    await cycle.send(
+    await self.send(
         {"type": "http.response.start", "status": IsoglossError.status, "headers": headers}
     )
-    await cycle.send({"type": "http.response.body", "body": body, "more_body": False})
+    await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _error(sentence: str, error_type: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from isogloss.deploy.bench.settings import MixtureSettings
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.store.store import PromptStore
+from isogloss.serving.pipeline.engine import build_classifier
 from tests.fakes import (
     MODEL,
     FakeBackbone,
@@ -35,9 +37,8 @@ WORDS = 7
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PromptStore:
-    monkeypatch.setattr(
-        "isogloss.serving.detection.detectors.load_detector", lambda name: FakeDetector()
-    )
+    with_fake = partial(build_classifier, detector=lambda name: FakeDetector())
+    monkeypatch.setattr("isogloss.deploy.bench.classifying.build_classifier", with_fake)
     monkeypatch.setattr(Backbone, "load", lambda model, **_: FakeBackbone(model))
     store = PromptStore.open(tmp_path / "store", create=True)
     clades = {"Romance": "romance", "Atlantic-Congo": "congo"}
