@@ -39,7 +39,6 @@ ONLY_IN = {
         "training/recipes/detection/",
         "training/selection/gains_figure.py",
         "deploy/bench/figures.py",
-        "deploy/soak/report.py",
     ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isogloss.deploy.bench.precision import bench_precision
+from isogloss.deploy.bench.accuracy import bench_precision
 from isogloss.deploy.bench.settings import PrecisionSettings, parse_precisions
 from isogloss.prompts.errors import InvalidInput
 
