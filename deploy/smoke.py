@@ -175,7 +175,6 @@ def main() -> int:
     )
     parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait until ready")
     given = parser.parse_args()
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     return 0 if run_checks(Endpoint(given.url.rstrip("/"), given.token), given.wait) else 1
 
 

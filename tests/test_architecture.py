@@ -36,7 +36,6 @@ ONLY_IN = {
     "matplotlib": (
         "training/canvas.py",
         "training/study/",
-        "training/recipes/detection/",
         "training/selection/gains_figure.py",
         "deploy/bench/figures.py",
     ),

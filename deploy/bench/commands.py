@@ -67,24 +67,12 @@ def table(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="What --out of bench engine wrote.")
     ],
-    into: Annotated[
-        Path | None,
-        typer.Option(help="Markdown file in which to replace the tables of these files."),
-    ] = None,
 ) -> None:
-    """Make Markdown tables of results of `bench engine`.
-
-    In a Markdown file a table stands between `<!-- bench table FILE -->` and `<!-- end -->`, the
-    path as seen from that file's folder.
-    """
-    from isogloss.deploy.bench.markdown import insert_table, markdown_table, read_report
+    """Make Markdown tables of results of `bench engine`."""
+    from isogloss.deploy.bench.markdown import markdown_table, read_report
 
     for file in files:
-        made = markdown_table(read_report(file))
-        if into is None:
-            console.say(made)
-        else:
-            insert_table(into, file, made)
+        console.say(markdown_table(read_report(file)))
 
 
 @app.command()

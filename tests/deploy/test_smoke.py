@@ -148,12 +148,6 @@ def test_proxies_are_for_other_machines(app: ASGIApp) -> None:
         assert run(url, **proxies).returncode == 0
 
 
-def test_an_ascii_terminal_is_shown_what_it_can(app: ASGIApp) -> None:
-    with listening(app) as url:
-        done = run(url, PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_an_endpoint_that_never_comes_up_fails() -> None:
     done = run("http://127.0.0.1:9", "--wait", "0")
     assert done.returncode == 1

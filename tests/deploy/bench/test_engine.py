@@ -191,7 +191,7 @@ def test_command_prints_and_writes_one_object_and_its_figure(tmp_path: Path) -> 
     settings = json.loads(result.stdout)["settings"]
     assert settings["models"] == list(QUICK["models"])
     assert settings["curves"] == {"batch_size": [2], "resident_prompts": [1, 4, 8]}
-    assert "round 1, about" in result.stderr
+    assert "(1 of 2): round 1" in result.stderr
     files = {path.name for path in tmp_path.iterdir()}
     assert files == {"engine.json", "engine-batch.svg"}
 

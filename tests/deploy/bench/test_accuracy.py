@@ -1,4 +1,4 @@
-"""`isogloss bench mixture` on a model whose answers are known, beginning with the command."""
+"""`isogloss bench mixture` on a model whose answers are known, and `precision` on a pocket one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from isogloss.deploy.bench import commands
-from isogloss.deploy.bench.accuracy import bench_mixture, mixture_tables, opening
-from isogloss.deploy.bench.settings import MixtureSettings
+from isogloss.deploy.bench.accuracy import (
+    bench_mixture,
+    bench_precision,
+    mixture_tables,
+    opening,
+    precision_tables,
+)
+from isogloss.deploy.bench.settings import MixtureSettings, PrecisionSettings, parse_precisions
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.store.store import PromptStore
@@ -125,3 +131,53 @@ def test_scripts_without_spaces_are_cut_by_characters() -> None:
     assert opening("one", 3, "eng_Latn") == "one"
     assert opening("ภาษาไทย ไม่เว้นวรรค", 2, "tha_Thai") == "ภาษาไท"
     assert opening("한국어는 띄어 씁니다", 2, "kor_Hang") == "한국어는 띄어"
+
+
+SENTENCES = {
+    "eng_Latn": [
+        ("The team won the match in the last minute.", "sports"),
+        ("The new telescope found water on a distant planet.", "science/technology"),
+        ("Trains to the coast leave every hour from the old station.", "travel"),
+    ],
+    "deu_Latn": [
+        ("Die Ministerin trat nach der Wahl zurück.", "politics"),
+        ("Das Krankenhaus impft ab Montag auch Kinder.", "health"),
+        ("Der Film lief zum ersten Mal in einem kleinen Kino.", "entertainment"),
+    ],
+}
+
+
+@pytest.fixture
+def sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ISOGLOSS_STORE", str(tmp_path / "store"))  # not the user's own
+    for code, rows_of_code in SENTENCES.items():
+        (tmp_path / code).mkdir()
+        rows = [f"{i}\t{label}\t{text}" for i, (text, label) in enumerate(rows_of_code)]
+        lines = "\n".join(["index_id\tcategory\ttext", *rows])
+        (tmp_path / code / "test.tsv").write_text(lines + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_agreement_is_of_labels_and_scores_with_float32(sentences: Path) -> None:
+    report = bench_precision(
+        PrecisionSettings(
+            models=("pocket-bloom",),
+            data=str(sentences),
+            languages="every",
+            precisions=("int8",),
+        )
+    )
+    exact, rounded = report["results"]
+    assert (exact["agreement"], exact["score_moved"]["max"]) == (1.0, 0.0)
+    assert exact["texts"] == rounded["texts"] == 6
+    assert 0 < rounded["score_moved"]["mean"] < 0.1  # other numbers, near the exact ones
+    assert rounded["agreement"] >= 5 / 6
+    assert report["ratios"]["pocket-bloom"] == {"int8_agreement": rounded["agreement"]}
+    (table,) = precision_tables(report)
+    assert str(next(iter(table.columns[3].cells))) == "100.00%"
+
+
+def test_a_mistyped_precision_is_named() -> None:
+    assert parse_precisions(["int8", "bfloat16", "int8"]) == ("int8", "bfloat16")
+    with pytest.raises(InvalidInput, match="'int4': name one of bfloat16, float16, int8, fp8"):
+        parse_precisions(["int8", "int4"])
