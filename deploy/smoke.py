@@ -26,8 +26,6 @@ TEXTS = {
     "fra_Latn": "Le nouveau télescope a photographié une galaxie très lointaine.",
     "hin_Deva": "डॉक्टरों ने बच्चों को साफ पानी पीने की सलाह दी है।",
 }
-RETRY_S = 0.5
-REQUEST_TIMEOUT_S = 30.0
 
 
 class CheckFailed(Exception):
@@ -69,7 +67,7 @@ class Endpoint:
         is_local = host == "localhost" or host.startswith("127.")
         direct = [urllib.request.ProxyHandler({})] if is_local else []  # else the environment's
         try:
-            reply = urllib.request.build_opener(*direct).open(request, timeout=REQUEST_TIMEOUT_S)
+            reply = urllib.request.build_opener(*direct).open(request, timeout=30)
         except urllib.error.HTTPError as refusal:
             reply = refusal
         with reply:
@@ -114,13 +112,12 @@ def check_publish(to: Endpoint) -> str:
     """A prompt is published again, unchanged: accepted, the same digest, nothing else changed."""
     prompts = to.ok("GET", "/v1/prompts").json()["prompts"]
     _require(bool(prompts), "the store has no prompts for the served models")
-    name = prompts[0]["name"]
-    path = f"/v1/prompts/{name}"
+    path = f"/v1/prompts/{prompts[0]['name']}"
     before, file = to.ok("GET", path).json(), to.ok("GET", f"{path}/file").body
     published = to.ok("PUT", path, file).json()
     digest = published["prompt"]["digest"]
-    _require(digest == before["digest"], f"{name} became {digest}, was {before['digest']}")
-    return f"{name} again, generation {published['generation']}"
+    _require(digest == before["digest"], f"{path} became {digest}, was {before['digest']}")
+    return f"{path} again, generation {published['generation']}"
 
 
 CHECKS: dict[str, Callable[[Endpoint], str]] = {
@@ -156,7 +153,7 @@ def wait_until_ready(to: Endpoint, wait_s: float) -> bool:
                 return True
         if time.monotonic() > give_up_s:
             return False
-        time.sleep(RETRY_S)
+        time.sleep(0.5)
 
 
 def _require(condition: bool, otherwise: str) -> None:
