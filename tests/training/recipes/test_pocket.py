@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from isogloss.training.recipes.pocket.__main__ import train_pocket_model
+from isogloss.training.recipes.pocket.batches import Batch, batches
 from isogloss.training.recipes.pocket.corpus import build_corpus, rows_in
 from isogloss.training.recipes.pocket.data import LANGUAGES, Meaning, read_meanings
 from isogloss.training.recipes.pocket.embedding import embed_tokens, normalized
@@ -89,6 +91,7 @@ def recipe(name: str) -> Recipe:
     return Recipe(
         name,
         steps=90,
+        minutes_between_checkpoints=0.0,
         synsets=50,
         short_sentences=20,
         vocabulary=900,
@@ -142,26 +145,31 @@ def test_the_richest_meanings_are_chosen(meanings: list[Meaning]) -> None:
     assert [meaning.document != "" for meaning in chosen[:81]] == [True] * 80 + [False]
 
 
-def test_the_teacher_reads_each_meaning_once(meanings: list[Meaning]) -> None:
+def test_the_teacher_reads_each_block_once(meanings: list[Meaning], tmp_path: Path) -> None:
     read: list[str] = []
 
-    def counting(texts: Sequence[str]) -> NDArray[np.float32]:
-        read.extend(texts)
-        return teacher()(texts)
+    def counting() -> Teacher:
+        def count(texts: Sequence[str]) -> NDArray[np.float32]:
+            read.extend(texts)
+            return teacher()(texts)
+
+        return count
 
     chosen = choose_meanings(meanings, recipe("pocket-bloom"))
-    vectors = teach(chosen, counting)
+    vectors = teach(chosen, counting, tmp_path)
     assert len(read) == len(chosen) == len(vectors)
+    assert np.array_equal(teach(chosen, counting, tmp_path), vectors)
+    assert len(read) == len(chosen)
     assert read[0] == chosen[0].texts["eng_Latn"][0]
     assert read[80].startswith(f"{chosen[80].lemmas['eng_Latn'][0]}: ")
 
 
 def test_tokens_of_any_language_add_up_to_the_teachers_vector(
-    meanings: list[Meaning], tokenizer: Tokenizer
+    meanings: list[Meaning], tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     chosen = choose_meanings(meanings, recipe("pocket-bloom"))
     corpus = build_corpus(tokenizer, chosen)
-    taught, source = teach(chosen, teacher()), by_source(chosen)
+    taught, source = teach(chosen, teacher, tmp_path), by_source(chosen)
     vectors = embed_tokens(corpus, taught, source, 16, seed=0)
     again = embed_tokens(corpus, taught, source, 16, seed=0)
     assert np.array_equal(again.tokens, vectors.tokens)
@@ -178,13 +186,28 @@ def test_tokens_of_any_language_add_up_to_the_teachers_vector(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_training_twice_ends_in_the_same_weights(data: Path, tmp_path: Path, name: str) -> None:
-    def train(out: Path) -> Path:
-        train_pocket_model(recipe(name), data, out, CPU, teacher=teacher)
+def test_an_interrupted_training_ends_in_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def train(work: str, *, resume: bool) -> Path:
+        out = tmp_path / f"{work}-out"
+        train_pocket_model(
+            recipe(name), data, out, tmp_path / work, CPU, teacher=teacher, resume=resume
+        )
         return out / name
 
-    folder, again = train(tmp_path / "first"), train(tmp_path / "second")
-    assert (folder / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    def stopping(*given: Any) -> Iterator[Batch]:
+        if given[2] == 2:  # the third chunk of data: after two checkpoints
+            raise KeyboardInterrupt
+        return batches(*given)
+
+    whole = train("whole", resume=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("isogloss.training.recipes.pocket.pretrain.batches", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train("parts", resume=False)
+    folder = train("parts", resume=True)
+    assert (folder / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert model.config.model_type == name.removeprefix("pocket-")

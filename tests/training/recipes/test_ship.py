@@ -1,8 +1,9 @@
-"""The shipping pipeline: its plan, its steps, and a whole run on a tiny model."""
+"""The shipping pipeline: its plan, its memory, and a whole run on a tiny model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.training.evaluation.summary import PromptSummary
+from isogloss.training.files import write_atomically
 from isogloss.training.recipes.pocket.data import LANGUAGES
 from isogloss.training.recipes.ship import __main__ as command
 from isogloss.training.recipes.ship.plan import Best, Output, Plan, Step
@@ -99,19 +101,56 @@ def test_the_best_on_dev_is_by_all_languages_or_by_one() -> None:
         best_first(found, "deu_Latn")
 
 
-def test_steps_run_in_order_in_folders_of_their_own(tmp_path: Path) -> None:
-    chain = (
-        Step("one", ("first", Output("one"))),
+# Resuming
+
+
+class Runner:
+    """Runs nothing, writes a file as a step would, and may fail."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.ran: list[str] = []
+        self._fails = fails
+
+    def __call__(self, words: Sequence[str]) -> None:
+        if words[0] == self._fails:
+            raise KeyboardInterrupt
+        self.ran.append(words[0])
+        write_atomically(Path(words[1]) / "made", b"")
+
+
+def chain(options: str = "") -> tuple[Step, ...]:
+    return (
+        Step("one", ("first", Output("one"), options)),
         Step("two", ("second", Output("two"), Output("one", "made")), ("one",)),
+        Step("other", ("third", Output("other"))),
     )
-    ran: list[list[str]] = []
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "stale").touch()
-    finished = run_steps(chain, tmp_path, lambda words: ran.append(list(words)), lambda line: None)
-    one, two = (str(tmp_path / name) for name in ("one", "two"))
-    assert ran == [["first", one], ["second", two, f"{one}/made"]]
-    assert list(finished) == ["one", "two"]
-    assert list((tmp_path / "one").iterdir()) == []
+
+
+def run(
+    work: Path, run: Callable[[Sequence[str]], None], options: str = "", about: str = ""
+) -> None:
+    run_steps(chain(options), work, about, run, lambda line: None)
+
+
+def test_finished_steps_are_skipped_and_an_interrupted_one_runs_again(tmp_path: Path) -> None:
+    broken, again, once_more = Runner("second"), Runner(), Runner()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, broken)
+    run(tmp_path, again)
+    run(tmp_path, once_more)
+    assert (broken.ran, again.ran, once_more.ran) == (["first"], ["second", "third"], [])
+
+
+def test_a_changed_setting_runs_what_builds_on_it_again_and_nothing_else(tmp_path: Path) -> None:
+    first, changed, back, retrained = Runner(), Runner(), Runner(), Runner()
+    run(tmp_path, first)
+    run(tmp_path, changed, "--epochs 3")
+    run(tmp_path, back)
+    run(tmp_path, retrained, about="other weights")
+    assert first.ran == ["first", "second", "third"]
+    assert changed.ran == ["first", "second"]
+    assert back.ran == []
+    assert retrained.ran == ["first", "second", "third"]
 
 
 # Shipping
@@ -192,3 +231,11 @@ def test_a_whole_run_tells_what_was_tried(made: Path) -> None:
 
 def tiny_steps() -> tuple[Step, ...]:
     return Plan("tiny-bloom", Path(), (), TINY).steps()
+
+
+def test_a_finished_run_only_puts_things_together_again(made: Path) -> None:
+    done = {path: json.loads(path.read_bytes()) for path in made.rglob("done.json")}
+    before = {path: path.stat().st_mtime_ns for path in done}
+    ship_tiny(made)
+    assert {path: path.stat().st_mtime_ns for path in done} == before
+    assert len(done) == len(tiny_steps())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isogloss.training.recipes.pocket.checkpoint import Progressed
 from isogloss.training.recipes.pocket.data import LANGUAGES
-from isogloss.training.recipes.pocket.pretrain import Progressed
 from isogloss.training.recipes.pocket.recipe import Recipe
 
 _CARD = """\

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 
 from isogloss.training.recipes.pocket.data import LANGUAGES, Meaning
@@ -35,6 +36,12 @@ class Corpus:
     def text(self, row: int) -> Ints:
         """The tokens of one text."""
         return self.tokens[self.start[row] : self.start[row + 1]]
+
+    def counts(self) -> csr_matrix:
+        """How often each token occurs in each meaning, in any language: (vocabulary, meanings)."""
+        columns = np.repeat(self.meaning, np.diff(self.start))
+        shape = (self.salience.shape[1], len(self.document))
+        return csr_matrix((np.ones(len(self.tokens), np.float32), (self.tokens, columns)), shape)
 
     def rows(self, meaning: int) -> Ints:
         """The texts that say one meaning."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import BloomConfig, BloomForCausalLM, XGLMConfig, XGLMForCausalLM
 from transformers.models.bloom.modeling_bloom import BloomMLP
 
+from isogloss.training.recipes.pocket.batches import Batch
 from isogloss.training.recipes.pocket.corpus import Floats
 from isogloss.training.recipes.pocket.recipe import Recipe
-from isogloss.training.recipes.pocket.targets import Batch
 from isogloss.training.recipes.pocket.tokenizer import MAX_POSITIONS
 
 Model = BloomForCausalLM | XGLMForCausalLM

@@ -1,29 +1,23 @@
-"""Trains one pocket model."""
+"""Trains one pocket model: a loop that can stop anywhere and go on."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 
 import torch
 from rich.progress import Progress
 from torch import nn
 
+from isogloss.training.recipes.pocket.batches import batches
+from isogloss.training.recipes.pocket.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from isogloss.training.recipes.pocket.model import Pretraining, embedding
 from isogloss.training.recipes.pocket.recipe import Recipe
-from isogloss.training.recipes.pocket.targets import Sampler, batches
-
-
-@dataclass
-class Progressed:
-    """How far training has come; with the seed, it says which data comes next."""
-
-    chunk: int = 0
-    step: int = 0
-    minutes: float = 0.0
-    loss: float = 0.0
+from isogloss.training.recipes.pocket.targets import Sampler
 
 
 def _optimizer(pretraining: Pretraining, recipe: Recipe) -> torch.optim.AdamW:
@@ -46,18 +40,36 @@ def _rate(recipe: Recipe, done: Progressed) -> float:
 
 
 def pretrain(
-    recipe: Recipe, pretraining: Pretraining, sampler: Sampler, device: torch.device
+    recipe: Recipe,
+    pretraining: Pretraining,
+    sampler: Sampler,
+    work: Path,
+    device: torch.device,
+    *,
+    resume: bool,
 ) -> Progressed:
-    """Trains for the recipe's steps, in place."""
+    """Trains for the recipe's steps, in place; checkpoints go to `work`.
+
+    Checkpoints fall between chunks of data, so a resumed run sees what an uninterrupted one does.
+    """
     pretraining.to(device).train()
-    optimizer, done = _optimizer(pretraining, recipe), Progressed()
-    with Progress() as progress:
-        bar = progress.add_task(recipe.name, total=recipe.steps)
+    optimizer = _optimizer(pretraining, recipe)
+    done = load_checkpoint(work, pretraining, optimizer) if resume else Progressed()
+    work.mkdir(parents=True, exist_ok=True)
+    saved, log = done.minutes, (work / "log.jsonl").open("a", encoding="utf-8")
+    with Progress() as progress, log:
+        bar = progress.add_task(recipe.name, total=recipe.steps, completed=done.step)
         while done.step < recipe.steps:
             _train_chunk(recipe, pretraining, optimizer, sampler, done)
             progress.update(
                 bar, completed=done.step, description=f"{recipe.name} loss {done.loss:.3f}"
             )
+            log.write(json.dumps(asdict(done)) + "\n")
+            log.flush()
+            if done.minutes - saved > recipe.minutes_between_checkpoints:
+                save_checkpoint(work, pretraining, optimizer, done)
+                saved = done.minutes
+    save_checkpoint(work, pretraining, optimizer, done)
     return done
 
 

@@ -22,6 +22,7 @@ class Recipe:
     batch_tokens: int = 1024
     learning_rate: float = 1.5e-3
     warmup_steps: int = 200
+    minutes_between_checkpoints: float = 4.0
 
     @property
     def model_type(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ def build_semantics(
     corpus: Corpus,
     tokenizer: Tokenizer,
     known: Vectors,
-    teacher: Teacher,
+    teacher: Callable[[], Teacher],
     pseudo_tasks: int,
     seed: int,
 ) -> Semantics:
@@ -56,7 +57,7 @@ def build_semantics(
     vectors[documented] += _OF_DOCUMENT * normalized(pooled)[corpus.document[documented]]
     vectors = normalized(vectors)
     words = _english_words(corpus, tokenizer)
-    read = teacher([tokenizer.decode([int(word)]).strip() for word in words])
+    read = teacher()([tokenizer.decode([int(word)]).strip() for word in words])
     word_vectors = normalized(centred(read, np.zeros(len(read), np.int64)) @ known.basis)
     sample = [rng.permutation(np.flatnonzero(documented == flag))[:4000] for flag in (True, False)]
     points = vectors[np.concatenate(sample)]  # half parallel text, half everything else

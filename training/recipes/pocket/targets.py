@@ -9,17 +9,13 @@ word of the text's cluster. All targets are distributions over a few tokens of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from isogloss.training.recipes.pocket.corpus import ENGLISH, TOPIC, Corpus, Floats, Ints, rows_in
 from isogloss.training.recipes.pocket.data import LANGUAGES
-from isogloss.training.recipes.pocket.recipe import Recipe
 from isogloss.training.recipes.pocket.semantics import BAG_SIZE, PSEUDO_PROMPT_LENGTHS, Semantics
 
 # Most texts are cut short: a part mostly tells the meaning, and two parts cost as much as a whole.
@@ -30,7 +26,6 @@ _TAG_KINDS = {"to": 0.25, "same": 0.1, "document": 0.15, "related": 0.4, "topic"
 _CHOICE_COUNTS = (0, 1)
 _PSEUDO_TASK_COUNTS = (1, 1, 2)
 _LONGEST_FREE = max(PSEUDO_PROMPT_LENGTHS)
-_CHUNK = 768  # sequences drawn at once, then cut into batches
 
 
 @dataclass(frozen=True)
@@ -182,44 +177,3 @@ class Sampler:
         first = self.vocabulary + task * _LONGEST_FREE
         asked = np.arange(first, first + self._semantics.lengths[task])
         return asked, Bag(self._semantics.labels[task, [cluster]], np.ones(1, np.float32))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Padded sequences (B, T), and N states to read with a bag (N, BAG_SIZE) each."""
-
-    tokens: Tensor
-    rows: Tensor
-    positions: Tensor
-    bags: Tensor
-    weights: Tensor
-
-
-def collate(sequences: list[Sequence], device: torch.device) -> Batch:
-    """One batch of sequences about as long."""
-    longest = max(len(sequence.tokens) for sequence in sequences)
-    bags = [bag for sequence in sequences for bag in sequence.bags]
-    widest = max(len(bag.tokens) for bag in bags)
-    tokens = np.zeros((len(sequences), longest), np.int64)
-    for row, sequence in enumerate(sequences):
-        tokens[row, : len(sequence.tokens)] = sequence.tokens
-    ids, weights = np.zeros((len(bags), widest), np.int64), np.zeros((len(bags), widest), "f4")
-    for row, bag in enumerate(bags):
-        ids[row, : len(bag.tokens)], weights[row, : len(bag.tokens)] = bag.tokens, bag.weights
-    rows = [row for row, sequence in enumerate(sequences) for _ in sequence.positions]
-    positions = [position for sequence in sequences for position in sequence.positions]
-    arrays = (tokens, np.array(rows), np.array(positions), ids, weights)
-    return Batch(*(torch.from_numpy(array).to(device) for array in arrays))
-
-
-def batches(sampler: Sampler, recipe: Recipe, chunk: int, device: torch.device) -> Iterator[Batch]:
-    """One chunk's batches: of like length inside, in random order."""
-    rng = np.random.default_rng([recipe.seed, chunk])
-    sequences = sorted(sampler.draw(_CHUNK, rng), key=lambda sequence: len(sequence.tokens))
-    groups: list[list[Sequence]] = [[]]
-    for sequence in sequences:
-        if (len(groups[-1]) + 1) * len(sequence.tokens) > recipe.batch_tokens and groups[-1]:
-            groups.append([])
-        groups[-1].append(sequence)
-    for group in rng.permutation(len(groups)):
-        yield collate(groups[group], device)

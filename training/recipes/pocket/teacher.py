@@ -9,10 +9,14 @@ get the same vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
+from isogloss.training.recipes.pocket.arrays import kept
 from isogloss.training.recipes.pocket.corpus import Floats, Ints
 from isogloss.training.recipes.pocket.data import Meaning
 from isogloss.training.recipes.pocket.recipe import Recipe
@@ -21,7 +25,12 @@ Teacher = Callable[[Sequence[str]], Floats]
 """English texts -> vectors (texts, width), rows of length 1."""
 
 _WORDS = 24  # of a single meaning's text: a definition says what it is about at its beginning
-_BLOCK = 512  # texts read at once
+_BLOCK = 512  # texts between two savings
+
+
+@dataclass(frozen=True)
+class _Block:
+    vectors: Floats  # (texts, width)
 
 
 def e5_small() -> Teacher:
@@ -57,13 +66,22 @@ def choose_meanings(meanings: Sequence[Meaning], recipe: Recipe) -> list[Meaning
     return [*parallel, *synsets[: recipe.synsets], *short[: recipe.short_sentences]]
 
 
-def teach(meanings: Sequence[Meaning], teacher: Teacher) -> Floats:
-    """The teacher's vector of every meaning: (meanings, width)."""
+def teach(meanings: Sequence[Meaning], teacher: Callable[[], Teacher], work: Path) -> Floats:
+    """The teacher's vector of every meaning: (meanings, width). Blocks are kept in `work`.
+
+    The teacher is asked for only where a block is missing.
+    """
     texts = [_english(meaning) for meaning in meanings]
-    blocks = range(0, len(texts), _BLOCK)
-    return np.concatenate(
-        [teacher(texts[i : i + _BLOCK]) for i in track(blocks, description="the teacher reads")]
-    )
+
+    def read(first: int) -> _Block:
+        return _Block(teacher()(texts[first : first + _BLOCK]))
+
+    work.mkdir(parents=True, exist_ok=True)
+    blocks = [
+        kept(work / f"{first:06d}.safetensors", _Block, partial(read, first))
+        for first in track(range(0, len(texts), _BLOCK), description="the teacher reads")
+    ]
+    return np.concatenate([block.vectors for block in blocks])
 
 
 def _english(meaning: Meaning) -> str:

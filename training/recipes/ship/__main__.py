@@ -1,7 +1,7 @@
-"""`python -m isogloss.training.recipes.ship`: the pocket models' prompts and routes.
+"""`python -m isogloss.training.recipes.ship`: the pocket models' prompts and routes, resumable.
 
 Two models on two cores finish soonest side by side: start the command once for each with
-`OMP_NUM_THREADS=1` and `--models`; each keeps what ships for the other.
+`OMP_NUM_THREADS=1` and `--models`, then once more for both, which only puts them together.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--parallel", type=Path, nargs="*", default=[], help="more parallel text, such as NTREX-128"
     )
-    options.add_argument("--work", type=Path, default=Path("out/ship"), help="a folder a step")
+    options.add_argument("--work", type=Path, default=Path("out/ship"), help="steps, kept")
     options.add_argument("--models", nargs="+", default=list(MODELS), help="(default: both)")
     options.add_argument("--plan", action="store_true", help="print the commands and run nothing")
     options.add_argument("--shipped", type=Path, default=_ROOT / "prompts" / "shipped")
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, settings: Settings = SHIPPED) -> None:
-    """Run everything."""
+    """Run everything, or what is left of it."""
     given = parser().parse_args(arguments)
     plans = [Plan(m, given.data, tuple(given.parallel), settings) for m in given.models]
     with reporting_errors():
@@ -76,10 +76,12 @@ def _make(plans: Sequence[Plan], work: Path, shipped: Path, results: Path) -> No
 
 def _run(plan: Plan, work: Path, results: Path) -> dict[str, Finished]:
     """Every step of one model, and its tables."""
+    from isogloss.prompts.model.backbone import Backbone
     from isogloss.training.recipes.ship.results import write_results
 
     steps: tuple[Step, ...] = plan.steps()
-    finished = run_steps(steps, work, _command(), _say)
+    fingerprint = Backbone.load(plan.model, device="cpu").fingerprint
+    finished = run_steps(steps, work, fingerprint, _command(), _say)
     (table,) = PromptStore.open(finished["routes"].folder / "store").state().routes
     write_results(steps, finished, table, results)
     _say(f"==> {results}: tables")

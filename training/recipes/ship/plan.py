@@ -173,7 +173,7 @@ class Plan:
         needs: tuple[str, ...] = (),
     ) -> Step:
         called = f"{short_name(self.model)}-{name}"
-        files: tuple[Word, ...] = ("--name", called, "--out", Output(name))
+        files: tuple[Word, ...] = ("--name", called, "--out", Output(name), "--resume")
         learns = ("--model", self.model, "--source", ",".join(sources), *more)
         return Step(name, ("train", *learns, *shlex.split(options), *files), needs)
 

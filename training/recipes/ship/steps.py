@@ -1,9 +1,18 @@
-"""Runs steps in order, each in a folder of its own: `WORK/<step>/`."""
+"""Runs steps in order, each in a folder of its own; a finished one is not run again.
+
+WORK/<step>-<8 digits>/            what the step wrote
+WORK/<step>-<8 digits>/done.json   its command and the seconds it took; written last
+
+The digits stand for the command, the model's weights and everything the step builds on. A changed
+setting therefore gets a folder of its own, and so does all that follows from it; what was made
+before is kept, and found again if the setting changes back.
+"""
 
 from __future__ import annotations
 
 import functools
-import shutil
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +24,7 @@ from isogloss.prompts.store.store import PromptStore
 from isogloss.training.evaluation.candidates import prompt_files
 from isogloss.training.evaluation.predictions import read_predictions
 from isogloss.training.evaluation.summary import PromptSummary, summarize
-from isogloss.training.files import writable_folder
+from isogloss.training.files import writable_folder, write_atomically
 from isogloss.training.recipes.ship.plan import (
     ALSO_SHIPPED,
     PAPER,
@@ -26,6 +35,9 @@ from isogloss.training.recipes.ship.plan import (
     Word,
 )
 
+_DONE = "done.json"
+_DIGITS = 8
+
 Run = Callable[[Sequence[str]], None]
 """Runs one `isogloss` command, given its words."""
 Say = Callable[[str], None]
@@ -33,38 +45,69 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A step that is done."""
+    """A step that is done, as its folder says."""
 
+    name: str
     folder: Path
+    command: tuple[str, ...]
     seconds: float
 
 
-def run_steps(steps: Sequence[Step], work: Path, run: Run, say: Say) -> dict[str, Finished]:
-    """Run all steps; return them by name.
+def run_steps(
+    steps: Sequence[Step], work: Path, about: str, run: Run, say: Say
+) -> dict[str, Finished]:
+    """Run what is not done yet; return all steps by name.
 
     Args:
         steps: each after those that it needs.
-        work: where their folders go; what an earlier run left in them is deleted.
+        work: where their folders go.
+        about: what they depend on besides their commands: the model's weights.
         run: runs a command, and raises what stops it.
         say: told of each step.
 
     Raises:
         InvalidInput: a folder cannot be written.
     """
-    summaries.cache_clear()
-    folders = {step.name: work / step.name for step in steps}
+    folders = _folders(steps, work, about)
     finished: dict[str, Finished] = {}
     for number, step in enumerate(steps, start=1):
         folder = folders[step.name]
-        shutil.rmtree(folder, ignore_errors=True)
-        writable_folder(folder)
-        command = [text for word in step.command for text in _resolve(word, folders)]
-        say(f"==> [{number}/{len(steps)}] {step.name}: isogloss {' '.join(command)}")
-        began_s = time.monotonic()
-        run(command)
-        finished[step.name] = Finished(folder, round(time.monotonic() - began_s, 1))
-        say(f"==> [{number}/{len(steps)}] {step.name}: {finished[step.name].seconds:.0f} s")
+        known = _read(step.name, folder)
+        shown = f"[{number}/{len(steps)}] {step.name}"
+        if known is None:
+            command = [text for word in step.command for text in _resolve(word, folders)]
+            say(f"==> {shown}: isogloss {' '.join(command)}")
+            known = _run(step.name, command, folder, run)
+            say(f"==> {shown}: {known.seconds:.0f} s")
+        else:
+            say(f"==> {shown}: done before")
+        finished[step.name] = known
     return finished
+
+
+def _run(name: str, command: Sequence[str], folder: Path, run: Run) -> Finished:
+    writable_folder(folder)
+    began = time.monotonic()
+    run(command)
+    done = Finished(name, folder, tuple(command), round(time.monotonic() - began, 1))
+    facts = {"command": done.command, "seconds": done.seconds}
+    write_atomically(folder / _DONE, json.dumps(facts, indent=1).encode())
+    return done
+
+
+def _read(name: str, folder: Path) -> Finished | None:
+    if not (folder / _DONE).is_file():
+        return None
+    facts = json.loads((folder / _DONE).read_bytes())
+    return Finished(name, folder, tuple(facts["command"]), facts["seconds"])
+
+
+def _folders(steps: Sequence[Step], work: Path, about: str) -> dict[str, Path]:
+    identities: dict[str, str] = {}
+    for step in steps:
+        facts = [about, str(step), *(identities[need] for need in step.needs)]
+        identities[step.name] = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return {name: work / f"{name}-{digest[:_DIGITS]}" for name, digest in identities.items()}
 
 
 def _resolve(word: Word, folders: Mapping[str, Path]) -> list[str]:
