@@ -60,7 +60,7 @@ def evaluate(
         data, split, evaluation.choose_languages(backbone, data, languages), out, scores
     )
     with interruptible("finished languages are kept"), EvaluationBar() as bar:
-        rows = evaluation.evaluate(backbone, candidates, job, bar, shared, to_stderr)
+        rows = evaluation.evaluate(backbone, candidates, job, bar.language, shared, to_stderr)
     summaries = summarize(rows)
     if as_json:
         facts = {"model": model, "data": data, "split": split, "out": str(out)}
