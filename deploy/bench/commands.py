@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from isogloss.deploy.bench.engine_settings import QUICK, EngineSettings
-from isogloss.deploy.bench.options import AsJson, Out, as_command, finish
+from isogloss.deploy.bench.options import AsJson, Out, finish
 from isogloss.deploy.bench.settings import (
     HttpSettings,
     MixtureSettings,
@@ -17,6 +17,7 @@ from isogloss.deploy.bench.settings import (
     TrainSettings,
 )
 from isogloss.deploy.load.settings import SwapSettings
+from isogloss.prompts.cli.settings import as_command
 from isogloss.prompts.console import console
 
 app = typer.Typer(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from typer import Option
 
-from isogloss.deploy.bench.options import SIZES, Read, each_once
+from isogloss.deploy.bench.options import SIZES, each_once
 from isogloss.deploy.bench.settings import FULL_SIZE_MODELS, FullSizeModels, Seed, Settings, sizes
+from isogloss.prompts.cli.settings import Read
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from typer import Option
 
-from isogloss.deploy.bench.options import REPEATED, SHARES, SIZES, Read, check_limits, each_once
+from isogloss.deploy.bench.options import REPEATED, SHARES, SIZES, each_once
+from isogloss.prompts.cli.settings import Read, check_limits
 from isogloss.prompts.errors import InvalidInput
 
 FULL_SIZE_MODELS = ("bloom-560m", "xglm-564M")

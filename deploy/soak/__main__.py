@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from isogloss.deploy.bench.options import Out, as_command, check_writable, progress
+from isogloss.deploy.bench.options import Out, check_writable, progress
 from isogloss.deploy.load.calibration import on_server
 from isogloss.deploy.soak.ends import EndSettings, run_ends
 from isogloss.deploy.soak.hostile import HostileSettings, run_hostile
@@ -17,6 +17,7 @@ from isogloss.deploy.soak.kills import KillSettings, run_kills
 from isogloss.deploy.soak.memory import MemorySettings, run_memory
 from isogloss.deploy.soak.overload import OverloadSettings, run_overload
 from isogloss.deploy.soak.report import soak_report, tell
+from isogloss.prompts.cli.settings import as_command
 from isogloss.prompts.console.console import ReportingGroup
 
 app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, help=__doc__)

@@ -11,19 +11,13 @@ import typer
 
 from isogloss.prompts.cli.options import (
     AsJson,
-    Canary,
-    MaxLatencyRatio,
-    MaxScoreDrop,
-    MinAgreement,
-    MinTexts,
     Note,
     RequestId,
     Routes,
-    Shadow,
-    Share,
     Store,
 )
-from isogloss.prompts.cli.trials import plan_of
+from isogloss.prompts.cli.settings import as_command
+from isogloss.prompts.cli.trials import TrialOptions
 from isogloss.prompts.console.console import report
 from isogloss.prompts.errors import InvalidInput
 
@@ -33,19 +27,15 @@ if TYPE_CHECKING:
     from isogloss.prompts.store.trial_changes import TrialPlan
 
 
+@as_command
 def publish(
+    *,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Prompt files.")],
     name: Annotated[
         str | None, typer.Option(help="Name of a single file's prompt; by default the file's.")
     ] = None,
     route: Routes = None,
-    canary: Canary = None,
-    shadow: Shadow = False,
-    share: Share = None,
-    min_agreement: MinAgreement = None,
-    max_score_drop: MaxScoreDrop = None,
-    max_latency_ratio: MaxLatencyRatio = None,
-    min_texts: MinTexts = None,
+    trial: TrialOptions,
     note: Note = "",
     request_id: RequestId = None,
     store: Store = None,
@@ -60,13 +50,7 @@ def publish(
     from isogloss.prompts.format.soft_prompt import SoftPrompt
     from isogloss.prompts.store.store import open_store
 
-    limits = {
-        "min_agreement": min_agreement,
-        "max_score_drop": max_score_drop,
-        "max_latency_ratio": max_latency_ratio,
-        "min_texts": min_texts,
-    }
-    plan = plan_of(canary, shadow, share, route or [], limits)
+    plan = trial.plan(route or [])
     if len(files) > 1 and (name or route or plan):
         raise InvalidInput(
             "--name, --route, --canary and --shadow are for a single file: publish the files one "

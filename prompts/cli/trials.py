@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)")
 _PERCENT = 100
+_LIMITS = ("min_agreement", "max_score_drop", "max_latency_ratio", "min_texts")
 _SHARES = ("min_agreement", "max_score_drop")
 
 
@@ -84,58 +86,98 @@ def trial_before(store: PromptStore, generation: int, name: str) -> Trial:
     return trial_named(store.state(generation - 1), name)
 
 
-def plan_of(
-    canary: str | None,
-    shadow: bool,
-    share: str | None,
-    clades: Sequence[str],
-    limits: Mapping[str, str | float | None],
-) -> TrialPlan | None:
-    """Read the options of a trial; None where there is to be none.
+@dataclass(frozen=True)
+class TrialOptions:
+    """What `publish` takes to put a prompt on trial."""
 
-    Raises:
-        InvalidInput: they contradict each other, or one cannot be read.
-    """
-    from isogloss.prompts.store.trial_changes import TrialPlan
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Only try it: it answers this share, such as 5%, of the texts of each --route (by "
+            "default: of those that take the name).",
+        ),
+    ] = None
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Only try it: it is scored beside what answers those texts."),
+    ] = False
+    share: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="Of the texts, for --shadow; by default 100%."),
+    ] = None
+    min_agreement: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE", help="Servers end the trial if the prompts agree on fewer labels."
+        ),
+    ] = None
+    max_score_drop: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="... if its best scores lie further below, on average."),
+    ] = None
+    max_latency_ratio: Annotated[
+        float | None,
+        typer.Option(metavar="RATIO", help="... if its texts take more than this times as long."),
+    ] = None
+    min_texts: Annotated[
+        int | None,
+        typer.Option(min=1, help="... but after this many texts of a clade (200)."),
+    ] = None
 
-    if canary is not None and shadow:
-        raise InvalidInput(f"--canary {canary} and --shadow: a trial is one of them")
-    if share is not None and not shadow:
-        raise InvalidInput(f"--share {share} is for --shadow: a canary's share is --canary SHARE")
-    if canary is None and not shadow:
-        if given := [name for name, value in limits.items() if value is not None]:
-            raise InvalidInput(f"{_option(given[0])} is for a trial: give --canary or --shadow")
+    def plan(self, clades: Sequence[str]) -> TrialPlan | None:
+        """What a person wants tried; None where nothing is to be.
+
+        Raises:
+            InvalidInput: the options contradict each other, or one cannot be read.
+        """
+        from isogloss.prompts.store.trial_changes import TrialPlan
+
+        canary, share = self.canary, self.share
+        if canary is not None and self.shadow:
+            raise InvalidInput(f"--canary {canary} and --shadow: a trial is one of them")
+        if share is not None and not self.shadow:
+            raise InvalidInput(
+                f"--share {share} is for --shadow: a canary's share is --canary SHARE"
+            )
+        if canary is not None:
+            part = parse_share("--canary", canary)
+            return TrialPlan("canary", part, tuple(clades), self.limits())
+        if self.shadow:
+            part = parse_share("--share", "100%" if share is None else share)
+            return TrialPlan("shadow", part, tuple(clades), self.limits())
+        if given := self._limits_given():
+            raise InvalidInput(
+                f"{_option(next(iter(given)))} is for a trial: give --canary or --shadow"
+            )
         return None
-    if canary is not None:
-        part = parse_share("--canary", canary)
-        return TrialPlan("canary", part, tuple(clades), limits_of(limits))
-    part = parse_share("--share", "100%" if share is None else share)
-    return TrialPlan("shadow", part, tuple(clades), limits_of(limits))
 
+    def limits(self) -> TrialLimits | None:
+        """When servers end the trial by themselves; None where no limit is given.
 
-def limits_of(limits: Mapping[str, str | float | None]) -> TrialLimits | None:
-    """Read the limits of a trial by field; None where none is given.
+        Raises:
+            InvalidInput: one cannot be read or is out of its range, or there is only --min-texts.
+        """
+        from isogloss.prompts.routing.trials import TrialLimits
 
-    Raises:
-        InvalidInput: one cannot be read or is out of its range, or there is only --min-texts.
-    """
-    from isogloss.prompts.routing.trials import TrialLimits
+        given = self._limits_given()
+        if not given:
+            return None
+        if set(given) == {"min_texts"}:
+            raise InvalidInput(
+                f"--min-texts {self.min_texts} alone ends no trial: give --min-agreement, "
+                "--max-score-drop or --max-latency-ratio"
+            )
+        for name in _SHARES:
+            if name in given:
+                given[name] = parse_share(_option(name), str(given[name]))
+        ratio = given.get("max_latency_ratio", 1.0)
+        if not 0 < float(ratio) < float("inf"):
+            raise InvalidInput(f"--max-latency-ratio {ratio}: it must be above 0, such as 1.5")
+        return TrialLimits.model_validate(given)
 
-    given = {name: value for name, value in limits.items() if value is not None}
-    if not given:
-        return None
-    if set(given) == {"min_texts"}:
-        raise InvalidInput(
-            f"--min-texts {given['min_texts']} alone ends no trial: give --min-agreement, "
-            "--max-score-drop or --max-latency-ratio"
-        )
-    for name in _SHARES:
-        if name in given:
-            given[name] = parse_share(_option(name), str(given[name]))
-    ratio = given.get("max_latency_ratio", 1.0)
-    if not 0 < float(ratio) < float("inf"):
-        raise InvalidInput(f"--max-latency-ratio {ratio}: it must be above 0, such as 1.5")
-    return TrialLimits.model_validate(given)
+    def _limits_given(self) -> dict[str, str | float]:
+        return {name: value for name in _LIMITS if (value := getattr(self, name)) is not None}
 
 
 def parse_share(option: str, text: str) -> float:

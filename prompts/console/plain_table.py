@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from rich.table import Table
 from rich.text import Text
 
 from isogloss.prompts.console.refusals import printable
+
+Row = TypeVar("Row")
 
 
 class PlainTable(Table):
@@ -29,6 +32,16 @@ class PlainTable(Table):
     def add_row(self, *cells: Any, **options: Any) -> None:
         """Add a row; its cells are text."""
         super().add_row(*map(plain, cells), **options)
+
+
+def table_of(
+    rows: Iterable[Row], columns: Mapping[str, Callable[[Row], str]], title: str | None = None
+) -> PlainTable:
+    """A table of rows: each column's heading, and what makes its cell of a row."""
+    table = PlainTable(*columns, title=title)
+    for row in rows:
+        table.add_row(*(cell(row) for cell in columns.values()))
+    return table
 
 
 def plain(cell: Any, style: str = "") -> Any:

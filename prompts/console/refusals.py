@@ -29,10 +29,10 @@ _SHOWN_PARTS = 6
 
 
 class _Shortened(reprlib.Repr):
-    def __init__(self, characters: int, items: int) -> None:
+    def __init__(self, characters: int) -> None:
         super().__init__()
         self.maxstring = self.maxother = self.maxlong = characters
-        self.maxlist = self.maxtuple = self.maxdict = items
+        self.maxlist = self.maxtuple = self.maxdict = _SHOWN_ITEMS
         self.maxlevel = 2
 
     def repr_dict(self, value: dict[Any, Any], level: int) -> str:
@@ -48,15 +48,14 @@ class _Shortened(reprlib.Repr):
             return f"a number of {value.bit_length()} bits"
 
 
-def shown(value: Any, characters: int = _SHOWN_CHARS, items: int = _SHOWN_ITEMS) -> str:
+def shown(value: Any, characters: int = _SHOWN_CHARS) -> str:
     """A value from outside, as a sentence may repeat it: its beginning and end, escaped.
 
     Args:
         value: anything.
         characters: that a text, or a number, takes at most.
-        items: that a list or an object shows at most.
     """
-    return _shortened(characters, items).repr(value)
+    return _shortened(characters).repr(value)
 
 
 _shortened = functools.cache(_Shortened)

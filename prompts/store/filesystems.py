@@ -104,11 +104,7 @@ class LocalFolder:
     def __init__(self, path: Path, temporary: Path) -> None:
         self._path = path
         self._temporary = temporary
-
-    @property
-    def location(self) -> str:
-        """Path, for people."""
-        return str(self._path)
+        self.location = str(path)
 
     def names(self) -> list[str]:
         """Every file's name, in any order."""
@@ -168,11 +164,7 @@ class LocalBackend:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-
-    @property
-    def location(self) -> str:
-        """Path, for people."""
-        return str(self.root)
+        self.location = str(root)
 
     def folder(self, name: str) -> LocalFolder:
         """Return one of the store's folders."""

@@ -49,12 +49,7 @@ class RemoteFolder:
     def __init__(self, files: Any, path: str, location: str) -> None:
         self._files = files
         self._path = path
-        self._location = location
-
-    @property
-    def location(self) -> str:
-        """Address, for people."""
-        return self._location
+        self.location = location
 
     def names(self) -> list[str]:
         """Every file's name, in any order; none where there is no folder."""
@@ -118,7 +113,7 @@ class RemoteFolder:
     def confirm(self, name: str) -> None:
         """Make sure that a file is there: an upload that was answered outlives a failure."""
         if not self.has(name):
-            raise FileNotFoundError(errno.ENOENT, "it is not there", f"{self._location}/{name}")
+            raise FileNotFoundError(errno.ENOENT, "it is not there", f"{self.location}/{name}")
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -151,7 +146,7 @@ class RemoteFolder:
         }
 
     def _call(self, work: Callable[[], Answer]) -> Answer:
-        with only_os_errors(self._location):
+        with only_os_errors(self.location):
             return work()
 
 
@@ -174,17 +169,12 @@ class RemoteBackend:
                 f"prompt store {address}: {error}; give a folder, or an address such as {known}://"
             ) from error
         self._path = self._path.rstrip("/")
-        self._address = address
+        self.location = address
         self._prepared = False
-
-    @property
-    def location(self) -> str:
-        """Address, for people."""
-        return self._address
 
     def folder(self, name: str) -> RemoteFolder:
         """Return one of the store's folders."""
-        return RemoteFolder(self._files, f"{self._path}/{name}", f"{self._address}/{name}")
+        return RemoteFolder(self._files, f"{self._path}/{name}", f"{self.location}/{name}")
 
     def exists(self) -> bool:
         """Tell whether anything was ever published here: there are no empty folders."""
@@ -192,7 +182,7 @@ class RemoteBackend:
 
     def make(self) -> None:
         """Require that a new store would not be mixed with other files."""
-        with only_os_errors(self._address):
+        with only_os_errors(self.location):
             try:
                 listed = self._files.ls(self._path, detail=False, refresh=True)
             except FileNotFoundError:
@@ -200,7 +190,7 @@ class RemoteBackend:
         foreign = {str(name).rstrip("/").rpartition("/")[2] for name in listed} - KNOWN_FOLDERS
         if foreign := foreign - {""}:
             raise StoreError(
-                f"{self._address} is not a prompt store: it holds {min(foreign)!r}; give an empty "
+                f"{self.location} is not a prompt store: it holds {min(foreign)!r}; give an empty "
                 "or new prefix as --store"
             )
 
@@ -212,7 +202,7 @@ class RemoteBackend:
             logger.warning(
                 "prompt store %s: its file system cannot refuse to overwrite a file; let only one "
                 "publisher at a time use it",
-                self._address,
+                self.location,
             )
         self._prepared = True
 

@@ -97,30 +97,19 @@ class Node:
     languages: tuple[str, ...]
 
 
-def fit_temperatures(
-    rows: Sequence[Prediction], table: RouteTable, spread: float = SPREAD
-) -> dict[str, float]:
+def fit(answers: Answers, table: RouteTable) -> dict[str, float]:
     """Temperatures for a route table: of every route, and of the clades below with evidence.
 
     Args:
-        rows: dev predictions, each by the prompt that the table routes its language to.
+        answers: on dev, each by the prompt that the table routes its language to.
         table: the routes; its own temperatures are ignored.
-        spread: how far a clade may be from its parent, see SPREAD.
-
-    Raises:
-        InvalidData: no rows, or rows without scores.
     """
-    return fit(Answers.of(rows), table, spread)
-
-
-def fit(answers: Answers, table: RouteTable, spread: float = SPREAD) -> dict[str, float]:
-    """`fit_temperatures` of rows that are in columns already."""
-    everywhere = _fit_log(answers, None, spread)
+    everywhere = _fit_log(answers, None)
     logs: dict[str, float] = {}
     for node in nodes(table, sorted(set(answers.languages.tolist()))):
         prior = everywhere if node.parent is None else logs[node.parent]
         chosen = answers.where(np.isin(answers.languages, node.languages))
-        logs[node.name] = _fit_log(chosen, prior, spread)
+        logs[node.name] = _fit_log(chosen, prior)
     return {name: round(float(np.exp(log)), _DIGITS) for name, log in logs.items()}
 
 
@@ -161,7 +150,7 @@ def temperatures_of(answers: Answers, table: RouteTable) -> Floats:
     return np.array([by_code[code] for code in answers.languages.tolist()])
 
 
-def cross_fitted(answers: Answers, table: RouteTable, spread: float = SPREAD) -> Floats:
+def cross_fitted(answers: Answers, table: RouteTable) -> Floats:
     """A temperature for each row from the other folds: (rows,).
 
     A sentence is in one fold with its translations, so that none is judged by what it taught.
@@ -171,12 +160,12 @@ def cross_fitted(answers: Answers, table: RouteTable, spread: float = SPREAD) ->
     for held_out in range(FOLDS):
         judged, rest = answers.where(fold == held_out), answers.where(fold != held_out)
         if len(judged.gold) and len(rest.gold):
-            fitted = with_temperatures(table, fit(rest, table, spread))
+            fitted = with_temperatures(table, fit(rest, table))
             temperatures[fold == held_out] = temperatures_of(judged, fitted)
     return temperatures
 
 
-def _fit_log(answers: Answers, prior: float | None, spread: float) -> float:
+def _fit_log(answers: Answers, prior: float | None) -> float:
     """The likeliest log-temperature; without rows, the prior's."""
     from scipy.optimize import minimize_scalar
 
@@ -186,6 +175,6 @@ def _fit_log(answers: Answers, prior: float | None, spread: float) -> float:
     def loss(log: float) -> float:
         scaled = answers.scaled(np.full(len(answers.gold), np.exp(log)))
         surprise = -float(scaled[np.arange(len(answers.gold)), answers.gold].sum())
-        return surprise if prior is None else surprise + ((log - prior) / spread) ** 2 / 2
+        return surprise if prior is None else surprise + ((log - prior) / SPREAD) ** 2 / 2
 
     return float(minimize_scalar(loss, bounds=(-_MOST, _MOST), method="bounded").x)

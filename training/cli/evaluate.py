@@ -8,24 +8,24 @@ from typing import Annotated
 
 import typer
 
+from isogloss.prompts.cli.settings import as_command
 from isogloss.prompts.console.console import print_json, print_table
 from isogloss.training.cli.options import (
     AsJson,
     Data,
-    Device,
-    Dtype,
     Languages,
+    Machine,
     ModelName,
-    RayAddress,
     Split,
     Store,
-    Workers,
     interruptible,
     to_stderr,
 )
 
 
+@as_command
 def evaluate(
+    *,
     out: Annotated[Path, typer.Option(help="File for the predictions: .csv or .jsonl.")],
     model: ModelName = "pocket-bloom",
     data: Data = "Davlan/sib200",
@@ -36,13 +36,10 @@ def evaluate(
     store: Store = None,
     languages: Languages = "all",
     split: Split = "dev",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
     scores: Annotated[
         bool, typer.Option(help="Keep every label's score, as `isogloss calibrate` needs.")
     ] = True,
-    workers: Workers = None,
-    ray_address: RayAddress = None,
+    machine: Machine,
     as_json: AsJson = False,
 ) -> None:
     """Predict every sentence of a split under every prompt; write predictions, print accuracies.
@@ -55,16 +52,15 @@ def evaluate(
     from isogloss.training.evaluation.candidates import load_candidates
     from isogloss.training.evaluation.predictions import check_format
     from isogloss.training.evaluation.summary import summarize
-    from isogloss.training.workers.units import ModelSpec, load_model
 
     check_format(out)
     candidates = load_candidates(prompts or _own_prompts(model), store)
-    backbone, shared = load_model(ModelSpec(model, device, dtype), workers, ray_address)
+    backbone, shared = machine.load(model)
     job = evaluation.Evaluation(
         data, split, evaluation.choose_languages(backbone, data, languages), out, scores
     )
     with interruptible("finished languages are kept"), EvaluationBar() as bar:
-        rows = evaluation.evaluate(backbone, candidates, job, bar, shared, to_stderr)
+        rows = evaluation.evaluate(backbone, candidates, job, bar.language, shared, to_stderr)
     summaries = summarize(rows)
     if as_json:
         facts = {"model": model, "data": data, "split": split, "out": str(out)}

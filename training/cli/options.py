@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -14,6 +15,10 @@ from isogloss.prompts.console.console import say
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.languages.languages import canonical
 
+if TYPE_CHECKING:
+    from isogloss.prompts.model.backbone import Backbone
+    from isogloss.training.workers.units import PoolSpec
+
 ModelName = Annotated[
     str, typer.Option("--model", help="Hub id, folder in the hub's layout, or pocket model.")
 ]
@@ -21,28 +26,6 @@ Data = Annotated[
     str,
     typer.Option(
         "--data", help="Data set on the hub, or folder <code>/{train,dev,test}.tsv of your own."
-    ),
-]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
-]
-Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        help="Spread over this many Ray workers, one a GPU where there are GPUs. "
-        "(default: this process alone, without Ray)",
-    ),
-]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        help="The cluster's host:port; its machines share the environment, this folder and --out. "
-        "(default: $RAY_ADDRESS, else Ray on this machine)",
     ),
 ]
 Store = Annotated[Path | None, typer.Option(help="Prompt store. (default: the user's)")]
@@ -63,6 +46,40 @@ Confidence = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the choice and publish nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a command computes: here, or on workers."""
+
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: CUDA where there is one.")
+    ] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Precision of the frozen model; auto: float32 on CPU, bfloat16 on GPUs."),
+    ] = "auto"
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Spread over this many Ray workers, one a GPU where there are GPUs. "
+            "(default: this process alone, without Ray)",
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="The cluster's host:port; its machines share the environment, this folder and "
+            "--out. (default: $RAY_ADDRESS, else Ray on this machine)",
+        ),
+    ] = None
+
+    def load(self, model: str) -> tuple[Backbone, PoolSpec | None]:
+        """Load a model here, for the workers too if there are any: see `load_model`."""
+        from isogloss.training.workers.units import ModelSpec, load_model
+
+        spec = ModelSpec(model, self.device, self.dtype)
+        return load_model(spec, self.workers, self.ray_address)
 
 
 class ManyValuesCommand(TyperCommand):

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isogloss.prompts.cli.settings import as_command
 from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.languages.languages import canonical
 from isogloss.training.cli.options import (
     AsJson,
     Data,
-    Device,
-    Dtype,
     Languages,
+    Machine,
     ModelName,
-    RayAddress,
     Split,
-    Workers,
     interruptible,
     parse_codes,
     to_stderr,
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from isogloss.training.workers.units import PoolSpec
 
 
-def _left_open(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="Settings")
+_setting: Callable[..., Any] = partial(typer.Option, rich_help_panel="Settings")
 
 
+@as_command
 def study(
+    *,
     out: Annotated[Path, typer.Option(help="Folder for prompts, tables, figures and report.")],
     model: ModelName = "pocket-bloom",
     data: Data = "Davlan/sib200",
@@ -58,41 +59,38 @@ def study(
     source: Annotated[str, typer.Option(help="The language to learn from.")] = "eng_Latn",
     split: Split = "test",
     seed: Annotated[
-        list[int] | None, _left_open(help="Seeds of every run: --seed 0 1 2. (default: 0 1 2 3)")
+        list[int] | None, _setting(help="Seeds of every run: --seed 0 1 2. (default: 0 1 2 3)")
     ] = None,
-    shots: Annotated[int, _left_open(help="Examples per label, but for Figure 3.")] = 8,
+    shots: Annotated[int, _setting(help="Examples per label, but for Figure 3.")] = 8,
     shot_counts: Annotated[
-        list[int] | None, _left_open(help="Examples per label of Figure 3. (default: 4 8 16 32)")
+        list[int] | None, _setting(help="Examples per label of Figure 3. (default: 4 8 16 32)")
     ] = None,
     length: Annotated[
-        int | None, _left_open(help="Prompt length, but for Figure 4. (default: the paper's)")
+        int | None, _setting(help="Prompt length, but for Figure 4. (default: the paper's)")
     ] = None,
     lengths: Annotated[
-        list[int] | None, _left_open(help="Lengths of Figure 4. (default: 1 2 5 10 20 30)")
+        list[int] | None, _setting(help="Lengths of Figure 4. (default: 1 2 5 10 20 30)")
     ] = None,
-    epochs: Annotated[int, _left_open(help="Passes over the examples.")] = 20,
+    epochs: Annotated[int, _setting(help="Passes over the examples.")] = 20,
     learning_rate: Annotated[
-        float | None, _left_open(help="Of prompts. (default: the paper's per model)")
+        float | None, _setting(help="Of prompts. (default: the paper's per model)")
     ] = None,
     unfrozen_learning_rate: Annotated[
-        float | None, _left_open(help="Of all weights. (default: the paper's per model)")
+        float | None, _setting(help="Of all weights. (default: the paper's per model)")
     ] = None,
-    task: Annotated[str, _left_open(help="Name of the task the labels belong to.")] = "topic",
+    task: Annotated[str, _setting(help="Name of the task the labels belong to.")] = "topic",
     population: Annotated[
         int | None,
-        _left_open(help="Prompts that train together at most. (default: 16 on CPU, 64 on a GPU)"),
+        _setting(help="Prompts that train together at most. (default: 16 on CPU, 64 on a GPU)"),
     ] = None,
     cache_gb: Annotated[
-        float, _left_open(help="Memory for encoded texts, in GB; what exceeds it goes to a file.")
+        float, _setting(help="Memory for encoded texts, in GB; what exceeds it goes to a file.")
     ] = 4.0,
     uriel: Annotated[
         Path | None,
-        _left_open(help="URIEL's distance file (distances2.zip). (default: computed by lang2vec)"),
+        _setting(help="URIEL's distance file (distances2.zip). (default: computed by lang2vec)"),
     ] = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
+    machine: Machine,
     as_json: AsJson = False,
 ) -> None:
     """Run the paper: Tables 1 and 4, Figures 2 to 5, Section 4, as CSV, plots and one HTML report.
@@ -109,7 +107,6 @@ def study(
     )
     from isogloss.training.tuning.job import default_population
     from isogloss.training.tuning.texts import CacheBudget
-    from isogloss.training.workers.units import ModelSpec, load_model
 
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
@@ -127,7 +124,7 @@ def study(
         unfrozen_learning_rate=unfrozen_learning_rate,
         more={"task": task},
     )
-    backbone, shared = load_model(ModelSpec(model, device, dtype), workers, ray_address)
+    backbone, shared = machine.load(model)
     plan = Study(
         data=data,
         out=out,

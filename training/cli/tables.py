@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.prompts.console.plain_table import PlainTable, table_of
 from isogloss.training.data.clades import lineages_of, name_of
 from isogloss.training.evaluation.summary import PromptSummary
 from isogloss.training.tuning.outputs import Trained
@@ -14,20 +14,16 @@ _MOST_COLUMNS = 6  # prompts side by side; beyond that only their means are show
 
 def trained_table(results: Sequence[Trained]) -> PlainTable:
     """One row a prompt."""
-    table = PlainTable(
-        "Prompt", "Seed", "Best epoch", "Dev accuracy", "Dev loss", "Seconds", "File"
-    )
-    for result in results:
-        table.add_row(
-            result.name + _how_it_ended(result),
-            str(result.seed),
-            f"{result.best_epoch} of {result.epochs}" if result.best_epoch else "-",
-            _percent(result.dev_accuracy),
-            "-" if result.dev_loss is None else f"{result.dev_loss:.3f}",
-            f"{result.seconds:.1f}",
-            str(result.path or "-"),
-        )
-    return table
+    columns: dict[str, Callable[[Trained], str]] = {
+        "Prompt": lambda one: one.name + _how_it_ended(one),
+        "Seed": lambda one: str(one.seed),
+        "Best epoch": lambda one: f"{one.best_epoch} of {one.epochs}" if one.best_epoch else "-",
+        "Dev accuracy": lambda one: _percent(one.dev_accuracy),
+        "Dev loss": lambda one: "-" if one.dev_loss is None else f"{one.dev_loss:.3f}",
+        "Seconds": lambda one: f"{one.seconds:.1f}",
+        "File": lambda one: str(one.path or "-"),
+    }
+    return table_of(results, columns)
 
 
 def _how_it_ended(result: Trained) -> str:

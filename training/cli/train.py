@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isogloss.prompts.cli.settings import as_command
 from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.format.labels import parse_words
-from isogloss.prompts.languages.languages import canonical
-from isogloss.training.cli import train_options as given
-from isogloss.training.cli.options import (
-    AsJson,
-    Data,
-    Device,
-    Dtype,
-    ModelName,
-    RayAddress,
-    Workers,
-    parse_languages,
-    parse_shots,
-    to_stderr,
-)
-from isogloss.training.tuning.config import TrainingConfig
+from isogloss.training.cli.options import AsJson, Data, Machine, ModelName, to_stderr
+from isogloss.training.cli.train_options import Choices
 
 if TYPE_CHECKING:
     from isogloss.prompts.model.backbone import Backbone
@@ -33,49 +22,48 @@ if TYPE_CHECKING:
     from isogloss.training.tuning.outputs import Trained
     from isogloss.training.workers.units import PoolSpec
 
-_DEFAULT = TrainingConfig.model_construct()  # defaults are stated once, there
+
+_this_run: Callable[..., Any] = partial(typer.Option, rich_help_panel="This run")
 
 
+@as_command
 def train(
-    out: given.Out,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the prompt files.")],
     model: ModelName = "pocket-bloom",
     data: Data = "Davlan/sib200",
-    task: given.Task = _DEFAULT.task,
-    word: given.Word = None,
-    unfrozen: given.Unfrozen = False,
-    source: given.Source = None,
-    shots: given.Shots = None,
-    teacher: given.Teacher = None,
-    parallel: given.Parallel = None,
-    teacher_language: given.TeacherLanguage = None,
-    pairs: given.Pairs = None,
-    length: given.Length = None,
-    reparameterization: given.Reparameterization = None,
-    bottleneck: given.Bottleneck = None,
-    seed: given.Seed = None,
-    epochs: given.Epochs = None,
-    batch_size: given.BatchSize = None,
-    learning_rate: given.LearningRate = None,
-    validation: given.Validation = None,
-    optimizer: given.Optimizer = None,
-    weight_decay: given.WeightDecay = None,
-    schedule: given.Schedule = None,
-    gradient_clip: given.GradientClip = None,
-    init: given.Init = None,
-    loss: given.Loss = None,
-    norm_gain: given.NormGain = None,
-    max_text_tokens: given.MaxTextTokens = None,
-    name: given.Name = None,
-    resume: given.Resume = False,
-    overwrite: given.Overwrite = False,
-    state: given.State = True,
-    population: given.PopulationSize = None,
-    cache_gb: given.CacheGb = 4.0,
-    cache_dir: given.CacheDir = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
+    choices: Choices,
+    name: Annotated[
+        str | None,
+        _this_run(help="Name of the files. (default: task-model-kind-length)"),
+    ] = None,
+    resume: Annotated[
+        bool,
+        _this_run("--resume", help="Go on with an interrupted run; keep finished prompts."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        _this_run("--overwrite", help="Replace prompts that were trained with other settings."),
+    ] = False,
+    state: Annotated[
+        bool,
+        _this_run(
+            "--state/--no-state",
+            help="Keep what --resume needs while training (unfrozen: 4 times the weights).",
+        ),
+    ] = True,
+    population: Annotated[
+        int | None,
+        _this_run(help="Prompts that train together at most. (default: 16 on CPU, 64 on a GPU)"),
+    ] = None,
+    cache_gb: Annotated[
+        float,
+        _this_run(help="Memory for encoded texts, in GB; what exceeds it goes to a file."),
+    ] = 4.0,
+    cache_dir: Annotated[
+        Path | None, _this_run(help="Folder of that file. (default: --out)")
+    ] = None,
+    machine: Machine,
     as_json: AsJson = False,
 ) -> None:
     """Train soft prompts on a few labelled texts, or from a teacher and parallel text.
@@ -85,45 +73,18 @@ def train(
     Prompts train side by side over texts that are encoded once. The defaults are the paper's.
     Ctrl-C keeps the best prompts so far; --resume goes on.
     """
-    choices: dict[str, Sequence[Any] | None] = {
-        "task": [task],
-        "words": [parse_words(word or [])],
-        "unfrozen": [unfrozen],
-        "sources": [parse_languages(codes) for codes in source or []],
-        "shots": [parse_shots(count) for count in shots or []],
-        "validation": validation,
-        "teacher": teacher,
-        "teacher_language": [canonical(code) for code in teacher_language or []] or None,
-        "parallel": [tuple(parallel)] if parallel else None,
-        "pairs": pairs,
-        "reparameterization": reparameterization,
-        "bottleneck": bottleneck,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "gradient_clip": gradient_clip,
-        "init": init,
-        "loss": loss,
-        "norm_gain": norm_gain,
-        "max_text_tokens": max_text_tokens,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "length": length,
-        "seed": seed,
-    }
+    values = choices.values()
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     from isogloss.training.tuning.grid import expand
     from isogloss.training.tuning.job import Job, default_population
     from isogloss.training.tuning.texts import CacheBudget
-    from isogloss.training.workers.units import ModelSpec, load_model
 
-    backbone, shared = load_model(ModelSpec(model, device, dtype), workers, ray_address)
+    backbone, shared = machine.load(model)
     job = Job(
         data=data,
         out=out,
-        configs=expand(backbone, {name: values or () for name, values in choices.items()}),
+        configs=expand(backbone, values),
         name=name,
         resume=resume,
         overwrite=overwrite,

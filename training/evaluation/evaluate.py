@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.languages.languages import canonical, languages
@@ -43,11 +42,9 @@ class Evaluation:
     scores: bool = True  # whether to keep each label's, or only the chosen label
 
 
-class Watcher(Protocol):
-    """Someone who follows an evaluation."""
-
-    def language(self, code: str, done: int, total: int, kept: bool) -> None:
-        """A language's predictions are there; `kept`: by an earlier, interrupted run."""
+LanguageDone = Callable[[str, int, int, bool], None]
+"""Told of a language whose predictions are there: its code, how many are done, of how many, and
+whether an earlier, interrupted run had made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ def evaluate(
     model: Backbone,
     candidates: Sequence[Candidate],
     job: Evaluation,
-    watcher: Watcher,
+    language_done: LanguageDone,
     workers: PoolSpec | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Prediction]:
@@ -93,7 +90,7 @@ def evaluate(
         model: predicts, unless there are workers; they load their own.
         candidates: the prompts.
         job: what to evaluate on.
-        watcher: told of each language, first of those that are kept.
+        language_done: told of each language, first of those that are kept.
         workers: predict instead.
         say: told what happens to workers.
 
@@ -110,12 +107,12 @@ def evaluate(
     units = [_unit(candidates, job, code, labels, parts) for code in job.languages]
     kept = [unit.name for unit in units if unit.part.exists()]
     for done, code in enumerate(kept, start=1):
-        watcher.language(code, done, len(units), kept=True)
+        language_done(code, done, len(units), True)
     left = [unit for unit in units if unit.name not in kept]
     running = run_units(left, model, workers, out=parts, say=say)
     with closing(running) as finished:
         for done, (index, _) in enumerate(finished, start=len(kept) + 1):
-            watcher.language(left[index].name, done, len(units), kept=False)
+            language_done(left[index].name, done, len(units), False)
     rows = [row for unit in units for row in read_predictions(unit.part)]
     write_atomically(job.out, to_bytes(rows, job.out.suffix, scores=job.scores))
     shutil.rmtree(parts)

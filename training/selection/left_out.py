@@ -126,9 +126,8 @@ def leave_out(
     evidence: Evidence,
     rule: Rule,
     distance: Distances | None = None,
-    done: Callable[[str], None] = lambda code: None,
 ) -> dict[str, LeftOut]:
-    """Choose for every language from the others' evidence; `done` hears of each.
+    """Choose for every language from the others' evidence.
 
     A language that every prompt has seen, such as English where all began with it, is passed over.
 
@@ -141,7 +140,6 @@ def leave_out(
         if rest.prompts and rest.languages:
             judge, lineage = Judge.of(rest, rule), evidence.lineages[code]
             chosen[code] = _choose(judge, code, lineage, distance or mean_distances)
-            done(code)
     if not chosen:
         raise InvalidData(
             "--left-out: without any one language there is no other, or no prompt that has not "

@@ -2,90 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from isogloss.prompts.console.plain_table import PlainTable
+from isogloss.prompts.console.plain_table import PlainTable, table_of
 from isogloss.training.selection.choice import Choice, Decision
 from isogloss.training.selection.gains import GainRow
 from isogloss.training.selection.left_out import LeftOutRow
-
-_COLUMNS = (
-    "Clade",
-    "Best prompt",
-    "Languages",
-    "Sentences",
-    "Accuracy",
-    "Otherwise",
-    "Observed",
-    "Gain",
-    "95 % interval",
-    "Surely",
-    "Route",
-)
 
 
 def choice_table(choice: Choice, title: str) -> PlainTable:
     """Every clade that was considered; gains in points, shrunk by what choosing flatters."""
     tried = choice.universal.candidates
-    table = PlainTable(*_COLUMNS, title=f"{title}: best of {tried} prompts by clade")
-    for decision in (choice.universal, *choice.decisions):
-        table.add_row(*_row(decision))
-    return table
+    columns: dict[str, Callable[[Decision], str]] = {
+        "Clade": lambda d: d.clade or "(universal)",
+        "Best prompt": lambda d: d.prompt,
+        "Languages": lambda d: str(len(d.languages)),
+        "Sentences": lambda d: str(d.sentences),
+        "Accuracy": lambda d: f"{d.accuracy:.1%}",
+        "Otherwise": lambda d: f"{d.baseline} {d.baseline_accuracy:.1%}",
+        "Observed": lambda d: f"{100 * d.observed_gain:+.1f}",
+        "Gain": lambda d: _if_moved(d, f"{100 * d.gain.mean:+.1f}"),
+        "95 % interval": lambda d: _if_moved(
+            d, f"{100 * d.gain.low:+.1f} to {100 * d.gain.high:+.1f}"
+        ),
+        "Surely": lambda d: _if_moved(d, f"{d.gain.positive:.0%}"),
+        "Route": lambda d: "yes" if d.routed else f"no: as {d.baseline_clade or 'everywhere'}",
+    }
+    decisions = (choice.universal, *choice.decisions)
+    return table_of(decisions, columns, f"{title}: best of {tried} prompts by clade")
 
 
-def _row(decision: Decision) -> list[str]:
-    gain, moved = decision.gain, decision.prompt != decision.baseline
-    return [
-        decision.clade or "(universal)",
-        decision.prompt,
-        str(len(decision.languages)),
-        str(decision.sentences),
-        f"{decision.accuracy:.1%}",
-        f"{decision.baseline} {decision.baseline_accuracy:.1%}",
-        f"{100 * decision.observed_gain:+.1f}",
-        f"{100 * gain.mean:+.1f}" if moved else "",
-        f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}" if moved else "",
-        f"{gain.positive:.0%}" if moved else "",
-        "yes" if decision.routed else f"no: as {decision.baseline_clade or 'everywhere'}",
-    ]
+def _if_moved(decision: Decision, cell: str) -> str:
+    return cell if decision.prompt != decision.baseline else ""
 
 
 def gains_table(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) -> PlainTable:
     """Overall, and `shown` clades (by model) in which some language leaves the universal prompt."""
-    table = PlainTable(
-        *("Model", "Clade", "Moved", "Universal", "Routed", "Gain", "95 %", "all clades at once"),
-        title="Routes over the best single prompt",
-    )
-    for row in rows:
-        named = row.level == "clade" and row.moved and row.name in shown.get(row.model, ())
-        if row.level == "overall" or named:
-            cells = (
-                row.model,
-                row.name,
-                f"{row.moved} of {row.languages}",
-                f"{row.universal_percent:.1f}%",
-                f"{row.routed_percent:.1f}%",
-                f"{row.gain_points:+.2f}",
-                f"{row.low:+.2f} to {row.high:+.2f}",
-                f"{row.low_together:+.2f} to {row.high_together:+.2f}",
-            )
-            table.add_row(*cells)
-    return table
+    columns: dict[str, Callable[[GainRow], str]] = {
+        "Model": lambda row: row.model,
+        "Clade": lambda row: row.name,
+        "Moved": lambda row: f"{row.moved} of {row.languages}",
+        "Universal": lambda row: f"{row.universal_percent:.1f}%",
+        "Routed": lambda row: f"{row.routed_percent:.1f}%",
+        "Gain": lambda row: f"{row.gain_points:+.2f}",
+        "95 %": lambda row: f"{row.low:+.2f} to {row.high:+.2f}",
+        "all clades at once": lambda row: f"{row.low_together:+.2f} to {row.high_together:+.2f}",
+    }
+    chosen = [
+        row
+        for row in rows
+        if row.level == "overall"
+        or (row.level == "clade" and row.moved and row.name in shown.get(row.model, ()))
+    ]
+    return table_of(chosen, columns, "Routes over the best single prompt")
 
 
 def left_out_table(rows: Sequence[LeftOutRow]) -> PlainTable:
     """What each way to choose comes to for languages of which nothing is known."""
-    table = PlainTable(
-        "Model", "By", "Over", "Moved", "Gain", "95 %", title="Languages left out of the evidence"
-    )
-    for row in rows:
-        cells = (
-            row.model,
-            f"{row.way} {row.percent:.1f}%",
-            f"{row.over} {row.over_percent:.1f}%",
-            f"{row.moved} of {row.languages}",
-            f"{row.gain_points:+.2f}",
-            f"{row.low:+.2f} to {row.high:+.2f}",
-        )
-        table.add_row(*cells)
-    return table
+    columns: dict[str, Callable[[LeftOutRow], str]] = {
+        "Model": lambda row: row.model,
+        "By": lambda row: f"{row.way} {row.percent:.1f}%",
+        "Over": lambda row: f"{row.over} {row.over_percent:.1f}%",
+        "Moved": lambda row: f"{row.moved} of {row.languages}",
+        "Gain": lambda row: f"{row.gain_points:+.2f}",
+        "95 %": lambda row: f"{row.low:+.2f} to {row.high:+.2f}",
+    }
+    return table_of(rows, columns, "Languages left out of the evidence")

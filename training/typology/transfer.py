@@ -78,16 +78,13 @@ def freezing_differences(
     architecture: Architecture | None,
     *,
     uriel: Path | None = None,
-    seed: int = 0,
 ) -> dict[Measure, Difference]:
     """Unfrozen minus frozen correlations; a positive difference means that freezing weakens one.
 
-    `frozen` and `full`: accuracies by language code. Resamples depend on `seed` alone.
+    `frozen` and `full`: accuracies by language code. The resamples are always the same.
     """
     measures = likenesses(source, frozen, architecture, uriel)
-    return {
-        metric: compare(measures[metric].values, full, frozen, seed=seed) for metric in MEASURES
-    }
+    return {metric: compare(measures[metric].values, full, frozen) for metric in MEASURES}
 
 
 def likenesses(

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from isogloss.deploy.bench import engine, peers
 from isogloss.deploy.bench.engine_settings import QUICK, EngineSettings
-from isogloss.deploy.bench.options import REPEATED, SIZES, as_command, check_limits
+from isogloss.deploy.bench.options import REPEATED, SIZES
+from isogloss.prompts.cli.settings import as_command, check_limits
 from isogloss.prompts.console.console import ReportingGroup
 from isogloss.prompts.errors import InvalidInput
 from tests.deploy.small_models import tiny_model

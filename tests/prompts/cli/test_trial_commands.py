@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from isogloss.prompts.cli.trials import limits_of, parse_share
+from isogloss.prompts.cli.trials import TrialOptions, parse_share
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.routing.trials import TrialLimits
 from isogloss.prompts.store.store import PromptStore
@@ -166,8 +166,8 @@ def test_what_is_no_share_is_named(text: str) -> None:
 
 
 def test_limits_are_read() -> None:
-    assert limits_of({"min_agreement": None, "min_texts": None}) is None
-    assert limits_of({"max_latency_ratio": 2.0}) == TrialLimits(max_latency_ratio=2)
+    assert TrialOptions().limits() is None
+    assert TrialOptions(max_latency_ratio=2.0).limits() == TrialLimits(max_latency_ratio=2)
 
 
 def test_what_is_asked_again_under_one_id_is_made_once_and_told_again(cli: Cli) -> None:

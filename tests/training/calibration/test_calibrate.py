@@ -20,7 +20,7 @@ from isogloss.training.calibration.temperatures import (
     Answers,
     Node,
     cross_fitted,
-    fit_temperatures,
+    fit,
     nodes,
     temperatures_of,
     with_temperatures,
@@ -68,16 +68,16 @@ def answers(code: str, count: int, temperature: float, seed: int = 0, **changes:
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_the_temperature_that_the_scores_were_made_with_is_found(temperature: float) -> None:
-    fitted = fit_temperatures(answers("deu_Latn", 3000, temperature), routes())
+    fitted = fit(Answers.of(answers("deu_Latn", 3000, temperature)), routes())
     assert fitted["universal"] == pytest.approx(temperature, rel=0.1)
 
 
 def test_much_evidence_has_its_own_temperature_and_thin_evidence_its_parents() -> None:
     rows = answers("deu_Latn", 4000, 1.0) + answers("fra_Latn", 4000, 2.5, seed=1)
-    many = fit_temperatures(rows, routes())
+    many = fit(Answers.of(rows), routes())
     assert many["Germanic"] == pytest.approx(1.0, rel=0.1)
     assert many["Italic"] == pytest.approx(2.5, rel=0.1)
-    thin = fit_temperatures(rows[:4000] + rows[4000:4005], routes())
+    thin = fit(Answers.of(rows[:4000] + rows[4000:4005]), routes())
     assert thin["Italic"] == pytest.approx(thin["universal"], rel=0.2)
     assert thin["universal"] == pytest.approx(1.0, rel=0.1)
 
@@ -85,14 +85,14 @@ def test_much_evidence_has_its_own_temperature_and_thin_evidence_its_parents() -
 def test_a_clade_is_drawn_to_its_route_and_not_to_other_prompts() -> None:
     rows = [row for code in ROMANCE[:3] for row in answers(code, 2000, 3.0)]
     rows += answers("ita_Latn", 4, 1.0) + answers("deu_Latn", 9000, 1.0)
-    fitted = fit_temperatures(rows, routes(Romance="b"))
+    fitted = fit(Answers.of(rows), routes(Romance="b"))
     assert fitted["Romance"] == pytest.approx(3.0, rel=0.1)
     assert fitted["Italo-Dalmatian"] == pytest.approx(3.0, rel=0.15)
     assert fitted["universal"] == pytest.approx(1.0, rel=0.1)
 
 
 def test_a_route_without_evidence_takes_the_temperature_of_all() -> None:
-    fitted = fit_temperatures(answers("deu_Latn", 2000, 2.0), routes(Romance="b"))
+    fitted = fit(Answers.of(answers("deu_Latn", 2000, 2.0)), routes(Romance="b"))
     assert fitted["Romance"] == pytest.approx(2.0, rel=0.1)
 
 

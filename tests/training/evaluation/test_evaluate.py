@@ -47,7 +47,7 @@ class Quiet:
         self.seen: list[tuple[str, bool]] = []
         self.stop_after = stop_after
 
-    def language(self, code: str, done: int, total: int, kept: bool) -> None:
+    def __call__(self, code: str, done: int, total: int, kept: bool) -> None:
         self.seen.append((code, kept))
         if done == self.stop_after:
             raise KeyboardInterrupt
