@@ -21,7 +21,10 @@ from isogloss.training.recipes.detection.tables import read_table
 
 def main() -> None:
     """Read the tables, write the figures, name them."""
-    parser = argparse.ArgumentParser(description="Draw the figures of a detector's evaluation.")
+    parser = argparse.ArgumentParser(
+        prog="python -m isogloss.training.recipes.detection",
+        description="Draw the figures of a detector's evaluation.",
+    )
     parser.add_argument("folder", type=Path, help="with confusion.csv and reliability.csv")
     parser.add_argument("--detector", default="isogloss", help="whose figures")
     arguments = parser.parse_args()
