@@ -31,31 +31,36 @@ from isogloss.prompts.model.cuda.plan import BLOCK
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What each of R rows sees (see `plan`), on the device; all int32."""
+    """What each of R rows sees (see `plan`), on the device; all int32.
+
+    torch 2.13 numbers sizes by the names of these fields, and its template for processors puts
+    "cur_qSplitSize" for ks1 also within ks13: with some names it makes C++ that no compiler takes.
+    The tests with ISOGLOSS_COMPILE=1 tell.
+    """
 
     first: Tensor  # (R,)
     text_end: Tensor  # (R,)
-    prompt_start: Tensor  # (R,)
+    prompt_begin: Tensor  # (R,)
     block_counts: Tensor  # (B,)
     blocks: Tensor  # (B, B)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, slopes: Tensor | None) -> Tensor:
     """q, k, v (1, heads, rows, head_size) -> same; slopes (heads,) float32, None without ALiBi."""
-    first, text_end, prompt_start = sight.first, sight.text_end, sight.prompt_start
+    first, text_end, prompt_begin = sight.first, sight.text_end, sight.prompt_begin
     rows = q.shape[2]
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         in_sight = (key >= first[query]) & (key <= query)
-        return in_sight & ((key < text_end[query]) | (key >= prompt_start[query]))
+        return in_sight & ((key < text_end[query]) | (key >= prompt_begin[query]))
 
     def with_alibi(
         score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor
     ) -> Tensor:
         assert slopes is not None
         # Between a prompt and its text may lie the text's other prompts: they take no positions.
-        between = prompt_start[query] - text_end[query]
-        distance = key - query + torch.where(key < prompt_start[query], between, 0)
+        between = prompt_begin[query] - text_end[query]
+        distance = key - query + torch.where(key < prompt_begin[query], between, 0)
         return score + slopes[head] * distance.float()
 
     mask = BlockMask.from_kv_blocks(

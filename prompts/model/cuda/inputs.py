@@ -26,10 +26,10 @@ class Inputs:
         host = self.pack(self._plan, vectors.device)
         self._ints = torch.empty(host.shape, dtype=torch.int32, device=vectors.device)
         self._ints.copy_(host)
-        self.positions, first, text_end, prompt_start, self.last, counts, blocks = self._views(
+        self.positions, first, text_end, prompt_begin, self.last, counts, blocks = self._views(
             self._ints
         )
-        self.sight = Sight(first, text_end, prompt_start, counts, blocks)
+        self.sight = Sight(first, text_end, prompt_begin, counts, blocks)
 
     def pack(self, plan: Plan, device: torch.device) -> Tensor:
         """A plan of this rung as one array in host memory, followed by its `source`."""
@@ -58,7 +58,7 @@ def _parts(plan: Plan) -> list[Ints]:
         plan.positions,
         plan.first,
         plan.text_end,
-        plan.prompt_start,
+        plan.prompt_begin,
         plan.last,
         plan.block_counts,
         plan.blocks,

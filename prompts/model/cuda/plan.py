@@ -5,13 +5,13 @@ Rows lie text by text in the caller's order, each text's prompts right behind it
     text 0 | prompt 0.0 | prompt 0.1 | text 1 | text 2 | prompt 2.0 | padding
 
 so that a row sees only rows shortly before it. What it sees is told by three numbers a row, all of
-them rows of the batch (`first`, `text_end`, `prompt_start`): row q sees row k where
+them rows of the batch (`first`, `text_end`, `prompt_begin`): row q sees row k where
 
-    first[q] <= k <= q  and  (k < text_end[q]  or  prompt_start[q] <= k)
+    first[q] <= k <= q  and  (k < text_end[q]  or  prompt_begin[q] <= k)
 
-- a row of a text: first = text_end = prompt_start = the text's first row: it sees its text up to
+- a row of a text: first = text_end = prompt_begin = the text's first row: it sees its text up to
   itself;
-- a row of a prompt: first and text_end enclose its text, prompt_start is the prompt's first row: it
+- a row of a prompt: first and text_end enclose its text, prompt_begin is the prompt's first row: it
   sees the whole text and its own prompt up to itself, and none of the text's other prompts;
 - a row of padding: all three are the row itself: it sees nothing else, and nothing sees it.
 
@@ -47,7 +47,7 @@ class Plan:
     positions: Ints  # (R,) a row's position in its sequence: prompts count on from their text
     first: Ints  # (R,)
     text_end: Ints  # (R,)
-    prompt_start: Ints  # (R,)
+    prompt_begin: Ints  # (R,)
     last: Ints  # (P,) row whose state each pair asks for; row 0 beyond the batch's own pairs
     block_counts: Ints  # (B,) how many blocks of keys each block of queries sees
     blocks: Ints  # (B, B) and which; entries beyond the count are any valid block
@@ -84,7 +84,7 @@ class Plan:
             positions=_ints(by_row(first_positions) + inside, zeros),
             first=_ints(first),
             text_end=_ints(by_row(text_ends), padding),
-            prompt_start=_ints(by_row(starts), padding),
+            prompt_begin=_ints(by_row(starts), padding),
             last=_ints(ends[is_prompt] - 1, np.zeros(rung.pairs - batch.pairs, np.int64)),
             block_counts=counts,
             blocks=blocks,

@@ -48,7 +48,7 @@ def mask_of(plan: Plan) -> Mask:
     key = np.arange(plan.rung.rows)[None, :]
     query = np.arange(plan.rung.rows)[:, None]
     first, text_end, own = (
-        each[:, None] for each in (plan.first, plan.text_end, plan.prompt_start)
+        each[:, None] for each in (plan.first, plan.text_end, plan.prompt_begin)
     )
     return (first <= key) & (key <= query) & ((key < text_end) | (own <= key))
 
@@ -79,7 +79,7 @@ def test_a_small_batch_in_full() -> None:
     assert plan.positions[:11].tolist() == [0, 1, 2, 3, 4, 3, 0, 1, 2, 0, 0]
     assert plan.first[:11].tolist() == [0, 0, 0, 0, 0, 0, 6, 6, 6, 9, 10]
     assert plan.text_end[:11].tolist() == [0, 0, 0, 3, 3, 3, 6, 6, 8, 9, 10]
-    assert plan.prompt_start[:11].tolist() == [0, 0, 0, 3, 3, 5, 6, 6, 8, 9, 10]
+    assert plan.prompt_begin[:11].tolist() == [0, 0, 0, 3, 3, 5, 6, 6, 8, 9, 10]
     # Tokens of the texts are rows 0 to 4 of the source, prompt 0 is row 5, prompt 1 rows 6 and 7.
     assert plan.source[:11].tolist() == [0, 1, 2, 6, 7, 5, 3, 4, 5, 0, 0]
     assert plan.last.tolist() == [4, 5, 8, 0, 0, 0, 0, 0]
