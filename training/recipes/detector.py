@@ -207,7 +207,10 @@ def _prior() -> NDArray[np.float64]:
 
 def main() -> None:
     """Train and write the detector."""
-    parser = argparse.ArgumentParser(description="Train the language detector.")
+    parser = argparse.ArgumentParser(
+        prog="python -m isogloss.training.recipes.detector",
+        description="Train the language detector.",
+    )
     parser.add_argument("--data", type=Path, required=True, help="sib200/, ntrex/ and tatoeba/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)

@@ -105,7 +105,10 @@ def _cut(lineage: tuple[str, ...], last: str) -> tuple[str, ...]:
 
 def main() -> None:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m isogloss.training.recipes.languages",
+        description=__doc__.split("\n", 1)[0] if __doc__ else None,
+    )
     parser.add_argument("--data", type=Path, required=True, help="SIB-200: a folder per language")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -63,7 +63,7 @@ def document(url: str) -> Any:
 def _try_all(url: str, document: Any, examples: int, *, the_same: bool) -> int:
     """Send every operation that many requests of a kind; returns how many were sent."""
     # A text must have a word, a language and a prompt must exist: more than JSON Schema can say.
-    # Requests meant to go without the token get ours all the same: test_app.py asks without it.
+    # Requests meant to go without the token get ours all the same: test_http.py asks without it.
     names = ("positive_data_acceptance", "ignored_auth")
     excluded = [schemathesis.checks.CHECKS.get_one(name) for name in names]
     headers = {"authorization": f"Bearer {TOKEN}"}

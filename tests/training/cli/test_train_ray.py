@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +22,7 @@ from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.job import Job, run_job
 from isogloss.training.tuning.trainer import Silent
 from isogloss.training.workers.units import ModelSpec, PoolSpec
+from tests import hostile_folder
 from tests.training.tiny import save_tiny, tiny, write_task
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -62,6 +67,38 @@ def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
         expected = SoftPrompt.load(tmp_path / "here" / own.path.name).vectors
         torch.testing.assert_close(vectors, expected, atol=1e-4, rtol=1e-3)
     assert not list((tmp_path / "there").glob("*.state.safetensors"))
+
+
+@pytest.mark.parametrize("command", ["train", "study"])
+def test_workers_of_a_command_import_nothing_from_its_folder(
+    ray: Any, tmp_path: Path, command: str
+) -> None:
+    folder, out = tmp_path / "work", tmp_path / "out"
+    traps = hostile_folder.fill(folder)
+    model = save_tiny("bloom", tmp_path / "tiny")
+    data = write_task(tmp_path / "home")
+    options = {
+        "train": ["--source", "eng_Latn"],
+        "study": ["--only", "figure2", "--languages", "eng_Latn,fra_Latn", "--no-unfrozen"],
+    }
+    runs = ["--shots", "2", "--length", "2", "--epochs", "1", "--seed", "0", "1"]
+    where = ["--model", str(model), "--data", str(data), "--task", "home", "--out", str(out)]
+    address = ray.get_runtime_context().gcs_address
+    shared = ["--workers", "2", "--ray-address", address, "--population", "1", "--json"]
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-P", "-c", "from isogloss.deploy.cli import main; main()", command),
+            *(*options[command], *runs, *where, *shared),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)
+    assert len(list(out.rglob("*.safetensors"))) == 2
+    assert hostile_folder.imported(traps) == []
 
 
 def _kill_a_worker(out: Path, killed: list[int]) -> None:
