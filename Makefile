@@ -57,7 +57,7 @@ check: setup
 	@echo "==> checking format, lint and types"
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy --num-workers 2
+	@$(BIN)/mypy
 
 docs: $(SITE)
 	@echo "==> building the documentation"

@@ -1,6 +1,8 @@
 """What every test shares: the data beside the project where it is there, and quiet libraries."""
 
+import asyncio
 import atexit
+import inspect
 import os
 import shutil
 import tempfile
@@ -54,6 +56,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneServ
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with what waits longest, so that the rest fills the processor meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    given = {
+        name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters
+    }
+    asyncio.run(pyfuncitem.obj(**given))
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ _GOOD_ORDER = b"."
 _PROC = Path("/proc")
 _PATIENCE_S = 30.0
 _POLL_S = 0.05
+_DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Supervisors send these to every process of a service; the reaper has to be the last to end."""
 _EMPTY_POLLS = 2
 """One that forks and ends while it is looked for shows its child at the next poll."""
 
@@ -49,9 +51,14 @@ class Reaper:
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", __file__, self.mark, str(self._folder)]
         command += self._last_command
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        # It inherits what is blocked here, so that no signal ends it before it ignores them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO)
+        try:
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @contextlib.contextmanager
     def marking(self) -> Iterator[None]:
@@ -137,9 +144,9 @@ def end_all(mark: str) -> None:
 
 def main(mark: str, folder: str, *last_command: str) -> None:
     """Wait until the command is gone, then end what is left of its server."""
-    # Supervisors tell every process of a service to end; this one has to be the last.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF_TO)
     said = sys.stdin.buffer.read()
     end_all(mark)
     if last_command and said != _GOOD_ORDER:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,27 @@ from tests.prompts.failing_disk import FailingDisk
 
 WRITERS = 4
 PUBLISHES = 8
+
+
+def run_processes(
+    what: str,
+    folder: Path,
+    *more: str,
+    of: str = "tests.prompts.store_processes",
+    timeout_s: float = 120,
+) -> int:
+    """Run this module, or another of its kind, in a process of its own; returns its number."""
+    done = subprocess.run(
+        [sys.executable, "-m", of, what, str(folder), *more],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
 
 
 def fork(work: Callable[[], None]) -> int:

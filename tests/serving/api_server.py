@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,19 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.store: PromptStore = fake_store(folder / "store")
 
+    @contextlib.asynccontextmanager
+    async def client(
+        self, token: str | None = TOKEN, **changes: object
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """A client of the routes, with these settings changed."""
+        settings = fake_settings(self.store.root, **changes)
+        classifier = fake_classifier(settings)
+        async with http_client(classifier, self.store, settings, token) as client:
+            yield client
+
     def __call__(self, scenario: Scenario, token: str | None = TOKEN, **changes: object) -> None:
         async def run() -> None:
-            settings = fake_settings(self.store.root, **changes)
-            classifier = fake_classifier(settings)
-            async with http_client(classifier, self.store, settings, token) as client:
+            async with self.client(token, **changes) as client:
                 await scenario(client)
 
         asyncio.run(run())

@@ -51,20 +51,6 @@ def store(memory: MemoryFileSystem) -> PromptStore:
     return PromptStore.open(ADDRESS, create=True)
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Folders that were asked for something, one entry per request."""
-    asked: list[str] = []
-    call = RemoteFolder._call
-
-    def counted(folder: RemoteFolder, work: Callable[[], Any]) -> Any:
-        asked.append(folder.location.rpartition("/")[2])
-        return call(folder, work)
-
-    monkeypatch.setattr(RemoteFolder, "_call", counted)
-    return asked
-
-
 # Addresses
 
 

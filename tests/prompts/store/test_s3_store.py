@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,23 +16,9 @@ from isogloss.prompts.store.remote import RemoteFolder
 from isogloss.prompts.store.store import PromptStore
 from isogloss.prompts.store.verify import verify
 from tests.prompts import s3_server, samples
-from tests.prompts.store.test_store_crash import run_processes
+from tests.prompts.store_processes import run_processes
 
 ONE, TWO = samples.prompt(1), samples.prompt(2)
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Folders that were asked for something, one entry per request."""
-    asked: list[str] = []
-    call = RemoteFolder._call
-
-    def counted(folder: RemoteFolder, work: Callable[[], Any]) -> Any:
-        asked.append(folder.location.rpartition("/")[2])
-        return call(folder, work)
-
-    monkeypatch.setattr(RemoteFolder, "_call", counted)
-    return asked
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from isogloss.prompts.files import durable
 from isogloss.prompts.store.store import PromptStore, open_default
 from tests.prompts import samples
 from tests.prompts.failing_disk import FailingDisk
-from tests.prompts.store_processes import PUBLISHES, WRITERS
+from tests.prompts.store_processes import PUBLISHES, WRITERS, run_processes
 
 NEVER = 10**9
 OLD, NEW = samples.prompt(1), samples.prompt(2)
@@ -144,20 +142,6 @@ def test_a_failure_while_seeding_leaves_no_store(
             break
     assert open_default(path, shipped.root).state() == shipped.state()
     assert [entry.name for entry in path.parent.iterdir()] == ["store"]
-
-
-def run_processes(what: str, folder: Path, *more: str, timeout_s: float = 120) -> int:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.prompts.store_processes", what, str(folder), *more],
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
 
 
 def test_sigkill_at_every_system_call_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:

@@ -59,8 +59,10 @@ def assert_refused(answer: httpx.Response, status: int, error_type: str) -> str:
     return sentence
 
 
-def test_every_bad_request_is_refused_and_the_next_good_one_is_answered(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_every_bad_request_is_refused_and_the_next_good_one_is_answered(
+    server: Server,
+) -> None:
+    async with server.client() as client:
         for what, body, status, error_type in CLASSIFY:
             answer = await client.post("/v1/classify", content=body)
             assert answer.status_code == status, (what, answer.text)
@@ -68,13 +70,11 @@ def test_every_bad_request_is_refused_and_the_next_good_one_is_answered(server: 
             good = await client.post("/v1/classify", json={"inputs": "a\0b"})
             assert good.status_code == 200, what
 
-    server(scenario)
 
-
-def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(server: Server) -> None:
+async def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(server: Server) -> None:
     sent = 0
+    async with server.client(max_body_bytes=10_000) as client:
 
-    async def scenario(client: httpx.AsyncClient) -> None:
         async def endless() -> Any:
             nonlocal sent
             while True:
@@ -83,18 +83,14 @@ def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(server: Server
 
         answer = await client.post("/v1/classify", content=endless())
         assert_refused(answer, 413, "too_large")
-
-    server(scenario, max_body_bytes=10_000)
     assert sent <= 12_000
 
 
-def test_unknown_paths_and_methods(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_unknown_paths_and_methods(server: Server) -> None:
+    async with server.client() as client:
         assert_refused(await client.get("/v1/nowhere"), 404, "not_found")
         assert_refused(await client.get("/v1/classify"), 405, "validation")
         assert_refused(await client.patch("/v1/prompts/romance"), 405, "validation")
-
-    server(scenario)
 
 
 def nan_file() -> bytes:
@@ -125,25 +121,22 @@ def nan_file() -> bytes:
         "other-task", "other-labels",
     ],
 )  # fmt: skip
-def test_a_bad_prompt_file_is_refused_and_changes_nothing(
+async def test_a_bad_prompt_file_is_refused_and_changes_nothing(
     server: Server, data: bytes, reason: str
 ) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         refused = await client.put("/v1/prompts/romance", content=data, headers=ADMIN)
         assert reason in assert_refused(refused, 422, "validation")
         answer = await client.post("/v1/classify", json={"inputs": "fra_Latn: oui"})
         assert answer.json()["results"][0]["prompt"]["version"] == 1
-
-    server(scenario)
     assert server.store.latest() == 1
 
 
-def test_bad_names_and_routes_are_refused(server: Server) -> None:
+async def test_bad_names_and_routes_are_refused(server: Server) -> None:
     data = soft_prompt(9.0).to_bytes()
     missing = route_table("nobody").model_dump(mode="json")
     foreign = route_table("everywhere", model="fake-xglm").model_dump(mode="json")
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         for name in ("UPPER", "..", "a b", "x" * 65, "romance@2"):
             refused = await client.put(f"/v1/prompts/{name}", content=data, headers=ADMIN)
             assert refused.status_code in (404, 405, 422), name
@@ -154,23 +147,20 @@ def test_bad_names_and_routes_are_refused(server: Server) -> None:
         for body in (b"{", b'{"routes": []}', b'{"routes": [{"task": "topic"}]}'):
             refused = await client.put("/v1/routes", content=body, headers=ADMIN)
             assert refused.status_code in (400, 422)
-
-    server(scenario)
     assert server.store.latest() == 1
 
 
-def test_a_prompt_file_over_the_limit_is_refused(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_prompt_file_over_the_limit_is_refused(server: Server) -> None:
+    async with server.client(max_prompt_bytes=1000) as client:
         refused = await client.put("/v1/prompts/romance", content=b"x" * 2000, headers=ADMIN)
         assert_refused(refused, 413, "too_large")
 
-    server(scenario, max_prompt_bytes=1000)
 
-
-def test_an_unwritable_store_refuses_changes_and_goes_on_answering(
+async def test_an_unwritable_store_refuses_changes_and_goes_on_answering(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
+
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -180,34 +170,30 @@ def test_an_unwritable_store_refuses_changes_and_goes_on_answering(
         assert "No space left" in assert_refused(refused, 503, "unavailable")
         good = await client.post("/v1/classify", json={"inputs": "fra_Latn: oui"})
         assert good.json()["results"][0]["prompt"]["version"] == 1
-
-    server(scenario)
     assert server.store.latest() == 1
 
 
-def test_an_unexpected_error_shows_nothing_of_the_inside(
+async def test_an_unexpected_error_shows_nothing_of_the_inside(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise KeyError("secret detail")
 
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         monkeypatch.setattr("isogloss.serving.api.service.Service.classify", broken)
         sentence = assert_refused(
             await client.post("/v1/classify", json={"inputs": "a"}), 500, "internal"
         )
         assert "secret" not in sentence
 
-    server(scenario)
 
-
-def test_a_model_that_fails_is_an_internal_error(
+async def test_a_model_that_fails_is_an_internal_error(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("CUDA error: secret detail")
 
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         with monkeypatch.context() as patch:
             patch.setattr(FakeBackbone, "read_suffixed", broken)
             sentence = assert_refused(
@@ -215,8 +201,6 @@ def test_a_model_that_fails_is_an_internal_error(
             )
             assert "secret" not in sentence
         assert (await client.post("/v1/classify", json={"inputs": "a"})).status_code == 200
-
-    server(scenario)
 
 
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:

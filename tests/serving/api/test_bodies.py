@@ -7,7 +7,6 @@ import json
 import zlib
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 from isogloss.prompts.errors import TooLarge
@@ -20,31 +19,27 @@ BODY = json.dumps({"inputs": "Le match est fini: été."}, ensure_ascii=False).e
 GZIP = {"content-encoding": "gzip"}
 
 
-def test_a_byte_order_mark_is_no_fault(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_byte_order_mark_is_no_fault(server: Server) -> None:
+    async with server.client() as client:
         plain = await client.post("/v1/classify", content=BODY)
         marked = await client.post("/v1/classify", content=b"\xef\xbb\xbf" + BODY)
         assert plain.status_code == 200
         assert marked.json() == plain.json()
 
-    server(scenario)
-
 
 @pytest.mark.parametrize(
     "coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 )
-def test_other_encodings_of_unicode_are_named(server: Server, coding: str) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_other_encodings_of_unicode_are_named(server: Server, coding: str) -> None:
+    async with server.client() as client:
         refused = await client.post("/v1/classify", content=BODY.decode().encode(coding))
         sentence = assert_refused(refused, 400, "validation")
         assert coding[:6].upper() in sentence
         assert "send a JSON object in UTF-8" in sentence
 
-    server(scenario)
 
-
-def test_a_declared_charset_is_named_where_the_bytes_are_not_utf_8(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_declared_charset_is_named_where_the_bytes_are_not_utf_8(server: Server) -> None:
+    async with server.client() as client:
         latin = BODY.decode().encode("latin-1")
         for declared, said in (("text/json; Charset=ISO-8859-1", "ISO-8859-1"), ("text/json", "")):
             headers = {"content-type": declared}
@@ -56,12 +51,10 @@ def test_a_declared_charset_is_named_where_the_bytes_are_not_utf_8(server: Serve
             read = await client.post("/v1/classify", content=BODY, headers=headers)
             assert read.status_code == 200
 
-    server(scenario)
-
 
 @pytest.mark.parametrize("name", ["gzip", "x-gzip", "GZIP", " gzip ", "identity, gzip"])
-def test_gzip_is_unpacked(server: Server, name: str) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_gzip_is_unpacked(server: Server, name: str) -> None:
+    async with server.client() as client:
         headers = {"content-encoding": name}
         packed = await client.post(
             "/v1/classify", content=gzip.compress(BODY, mtime=0), headers=headers
@@ -70,39 +63,30 @@ def test_gzip_is_unpacked(server: Server, name: str) -> None:
         assert packed.status_code == 200
         assert packed.json() == plain.json()
 
-    server(scenario)
 
-
-def test_a_packed_prompt_file_is_published_as_it_was_before(server: Server) -> None:
+async def test_a_packed_prompt_file_is_published_as_it_was_before(server: Server) -> None:
     prompt = soft_prompt(9.0)
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         packed = gzip.compress(prompt.to_bytes(), mtime=0)
         answer = await client.put("/v1/prompts/romance", content=packed, headers=ADMIN | GZIP)
         assert answer.json()["prompt"]["digest"] == prompt.digest
 
-    server(scenario)
-
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "compress", "gzip, gzip", "gzip;q=1"])
-def test_other_codings_are_named(server: Server, coding: str) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_other_codings_are_named(server: Server, coding: str) -> None:
+    async with server.client() as client:
         headers = {"content-encoding": coding}
         refused = await client.post("/v1/classify", content=BODY, headers=headers)
         assert coding in assert_refused(refused, 415, "validation")
         assert refused.headers["accept-encoding"] == "gzip, identity"
 
-    server(scenario)
 
-
-def test_no_coding_is_no_coding(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_no_coding_is_no_coding(server: Server) -> None:
+    async with server.client() as client:
         for coding in ("", "identity", "Identity , identity"):
             headers = {"content-encoding": coding}
             answer = await client.post("/v1/classify", content=BODY, headers=headers)
             assert answer.status_code == 200, coding
-
-    server(scenario)
 
 
 @pytest.mark.parametrize(
@@ -120,15 +104,13 @@ def test_no_coding_is_no_coding(server: Server) -> None:
         (gzip.compress(gzip.compress(b"0" * 10_000_000, mtime=0), mtime=0), 400, "body"),
     ],
 )
-def test_what_is_not_one_whole_gzip_of_a_bounded_size_is_refused(
+async def test_what_is_not_one_whole_gzip_of_a_bounded_size_is_refused(
     server: Server, packed: bytes, status: int, said: str
 ) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client(max_body_bytes=10_000) as client:
         refused = await client.post("/v1/classify", content=packed, headers=GZIP)
         kind = "too_large" if status == 413 else "validation"
         assert said in assert_refused(refused, status, kind)
-
-    server(scenario, max_body_bytes=10_000)
 
 
 def test_no_more_than_the_limit_is_ever_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,14 +132,14 @@ def test_no_more_than_the_limit_is_ever_unpacked(monkeypatch: pytest.MonkeyPatch
     assert most == [1001]
 
 
-def test_an_unauthorized_body_is_not_read(server: Server) -> None:
+async def test_an_unauthorized_body_is_not_read(server: Server) -> None:
     read = []
 
     async def unread() -> AsyncIterator[bytes]:
         read.append(True)
         yield b""
 
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         for method, path in (
             ("PUT", "/v1/prompts/romance"),
             ("PUT", "/v1/routes"),
@@ -166,13 +148,11 @@ def test_an_unauthorized_body_is_not_read(server: Server) -> None:
         ):
             refused = await client.request(method, path, content=unread())
             assert_refused(refused, 401, "unauthorized")
-
-    server(scenario)
     assert not read
 
 
-def test_every_text_field_has_a_longest_length(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_every_text_field_has_a_longest_length(server: Server) -> None:
+    async with server.client() as client:
         long = "x\x1b" * 10**6
         for field in ("model", "task", "language", "prompt"):
             refused = await client.post("/v1/classify", json={"inputs": "a", field: long})
@@ -183,5 +163,3 @@ def test_every_text_field_has_a_longest_length(server: Server) -> None:
             assert assert_refused(refused, 422, "validation").startswith("trial: ")
             refused = await client.post(path, json={"trial": long}, headers=ADMIN)
             assert_refused(refused, 413, "too_large")
-
-    server(scenario)

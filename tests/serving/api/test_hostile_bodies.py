@@ -104,8 +104,8 @@ COSTLY = ("integers", "empty lists", "texts of one character", "very many keys",
           "escaped quotes", "a long astral text", "one key very often")  # fmt: skip
 
 
-def test_a_body_takes_little_more_room_than_its_own(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_body_takes_little_more_room_than_its_own(server: Server) -> None:
+    async with server.client() as client:
         for name in COSTLY:
             value = VALUES[name](LARGEST - 100)
             for body in (b'{"inputs":' + value + b"}", value):
@@ -115,10 +115,8 @@ def test_a_body_takes_little_more_room_than_its_own(server: Server) -> None:
                 assert answer.status_code in (400, 413, 422), name
                 assert peak_bytes() - before < MOST_MEMORY, name
 
-    server(scenario)
 
-
-def test_large_bodies_are_parsed_beside_the_loop_and_small_ones_on_it(
+async def test_large_bodies_are_parsed_beside_the_loop_and_small_ones_on_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
@@ -129,18 +127,15 @@ def test_large_bodies_are_parsed_beside_the_loop_and_small_ones_on_it(
         return real(*arguments)
 
     monkeypatch.setattr(bodies, "parse", watched)
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         for size in (10, bodies.PARSED_HERE_BYTES + 1):
             body = b'{"inputs": "' + b"a" * size + b'"}'
             assert (await client.post("/v1/classify", content=body)).status_code == 200
-
-    server(scenario)
     assert threads[0] == threading.get_ident()
     assert threads[1] != threading.get_ident()
 
 
-def test_all_large_bodies_together_have_a_limit_and_small_ones_none(server: Server) -> None:
+async def test_all_large_bodies_together_have_a_limit_and_small_ones_none(server: Server) -> None:
     """Whoever sends slowly holds what has come; it is free again once that is over."""
     limit = 1 << 20
     arrived = asyncio.Event()
@@ -151,7 +146,7 @@ def test_all_large_bodies_together_have_a_limit_and_small_ones_none(server: Serv
         await go_on.wait()
         yield b'"}'
 
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client(max_body_bytes=limit) as client:
         go_on = asyncio.Event()
         slow = []
         for _ in range(4):
@@ -166,5 +161,3 @@ def test_all_large_bodies_together_have_a_limit_and_small_ones_none(server: Serv
         go_on.set()
         assert {answer.status_code for answer in await asyncio.gather(*slow)} == {413}
         assert (await client.post("/v1/classify", content=large)).status_code == 413
-
-    server(scenario, max_body_bytes=limit)

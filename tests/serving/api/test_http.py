@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,8 +11,8 @@ from tests.fakes import MODEL, expected_scores, route_table, soft_prompt
 from tests.serving.api_server import ADMIN, TOKEN, Server, ask
 
 
-def test_classify_answers_in_the_contracts_shape(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_classify_answers_in_the_contracts_shape(server: Server) -> None:
+    async with server.client() as client:
         answer = await ask(client, inputs=["fra_Latn: oui", "no"], top_k=2, model=MODEL)
         assert {key: answer[key] for key in ("model", "task", "generation")} == {
             "model": MODEL,
@@ -43,23 +42,19 @@ def test_classify_answers_in_the_contracts_shape(server: Server) -> None:
         assert english["route"]["clade"] is None
         assert english["route"]["reason"] == "universal"
 
-    server(scenario)
-
 
 def score(item: tuple[str, float]) -> float:
     return item[1]
 
 
-def test_a_body_needs_no_content_type(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_body_needs_no_content_type(server: Server) -> None:
+    async with server.client() as client:
         answer = await client.post("/v1/classify", content=b'{"inputs": "a"}')
         assert answer.status_code == 200
 
-    server(scenario)
 
-
-def test_what_is_served_can_be_listed(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_what_is_served_can_be_listed(server: Server) -> None:
+    async with server.client() as client:
         models = (await client.get("/v1/models")).json()
         assert models["default"] == MODEL
         assert [model["name"] for model in models["models"]] == [MODEL]
@@ -75,15 +70,12 @@ def test_what_is_served_can_be_listed(server: Server) -> None:
         french = next(each for each in languages if each["code"] == "fra_Latn")
         assert french["lineage"][0] == "Indo-European"
 
-    server(scenario)
 
-
-def test_a_card_comes_with_the_temperatures_its_prompt_answers_with(server: Server) -> None:
+async def test_a_card_comes_with_the_temperatures_its_prompt_answers_with(server: Server) -> None:
     clades = {"Romance": "romance", "Atlantic-Congo": "congo"}
     temperatures = {"universal": 1.5, "Romance": 0.8, "Western_Romance": 0.9}
     server.store.publish({}, [route_table("everywhere", clades, temperatures=temperatures)])
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         for name, expected in (
             ("romance", {"Romance": 0.8, "Western_Romance": 0.9}),
             ("everywhere", {"universal": 1.5}),
@@ -94,26 +86,20 @@ def test_a_card_comes_with_the_temperatures_its_prompt_answers_with(server: Serv
         (table,) = (await client.get("/v1/routes")).json()["routes"]
         assert table["temperatures"] == temperatures
 
-    server(scenario)
 
-
-def test_prompts_of_models_that_are_not_served_are_not_listed(server: Server) -> None:
+async def test_prompts_of_models_that_are_not_served_are_not_listed(server: Server) -> None:
     server.store.publish(
         {"foreign": soft_prompt(1.0, model="other")}, [route_table("foreign", model="other")]
     )
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         prompts = (await client.get("/v1/prompts")).json()["prompts"]
         assert "foreign" not in {each["name"] for each in prompts}
         assert len((await client.get("/v1/routes")).json()["routes"]) == 1
 
-    server(scenario)
 
-
-def test_one_prompt_can_be_read_by_name_and_by_version(server: Server) -> None:
+async def test_one_prompt_can_be_read_by_name_and_by_version(server: Server) -> None:
     server.store.publish({"romance": soft_prompt(9.0)})
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         current = (await client.get("/v1/prompts/romance")).json()
         assert (current["version"], current["versions"]) == (2, [1, 2])
         old = (await client.get("/v1/prompts/romance@1")).json()
@@ -126,11 +112,9 @@ def test_one_prompt_can_be_read_by_name_and_by_version(server: Server) -> None:
             missing = await client.get(path)
             assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
 
-    server(scenario)
 
-
-def test_health_readiness_and_documentation(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_health_readiness_and_documentation(server: Server) -> None:
+    async with server.client() as client:
         assert (await client.get("/health")).status_code == 200
         ready = (await client.get("/ready")).json()
         digest = server.store.state().identity.digest
@@ -144,11 +128,9 @@ def test_health_readiness_and_documentation(server: Server) -> None:
         assert '"#/$defs' not in str(document)
         assert (await client.get("/docs")).status_code == 200
 
-    server(scenario)
 
-
-def test_metrics_tell_what_happened(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_metrics_tell_what_happened(server: Server) -> None:
+    async with server.client() as client:
         await ask(client, inputs=["fra_Latn: oui", "no"])
         await client.post("/v1/classify", content=b"{")
         await client.get("/nowhere")
@@ -177,13 +159,10 @@ def test_metrics_tell_what_happened(server: Server) -> None:
         assert number("isogloss_stage_seconds_count", stage="score") == 1
         assert number("isogloss_swap_failures_total") == 0
 
-    server(scenario)
 
-
-def test_a_published_prompt_answers_at_once(server: Server) -> None:
+async def test_a_published_prompt_answers_at_once(server: Server) -> None:
     new = soft_prompt(9.0)
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         swapped = await client.put("/v1/prompts/romance", content=new.to_bytes(), headers=ADMIN)
         assert swapped.status_code == 200
         assert swapped.json() == {
@@ -195,11 +174,9 @@ def test_a_published_prompt_answers_at_once(server: Server) -> None:
         assert answer["generation"] == 2
         assert answer["results"][0]["prompt"]["digest"] == new.digest
 
-    server(scenario)
 
-
-def test_published_routes_take_effect_in_the_shape_they_are_listed_in(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_published_routes_take_effect_in_the_shape_they_are_listed_in(server: Server) -> None:
+    async with server.client() as client:
         listed = (await client.get("/v1/routes")).json()
         listed["routes"][0]["clades"] = {"Germanic": "congo"}
         swapped = await client.put("/v1/routes", json=listed, headers=ADMIN)
@@ -209,13 +186,10 @@ def test_published_routes_take_effect_in_the_shape_they_are_listed_in(server: Se
         table = RouteTable.model_validate((await client.get("/v1/routes")).json()["routes"][0])
         assert table.clades == {"Germanic": "congo"}
 
-    server(scenario)
 
-
-def test_a_rollback_brings_the_earlier_prompt_back(server: Server) -> None:
+async def test_a_rollback_brings_the_earlier_prompt_back(server: Server) -> None:
     server.store.publish({"romance": soft_prompt(9.0)})
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         back = await client.post("/v1/rollback", headers=ADMIN)
         assert back.json()["generation"] == 3
         answer = await ask(client, inputs="fra_Latn: oui")
@@ -226,8 +200,6 @@ def test_a_rollback_brings_the_earlier_prompt_back(server: Server) -> None:
         assert answer["results"][0]["prompt"]["version"] == 2
         missing = await client.post("/v1/rollback", json={"to": 99}, headers=ADMIN)
         assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
-
-    server(scenario)
 
 
 @pytest.mark.parametrize(
@@ -243,10 +215,10 @@ def test_a_rollback_brings_the_earlier_prompt_back(server: Server) -> None:
         (None, {"authorization": "Bearer "}),
     ],
 )
-def test_admin_routes_need_the_token(
+async def test_admin_routes_need_the_token(
     server: Server, token: str | None, headers: dict[str, str]
 ) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client(token=token) as client:
         body = soft_prompt(9.0).to_bytes()
         latin = {key.encode(): value.encode("latin-1") for key, value in headers.items()}
         for method, path in (
@@ -258,6 +230,4 @@ def test_admin_routes_need_the_token(
             refused = await client.request(method, path, content=body, headers=latin)
             assert (refused.status_code, refused.json()["error_type"]) == (401, "unauthorized")
             assert "ISOGLOSS_ADMIN_TOKEN" in refused.json()["error"]
-
-    server(scenario, token=token)
     assert server.store.latest() == 1

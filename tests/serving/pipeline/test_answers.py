@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from isogloss.prompts.format.labels import MOST_LABELS
@@ -49,8 +48,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_only_what_is_listed_is_built(server: Server, built: list[int]) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_only_what_is_listed_is_built(server: Server, built: list[int]) -> None:
+    async with server.client() as client:
         for top_k in (1, 3):
             built.clear()
             body = {"inputs": ["a", "bc"], "task": "many", "top_k": top_k}
@@ -60,11 +59,9 @@ def test_only_what_is_listed_is_built(server: Server, built: list[int]) -> None:
             for result in answer["results"]:
                 assert result["scores"][0] == {"label": result["label"], "score": result["score"]}
 
-    server(scenario)
 
-
-def test_large_answers_are_made_beside_the_loop(server: Server, built: list[int]) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_large_answers_are_made_beside_the_loop(server: Server, built: list[int]) -> None:
+    async with server.client() as client:
         for texts, beside in ((1, False), (MANY, True)):
             built.clear()
             body = {"inputs": ["a"] * texts, "task": "many"}
@@ -73,13 +70,11 @@ def test_large_answers_are_made_beside_the_loop(server: Server, built: list[int]
             assert len(built) == 1000 * texts
             assert (threading.get_ident() not in built) is beside
 
-    server(scenario)
 
-
-def test_a_large_answer_is_what_a_small_one_would_be(
+async def test_a_large_answer_is_what_a_small_one_would_be(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         body = {"inputs": ["fra_Latn: oui", "a", "[]"], "task": "many"}
         small = await client.post("/v1/classify", json=body)
         for module in (routes, classifier):
@@ -88,5 +83,3 @@ def test_a_large_answer_is_what_a_small_one_would_be(
         assert large.content == small.content
         assert large.headers["content-type"] == small.headers["content-type"]
         assert list(json.loads(large.content)) == ["model", "task", "generation", "results"]
-
-    server(scenario)

@@ -252,75 +252,60 @@ def test_a_prompt_that_overflows_fails_alone(harness: Harness) -> None:
     assert_scores(harness.answer("a").results[0], "a", PROMPTS["everywhere"])
 
 
-def test_a_failing_model_answers_every_caller_and_recovers(harness: Harness) -> None:
-    async def scenario() -> None:
-        classifier = harness.start()
-        harness.backbone.failure = RuntimeError("CUDA error: device-side assert")
-        requests = [ClassifyRequest(inputs="a") for _ in range(5)]
-        failed = await asyncio.gather(*map(classifier.classify, requests), return_exceptions=True)
-        assert [type(each) for each in failed] == [BatchFailed] * 5
-        harness.backbone.failure = None
-        assert (await classifier.classify(requests[0])).results
-        classifier.close()
-
-    asyncio.run(scenario())
+async def test_a_failing_model_answers_every_caller_and_recovers(harness: Harness) -> None:
+    classifier = harness.start()
+    harness.backbone.failure = RuntimeError("CUDA error: device-side assert")
+    requests = [ClassifyRequest(inputs="a") for _ in range(5)]
+    failed = await asyncio.gather(*map(classifier.classify, requests), return_exceptions=True)
+    assert [type(each) for each in failed] == [BatchFailed] * 5
+    harness.backbone.failure = None
+    assert (await classifier.classify(requests[0])).results
+    classifier.close()
 
 
-def test_a_named_prompt_answers_for_its_own_task_only(tmp_path: Path) -> None:
+async def test_a_named_prompt_answers_for_its_own_task_only(tmp_path: Path) -> None:
     harness = Harness(tmp_path)
-
-    async def scenario() -> None:
-        classifier = harness.start()
-        asked = ClassifyRequest(inputs="a", prompt="romance", task="other")
-        with pytest.raises(InvalidInput, match="'romance' is for task 'topic', not 'other'"):
-            await classifier.classify(asked)
-        classifier.close()
-
-    asyncio.run(scenario())
+    classifier = harness.start()
+    asked = ClassifyRequest(inputs="a", prompt="romance", task="other")
+    with pytest.raises(InvalidInput, match="'romance' is for task 'topic', not 'other'"):
+        await classifier.classify(asked)
+    classifier.close()
 
 
-def test_overload_is_refused_in_words(tmp_path: Path) -> None:
+async def test_overload_is_refused_in_words(tmp_path: Path) -> None:
     harness = Harness(tmp_path, max_queue_tokens=30, budget_tokens=10)
-
-    async def scenario() -> None:
-        classifier = harness.start()
-        harness.backbone.gate.clear()
-        requests = [ClassifyRequest(inputs="x" * 10) for _ in range(12)]
-        asked = [asyncio.create_task(classifier.classify(each)) for each in requests]
-        done, waiting = await asyncio.wait(asked, timeout=60, return_when=asyncio.FIRST_COMPLETED)
-        assert all(isinstance(each.exception(), Overloaded) for each in some(done))
-        harness.backbone.gate.set()
-        answers = await asyncio.gather(*waiting, return_exceptions=True)
-        assert any(isinstance(each, ClassifyResponse) for each in answers)
-        assert (await classifier.classify(requests[0])).results  # and it recovers at once
-        classifier.close()
-
-    asyncio.run(scenario())
+    classifier = harness.start()
+    harness.backbone.gate.clear()
+    requests = [ClassifyRequest(inputs="x" * 10) for _ in range(12)]
+    asked = [asyncio.create_task(classifier.classify(each)) for each in requests]
+    done, waiting = await asyncio.wait(asked, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    assert all(isinstance(each.exception(), Overloaded) for each in some(done))
+    harness.backbone.gate.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert any(isinstance(each, ClassifyResponse) for each in answers)
+    assert (await classifier.classify(requests[0])).results  # and it recovers at once
+    classifier.close()
 
 
-def test_a_request_keeps_its_generation_while_the_bank_is_swapped(tmp_path: Path) -> None:
+async def test_a_request_keeps_its_generation_while_the_bank_is_swapped(tmp_path: Path) -> None:
     harness = Harness(tmp_path, budget_tokens=20)
-
-    async def scenario() -> None:
-        classifier = harness.start()
-        harness.backbone.gate.clear()
-        request = ClassifyRequest(inputs=[f"fra_Latn: {'x' * n}" for n in range(1, 9)])
-        slow = asyncio.create_task(classifier.classify(request))
-        assert await asyncio.to_thread(harness.backbone.entered.wait, 10)
-        harness.store.publish({"romance": soft_prompt(9.0)})
-        swapped = asyncio.create_task(asyncio.to_thread(classifier.registry.refresh))
-        harness.backbone.gate.set()  # the new prompt is tried between two batches
-        assert await swapped
-        answer = await slow
-        assert classifier.registry.generation == 2
-        assert len(harness.backbone.batches) > 1
-        assert answer.generation == 1
-        assert {each.prompt.digest for each in answer.results} == {PROMPTS["romance"].digest}
-        for text, result in zip(request.texts, answer.results, strict=True):
-            assert_scores(result, text, PROMPTS["romance"])
-        classifier.close()
-
-    asyncio.run(scenario())
+    classifier = harness.start()
+    harness.backbone.gate.clear()
+    request = ClassifyRequest(inputs=[f"fra_Latn: {'x' * n}" for n in range(1, 9)])
+    slow = asyncio.create_task(classifier.classify(request))
+    assert await asyncio.to_thread(harness.backbone.entered.wait, 10)
+    harness.store.publish({"romance": soft_prompt(9.0)})
+    swapped = asyncio.create_task(asyncio.to_thread(classifier.registry.refresh))
+    harness.backbone.gate.set()  # the new prompt is tried between two batches
+    assert await swapped
+    answer = await slow
+    assert classifier.registry.generation == 2
+    assert len(harness.backbone.batches) > 1
+    assert answer.generation == 1
+    assert {each.prompt.digest for each in answer.results} == {PROMPTS["romance"].digest}
+    for text, result in zip(request.texts, answer.results, strict=True):
+        assert_scores(result, text, PROMPTS["romance"])
+    classifier.close()
 
 
 def test_the_fake_tells_texts_and_prompts_apart() -> None:

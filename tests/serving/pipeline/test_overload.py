@@ -134,7 +134,7 @@ class SlowBackbone(FakeBackbone):
 
 
 @pytest.mark.soak
-def test_four_times_the_load_for_a_minute(
+async def test_four_times_the_load_for_a_minute(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deadline_s, seconds, text = 1.0, 60, "x" * (TOKENS - 2)
@@ -152,29 +152,26 @@ def test_four_times_the_load_for_a_minute(
         into = {200: accepted, 429: refused, 503: late}[answer.status_code]
         into.append(time.perf_counter() - started_s)
 
-    async def scenario() -> None:
-        store = fake_store(tmp_path / "store")
-        settings = fake_settings(store.root, budget_tokens=500)
-        served = build_classifier(
-            settings,
-            backbone=lambda name, settings: SlowBackbone(),
-            detector=lambda name: FakeDetector(),
-        )
-        async with http_client(served, store, settings) as client:
-            loop, started_s = asyncio.get_running_loop(), time.perf_counter()
-            per_s = 4 * SPEED / TOKENS
-            asked: set[asyncio.Task[None]] = set()
-            for n in range(int(seconds * per_s)):
-                due_s = started_s + n / per_s - time.perf_counter()
-                await asyncio.sleep(max(0.0, due_s))
-                asked.add(task := loop.create_task(ask(client, n % 16)))
-                task.add_done_callback(asked.discard)
-            await asyncio.gather(*asked)
-            begun_s = time.perf_counter()
-            await ask(client, 0)
-            assert time.perf_counter() - begun_s < deadline_s / 2  # recovered
-
-    asyncio.run(scenario())
+    store = fake_store(tmp_path / "store")
+    settings = fake_settings(store.root, budget_tokens=500)
+    served = build_classifier(
+        settings,
+        backbone=lambda name, settings: SlowBackbone(),
+        detector=lambda name: FakeDetector(),
+    )
+    async with http_client(served, store, settings) as client:
+        loop, started_s = asyncio.get_running_loop(), time.perf_counter()
+        per_s = 4 * SPEED / TOKENS
+        asked: set[asyncio.Task[None]] = set()
+        for n in range(int(seconds * per_s)):
+            due_s = started_s + n / per_s - time.perf_counter()
+            await asyncio.sleep(max(0.0, due_s))
+            asked.add(task := loop.create_task(ask(client, n % 16)))
+            task.add_done_callback(asked.discard)
+        await asyncio.gather(*asked)
+        begun_s = time.perf_counter()
+        await ask(client, 0)
+        assert time.perf_counter() - begun_s < deadline_s / 2  # recovered
     with capsys.disabled():
         print(
             f"\naccepted {len(accepted)}, p99 {p99(accepted):.3f} s; refused {len(refused)}, p99 "

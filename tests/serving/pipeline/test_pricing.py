@@ -108,29 +108,25 @@ def classifier(
     )
 
 
-def test_a_warm_replica_batches_by_its_table(tmp_path: Path, cache: Path) -> None:
+async def test_a_warm_replica_batches_by_its_table(tmp_path: Path, cache: Path) -> None:
     backbone = FakeBackbone()
     keep(cache, cost_key(backbone), CostTable(fixed_s=1e-6, token_s=1e-7))
-
-    async def scenario() -> None:
-        served = classifier(tmp_path, backbone, budget_tokens=None)
-        served.warm_up()
-        backbone.batches.clear()
-        # A batch may take 46 us of texts, and each of these takes 9: quicker than any fake is.
-        answer = await served.classify(ClassifyRequest(inputs=["x" * 90] * 12))
-        assert len(answer.results) == 12
-        assert [len(batch) for batch in backbone.batches] == [5, 5, 2]
-        page = {
-            sample.name: sample.value
-            for family in served.metrics.snapshot()
-            for sample in family.samples
-            if not sample.labels
-        }
-        assert page["isogloss_batch_cost_ratio_count"] == 3
-        assert page["isogloss_batch_tokens_sum"] == 12 * 92  # tokens, whatever texts cost
-        served.close()
-
-    asyncio.run(scenario())
+    served = classifier(tmp_path, backbone, budget_tokens=None)
+    served.warm_up()
+    backbone.batches.clear()
+    # A batch may take 46 us of texts, and each of these takes 9: quicker than any fake is.
+    answer = await served.classify(ClassifyRequest(inputs=["x" * 90] * 12))
+    assert len(answer.results) == 12
+    assert [len(batch) for batch in backbone.batches] == [5, 5, 2]
+    page = {
+        sample.name: sample.value
+        for family in served.metrics.snapshot()
+        for sample in family.samples
+        if not sample.labels
+    }
+    assert page["isogloss_batch_cost_ratio_count"] == 3
+    assert page["isogloss_batch_tokens_sum"] == 12 * 92  # tokens, whatever texts cost
+    served.close()
 
 
 @pytest.mark.parametrize("given", [{"budget_tokens": 100}, {"calibration_s": 0.0}])
@@ -153,24 +149,20 @@ class Watched(FakeDetector):
         return super().detect(texts)
 
 
-def test_only_a_lone_short_request_is_planned_on_the_loop(tmp_path: Path) -> None:
+async def test_only_a_lone_short_request_is_planned_on_the_loop(tmp_path: Path) -> None:
     detector = Watched()
-
-    async def scenario() -> None:
-        served = classifier(tmp_path, FakeBackbone(), detector)
-        here = threading.current_thread().name
-        await served.classify(ClassifyRequest(inputs="short"))
-        assert detector.threads == [here]
-        await served.classify(ClassifyRequest(inputs="x" * 5000))
-        assert detector.threads[1:] == ["isogloss-planning"]
-        await asyncio.gather(*(served.classify(ClassifyRequest(inputs="a")) for _ in range(3)))
-        assert set(detector.threads[3:]) == {"isogloss-planning"}
-        served.close()
-
-    asyncio.run(scenario())
+    served = classifier(tmp_path, FakeBackbone(), detector)
+    here = threading.current_thread().name
+    await served.classify(ClassifyRequest(inputs="short"))
+    assert detector.threads == [here]
+    await served.classify(ClassifyRequest(inputs="x" * 5000))
+    assert detector.threads[1:] == ["isogloss-planning"]
+    await asyncio.gather(*(served.classify(ClassifyRequest(inputs="a")) for _ in range(3)))
+    assert set(detector.threads[3:]) == {"isogloss-planning"}
+    served.close()
 
 
-def test_loading_leaves_no_thread_behind_and_warming_up_is_done_where_batches_are(
+async def test_loading_leaves_no_thread_behind_and_warming_up_is_done_where_batches_are(
     tmp_path: Path,
 ) -> None:
     """Helpers of a thread that once computed would slow the scoring thread's down for good."""
@@ -188,14 +180,11 @@ def test_loading_leaves_no_thread_behind_and_warming_up_is_done_where_batches_ar
         loaded_in.append(threading.current_thread())
         return Remembering()
 
-    async def scenario() -> None:
-        settings = fake_settings(fake_store(tmp_path / "store").root)
-        served = build_classifier(settings, backbone=load, detector=lambda _: FakeDetector())
-        assert not loaded_in[0].is_alive()
-        served.warm_up()
-        await served.classify(ClassifyRequest(inputs="a"))
-        assert scored_in[0].startswith("isogloss-loading")  # the prompts' rehearsal
-        assert scored_in[1:] == ["isogloss-scoring", "isogloss-scoring"]
-        served.close()
-
-    asyncio.run(scenario())
+    settings = fake_settings(fake_store(tmp_path / "store").root)
+    served = build_classifier(settings, backbone=load, detector=lambda _: FakeDetector())
+    assert not loaded_in[0].is_alive()
+    served.warm_up()
+    await served.classify(ClassifyRequest(inputs="a"))
+    assert scored_in[0].startswith("isogloss-loading")  # the prompts' rehearsal
+    assert scored_in[1:] == ["isogloss-scoring", "isogloss-scoring"]
+    served.close()

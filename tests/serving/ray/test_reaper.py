@@ -117,6 +117,30 @@ def test_signals_to_everybody_end_the_reaper_last(tmp_path: Path) -> None:
         assert not lives(ended.runaway)
 
 
+def test_signals_before_the_reaper_is_ready_do_not_end_it(tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    reaper = Reaper(folder)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(reaper._process.pid, number)
+    with reaper.marking(), bystander() as ours:
+        reaper._close_pipe()  # as if this process had ended
+        assert reaper._process.wait(PATIENCE_S) == 0
+        assert not lives(ours)
+    assert not folder.exists()
+
+
+def test_a_reaper_leaves_nobody_else_deaf(tmp_path: Path) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    said = tmp_path / "said"
+    asks = f"open({str(said)!r}, 'w').write(str(signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
+    reaper = Reaper(tmp_path / "scratch", [sys.executable, "-c", f"import signal; {asks}"])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    reaper._close_pipe()
+    assert reaper._process.wait(PATIENCE_S) == 0
+    assert said.read_text(encoding="utf-8") == str(before)
+
+
 def test_its_last_command_is_said_for_a_command_that_could_not(tmp_path: Path) -> None:
     said = tmp_path / "said"
     last_command = [sys.executable, "-c", f"open({str(said)!r}, 'w').close()"]

@@ -274,7 +274,7 @@ def test_what_is_published_to_a_restored_store_is_served(
     served(store, scenario)
 
 
-def test_a_replica_that_has_a_higher_number_of_another_history_is_waited_for(
+async def test_a_replica_that_has_a_higher_number_of_another_history_is_waited_for(
     store: PromptStore,
 ) -> None:
     """It does not look at the store any more: the publisher must not be told that it serves."""
@@ -286,31 +286,28 @@ def test_a_replica_that_has_a_higher_number_of_another_history_is_waited_for(
             waits.append(wanted)
             return super().wait_for(wanted, timeout_s)
 
-    async def scenario() -> None:
-        classifier, board = fake_classifier(settings), Counting()
-        async with http_client(classifier, store, settings, "token", board) as client:
-            restore(store)
-            publish(store, 1.0, 2.0)
-            done = await client.put("/v1/prompts/romance", content=NEW.to_bytes(), headers=ADMIN)
-            own = store.state()
-            assert own.generation == 6
-            assert done.status_code == 200
-            report = board.reports()[0]
-            stuck = type(report)("stuck", report.model, 30, None, digest="sha256:" + "ab" * 32)
-            board.report(stuck)
-            late = await client.put(
-                "/v1/prompts/romance", content=soft_prompt(98.0).to_bytes(), headers=ADMIN
-            )
-            assert (late.status_code, late.json()["error_type"]) == (503, "unavailable")
-            assert "replica stuck of fake-bloom serves generation 30" in late.json()["error"]
-            assert "sha256:abababababab" in late.json()["error"]
-
-    asyncio.run(scenario())
+    classifier, board = fake_classifier(settings), Counting()
+    async with http_client(classifier, store, settings, "token", board) as client:
+        restore(store)
+        publish(store, 1.0, 2.0)
+        done = await client.put("/v1/prompts/romance", content=NEW.to_bytes(), headers=ADMIN)
+        own = store.state()
+        assert own.generation == 6
+        assert done.status_code == 200
+        report = board.reports()[0]
+        stuck = type(report)("stuck", report.model, 30, None, digest="sha256:" + "ab" * 32)
+        board.report(stuck)
+        late = await client.put(
+            "/v1/prompts/romance", content=soft_prompt(98.0).to_bytes(), headers=ADMIN
+        )
+        assert (late.status_code, late.json()["error_type"]) == (503, "unavailable")
+        assert "replica stuck of fake-bloom serves generation 30" in late.json()["error"]
+        assert "sha256:abababababab" in late.json()["error"]
     assert len(waits) < 6, "it waits, and does not ask again and again"
     assert waits[-1].strangers == {GenerationId(30, "sha256:" + "ab" * 32)}
 
 
-def test_a_replica_that_went_on_with_the_same_history_is_not_waited_for(
+async def test_a_replica_that_went_on_with_the_same_history_is_not_waited_for(
     store: PromptStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others publish right after: whoever serves theirs has ours, too."""
@@ -322,16 +319,12 @@ def test_a_replica_that_went_on_with_the_same_history_is_not_waited_for(
         return state
 
     settings = fake_settings(store.root, swap_timeout_s=60)
-
-    async def scenario() -> None:
-        classifier, board = fake_classifier(settings), LocalBoard()
-        async with http_client(classifier, store, settings, "token", board) as client:
-            monkeypatch.setattr(PromptStore, "publish", overtaken)
-            done = await client.put("/v1/prompts/romance", content=NEW.to_bytes(), headers=ADMIN)
-            assert (done.status_code, done.json()["generation"]) == (200, 7)
-            assert [each.generation for each in board.reports()] == [8]
-
-    asyncio.run(scenario())
+    classifier, board = fake_classifier(settings), LocalBoard()
+    async with http_client(classifier, store, settings, "token", board) as client:
+        monkeypatch.setattr(PromptStore, "publish", overtaken)
+        done = await client.put("/v1/prompts/romance", content=NEW.to_bytes(), headers=ADMIN)
+        assert (done.status_code, done.json()["generation"]) == (200, 7)
+        assert [each.generation for each in board.reports()] == [8]
 
 
 def test_a_store_restored_while_its_publisher_waits_is_said(

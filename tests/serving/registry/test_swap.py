@@ -32,7 +32,7 @@ from tests.fakes import (
     soft_prompt,
 )
 
-SWAPS = 200
+SWAPS = 40
 IN_FLIGHT = 16
 ADMIN = {"authorization": "Bearer token"}
 TWO: tuple[SoftPrompt, SoftPrompt] = (soft_prompt(2.0, length=5), soft_prompt(9.0, length=3))
@@ -54,7 +54,7 @@ def assert_attributed(answer: dict[str, Any], texts: list[str]) -> str:
     return str(digests.pop())
 
 
-def test_200_swaps_under_16_requests_in_flight(tmp_path: Path) -> None:
+async def test_swaps_under_16_requests_in_flight(tmp_path: Path) -> None:
     store = fake_store(tmp_path / "store")
     settings = fake_settings(store.root, budget_tokens=64)
     seen: dict[str, int] = {}
@@ -85,12 +85,9 @@ def test_200_swaps_under_16_requests_in_flight(tmp_path: Path) -> None:
         finally:
             finished = True
 
-    async def scenario() -> None:
-        classifier = fake_classifier(settings)
-        async with http_client(classifier, store, settings, "token") as client:
-            await asyncio.gather(swapper(client), *(caller(client, n) for n in range(IN_FLIGHT)))
-
-    asyncio.run(scenario())
+    classifier = fake_classifier(settings)
+    async with http_client(classifier, store, settings, "token") as client:
+        await asyncio.gather(swapper(client), *(caller(client, n) for n in range(IN_FLIGHT)))
     assert generations == list(range(2, 2 + SWAPS))
     assert set(seen) == {prompt.digest for prompt in TWO}
     assert sum(seen.values()) > SWAPS
@@ -184,19 +181,15 @@ def test_a_watch_survives_what_it_looks_at() -> None:
     watch.close()
 
 
-def test_a_change_that_does_not_reach_every_replica_says_which(tmp_path: Path) -> None:
+async def test_a_change_that_does_not_reach_every_replica_says_which(tmp_path: Path) -> None:
     store = fake_store(tmp_path / "store")
     settings = fake_settings(store.root, swap_timeout_s=0.05)
-
-    async def scenario() -> None:
-        classifier = fake_classifier(settings)
-        board = LocalBoard()
-        board.report(report("sleepy", 1))
-        async with http_client(classifier, store, settings, "token", board) as client:
-            late = await client.put("/v1/prompts/romance", content=TWO[1].to_bytes(), headers=ADMIN)
-            assert (late.status_code, late.json()["error_type"]) == (503, "unavailable")
-            assert "generation 2 is published" in late.json()["error"]
-            assert "replica sleepy of fake-bloom serves generation 1" in late.json()["error"]
-            assert classifier.registry.generation == 2
-
-    asyncio.run(scenario())
+    classifier = fake_classifier(settings)
+    board = LocalBoard()
+    board.report(report("sleepy", 1))
+    async with http_client(classifier, store, settings, "token", board) as client:
+        late = await client.put("/v1/prompts/romance", content=TWO[1].to_bytes(), headers=ADMIN)
+        assert (late.status_code, late.json()["error_type"]) == (503, "unavailable")
+        assert "generation 2 is published" in late.json()["error"]
+        assert "replica sleepy of fake-bloom serves generation 1" in late.json()["error"]
+        assert classifier.registry.generation == 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from tests.fakes import (
 
 TOKEN = {"authorization": "Bearer token"}
 BAD = soft_prompt(WILD)
-Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
 class Server:
@@ -42,16 +42,14 @@ class Server:
         self.backbone = FakeBackbone()
         self.classifier: Classifier
 
-    def __call__(self, scenario: Scenario) -> None:
-        async def run() -> None:
-            settings = fake_settings(self.store.root)
-            self.classifier = build_classifier(
-                settings, backbone=lambda *_: self.backbone, detector=lambda _: FakeDetector()
-            )
-            async with http_client(self.classifier, self.store, settings, "token") as client:
-                await scenario(client)
-
-        asyncio.run(run())
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx.AsyncClient]:
+        settings = fake_settings(self.store.root)
+        self.classifier = build_classifier(
+            settings, backbone=lambda *_: self.backbone, detector=lambda _: FakeDetector()
+        )
+        async with http_client(self.classifier, self.store, settings, "token") as client:
+            yield client
 
 
 @pytest.fixture
@@ -80,29 +78,27 @@ async def still_answers(client: httpx.AsyncClient, generation: int) -> None:
 
 @pytest.mark.parametrize("name", ["everywhere", "romance", "new"])
 @pytest.mark.parametrize("query", ["", "?canary=50%25&route=Romance", "?shadow=true&route=Romance"])
-def test_it_is_refused_before_anything_is_published(server: Server, name: str, query: str) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_it_is_refused_before_anything_is_published(
+    server: Server, name: str, query: str
+) -> None:
+    async with server.client() as client:
         path = f"/v1/prompts/{name}{query}"
         said_why(await change(client, "PUT", path, content=BAD.to_bytes()), name)
         await still_answers(client, 1)
         good = await change(client, "PUT", path, content=soft_prompt(8.0).to_bytes())
         assert good.status_code == 200, good.text
-
-    server(scenario)
     assert server.store.latest() == 2
     assert not server.store.objects.has(BAD.digest)
 
 
-def test_one_too_large_for_any_precision_is_refused_by_the_store(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_one_too_large_for_any_precision_is_refused_by_the_store(server: Server) -> None:
+    async with server.client() as client:
         for value in (1e38, 1e19, 70_000.0):
             data = soft_prompt(value).to_bytes()
             answer = await change(client, "PUT", "/v1/prompts/everywhere", content=data)
             assert answer.status_code == 422
             assert f"prompt 'everywhere': tensor 'prompt' holds {value:g}" in answer.json()["error"]
         await still_answers(client, 1)
-
-    server(scenario)
     assert server.store.latest() == 1
     with pytest.raises(InvalidPrompt, match="'everywhere'"):
         server.elsewhere.publish({"everywhere": soft_prompt(1e38)})
@@ -111,34 +107,27 @@ def test_one_too_large_for_any_precision_is_refused_by_the_store(server: Server)
     assert server.store.latest() == 1
 
 
-def test_no_route_leads_to_one_that_is_in_the_store(server: Server) -> None:
+async def test_no_route_leads_to_one_that_is_in_the_store(server: Server) -> None:
     server.elsewhere.publish({"bad": BAD})
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         table = route_table("everywhere", {"Romance": "bad"}).model_dump(mode="json")
         said_why(await change(client, "PUT", "/v1/routes", json={"routes": [table]}), "bad")
         await still_answers(client, 2)
-
-    server(scenario)
     assert server.store.latest() == 2
 
 
-def test_no_rollback_leads_to_one(server: Server) -> None:
+async def test_no_rollback_leads_to_one(server: Server) -> None:
     server.elsewhere.publish({"everywhere": BAD})
     server.elsewhere.publish({"everywhere": soft_prompt(1.0)})
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         said_why(await change(client, "POST", "/v1/rollback"), "everywhere")
         said_why(await change(client, "POST", "/v1/rollback", json={"to": 2}), "everywhere")
         assert (await change(client, "POST", "/v1/rollback", json={"to": 1})).status_code == 200
 
-    server(scenario)
 
-
-def test_no_trial_of_one_runs_or_is_promoted(server: Server) -> None:
+async def test_no_trial_of_one_runs_or_is_promoted(server: Server) -> None:
     server.elsewhere.begin_trial("romance", BAD, kind="canary", share=1.0)
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         answer = await client.post("/v1/classify", json={"inputs": "fra_Latn: oui"})
         (result,) = answer.json()["results"]
         assert (result["prompt"]["version"], result["trial"]) == (1, None)
@@ -150,11 +139,11 @@ def test_no_trial_of_one_runs_or_is_promoted(server: Server) -> None:
         ended = await change(client, "POST", "/v1/rollback", json={"trial": "romance"})
         assert ended.status_code == 200, ended.text
 
-    server(scenario)
 
-
-def test_one_published_past_the_server_leaves_the_generation_before_in_use(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_one_published_past_the_server_leaves_the_generation_before_in_use(
+    server: Server,
+) -> None:
+    async with server.client() as client:
         server.elsewhere.publish({"everywhere": BAD})
         assert not await asyncio.to_thread(server.classifier.registry.refresh)
         await still_answers(client, 1)
@@ -165,24 +154,19 @@ def test_one_published_past_the_server_leaves_the_generation_before_in_use(serve
         assert back.json()["generation"] == 3
         await still_answers(client, 3)
 
-    server(scenario)
 
-
-def test_an_older_version_that_cannot_answer_is_said_to_be_that(server: Server) -> None:
+async def test_an_older_version_that_cannot_answer_is_said_to_be_that(server: Server) -> None:
     server.elsewhere.publish({"romance": BAD})
     server.elsewhere.publish({"romance": soft_prompt(8.0)})
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         body = {"inputs": "x", "prompt": "romance@2"}
         answer = await client.post("/v1/classify", json=body)
         assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
         assert "'romance@2' cannot answer here: under it" in answer.json()["error"]
 
-    server(scenario)
 
-
-def test_each_prompt_is_tried_once(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_each_prompt_is_tried_once(server: Server) -> None:
+    async with server.client() as client:
         assert sorted(server.backbone.rehearsed) == [1.0, 2.0, 3.0]
         for value in (6.0, 7.0, 6.0, 7.0):
             data = soft_prompt(value).to_bytes()
@@ -191,8 +175,6 @@ def test_each_prompt_is_tried_once(server: Server) -> None:
         assert server.backbone.rehearsed[3:] == [6.0, 7.0]
         assert (await change(client, "POST", "/v1/rollback", json={"to": 1})).status_code == 200
         assert sorted(server.backbone.rehearsed[5:]) in ([], [2.0])
-
-    server(scenario)
 
 
 def test_a_server_starts_with_the_newest_generation_that_can_answer(server: Server) -> None:

@@ -182,16 +182,13 @@ def test_callers_who_do_not_sample_are_heeded(server: Server, collector: Collect
 
 
 @pytest.mark.usefixtures("own_loggers")
-def test_log_lines_name_the_trace(server: Server, collector: Collector) -> None:
+async def test_log_lines_name_the_trace(server: Server, collector: Collector) -> None:
     written = io.StringIO()
     configure_logging("json", stream=written)
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client(log_requests="all") as client:
         await client.post(
             "/v1/classify", json={"inputs": "a"}, headers={"traceparent": TRACEPARENT}
         )
-
-    server(scenario, log_requests="all")
     tracing.stop_tracing()
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     (line,) = (line for line in lines if line["message"] == "request")

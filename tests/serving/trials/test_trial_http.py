@@ -37,8 +37,8 @@ async def digests(client: httpx.AsyncClient, **headers: str) -> list[str]:
     return [result["prompt"]["digest"] for result in answer.json()["results"]]
 
 
-def test_a_canary_begins_reports_and_is_promoted(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_canary_begins_reports_and_is_promoted(server: Server) -> None:
+    async with server.client() as client:
         begun = await put(client, "canary=50%25&route=Romance&min_agreement=0.1&min_texts=7")
         assert begun.json() == {
             "generation": 2,
@@ -71,11 +71,9 @@ def test_a_canary_begins_reports_and_is_promoted(server: Server) -> None:
         ended = {"generation": 3, "generation_digest": digest, "trials": []}
         assert (await client.get("/v1/trials")).json() == ended
 
-    server(scenario)
 
-
-def test_a_shadow_answers_nothing_and_is_ended(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_shadow_answers_nothing_and_is_ended(server: Server) -> None:
+    async with server.client() as client:
         before = await digests(client)
         assert (await put(client, "shadow=true&share=0.5")).status_code == 200
         assert await digests(client) == before
@@ -91,13 +89,10 @@ def test_a_shadow_answers_nothing_and_is_ended(server: Server) -> None:
         again = await client.post("/v1/rollback", json={"trial": "romance"}, headers=ADMIN)
         assert (again.status_code, again.json()["error_type"]) == (404, "not_found")
 
-    server(scenario)
 
-
-def test_asked_again_under_one_request_id_a_change_is_made_once(server: Server) -> None:
+async def test_asked_again_under_one_request_id_a_change_is_made_once(server: Server) -> None:
     """As a front does whose first replica died before it had answered."""
-
-    async def scenario(client: httpx.AsyncClient) -> None:
+    async with server.client() as client:
         for path, body in (("/v1/promote", "romance"), ("/v1/rollback", "romance")):
             candidate = soft_prompt(5.0 if path == "/v1/promote" else 6.0).to_bytes()
             await client.put(f"{ROMANCE}?canary=1", content=candidate, headers=ADMIN)
@@ -107,13 +102,11 @@ def test_asked_again_under_one_request_id_a_change_is_made_once(server: Server) 
             ]
             assert [answer.status_code for answer in answers] == [200, 200]
             assert answers[0].json() == answers[1].json()
-
-    server(scenario)
     assert server.store.latest() == 5
 
 
-def test_a_routing_key_chooses_the_side(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_a_routing_key_chooses_the_side(server: Server) -> None:
+    async with server.client() as client:
         await put(client, "canary=0.5")
         sides = [set(await digests(client, **{"x-routing-key": f"user {n}"})) for n in range(12)]
         assert all(len(side) == 1 for side in sides)
@@ -124,15 +117,11 @@ def test_a_routing_key_chooses_the_side(server: Server) -> None:
         assert (refused.status_code, refused.json()["error_type"]) == (422, "validation")
         assert "x-routing-key" in refused.json()["error"]
 
-    server(scenario)
 
-
-def test_without_a_trial_asked_for_a_prompt_is_published(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_without_a_trial_asked_for_a_prompt_is_published(server: Server) -> None:
+    async with server.client() as client:
         assert (await put(client, "shadow=false")).status_code == 200
         assert set(await digests(client)) == {CANDIDATE.digest}
-
-    server(scenario)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +159,8 @@ def test_shares(given: str, share: float) -> None:
     assert parse_trial([("shadow", "true"), ("share", given)]).part == pytest.approx(share)
 
 
-def test_refused_trials_leave_the_store_as_it_was(server: Server) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_refused_trials_leave_the_store_as_it_was(server: Server) -> None:
+    async with server.client() as client:
         for query, status in (
             ("canery=5%25", 422),
             ("canary=5%25&route=Klingon", 422),
@@ -188,8 +177,6 @@ def test_refused_trials_leave_the_store_as_it_was(server: Server) -> None:
             refused = await client.post(path, json=body, headers=ADMIN)
             assert refused.status_code == status, refused.text
             assert "\n" not in refused.json()["error"]
-
-    server(scenario)
     assert server.store.latest() == 1
 
 
@@ -197,13 +184,11 @@ def test_refused_trials_leave_the_store_as_it_was(server: Server) -> None:
     ("method", "path"),
     [("PUT", f"{ROMANCE}?canary=5%25"), ("POST", "/v1/promote"), ("POST", "/v1/rollback")],
 )
-def test_changing_a_trial_needs_the_token(server: Server, method: str, path: str) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_changing_a_trial_needs_the_token(server: Server, method: str, path: str) -> None:
+    async with server.client() as client:
         body = b'{"trial": "romance"}' if method == "POST" else CANDIDATE.to_bytes()
         refused = await client.request(method, path, content=body)
         assert (refused.status_code, refused.json()["error_type"]) == (401, "unauthorized")
-
-    server(scenario)
     assert server.store.latest() == 1
 
 
@@ -239,13 +224,11 @@ def command(*arguments: str) -> Any:
     return done
 
 
-def test_the_command_prints_what_the_server_says(server: Server, url: str) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
+async def test_the_command_prints_what_the_server_says(server: Server, url: str) -> None:
+    async with server.client() as client:
         await put(client, "canary=50%25&min_agreement=0.99&min_texts=3")
         await digests(client)
         _Canned.answer = (await client.get("/v1/trials")).content
-
-    server(scenario)
     assert json.loads(command("--url", url, "--json").stdout) == json.loads(_Canned.answer)
     header, row = command("--url", f"{url}/").stdout.splitlines()
     assert header.split()[:3] == ["candidate", "trial", "clade"]

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 def configs(epochs: int) -> tuple[TrainingConfig, ...]:
     own = {"task": "home", "shots": 4, "length": 3, "learning_rate": 0.03, "epochs": epochs}
-    seeds = [{"seed": seed, "reparameterization": kind} for seed in (0, 1, 2) for kind in KINDS]
+    seeds = [{"seed": seed, "reparameterization": kind} for seed in (0, 1) for kind in KINDS]
     return tuple(configure(tiny("bloom"), {**own, **seed}) for seed in seeds)
 
 
@@ -47,7 +47,7 @@ def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
     spec = ModelSpec(model, "cpu")
     loaded = spec.load()
     here, there = (
-        Job(data=data, out=tmp_path / out, configs=configs(150), population=2)
+        Job(data=data, out=tmp_path / out, configs=configs(60), population=2)
         for out in ("here", "there")
     )
     alone = {own.name: own for own in run_job(loaded, here, Silent())}

@@ -26,7 +26,10 @@ def test_a_publish_by_another_process_reaches_every_replica(
     assert answer["results"][0]["prompt"]["digest"] == soft_prompt(7.0).digest
 
 
-def test_200_swaps_under_16_requests_in_flight(server: Running, client: httpx.Client) -> None:
+@pytest.mark.parametrize("swaps", [SWAPS, pytest.param(200, marks=pytest.mark.soak)])
+def test_swaps_under_16_requests_in_flight(
+    server: Running, client: httpx.Client, swaps: int
+) -> None:
     first = client.put("/v1/prompts/romance", content=TWO[0].to_bytes(), headers=ADMIN)
     assert first.status_code == 200, first.text
     finished = threading.Event()
@@ -44,12 +47,12 @@ def test_200_swaps_under_16_requests_in_flight(server: Running, client: httpx.Cl
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         callers = [pool.submit(call, number) for number in range(IN_FLIGHT)]
         try:
-            generations = [swap(client, number) for number in range(SWAPS)]
+            generations = [swap(client, number) for number in range(swaps)]
         finally:
             finished.set()
         seen = [digest for caller in callers for digest in caller.result()]
     begin = int(first.json()["generation"])
-    assert generations == list(range(begin + 1, begin + 1 + SWAPS))
+    assert generations == list(range(begin + 1, begin + 1 + swaps))
     assert set(seen) == {prompt.digest for prompt in TWO}
     wait_until(lambda: len(replicas_that_answered(client)) == 2)
 
