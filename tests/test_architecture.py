@@ -36,10 +36,8 @@ ONLY_IN = {
     "matplotlib": (
         "training/canvas.py",
         "training/study/",
-        "training/recipes/detection/",
         "training/selection/gains_figure.py",
         "deploy/bench/figures.py",
-        "deploy/soak/report.py",
     ),
     "jinja2": ("training/study/report.py",),
     "peft": ("deploy/bench/",),

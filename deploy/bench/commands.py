@@ -14,7 +14,6 @@ from isogloss.deploy.bench.settings import (
     HttpSettings,
     MixtureSettings,
     PrecisionSettings,
-    ProfileSettings,
     TrainSettings,
 )
 from isogloss.deploy.load.settings import SwapSettings
@@ -47,10 +46,10 @@ def engine(
 
     Full-size models with random weights: nothing is downloaded. Needs 7 GB of memory,
     xglm-1.7B 22 GB.
-    With --out also a figure of each curve is written beside the JSON object.
+    With --out also a figure is written beside the JSON object.
     """
     from isogloss.deploy.bench.engine import bench_engine
-    from isogloss.deploy.bench.figures import save_engine_figures
+    from isogloss.deploy.bench.figures import save_engine_figure
     from isogloss.deploy.bench.tables import engine_tables
 
     if quick:
@@ -60,7 +59,7 @@ def engine(
         }
         changes = {name: value for name, value in QUICK.items() if name not in given}
         settings = replace(settings, **changes)
-    finish(bench_engine, settings, engine_tables, out, as_json, save_engine_figures)
+    finish(bench_engine, settings, engine_tables, out, as_json, save_engine_figure)
 
 
 @app.command()
@@ -68,24 +67,12 @@ def table(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="What --out of bench engine wrote.")
     ],
-    into: Annotated[
-        Path | None,
-        typer.Option(help="Markdown file in which to replace the tables of these files."),
-    ] = None,
 ) -> None:
-    """Make Markdown tables of results of `bench engine`.
-
-    In a Markdown file a table stands between `<!-- bench table FILE -->` and `<!-- end -->`, the
-    path as seen from that file's folder.
-    """
-    from isogloss.deploy.bench.markdown import insert_table, markdown_table, read_report
+    """Make Markdown tables of results of `bench engine`."""
+    from isogloss.deploy.bench.markdown import markdown_table, read_report
 
     for file in files:
-        made = markdown_table(read_report(file))
-        if into is None:
-            console.say(made)
-        else:
-            insert_table(into, file, made)
+        console.say(markdown_table(read_report(file)))
 
 
 @app.command()
@@ -95,13 +82,11 @@ def http(settings: HttpSettings, out: Out = None, as_json: AsJson = False) -> No
 
     Full-size models have random weights: nothing is downloaded. Needs up to 8 GB of memory, 3 GB
     of disk, and wrk.
-    With --out also a figure is written beside the JSON object.
     """
-    from isogloss.deploy.bench.figures import save_http_figure
     from isogloss.deploy.bench.http import bench_http
     from isogloss.deploy.bench.tables import http_tables
 
-    finish(bench_http, settings, http_tables, out, as_json, save_http_figure)
+    finish(bench_http, settings, http_tables, out, as_json)
 
 
 @app.command()
@@ -132,20 +117,9 @@ def swap(settings: SwapSettings, out: Out = None, as_json: AsJson = False) -> No
 
 @app.command()
 @as_command
-def profile(settings: ProfileSettings, out: Out = None, as_json: AsJson = False) -> None:
-    """Show where a forward pass spends its time."""
-    from isogloss.deploy.bench.profiling import bench_profile
-    from isogloss.deploy.bench.tables import profile_tables
-
-    finish(bench_profile, settings, profile_tables, out, as_json)
-
-
-@app.command()
-@as_command
 def precision(settings: PrecisionSettings, out: Out = None, as_json: AsJson = False) -> None:
     """Classify test sentences in faster precisions, and count labels that are not float32's."""
-    from isogloss.deploy.bench.accuracy_tables import precision_tables
-    from isogloss.deploy.bench.precision import bench_precision
+    from isogloss.deploy.bench.accuracy import bench_precision, precision_tables
 
     finish(bench_precision, settings, precision_tables, out, as_json)
 
@@ -154,7 +128,6 @@ def precision(settings: PrecisionSettings, out: Out = None, as_json: AsJson = Fa
 @as_command
 def mixture(settings: MixtureSettings, out: Out = None, as_json: AsJson = False) -> None:
     """Classify the first words of test sentences with prompts mixed, alone, and language told."""
-    from isogloss.deploy.bench.accuracy_tables import mixture_tables
-    from isogloss.deploy.bench.mixture import bench_mixture
+    from isogloss.deploy.bench.accuracy import bench_mixture, mixture_tables
 
     finish(bench_mixture, settings, mixture_tables, out, as_json)

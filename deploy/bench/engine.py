@@ -18,20 +18,13 @@ import torch
 from isogloss.deploy.bench.agreement import agreements
 from isogloss.deploy.bench.comparing import MakeModel, full_size_model, whole_report
 from isogloss.deploy.bench.contenders import Contenders
-from isogloss.deploy.bench.curves import Comparison, comparisons
+from isogloss.deploy.bench.curves import comparisons
 from isogloss.deploy.bench.engine_results import headline, results_of
 from isogloss.deploy.bench.engine_settings import EngineSettings
 from isogloss.deploy.bench.number_formats import base_precision, default_precisions
 from isogloss.deploy.bench.options import Say
 from isogloss.deploy.bench.peers import Peer, present_peers
-from isogloss.deploy.bench.rounds import (
-    about,
-    expected_s,
-    first_round,
-    more_rounds,
-    spent_s,
-    warm_up,
-)
+from isogloss.deploy.bench.rounds import first_round, more_rounds, warm_up
 from isogloss.prompts.model.full_size import full_size_config
 
 
@@ -42,7 +35,7 @@ def bench_engine(
 
     Args:
         settings: what to measure.
-        say: told what is going on, and how long it will yet take.
+        say: told what is going on.
         make_model: from a model's name to a transformers causal LM.
 
     Raises:
@@ -59,9 +52,8 @@ def bench_engine(
     for name in absent:
         say(f"{name} is left out: it is not installed; pip install 'isogloss[bench]'")
     results: list[dict[str, Any]] = []
-    for index, name in enumerate(settings.models):
-        models_after = len(settings.models) - index - 1
-        results += _bench_model(name, settings, peers, say, make_model, models_after)
+    for name in settings.models:
+        results += _bench_model(name, settings, peers, say, make_model)
     report = whole_report("engine", settings, results, headline(results, settings))
     report["settings"]["absent_peers"] = absent
     return report
@@ -74,19 +66,16 @@ def _bench_model(
     peers: Sequence[type[Peer]],
     say: Say,
     make_model: MakeModel,
-    models_after: int,
 ) -> list[dict[str, Any]]:
     say(f"{name}: making random weights ...")
     device, dtypes = torch.device(settings.device), settings.torch_dtypes
     model = make_model(name, settings.seed, device, base_precision(dtypes, device))
     every = comparisons(Contenders(model, name, dtypes, device, peers), settings)
     say(f"{name}: warming up ...")
-    pace = warm_up(every)
-    expected = [expected_s(comparison, pace) for comparison in every]
+    warm_up(every)
     results = []
     for index, comparison in enumerate(every):
-        after_s = sum(expected[index + 1 :]) + models_after * sum(expected)
-        tell = partial(_tell, say, name, comparison, expected[index], after_s)
+        tell = partial(_tell, say, f"{name}, {comparison.title} ({index + 1} of {len(every)})")
         tell(0)
         first_round(comparison, device)
         agreed = agreements(comparison.runs)
@@ -95,8 +84,5 @@ def _bench_model(
     return results
 
 
-def _tell(
-    say: Say, name: str, comparison: Comparison, expected_s: float, after_s: float, round_: int
-) -> None:
-    left_s = max(0.0, expected_s - spent_s(comparison)) + after_s
-    say(f"{name}, {comparison.title}: round {round_ + 1}, {about(left_s)} left")
+def _tell(say: Say, what: str, round_: int) -> None:
+    say(f"{what}: round {round_ + 1}")

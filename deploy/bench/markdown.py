@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from isogloss.deploy.bench.tables import interval_text
-from isogloss.prompts.errors import InvalidInput, NotFound
+from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files.texts import decode
-from isogloss.training.files import write_atomically
 
 _TITLES = {
     "bloom-560m": "BLOOM-560M",
@@ -25,7 +22,6 @@ _PEERS = {
     "peft": "PEFT",
     "peft_last_logits": "PEFT, last logits only",
 }
-END = "<!-- end -->"
 
 
 def read_report(file: Path) -> dict[str, Any]:
@@ -55,28 +51,6 @@ def markdown_table(report: Mapping[str, Any]) -> str:
     for label, cells in rows.items():
         lines.append(f"| {label} |" + "".join(f" {cells.get(model, '')} |" for model in models))
     return "\n".join(lines)
-
-
-def insert_table(into: Path, file: Path, table: str) -> None:
-    """Replace the file's table in a Markdown file.
-
-    Raises:
-        NotFound: the Markdown file has no place for it.
-        InvalidInput: it cannot be written.
-    """
-    begin = _marker(into, file)
-    text = into.read_text(encoding="utf-8") if into.is_file() else ""
-    between = re.compile(re.escape(begin) + r"\n.*?" + re.escape(END), re.DOTALL)
-    if not between.search(text):
-        raise NotFound(f"{into}: has no lines {begin!r} and {END!r}; put them where it belongs")
-    changed = between.sub(lambda _: f"{begin}\n{table}\n{END}", text, count=1)
-    write_atomically(into, changed.encode())
-
-
-def _marker(into: Path, file: Path) -> str:
-    """The line above a file's table."""
-    path = Path(os.path.relpath(file, into.parent)).as_posix()
-    return f"<!-- bench table {path} -->"
 
 
 def _where(report: Mapping[str, Any]) -> str:

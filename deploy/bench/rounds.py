@@ -7,7 +7,7 @@ and over, each time after two more to warm up, and cannot alternate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,15 +21,13 @@ MOST_ROUNDS = 200
 _WARM_UP_TEXTS = 4
 
 
-def warm_up(comparisons: Sequence[Comparison]) -> dict[str, float]:
-    """Let everybody read a few texts: libraries are loaded; contender -> seconds a token."""
-    pace: dict[str, float] = {}
+def warm_up(comparisons: Sequence[Comparison]) -> None:
+    """Let everybody read a few texts: libraries are loaded."""
+    warm = set[str]()
     for run in (run for comparison in comparisons for run in comparison.runs):
-        if run.name not in pace:
-            batch = run.point.batch(0).first(_WARM_UP_TEXTS)
-            _, seconds = timed(run.contender.prepare(batch))
-            pace[run.name] = seconds / run.point.work.tokens(batch)
-    return pace
+        if run.name not in warm:
+            timed(run.contender.prepare(run.point.batch(0).first(_WARM_UP_TEXTS)))
+            warm.add(run.name)
 
 
 def first_round(comparison: Comparison, device: torch.device) -> None:
@@ -62,27 +60,6 @@ def goes_on(comparison: Comparison, rounds: int, seconds: float) -> bool:
 def spent_s(comparison: Comparison) -> float:
     """Seconds that all calls have taken so far."""
     return sum(sum(run.seconds.values()) for run in comparison.runs)
-
-
-def expected_s(comparison: Comparison, pace: Mapping[str, float]) -> float:
-    """Seconds that all calls will take, from each contender's seconds a token."""
-    round_s = sum(pace[run.name] * run.point.tokens(0) for run in comparison.runs)
-    least_s = sum(
-        pace[run.name] * run.point.tokens(0) * min(comparison.least, run.at_most or MOST_ROUNDS)
-        for run in comparison.runs
-    )
-    return max(least_s, min(comparison.seconds, MOST_ROUNDS * round_s))
-
-
-def about(seconds: float) -> str:
-    """A duration for people.
-
-    >>> about(250), about(41)
-    ('about 4 min', 'about 40 s')
-    """
-    if seconds < 90:
-        return f"about {max(10, round(seconds, -1)):.0f} s"
-    return f"about {round(seconds / 60)} min"
 
 
 def timed(call: Callable[[], Tensor | None]) -> tuple[Tensor | None, float]:

@@ -192,21 +192,20 @@ class HttpSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileSettings(Settings):
-    """One batch of one model."""
+class AccuracySettings(Settings):
+    """The sentences that are classified."""
 
-    model: Annotated[str, Option(help="A model of full size.")] = "bloom-560m"
-    batch_size: Annotated[int, Option(min=1, help="Texts of the batch.")] = 32
-    dtype: Annotated[Precision, Option(help="Precision of the linear layers.")] = "float32"
-    prompts: int = 8
-    prompt_length: int = 10
-    runs: int = 3
-    seed: Seed = 0
+    store: StorePath = None
+    data: Data = "Davlan/sib200"
+    languages: Languages = "all"
+    sentences: Annotated[
+        int | None, Option(min=2, help="Of each language. (default: all of the test split)")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrecisionSettings(Settings):
-    """The precisions that are compared, and on which sentences."""
+class PrecisionSettings(AccuracySettings):
+    """The precisions that are compared."""
 
     models: Annotated[
         tuple[str, ...],
@@ -225,34 +224,21 @@ class PrecisionSettings(Settings):
         ),
         Read(list[str], parse_precisions),
     ] = ("bfloat16", "int8")
-    store: StorePath = None
-    data: Data = "Davlan/sib200"
-    languages: Languages = "all"
-    sentences: Annotated[
-        int | None, Option(min=1, help="Of each language. (default: all of the test split)")
-    ] = None
     device: Annotated[Literal["cpu", "cuda"], Option("--device", help="Where the model runs.")] = (
         "cpu"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureSettings(Settings):
-    """The texts that are classified, and how surely their language must be known."""
+class MixtureSettings(AccuracySettings):
+    """How short the texts are, and how surely their language must be known."""
 
     model: OneModel = "pocket-bloom"
-    store: StorePath = None
     task: Annotated[str | None, Option(help="Label set by name. (default: topic)")] = None
-    data: Data = "Davlan/sib200"
-    languages: Languages = "all"
     words: Annotated[tuple[int, ...], sizes("Words of a text"), SIZES] = (2, 3, 5)
     thresholds: Annotated[
         tuple[float, ...],
         Option(help="Values of --mixture-threshold to try; commas between."),
         SHARES,
     ] = (0.9, 1.0)
-    sentences: Annotated[
-        int | None, Option(min=2, help="Of each language. (default: all of the test split)")
-    ] = None
     dtype: Dtype = "auto"
-    seed: Annotated[int, Option(min=0, help="Of the interval's samples.")] = 0

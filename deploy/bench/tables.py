@@ -213,21 +213,6 @@ def swap_tables(report: Report) -> list[PlainTable]:
     ]
 
 
-def profile_tables(report: Report) -> list[PlainTable]:
-    """The table of `bench profile`."""
-    settings, (result,) = report["settings"], report["results"]
-    return [
-        table(
-            f"{settings['model']}, {settings['dtype']}, {settings['batch_size']} texts, "
-            f"{result['tokens']} tokens: {result['seconds']:.3f} s",
-            "",
-            ["where"],
-            ["share"],
-            ([kind, f"{share:.1%}"] for kind, share in result["shares"].items()),
-        )
-    ]
-
-
 def spread_text(values: Mapping[str, float], form: str) -> str:
     """Median, and lowest to highest."""
     low, high = (format(values[end], form) for end in ("min", "max"))

@@ -11,8 +11,6 @@ import typer
 
 from isogloss.deploy.bench.options import Out, as_command, check_writable, progress
 from isogloss.deploy.load.calibration import on_server
-from isogloss.deploy.load.settings import SwapSettings
-from isogloss.deploy.load.swaps import run_swaps
 from isogloss.deploy.soak.ends import EndSettings, run_ends
 from isogloss.deploy.soak.hostile import HostileSettings, run_hostile
 from isogloss.deploy.soak.kills import KillSettings, run_kills
@@ -22,13 +20,6 @@ from isogloss.deploy.soak.report import soak_report, tell
 from isogloss.prompts.console.console import ReportingGroup
 
 app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, help=__doc__)
-
-
-@app.command()
-@as_command
-def swaps(settings: SwapSettings, out: Out = None) -> None:
-    """Swap prompts under concurrent clients."""
-    _run("swaps", settings, partial(on_server, run_swaps), out)
 
 
 @app.command()

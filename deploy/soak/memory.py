@@ -76,7 +76,6 @@ async def run_memory(
             samples = await _sampled(settings, server, say)
     finally:
         publisher.close()
-    series = [{"at_s": round(s.at_s, 1), **s.resident} for s in samples]
     return {
         "model": server.settings.model,
         "sustainable_requests_per_s": round(sustainable, 1),
@@ -85,7 +84,6 @@ async def run_memory(
         "swaps": publisher.tally.shown(server.events) | {"done": publisher.tally.statuses[200]},
         "growth": growth(samples, 60 * settings.settle_minutes),
         "failed": tally.failed + publisher.tally.failed,
-        "series": series,
     }
 
 

@@ -85,7 +85,7 @@ def test_a_healthy_endpoint_passes_every_check(app: ASGIApp) -> None:
 def test_without_a_token_nothing_is_published(app: ASGIApp) -> None:
     with listening(app) as url:
         done = run(url)
-        generation = smoke.Endpoint(url).get("/ready")["generation"]
+        generation = smoke.Endpoint(url).ok("GET", "/ready").json()["generation"]
     assert done.returncode == 0, done.stdout + done.stderr
     assert "publish" not in done.stdout
     assert generation == 1
@@ -119,13 +119,8 @@ class Rewritten:
 @pytest.mark.parametrize(
     ("path", "old", "new", "failing"),
     [
-        ("/v1/classify", b'"detected":true', b'"detected":null', "one text"),
-        ("/v1/classify", b'"reason":"override"', b'"reason":"overrode"', "overrides"),
-        ("/v1/classify", b'"validation"', b'"valuation_"', "errors"),
+        ("/v1/classify", b'"detected":true', b'"detected":null', "classify"),
         ("/metrics", b"isogloss_", b"isogl0ss_", "metrics"),
-        ("/v1/routes", b'"routes"', b'"rootes"', "routes"),
-        ("/v1/trials", b'"trials"', b'"trails"', "trials"),
-        ("/openapi.json", b"/v1/classify", b"/v1/classif_", "openapi"),
     ],
 )
 def test_a_broken_answer_fails_its_check(
@@ -151,17 +146,6 @@ def test_proxies_are_for_other_machines(app: ASGIApp) -> None:
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://me:secret@127.0.0.1:9")
     with listening(app) as url:
         assert run(url, **proxies).returncode == 0
-    done = run("http://far.example.invalid", "--wait", "0", **proxies)
-    assert done.returncode == 1
-    assert "asked through the proxy 127.0.0.1:9 of the environment" in done.stdout
-    assert "secret" not in done.stdout
-    assert "proxy" not in run("http://127.0.0.1:9", "--wait", "0", **proxies).stdout
-
-
-def test_an_ascii_terminal_is_shown_what_it_can(app: ASGIApp) -> None:
-    with listening(app) as url:
-        done = run(url, PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_endpoint_that_never_comes_up_fails() -> None:

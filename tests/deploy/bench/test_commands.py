@@ -28,7 +28,6 @@ NOWHERE = ["--out", "/no/such/folder/x.json"]
         ("swap", ["--swaps", "0"], "--swaps"),
         ("swap", ["--clients", "0"], "--clients"),
         ("swap", NOWHERE, "--out"),
-        ("profile", ["--model", "gpt2"], "model 'gpt2'"),
         ("precision", ["--dtype", "int4"], "--dtype 'int4'"),
     ],
 )

@@ -13,7 +13,7 @@ from isogloss.deploy.bench import commands, comparing
 from isogloss.deploy.bench.comparing import ContendersDisagree
 from isogloss.deploy.bench.engine import bench_engine
 from isogloss.deploy.bench.engine_settings import CURVES, QUICK, EngineSettings
-from isogloss.deploy.bench.figures import save_engine_figures
+from isogloss.deploy.bench.figures import save_engine_figure
 from isogloss.deploy.bench.markdown import markdown_table
 from isogloss.deploy.bench.peers import Isogloss, Peft, PeftLastLogits, Transformers
 from isogloss.deploy.bench.tables import engine_tables
@@ -121,19 +121,19 @@ def test_agreement_says_how_far_int8_is_off(report: dict[str, Any]) -> None:
         assert exact["answers"] == asked * result["prompts_per_text"]
 
 
-def test_tables_figures_and_markdown_are_made_of_the_report(
+def test_tables_figure_and_markdown_are_made_of_the_report(
     report: dict[str, Any], tmp_path: Path
 ) -> None:
     tables = engine_tables(report)
     assert len(tables) == 1 + 2 * len(CURVES)
     assert str(next(iter(tables[0].columns[0].cells))) == "fp32 vs transformers"
     out = tmp_path / "engine-here.json"
-    drawn = save_engine_figures(report, out)
-    names = ("batch", "residents", "prompts-per-text", "length")
-    assert drawn == [tmp_path / f"engine-here-{name}.svg" for name in names]
-    first = [path.read_bytes() for path in drawn]
-    assert [path.read_bytes() for path in save_engine_figures(report, out)] == first
-    assert all(b"</svg>" in data for data in first)
+    drawn = save_engine_figure(report, out)
+    assert drawn == tmp_path / "engine-here-batch.svg"
+    first = drawn.read_bytes()
+    assert save_engine_figure(report, out) == drawn
+    assert drawn.read_bytes() == first
+    assert b"</svg>" in first
     shown = markdown_table(report)
     ratio = report["ratios"]["bloom-560m"]["fp32_vs_transformers"]
     line = next(x for x in shown.splitlines() if "fp32, times faster than transformers" in x)
@@ -182,7 +182,7 @@ SHORT_RUN += ["--residents", "1,4", "--dtype", "float32"]
 
 
 @pytest.mark.usefixtures("tiny")
-def test_command_prints_and_writes_one_object_and_its_figures(tmp_path: Path) -> None:
+def test_command_prints_and_writes_one_object_and_its_figure(tmp_path: Path) -> None:
     out = tmp_path / "engine.json"
     options = ["--curve", "batch-size", "--curve", "resident-prompts", "--out", str(out), "--json"]
     result = CliRunner().invoke(commands.app, [*SHORT_RUN, *options])
@@ -191,9 +191,9 @@ def test_command_prints_and_writes_one_object_and_its_figures(tmp_path: Path) ->
     settings = json.loads(result.stdout)["settings"]
     assert settings["models"] == list(QUICK["models"])
     assert settings["curves"] == {"batch_size": [2], "resident_prompts": [1, 4, 8]}
-    assert "round 1, about" in result.stderr
+    assert "(1 of 2): round 1" in result.stderr
     files = {path.name for path in tmp_path.iterdir()}
-    assert files == {"engine.json", "engine-batch.svg", "engine-residents.svg"}
+    assert files == {"engine.json", "engine-batch.svg"}
 
 
 @pytest.mark.usefixtures("tiny")

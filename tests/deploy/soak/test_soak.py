@@ -26,7 +26,6 @@ from isogloss.deploy.soak import kills
 from isogloss.deploy.soak.kills import KillSettings, newcomers
 from isogloss.deploy.soak.memory import Sample, growth
 from isogloss.deploy.soak.overload import recovery
-from isogloss.deploy.soak.report import figure_of, series_csv, write
 
 MIB = 1 << 20
 
@@ -54,17 +53,6 @@ def test_growth_is_that_after_settling() -> None:
     assert found["replica"]["percent"] == pytest.approx(100 * 6 / 350, abs=0.01)
     assert found["came_or_went"] == ["haproxy 3", "ray 9"]
     assert "haproxy" not in found
-
-
-def test_a_series_is_written_as_a_table_and_a_figure(tmp_path: Path) -> None:
-    series = [{"at_s": 0.0, "replica 1": 5 * MIB}, {"at_s": 60.0, "replica 2": 6 * MIB, "ray 3": 1}]
-    assert series_csv(series).splitlines()[0] == "at_s,replica 1,replica 2,ray 3"
-    labels = [line.get_label() for line in figure_of(series).axes[0].get_lines()]
-    assert labels == ["replica 1", "replica 2", "Ray's own processes"]
-    out = tmp_path / "memory.json"
-    write({"soak": "memory", "results": [{"series": series, "failed": 0}]}, out)
-    assert json.loads(out.read_text())["results"] == [{"failed": 0}]
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".svg"}
 
 
 def test_only_newcomers_that_answered_have_replaced_a_replica() -> None:

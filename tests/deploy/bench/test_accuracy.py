@@ -1,9 +1,8 @@
-"""`isogloss bench mixture` on a model whose answers are known, beginning with the command."""
+"""`isogloss bench mixture` on a model whose answers are known, and `precision` on a pocket one."""
 
 from __future__ import annotations
 
 import json
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from isogloss.deploy.bench import commands
-from isogloss.deploy.bench.accuracy_tables import mixture_tables
-from isogloss.deploy.bench.mixture import bench_mixture, opening
-from isogloss.deploy.bench.settings import MixtureSettings
+from isogloss.deploy.bench.accuracy import (
+    bench_mixture,
+    bench_precision,
+    mixture_tables,
+    opening,
+    precision_tables,
+)
+from isogloss.deploy.bench.settings import MixtureSettings, PrecisionSettings, parse_precisions
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.store.store import PromptStore
@@ -23,7 +27,6 @@ from tests.fakes import (
     MODEL,
     FakeBackbone,
     FakeDetector,
-    expected_scores,
     route_table,
     soft_prompt,
 )
@@ -38,7 +41,7 @@ WORDS = 7
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PromptStore:
     with_fake = partial(build_classifier, detector=lambda name: FakeDetector())
-    monkeypatch.setattr("isogloss.deploy.bench.classifying.build_classifier", with_fake)
+    monkeypatch.setattr("isogloss.deploy.bench.accuracy.build_classifier", with_fake)
     monkeypatch.setattr(Backbone, "load", lambda model, **_: FakeBackbone(model))
     store = PromptStore.open(tmp_path / "store", create=True)
     clades = {"Romance": "romance", "Atlantic-Congo": "congo"}
@@ -81,13 +84,7 @@ def test_what_a_mixture_gains_is_measured_against_one_prompt_and_the_truth(
     low, high = mixed["interval"]
     assert 0 <= low < 0.5 < high <= 1
     assert (oracle["accuracy"], oracle["mixed"]) == (1.0, 0.0)
-    assert result["languages"]["fra_Latn"] == {"off": 0.5, "0.3": 0.5, "0.9": 1.0, "oracle": 1.0}
     assert report["ratios"][MODEL]["prompts_per_text_0.9_at_7_words"] == 1.5
-    texts = [opening(f"{text} et plus", WORDS, "fra_Latn") for text in (SURE, TORN)]
-    sure, torn = (expected_scores(text, PROMPTS["romance"])["sports"] for text in texts)
-    expected = (-math.log(sure) - math.log(torn)) / 2
-    assert oracle["surprise"] == pytest.approx(expected, abs=1e-4)
-    assert mixed["surprise"] < off["surprise"]
 
 
 def test_the_table_says_the_same(store: PromptStore, data: str, tmp_path: Path) -> None:
@@ -97,9 +94,9 @@ def test_the_table_says_the_same(store: PromptStore, data: str, tmp_path: Path) 
     assert report["results"][0]["texts"] == 6
     (table,) = mixture_tables(report)
     cells = [list(map(str, column.cells)) for column in table.columns]
-    assert cells[2] == ["one", "mixed below 0.9", "mixed below 1.0", "one, language told"]
-    assert cells[3][:2] == ["66.7%", "100.0%"]
-    assert cells[-1][1] == "0.0% -> 100.0%"
+    assert cells[1] == ["off", "0.9", "1.0", "oracle"]
+    assert cells[2][:2] == ["66.7%", "100.0%"]
+    assert cells[3][1] == "+33.33"
 
 
 @pytest.mark.parametrize(
@@ -134,3 +131,53 @@ def test_scripts_without_spaces_are_cut_by_characters() -> None:
     assert opening("one", 3, "eng_Latn") == "one"
     assert opening("ภาษาไทย ไม่เว้นวรรค", 2, "tha_Thai") == "ภาษาไท"
     assert opening("한국어는 띄어 씁니다", 2, "kor_Hang") == "한국어는 띄어"
+
+
+SENTENCES = {
+    "eng_Latn": [
+        ("The team won the match in the last minute.", "sports"),
+        ("The new telescope found water on a distant planet.", "science/technology"),
+        ("Trains to the coast leave every hour from the old station.", "travel"),
+    ],
+    "deu_Latn": [
+        ("Die Ministerin trat nach der Wahl zurück.", "politics"),
+        ("Das Krankenhaus impft ab Montag auch Kinder.", "health"),
+        ("Der Film lief zum ersten Mal in einem kleinen Kino.", "entertainment"),
+    ],
+}
+
+
+@pytest.fixture
+def sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ISOGLOSS_STORE", str(tmp_path / "store"))  # not the user's own
+    for code, rows_of_code in SENTENCES.items():
+        (tmp_path / code).mkdir()
+        rows = [f"{i}\t{label}\t{text}" for i, (text, label) in enumerate(rows_of_code)]
+        lines = "\n".join(["index_id\tcategory\ttext", *rows])
+        (tmp_path / code / "test.tsv").write_text(lines + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_agreement_is_of_labels_and_scores_with_float32(sentences: Path) -> None:
+    report = bench_precision(
+        PrecisionSettings(
+            models=("pocket-bloom",),
+            data=str(sentences),
+            languages="every",
+            precisions=("int8",),
+        )
+    )
+    exact, rounded = report["results"]
+    assert (exact["agreement"], exact["score_moved"]["max"]) == (1.0, 0.0)
+    assert exact["texts"] == rounded["texts"] == 6
+    assert 0 < rounded["score_moved"]["mean"] < 0.1  # other numbers, near the exact ones
+    assert rounded["agreement"] >= 5 / 6
+    assert report["ratios"]["pocket-bloom"] == {"int8_agreement": rounded["agreement"]}
+    (table,) = precision_tables(report)
+    assert str(next(iter(table.columns[3].cells))) == "100.00%"
+
+
+def test_a_mistyped_precision_is_named() -> None:
+    assert parse_precisions(["int8", "bfloat16", "int8"]) == ("int8", "bfloat16")
+    with pytest.raises(InvalidInput, match="'int4': name one of bfloat16, float16, int8, fp8"):
+        parse_precisions(["int8", "int4"])
