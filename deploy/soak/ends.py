@@ -53,7 +53,14 @@ def _of_everything(server: Running) -> None:
 
 def _of_a_part(name: str) -> Strike:
     """SIGKILL of the processes whose program has this name."""
-    return lambda server: kill(parts(server, name))
+
+    def strike(server: Running) -> None:
+        found = parts(server, name)
+        if not found:
+            raise Unavailable(f"the server has no process {name!r} that could be killed")
+        kill(found)
+
+    return strike
 
 
 def parts(server: Running, name: str) -> list[Any]:
@@ -66,6 +73,8 @@ def _program(process: Any) -> str:
     return "haproxy" if role_of(title) == "haproxy" else title.split(" ")[0].rpartition("/")[2]
 
 
+HAPROXY_ACTOR = "ray::SupervisedHAProxy"
+"""Ray's title of the actor that `serving.ray.hooks.haproxy_actor` installs."""
 BLOWS: Mapping[str, Strike] = MappingProxyType(
     {
         "SIGKILL of the command": _of_the_command(signal.SIGKILL),
@@ -76,7 +85,7 @@ BLOWS: Mapping[str, Strike] = MappingProxyType(
         "SIGKILL of the GCS": _of_a_part("gcs_server"),
         "SIGKILL of the raylet": _of_a_part("raylet"),
         "SIGKILL of HAProxy": _of_a_part("haproxy"),
-        "SIGKILL of HAProxy's actor": _of_a_part("ray::WatchedHAProxy"),
+        "SIGKILL of HAProxy's actor": _of_a_part(HAPROXY_ACTOR),
     }
 )
 _SURVIVED = ("SIGKILL of HAProxy", "SIGKILL of HAProxy's actor")
