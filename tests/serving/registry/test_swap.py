@@ -32,7 +32,7 @@ from tests.fakes import (
     soft_prompt,
 )
 
-SWAPS = 40
+SWAPS = 200
 IN_FLIGHT = 16
 ADMIN = {"authorization": "Bearer token"}
 TWO: tuple[SoftPrompt, SoftPrompt] = (soft_prompt(2.0, length=5), soft_prompt(9.0, length=3))
