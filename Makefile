@@ -4,7 +4,8 @@
 # make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
 # make docs    the documentation as a site, in build/docs/site
-# make wheel   the sdist and the wheel in dist/, tried in a fresh environment
+# make wheel   the sdist and the wheel in dist/, tried in a fresh environment; BESIDE=langchain
+#              installs other packages beside it
 # make audit   known vulnerabilities and licences of the dependencies
 PYTHON ?= python3
 VENV := .venv
@@ -71,7 +72,7 @@ audit: setup
 	@.ci/audit
 
 wheel: setup
-	@$(BIN)/python -m tests.wheel langchain
+	@$(BIN)/python -m tests.wheel $(BESIDE)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist src/*.egg-info
