@@ -86,6 +86,9 @@ def test_a_package_that_is_not_there_is_a_misfit() -> None:
 def test_nothing_is_installed_over_a_misfit(monkeypatch: pytest.MonkeyPatch) -> None:
     controller: Any = importlib.import_module("ray.serve._private.controller")
     theirs = controller.HAProxyManager
+    # As in a process of its own: another test may have installed ours in this one.
+    monkeypatch.setattr(HttpToolsProtocol, "on_header", lambda protocol, name, value: None)
+    monkeypatch.setattr(RequestResponseCycle, "send", lambda cycle, message: None)
     before = (HttpToolsProtocol.on_header, RequestResponseCycle.send)
     monkeypatch.setattr(guard, "_resolved", lambda path: guard._MISSING)
     guard_heads, write_whole = uvicorn_protocol.guard_heads, uvicorn_protocol.write_answers_whole
