@@ -7,7 +7,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.serving.ray.launch import running
 from isogloss.serving.ray.ports import PortInUse, check_port
 from tests.fakes import FakeBackbone, fake_classifier, fake_settings, route_table, soft_prompt
+from tests.serving.api.refused import assert_refused
 from tests.serving.api_server import ADMIN, Server
 
 CLASSIFY: list[tuple[str, bytes, int, str]] = [
@@ -46,17 +46,6 @@ CLASSIFY: list[tuple[str, bytes, int, str]] = [
     ("unknown task", b'{"inputs": "a", "task": "mood"}', 404, "not_found"),
     ("a path", b'{"inputs": "a", "prompt": "../../etc/passwd"}', 422, "validation"),
 ]
-
-
-def assert_refused(answer: httpx.Response, status: int, error_type: str) -> str:
-    body: dict[str, Any] = answer.json()
-    assert (answer.status_code, body["error_type"]) == (status, error_type), body
-    assert set(body) == {"error", "error_type"}
-    sentence = str(body["error"])
-    assert 10 < len(sentence) < 700
-    assert "\n" not in sentence
-    assert "Traceback" not in sentence
-    return sentence
 
 
 async def test_every_bad_request_is_refused_and_the_next_good_one_is_answered(

@@ -12,7 +12,7 @@ import pytest
 from isogloss.prompts.errors import TooLarge
 from isogloss.serving.api import bodies
 from tests.fakes import soft_prompt
-from tests.serving.api.test_bad_input import assert_refused
+from tests.serving.api.refused import assert_refused
 from tests.serving.api_server import ADMIN, Server
 
 BODY = json.dumps({"inputs": "Le match est fini: été."}, ensure_ascii=False).encode()

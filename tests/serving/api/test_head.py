@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isogloss.serving.api.middleware import MOST_HEAD_BYTES, MOST_HEADERS
-from tests.serving.api.test_bad_input import assert_refused
+from tests.serving.api.refused import assert_refused
 from tests.serving.api_server import Server
 
 Headers = list[tuple[bytes, bytes]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 
@@ -13,17 +12,8 @@ from isogloss.prompts.errors import InvalidInput, IsoglossError, Unavailable
 from isogloss.serving.batching.batcher import Batcher, BatchStats
 from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.batching.queueing import BatchQueue
+from tests.serving.batching.waiting import Waiting
 from tests.some import some
-
-
-@dataclass
-class Waiting:
-    name: str
-    cost: int
-    abandoned: bool = False
-    flow: str = ""
-    arrived_s: float = 0.0
-    waits: bool = False
 
 
 def names(queue: BatchQueue[Waiting]) -> list[str]:

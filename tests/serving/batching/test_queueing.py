@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isogloss.serving.batching.queueing import BatchQueue
-
-
-@dataclass
-class Waiting:
-    name: str
-    cost: int
-    abandoned: bool = False
-    flow: str = ""
-    arrived_s: float = 0.0
-    waits: bool = False
+from tests.serving.batching.waiting import Waiting
 
 
 def queue_of(lines: dict[str, list[int]], budget: int) -> BatchQueue[Waiting]:

@@ -6,11 +6,9 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.serving.registry.registry import Poller, Registry
 from isogloss.serving.registry.replicas import (
@@ -24,34 +22,13 @@ from isogloss.serving.registry.replicas import (
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from tests.fakes import (
     FakeBackbone,
-    expected_scores,
     fake_classifier,
     fake_settings,
     fake_store,
     http_client,
     soft_prompt,
 )
-
-SWAPS = 200
-IN_FLIGHT = 16
-ADMIN = {"authorization": "Bearer token"}
-TWO: tuple[SoftPrompt, SoftPrompt] = (soft_prompt(2.0, length=5), soft_prompt(9.0, length=3))
-TEXTS = [f"fra_Latn: {'x' * n}" for n in range(1, 8)]
-EXPECTED = {
-    (prompt.digest, text): expected_scores(text, prompt) for prompt in TWO for text in TEXTS
-}
-
-
-def assert_attributed(answer: dict[str, Any], texts: list[str]) -> str:
-    """Every result's scores are those of the prompt whose digest it carries; one for all."""
-    digests = {result["prompt"]["digest"] for result in answer["results"]}
-    assert len(digests) == 1, "one request, one generation"
-    for text, result in zip(texts, answer["results"], strict=True):
-        wanted = EXPECTED[result["prompt"]["digest"], text]
-        assert {each["label"] for each in result["scores"]} == set(wanted)
-        for each in result["scores"]:
-            assert abs(each["score"] - wanted[each["label"]]) < 2e-6
-    return str(digests.pop())
+from tests.serving.swapping import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
 
 
 async def test_swaps_under_16_requests_in_flight(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from isogloss.serving.ray.haproxy import haproxy_is_installed
 from tests import hostile_folder
 from tests.serving.ray.running import OTHER, ROOT, Running, replicas_of
-from tests.serving.registry.test_swap import ADMIN, TWO
+from tests.serving.swapping import ADMIN, TWO
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -19,7 +19,7 @@ from isogloss.serving.ray.haproxy import haproxy_is_installed
 from isogloss.serving.registry.replicas import REPORT_EXPIRES_S
 from tests.fakes import soft_prompt
 from tests.serving.ray.running import OTHER, PATIENCE_S, Running, replicas_of, wait_until
-from tests.serving.registry.test_swap import ADMIN, IN_FLIGHT, TEXTS
+from tests.serving.swapping import ADMIN, IN_FLIGHT, TEXTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

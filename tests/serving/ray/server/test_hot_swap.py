@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import soft_prompt
 from tests.serving.ray.running import PATIENCE_S, Running, wait_until
-from tests.serving.registry.test_swap import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
+from tests.serving.swapping import ADMIN, IN_FLIGHT, SWAPS, TEXTS, TWO, assert_attributed
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
