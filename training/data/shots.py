@@ -103,10 +103,23 @@ def _validation(
     key = f"{seed} {code} validation"
     if code in data.dev:
         return _draw(data.dev[code], data.labels, wanted, key, f"{code} dev")
-    rest = [each for each in data.train[code] if article[each.index_id] not in taken]
-    return _draw(
-        rest, data.labels, wanted, key, f"{code} train, beyond the shots and their articles"
-    )
+    rest = [each for each in data.train[code] if each.index_id not in taken]
+    articles = {article[name] for name in taken}
+    chosen = [
+        each
+        for label in data.labels
+        for each in _apart([own for own in rest if own.label == label], article, articles, wanted)
+    ]
+    where = f"{code} train, beyond the shots (or validate on --validation dev)"
+    return _draw(chosen, data.labels, wanted, key, where)
+
+
+def _apart(
+    rest: Sequence[Example], article: Mapping[str, str], taken: Collection[str], wanted: int
+) -> Sequence[Example]:
+    """Those of other articles than are taken, where they are enough."""
+    apart = [each for each in rest if article[each.index_id] not in taken]
+    return apart if len(apart) >= wanted else rest
 
 
 def _everything(data: SourceData, seed: int, examples: int | None) -> Sample[Example]:
