@@ -77,13 +77,14 @@ def _make(plans: Sequence[Plan], work: Path, shipped: Path, results: Path) -> No
 def _run(plan: Plan, work: Path, results: Path) -> dict[str, Finished]:
     """Every step of one model, and its tables."""
     from isogloss.prompts.model.backbone import Backbone
-    from isogloss.training.recipes.ship.results import write_results
+    from isogloss.training.recipes.ship.results import write_nearly_free, write_results
 
     steps: tuple[Step, ...] = plan.steps()
-    fingerprint = Backbone.load(plan.model, device="cpu").fingerprint
-    finished = run_steps(steps, work, fingerprint, _command(), _say)
+    model = Backbone.load(plan.model, device="cpu")
+    finished = run_steps(steps, work, model.fingerprint, _command(), _say)
     (table,) = PromptStore.open(finished["routes"].folder / "store").state().routes
     write_results(steps, finished, table, results)
+    write_nearly_free(finished, model, str(plan.data), results)
     _say(f"==> {results}: tables")
     return finished
 

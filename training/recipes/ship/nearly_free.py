@@ -12,6 +12,7 @@ around the truth, so an estimate (the mean over all halves) needs no other corre
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from isogloss.training.data.labelled import load_texts
 from isogloss.training.evaluation.candidates import load_candidates
 from isogloss.training.evaluation.predictions import Prediction
 from isogloss.training.evaluation.scoring import score_prompts
+from isogloss.training.files import write_atomically
 from isogloss.training.tuning.texts import tokenize
 
 Floats = NDArray[np.float64]
@@ -100,9 +102,23 @@ def _in_order(row: Prediction, labels: Sequence[str]) -> list[float]:
     return [row.log_probs[label] for label in labels]
 
 
+def kept_priors(
+    keep: Path, model: Backbone, files: Sequence[Path], data: str, answers: Answers
+) -> Floats:
+    """`read_priors`, from a file where they were read before."""
+    if not keep.is_file():
+        priors = read_priors(model, files, data, answers)
+        with io.BytesIO() as buffer:
+            np.save(buffer, priors)
+            write_atomically(keep, buffer.getvalue())
+    kept: Floats = np.load(keep)
+    return kept
+
+
 def read_priors(model: Backbone, files: Sequence[Path], data: str, answers: Answers) -> Floats:
-    """Mean label log-probability of each prompt on each language's own text: (seed, language, 1,
-    label).
+    """Mean label log-probability of each prompt on each language's own text.
+
+    (seed, language, 1, label).
     """
     candidates = load_candidates([str(path) for path in files], None)
     priors = np.zeros((len(files), len(answers.languages), 1, len(answers.labels)))

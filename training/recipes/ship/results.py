@@ -3,31 +3,37 @@
 OUT/candidates.csv    every prompt: how it was made, dev and (if evaluated) test accuracy
 OUT/languages.csv     test accuracy of each language, under the universal prompt and its own route
 OUT/predictions.csv   the same, sentence by sentence
+OUT/nearly_free.csv   what prompts together and label priors gain, English 8-shot
 OUT/steps.csv         the commands, and the seconds they took
-OUT/*                 tables and figures of `isogloss calibrate` and `isogloss gains`
+OUT/*                 tables and figures of `isogloss calibrate`, `gains` and `tailoring`
 
 Accuracies are shares of 1.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from isogloss.prompts.files.tables import table_bytes
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import load_prompt
 from isogloss.prompts.languages.languages import languages
+from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import Route, RouteTable
 from isogloss.training.evaluation.candidates import prompt_files
 from isogloss.training.evaluation.predictions import Prediction, read_predictions
 from isogloss.training.evaluation.summary import PromptSummary, summarize
 from isogloss.training.files import writable_folder, write_atomically
-from isogloss.training.recipes.ship.plan import Step
+from isogloss.training.recipes.ship import nearly_free
+from isogloss.training.recipes.ship.plan import PAPER, PAPER_MORE, Step
 from isogloss.training.recipes.ship.settings import ENGLISH
 from isogloss.training.recipes.ship.steps import Finished, summaries
 
 _FACTS = ("way", "clade", "shots", "seed", "epochs_run", "seconds")
+_SEEDS = re.compile(r"-plain-length16-seed[0-9]+$")
+_FEWEST_SEEDS = 8
 _SHOWN = (".csv", ".svg", ".png")
 Cell = str | float | int | None
 
@@ -47,7 +53,9 @@ def write_results(
         InvalidInput: a table cannot be written.
     """
     writable_folder(out)
-    for name in ("calibration", "gains"):
+    for name in ("calibration", "gains", "tailoring"):
+        if name not in finished:
+            continue
         for path in sorted(finished[name].folder.glob("*.*")):
             if path.suffix in _SHOWN:
                 write_atomically(out / path.name, path.read_bytes())
@@ -58,6 +66,27 @@ def write_results(
     answers = _answers(test, table, routes)
     _write(out / "languages.csv", *_languages(answers, routes))
     _write(out / "predictions.csv", *_predictions(answers))
+
+
+def write_nearly_free(
+    finished: Mapping[str, Finished], model: Backbone, data: str, out: Path
+) -> None:
+    """Write what prompts together and label priors gain, where there are seeds enough to tell."""
+    grids = [name for name in (PAPER, PAPER_MORE) if name in finished]
+    files = {n: p for grid in grids for n, p in prompt_files(finished[grid].folder).items()}
+    chosen = {n: path for n, path in files.items() if _SEEDS.search(n)}
+    if len(chosen) < _FEWEST_SEEDS:
+        return
+    test, dev = (
+        nearly_free.answers_of(
+            read_predictions(finished[name].folder / "predictions.csv"), list(chosen)
+        )
+        for name in ("test", "dev-sources")
+    )
+    keep = finished["test"].folder / "priors.npy"
+    priors = nearly_free.kept_priors(keep, model, list(chosen.values()), data, test)
+    rows = nearly_free.compare(test, dev, priors)
+    _write(out / "nearly_free.csv", *nearly_free.table(rows))
 
 
 def _route(table: RouteTable, code: str) -> Route:
@@ -78,7 +107,7 @@ def _candidates(
     files = {n: p for step in finished.values() for n, p in prompt_files(step.folder).items()}
     rows: list[Sequence[Cell]] = []
     for summary in sorted(dev, key=lambda s: (-s.mean, s.prompt)):
-        prompt = SoftPrompt.load(files[summary.prompt])
+        prompt = load_prompt(files[summary.prompt])
         facts = [prompt.card.training.get(name) for name in _FACTS]
         clades = [clade for clade, chosen in table.clades.items() if chosen == summary.prompt]
         routed = ["universal"] * (summary.prompt == table.universal) + clades
