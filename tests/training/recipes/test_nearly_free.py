@@ -29,7 +29,8 @@ def made(luck: np.random.Generator, *, bias: float, noise: float = 1.5) -> Answe
 
 
 def priors(answers: Answers) -> np.ndarray:
-    return answers.log_probs.mean(axis=2, keepdims=True)
+    means: np.ndarray = answers.log_probs.mean(axis=2, keepdims=True)
+    return means
 
 
 def test_together_is_better_where_errors_differ_and_priors_where_a_label_is_liked() -> None:

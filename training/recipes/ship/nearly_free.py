@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from isogloss.training.files import write_atomically
 from isogloss.training.tuning.texts import tokenize
 
 Floats = NDArray[np.float64]
+Cell = str | float | int | None
 
 _TEXTS = 200  # of a language, to learn its prior from
 _DRAWS = 4000
@@ -196,10 +197,11 @@ def _gain(gains: Floats, weights: Floats, chosen: NDArray[np.intp]) -> tuple[flo
     return 100 * float(gains.mean()), 100 * float(low), 100 * float(high)
 
 
-def table(rows: Sequence[Row]) -> tuple[Sequence[str], list[Sequence[str | float | int]]]:
+def table(rows: Sequence[Row]) -> tuple[Sequence[str], list[Sequence[Cell]]]:
     """As columns and cells of nearly_free.csv."""
-    cells: list[Mapping[str, str | float | int]] = [
-        {name: getattr(row, name) for name in Row.__slots__} for row in rows
+    names = list(Row.__slots__)
+    rounded: list[Sequence[Cell]] = [
+        [round(v, 4) if isinstance(v, float) else v for v in (getattr(row, n) for n in names)]
+        for row in rows
     ]
-    shown = [[round(v, 4) if isinstance(v, float) else v for v in cell.values()] for cell in cells]
-    return list(cells[0]), shown
+    return names, rounded

@@ -242,7 +242,7 @@ class Plan:
     ) -> Iterator[Step]:
         """What is fitted on dev after the routes, and what they come to on test."""
         store, test = Output("routes", "store"), Output("test", "predictions.csv")
-        told = ("--evaluations", test, "--out")
+        told: tuple[Word, ...] = ("--evaluations", test, "--out")
         text = ("--model", self.model, "--unlabelled", str(self.data))
         yield Step(
             "calibration",
@@ -258,7 +258,7 @@ class Plan:
             (*needs, "calibration"),
         )
         if controls:
-            prompts = ("--prompts", *map(Output, controls))
+            prompts: tuple[Word, ...] = ("--prompts", *map(Output, controls))
             yield Step(
                 "tailoring",
                 ("tailoring", *told, Output("tailoring"), *prompts),
