@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,11 @@ from isogloss.prompts.cli.settings import as_command
 from isogloss.prompts.cli.trials import TrialOptions
 from isogloss.prompts.console.console import report
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.files.given_paths import expanded
 
 if TYPE_CHECKING:
     from isogloss.prompts.format.ensemble import Ensemble
+    from isogloss.prompts.format.soft_prompt import SoftPrompt
 
 
 @as_command
@@ -43,42 +46,70 @@ def combine(
     Members keep answering together when they are published anew or deleted under their own names.
     """
     from isogloss.prompts.cli import tables
-    from isogloss.prompts.files import durable
     from isogloss.prompts.store.store import open_store
 
     plan = trial.plan(route or [])
     if (name is None) == (out is None):
         raise InvalidInput("give --name NAME to publish them together, or --out FILE for a file")
-    if out is not None and (route or plan):
-        raise InvalidInput("--route, --canary and --shadow go with --name: a file is not published")
+    if out is not None and (route or plan or note or request_id):
+        raise InvalidInput(
+            "--route, --canary, --shadow, --note and --request-id go with --name: a file is not "
+            "published"
+        )
     ensemble = combined(members, store)
-    if out is not None:
-        durable.write_atomically(out, ensemble.to_bytes())
-        answer = {"file": str(out), "digest": ensemble.digest, "members": list(members)}
-        report(answer, as_json, f"{out}: {len(members)} prompts, {ensemble.digest}")
+    if name is None:
+        assert out is not None
+        _write(out, ensemble)
+        told = [member.reference for member in ensemble.members]
+        answer = {"file": str(out), "digest": ensemble.digest, "members": told}
+        report(answer, as_json, f"{out}: {', '.join(told)} together, {ensemble.digest}")
         return
-    assert name is not None
     opened = open_store(store, create=plan is None)
     published = publish_to(opened, {name: ensemble}, route or [], note, request_id, plan)
     report(published, as_json, tables.published)
 
 
-def combined(members: list[str], store: Path | None) -> Ensemble:
+def _write(out: Path, ensemble: Ensemble) -> None:
+    from isogloss.prompts.files import durable
+
+    try:
+        durable.write_atomically(expanded(out, "--out"), ensemble.to_bytes())
+    except OSError as error:
+        raise InvalidInput(
+            f"--out {out} cannot be written: {error.strerror or error}; give another file"
+        ) from error
+
+
+def combined(members: Sequence[str], store: Path | None) -> Ensemble:
     """Read prompts, from files or from the store, and put them together.
+
+    The store is opened only where a member is in it.
 
     Raises:
         NotFound: there is no such file, name or version.
         InvalidPrompt: one cannot be read, is an ensemble itself, or they do not go together.
     """
     from isogloss.prompts.format.ensemble import Ensemble
-    from isogloss.prompts.format.soft_prompt import SoftPrompt
     from isogloss.prompts.store.store import open_store
 
-    listed: list[tuple[str, int | None, SoftPrompt]] = []
-    for given in members:
-        if given.endswith(".safetensors") or "/" in given:
-            path = Path(given).expanduser()
-            listed.append((name_from(path), None, SoftPrompt.load(path)))
-            continue
-        listed.append(open_store(store).member(given))
-    return Ensemble.of(listed)
+    files = {given: file for given in members if (file := _file(given))}
+    opened = None if len(files) == len(set(members)) else open_store(store)
+    return Ensemble.of(
+        [
+            _from_file(files[given]) if opened is None or given in files else opened.member(given)
+            for given in members
+        ]
+    )
+
+
+def _file(given: str) -> Path | None:
+    """The file that a member is, unless it is a name in the store."""
+    path = expanded(given, "PROMPT")
+    named = path.suffix == ".safetensors" or "/" in given
+    return path if named or path.is_file() else None
+
+
+def _from_file(path: Path) -> tuple[str, None, SoftPrompt]:
+    from isogloss.prompts.format.prompt import load_prompt, only_prompt
+
+    return name_from(path), None, only_prompt(str(path), load_prompt(path))

@@ -12,7 +12,7 @@ from isogloss.prompts.console.plain_table import PlainTable, plain
 if TYPE_CHECKING:
     from isogloss.prompts.store.verify import Report
 
-_NESTED = ("model", "labels", "training")
+_NESTED = ("model", "labels", "training", "members")
 _SHOWN_CHANGES = 5
 _SHOWN_TEMPERATURES = 8
 _DIGEST_CHARS = len("sha256:") + 12
@@ -70,6 +70,7 @@ def details(prompt: Mapping[str, Any]) -> Group:
     facts["temperatures"] = _temperatures(prompt["routes"])
     facts.update({key: value for key, value in card.items() if key not in _NESTED})
     facts["labels"] = ", ".join(f"{one['label']} ({one['word']})" for one in card.get("labels", ()))
+    facts["members"] = ", ".join(map(_member, card.get("members", ()))) or None
     for group in ("model", "training"):
         facts.update(
             {f"{group}.{key}": _short(value) for key, value in card.get(group, {}).items()}
@@ -78,6 +79,11 @@ def details(prompt: Mapping[str, Any]) -> Group:
         if value is not None:
             table.add_row(key, str(value))
     return Group(_title(f"{prompt['name']}@{prompt['version']}"), table)
+
+
+def _member(member: Mapping[str, Any]) -> str:
+    version = member["version"]
+    return member["name"] if version is None else f"{member['name']}@{version}"
 
 
 def verified(location: str, report: Report) -> Group:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -40,6 +41,15 @@ class ModelRef(BaseModel):
     fingerprint: str = Field(min_length=1, max_length=128)
 
 
+def _json(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    json.dumps(values, allow_nan=False)  # JSON has no NaN: raises ValueError
+    return values
+
+
+Training = Annotated[dict[str, JsonValue], AfterValidator(_json)]
+"""How a prompt was made, under names of whoever made it."""
+
+
 class PromptCard(BaseModel):
     """All that is known about a prompt besides its vectors."""
 
@@ -51,7 +61,7 @@ class PromptCard(BaseModel):
     kind: Literal["plain", "residual"]
     task: Annotated[Named, Field(min_length=1, max_length=64)]
     labels: tuple[LabelToken, ...] = Field(min_length=2, max_length=MOST_LABELS, fail_fast=True)
-    training: dict[str, JsonValue] = Field(default_factory=dict)
+    training: Training = Field(default_factory=dict)
     dev_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     created_at: AwareDatetime
 
@@ -63,12 +73,6 @@ class PromptCard(BaseModel):
         if len({label.token_id for label in labels}) < len(labels):
             raise ValueError("each label needs a token of its own")
         return labels
-
-    @field_validator("training")
-    @classmethod
-    def _training_is_json(cls, training: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        json.dumps(training, allow_nan=False)  # JSON has no NaN: raises ValueError
-        return training
 
     def to_json(self) -> str:
         """One JSON document; equal cards give equal text."""

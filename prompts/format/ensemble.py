@@ -25,12 +25,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     model_validator,
 )
 
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidPrompt
-from isogloss.prompts.format.card import ModelRef, PromptCard, card_document, parse_card
+from isogloss.prompts.format.card import (
+    ModelRef,
+    PromptCard,
+    Training,
+    card_document,
+    parse_card,
+)
 from isogloss.prompts.format.labels import MOST_LABELS, Named
 from isogloss.prompts.format.safetensors_header import TensorSpec, read_arrays, read_header
 from isogloss.prompts.format.soft_prompt import RunsPrompts, SoftPrompt, digest_of
@@ -40,6 +46,7 @@ ENSEMBLE_VERSION = 2
 """The format version of the files: releases before ensembles read 1, and refuse this by number."""
 MOST_MEMBERS = 16
 _TENSOR = "prompt."
+_TOLD_LABELS = 4
 
 
 class EnsembleMember(BaseModel):
@@ -70,7 +77,7 @@ class EnsembleCard(BaseModel):
     task: Annotated[Named, Field(min_length=1, max_length=64)]
     labels: tuple[LabelToken, ...] = Field(min_length=2, max_length=MOST_LABELS, fail_fast=True)
     members: tuple[EnsembleMember, ...] = Field(min_length=2, max_length=MOST_MEMBERS)
-    training: dict[str, JsonValue] = Field(default_factory=dict)
+    training: Training = Field(default_factory=dict)
     dev_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     created_at: AwareDatetime
 
@@ -110,10 +117,12 @@ class Ensemble:
         """Put prompts together: names, versions (None: from a file) and the prompts.
 
         The same prompts in the same order give the same bytes, and so the same version of a name.
+        Labels are in the first one's order.
 
         Raises:
             InvalidPrompt: fewer than two or too many, one of them twice, or of different models,
-                tasks or labels; the message names them.
+                tasks, labels or sizes of vectors; the message names them. Or one file cannot hold
+                them all.
         """
         if not 2 <= len(members) <= MOST_MEMBERS:
             raise InvalidPrompt(
@@ -134,7 +143,14 @@ class Ensemble:
             members=listed,
             created_at=max(member.card.created_at for member in listed),
         )
-        return cls(card, tuple(prompt for _, _, prompt in members))
+        made = cls(card, tuple(prompt for _, _, prompt in members))
+        made._check_sizes()
+        try:
+            return cls.from_bytes(made.to_bytes())
+        except InvalidPrompt as unreadable:  # each has room in a file, all of them have not
+            raise InvalidPrompt(
+                f"these {len(members)} prompts make no file that can be read: {unreadable}"
+            ) from unreadable
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -176,10 +192,20 @@ class Ensemble:
         card = parse_card(header.metadata, EnsembleCard, ENSEMBLE_VERSION)
         _check_tensors(card, header.tensors)
         arrays = read_arrays(data)
-        prompts = [_member(about, arrays[f"{_TENSOR}{n}"]) for n, about in enumerate(card.members)]
-        if len({prompt.hidden_size for prompt in prompts}) > 1:
-            raise InvalidPrompt("the ensemble's members have vectors of different sizes")
-        return cls(card, tuple(prompts))
+        prompts = (_member(about, arrays[f"{_TENSOR}{n}"]) for n, about in enumerate(card.members))
+        read = cls(card, tuple(prompts))
+        read._check_sizes()
+        return read
+
+    def _check_sizes(self) -> None:
+        first, *others = self.members
+        for member in others:
+            if member.prompt.hidden_size != self.hidden_size:
+                raise InvalidPrompt(
+                    f"member {member.reference!r} has vectors of {member.prompt.hidden_size} "
+                    f"numbers, {first.reference!r} of {self.hidden_size}; prompts of one model "
+                    "answer together"
+                )
 
     def check_fits(self, backbone: RunsPrompts) -> None:
         """Require that every member was made for this backbone.
@@ -225,16 +251,16 @@ def _apart(members: Sequence[EnsembleMember]) -> str | None:
                 f"member {member.reference!r} is for task {theirs.task!r}, {first.reference!r} for "
                 f"{ours.task!r}; prompts of one task answer together"
             )
-        if set(theirs.labels) != set(ours.labels):
+        if apart := sorted(_tokens(theirs) ^ _tokens(ours)):
             return (
-                f"member {member.reference!r} has labels (and token ids) {_told(theirs)}, "
-                f"{first.reference!r} has {_told(ours)}; train them with the same labels and words"
+                f"members {first.reference!r} and {member.reference!r} differ in labels (and token "
+                f"ids), such as {apart[:_TOLD_LABELS]}; train them with the same labels and words"
             )
     return None
 
 
-def _told(card: PromptCard) -> list[tuple[str, int]]:
-    return sorted((label.label, label.token_id) for label in card.labels)
+def _tokens(card: PromptCard) -> set[tuple[str, int]]:
+    return {(label.label, label.token_id) for label in card.labels}
 
 
 def _shared(
@@ -250,11 +276,13 @@ def _position(members: Sequence[EnsembleMember]) -> Literal["suffix", "prefix"]:
 
 
 def _check_tensors(card: EnsembleCard, tensors: Mapping[str, TensorSpec]) -> None:
-    expected = {f"{_TENSOR}{n}" for n in range(len(card.members))}
-    if set(tensors) != expected:
+    expected = [f"{_TENSOR}{n}" for n in range(len(card.members))]
+    if missing := [name for name in expected if name not in tensors]:
+        raise InvalidPrompt(f"the ensemble's file lacks the tensor {missing[0]!r} of a member")
+    if more := sorted(set(tensors) - set(expected)):
         raise InvalidPrompt(
-            f"the ensemble's file must hold the tensors {', '.join(sorted(expected))}, one a "
-            f"member; it holds {', '.join(sorted(tensors))[:200] or 'none'}"
+            f"the ensemble's file holds an unknown tensor {shown(more[0], 80)}; allowed are "
+            f"{expected[0]!r} to {expected[-1]!r}, one a member"
         )
     for name, spec in tensors.items():
         if spec.dtype != "F32":

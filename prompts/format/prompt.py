@@ -35,6 +35,21 @@ def load_prompt(path: Path) -> Prompt:
         raise InvalidPrompt(message if str(path) in message else f"{path}: {message}") from None
 
 
+def only_prompt(called: str, prompt: Prompt) -> SoftPrompt:
+    """Require one prompt: ensembles do not nest.
+
+    Raises:
+        InvalidPrompt: it is several that answer together; the message names them.
+    """
+    if isinstance(prompt, SoftPrompt):
+        return prompt
+    told = ", ".join(member.reference for member in prompt.members)
+    raise InvalidPrompt(
+        f"{called} is {len(prompt.prompts)} prompts that answer together; name those you want "
+        f"instead: {told}"
+    )
+
+
 def members_of(name: str, prompt: Prompt) -> tuple[Member, ...]:
     """The prompts that answer: an ensemble's members, else the prompt alone under this name."""
     return prompt.members if isinstance(prompt, Ensemble) else (Member(name, prompt),)
@@ -43,6 +58,6 @@ def members_of(name: str, prompt: Prompt) -> tuple[Member, ...]:
 def _is_ensemble(data: bytes) -> bool:
     """Whether a file holds members; what is wrong with one that cannot be read, a reader says."""
     try:
-        return "prompt.0" in read_header(data).tensors
+        return any(name.startswith("prompt.") for name in read_header(data).tensors)
     except InvalidPrompt:
         return False

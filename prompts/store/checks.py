@@ -76,7 +76,7 @@ def check_candidate(
     digest_of: Callable[[str], str],
     prompt_of: Callable[[str], Prompt],
 ) -> None:
-    """Require that a candidate could be routed where it is on trial, and reads the text before it.
+    """Require that a candidate could be routed where it is on trial.
 
     Raises:
         InvalidPrompt: it could not; the message says why.
@@ -85,14 +85,6 @@ def check_candidate(
     _check_model_and_task(table, trial.candidate, candidate)
     first = prompt_of(digest_of(table.universal))
     _check_alike(trial.candidate, candidate, table.universal, first)
-    routed = {table.by_clade[clade] for clade in trial.clades}
-    for reference in (trial.candidate, *sorted(routed)):
-        if prompt_of(digest_of(reference)).card.position != "suffix":
-            raise InvalidPrompt(
-                f"prompt {reference!r} stands before the text (prefix) and takes a pass of its "
-                f"own: the trial of {trial.candidate!r} needs two prompts that follow the text, to "
-                "score both on one pass; publish it with --route instead"
-            )
 
 
 def check_trials(

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from isogloss.prompts.errors import InvalidPrompt, StoreError
-from isogloss.prompts.format.prompt import Prompt, read_prompt
+from isogloss.prompts.errors import StoreError
+from isogloss.prompts.format.prompt import Prompt, only_prompt, read_prompt
 from isogloss.prompts.format.soft_prompt import SoftPrompt, digest_of
 from isogloss.prompts.store.change_records import ChangeRequest, find
 from isogloss.prompts.store.checks import check_servable, names_of, newly_answering
@@ -116,14 +116,7 @@ class StoreFiles:
             InvalidPrompt: it is an ensemble, or this release cannot read the file.
         """
         name, version, digest = self.state().resolve(reference)
-        prompt = self.read(digest)
-        if not isinstance(prompt, SoftPrompt):
-            told = ", ".join(member.reference for member in prompt.members)
-            raise InvalidPrompt(
-                f"prompt {name}@{version} is several prompts that answer together; name those "
-                f"instead: {told}"
-            )
-        return name, version, prompt
+        return name, version, only_prompt(f"prompt {name}@{version}", self.read(digest))
 
     def reading(self, given: Mapping[str, Prompt]) -> Callable[[str], Prompt]:
         """How to read a prompt by its digest, where those given may not be in the store yet."""

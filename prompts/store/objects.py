@@ -56,7 +56,7 @@ class Objects:
         if (content := digest_of(data)) != digest:
             raise StoreError(
                 f"object {self.location_of(digest)} is damaged: its content is {content}"
-                f"{_what_is_wrong(data)}; {_REMEDY}"
+                f"{what_is_wrong(data)}; {_REMEDY}"
             )
         if self._cache:
             self._cache.put(name, data)
@@ -164,8 +164,9 @@ def default_cache() -> ObjectCache:
     return ObjectCache(cache_folder() / "objects")
 
 
-def _what_is_wrong(data: bytes) -> str:
-    """What a reader says of a damaged file, such as which member of an ensemble it is."""
+def what_is_wrong(data: bytes) -> str:
+    """In brackets, what a reader says of a damaged file, such as which member of an ensemble it is;
+    empty where it reads well."""
     try:
         read_prompt(data)
     except InvalidPrompt as broken:

@@ -17,7 +17,7 @@ from isogloss.prompts.format.soft_prompt import digest_of
 from isogloss.prompts.store.filesystems import explained, is_store
 from isogloss.prompts.store.generations import DamagedManifest, UnknownFormat
 from isogloss.prompts.store.numbering import name_of
-from isogloss.prompts.store.objects import file_of
+from isogloss.prompts.store.objects import file_of, what_is_wrong
 from isogloss.prompts.store.seed import shipped_store
 from isogloss.prompts.store.store import PromptStore, StoreState
 
@@ -149,13 +149,15 @@ def _needed(states: dict[int, StoreState]) -> dict[str, tuple[str, ...]]:
 def _check_object(store: PromptStore, digest: str, by: tuple[str, ...]) -> Problem | None:
     where = store.objects.location_of(digest)
     try:
-        stored = digest_of(store.objects.read_unchecked(digest))
+        data = store.objects.read_unchecked(digest)
     except StoreError as error:
         gone = isinstance(error.__cause__, FileNotFoundError)
         return Problem("missing" if gone else "unreadable", where, str(error), by)
+    stored = digest_of(data)
     if stored == digest:
         return None
-    return Problem("damaged", where, f"its content is {stored}, not {digest}", by)
+    reason = f"its content is {stored}, not {digest}{what_is_wrong(data)}"
+    return Problem("damaged", where, reason, by)
 
 
 def _mended_object(

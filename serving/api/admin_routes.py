@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 
 from isogloss.serving.api.admin import Admin, Given
 from isogloss.serving.api.bodies import FORM_BYTES, TABLE_VALUES, Bodies
-from isogloss.serving.api.openapi import FILE_BODY, SECURED, json_body
+from isogloss.serving.api.openapi import PROMPT_BODY, SECURED, json_body
 from isogloss.serving.api.routes import json_response
 from isogloss.serving.api.trial_query import parse_trial, query_parameters
 from isogloss.serving.pipeline.caller import given_request_id
@@ -35,7 +35,7 @@ def _add_prompts(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
     @api.put(
         "/v1/prompts/{name}",
         response_model=SwapAnswer,
-        openapi_extra=SECURED | {"requestBody": FILE_BODY, "parameters": query_parameters()},
+        openapi_extra=SECURED | {"requestBody": PROMPT_BODY, "parameters": query_parameters()},
         summary="Publish a prompt, or several that answer together, or put it on trial",
     )
     async def put_prompt(name: str, request: Request) -> Response:

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from isogloss.serving.schemas import (
     ClassifyRequest,
+    EnsembleRequest,
     ErrorBody,
     PromoteRequest,
     RollbackRequest,
@@ -20,17 +21,23 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request cannot be answered; `error` says why."},
     "5XX": {"model": ErrorBody, "description": "The server cannot answer; `error` says why."},
 }
-FILE_BODY: dict[str, Any] = {
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-}
 SECURED: dict[str, Any] = {"security": [{"adminToken": []}]}
 _BODIES: tuple[type[BaseModel], ...] = (
     ClassifyRequest,
     RoutesRequest,
     RollbackRequest,
     PromoteRequest,
+    EnsembleRequest,
 )
 _REFERENCES = "#/components/schemas/{model}"
+PROMPT_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "application/json": {"schema": {"$ref": _REFERENCES.format(model="EnsembleRequest")}},
+    },
+}
+"""A prompt file; or, as JSON, the stored prompts that are to answer together."""
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _answers(states: Tensor, plans: Sequence[Plan]) -> Iterator[Scores | Unscora
     for plan in plans:
         routed = _mix(plan, [next(said) for _ in plan.routed])
         candidate = None if plan.candidate is None else next(said)
-        if candidate is not None and not _finite(candidate):
+        if isinstance(candidate, Unscorable):
             candidate = None
         if candidate is None and isinstance(routed, Unscorable):
             yield routed
@@ -115,25 +115,20 @@ def _answers(states: Tensor, plans: Sequence[Plan]) -> Iterator[Scores | Unscora
             yield Scores(routed, candidate)
 
 
-def _finite(values: Probabilities) -> bool:
-    return all(map(math.isfinite, values))
-
-
-def _mix(plan: Plan, said: Sequence[Probabilities]) -> Probabilities | Unscorable:
+def _mix(plan: Plan, said: Sequence[Probabilities | Unscorable]) -> Probabilities | Unscorable:
     """Weigh what each routed share says, label by label, in the order of the heaviest's labels."""
-    for share, values in zip(plan.routed, said, strict=True):
-        if not _finite(values):
-            return _overflow(share.prompt)
     if len(said) == 1:
         return said[0]
     mixed = dict.fromkeys(plan.heaviest.prompt.loaded.labels, 0.0)
     for share, values in zip(plan.routed, said, strict=True):
+        if isinstance(values, Unscorable):
+            return values
         for label, value in zip(share.prompt.loaded.labels, values, strict=True):
             mixed[label] += share.weight * value
     return list(mixed.values())
 
 
-def _probabilities(states: Tensor, shares: Sequence[Share]) -> list[Probabilities]:
+def _probabilities(states: Tensor, shares: Sequence[Share]) -> list[Probabilities | Unscorable]:
     """(pairs, hidden) -> probabilities of each share, verbalizer by verbalizer."""
     pairs: list[range] = []  # of each share: its members' rows
     verbalizers: dict[int, list[int]] = {}
@@ -149,7 +144,12 @@ def _probabilities(states: Tensor, shares: Sequence[Share]) -> list[Probabilitie
         log_probs = label_log_probs(read, chosen[0].prompt.loaded.label_rows)  # (rows, labels)
         scaled = _scaled(_together(log_probs, chosen), chosen).softmax(-1).tolist()
         probabilities.update(zip(places, scaled, strict=True))
-    return [probabilities[place] for place in range(len(shares))]
+    return [
+        probabilities[place]
+        if all(map(math.isfinite, probabilities[place]))
+        else _overflow(share.prompt, states[pairs[place].start : pairs[place].stop])
+        for place, share in enumerate(shares)
+    ]
 
 
 def _together(log_probs: Tensor, shares: Sequence[Share]) -> Tensor:
@@ -174,8 +174,13 @@ def _prior(share: Share) -> list[float]:
     return [(share.prior or {}).get(label, 0.0) for label in share.prompt.loaded.labels]
 
 
-def _overflow(prompt: ServedPrompt) -> Unscorable:
+def _overflow(prompt: ServedPrompt, states: Tensor) -> Unscorable:
+    """What is wrong, from what its members left of a text: (members, hidden)."""
+    whole = label_log_probs(states, prompt.loaded.label_rows).isfinite().all(-1).tolist()
+    members = zip(prompt.loaded.members, whole, strict=True)
+    wild = [member.reference for member, finite in members if member.reference and not finite]
+    which = f" (its member {', '.join(wild)})" if wild else ""
     return Unscorable(
-        f"prompt {prompt.name}@{prompt.version} makes the model's numbers overflow on this text; "
-        "roll it back, or serve with --dtype float32"
+        f"prompt {prompt.name}@{prompt.version}{which} makes the model's numbers overflow on this "
+        "text; roll it back, or serve with --dtype float32"
     )

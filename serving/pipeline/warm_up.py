@@ -31,7 +31,7 @@ def run_once(backbone: ServingBackbone, snapshot: Snapshot) -> None:
     (text,) = backbone.tokenizer.encode([_WARM_UP_TEXT], backbone.max_text_tokens)
     score_plans(backbone, [Plan(text.ids, (Share(prompt),)) for prompt in snapshot.answering])
     for on_trial in {each.trial.candidate: each for each in snapshot.trials.values()}.values():
-        beside = next(filter(on_trial.candidate.reads_along, snapshot.answering))
+        beside = next(filter(on_trial.candidate.answers_like, snapshot.answering))
         score_batch(backbone, [Plan(text.ids, (Share(beside), candidate_share(on_trial)))])
 
 
@@ -48,15 +48,16 @@ def find_costs(
 
     None where the store has no prompt to measure with.
     """
-    prompts = [each for each in snapshot.answering if each.loaded.card.position == "suffix"]
+    prompts = [each for each in snapshot.answering if not each.loaded.prefixes]
     if not prompts:
         return None
+    usual = min(prompts, key=lambda each: len(each.loaded.members))  # texts have one prompt
     folder, key = folder or cost_folder(), cost_key(backbone)
-    run = partial(_score, backbone, prompts[0])
+    run = partial(_score, backbone, usual)
     sizes = {
         "vocab_size": backbone.vocab_size,
         "max_text_tokens": backbone.max_text_tokens,
-        "prompt_length": prompts[0].loaded.length,
+        "prompt_length": usual.loaded.length,
     }
     kept = recall(folder, key)
     if kept is not None and not seems_slow(kept, run, **sizes, clock=clock):

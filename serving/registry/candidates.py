@@ -1,4 +1,4 @@
-"""Candidates on trial in one generation: beside which routes they can be read, and where not."""
+"""Candidates on trial in one generation: beside which routes they run, and where not."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def _problem(candidate: ServedPrompt, routed: ServedPrompt | None, clade: str) -
     """Why this candidate cannot be compared with the prompt of this route."""
     if routed is None:
         return f"{clade} has no route"
-    if not candidate.reads_along(routed):
+    if not candidate.answers_like(routed):
         return (
-            f"{clade}'s {routed.name}@{routed.version} cannot be compared with it in one read: "
-            "both must follow the text, and have the same labels"
+            f"{clade}'s {routed.name}@{routed.version} cannot be compared with it: both must have "
+            "the same labels"
         )
     return None

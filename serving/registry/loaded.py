@@ -58,14 +58,13 @@ class ServedPrompt:
     digest: str
     loaded: LoadedPrompt
 
-    def reads_along(self, other: ServedPrompt) -> bool:
-        """Whether both can be read in one pass and answer with the same labels, in any order.
+    def answers_like(self, other: ServedPrompt) -> bool:
+        """Whether both answer with the same labels, in any order."""
+        return set(self.loaded.labels) == set(other.loaded.labels)
 
-        A prompt before the text would cost a pass over the text of its own.
-        """
-        one, two = self.loaded, other.loaded
-        follow = one.card.position == two.card.position == "suffix"
-        return follow and set(one.labels) == set(two.labels)
+    def reads_along(self, other: ServedPrompt) -> bool:
+        """Whether both can also be read in one pass: one before the text takes another over it."""
+        return not (self.loaded.prefixes or other.loaded.prefixes) and self.answers_like(other)
 
 
 @dataclass(frozen=True, slots=True)

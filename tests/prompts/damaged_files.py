@@ -31,6 +31,12 @@ def residual() -> bytes:
     return SoftPrompt(prompt.card, prompt.vectors, state).to_bytes(with_state=True)
 
 
+def ensemble() -> bytes:
+    """A whole file of two prompts that answer together, one of which stands before the text."""
+    prefix = samples.prompt(2, length=2, of_card=samples.card(position="prefix"))
+    return samples.ensemble(samples.prompt(1), prefix).to_bytes()
+
+
 def split(data: bytes) -> tuple[dict[str, Any], bytes]:
     length = struct.unpack("<Q", data[:8])[0]
     header: dict[str, Any] = json.loads(data[8 : 8 + length])
@@ -90,8 +96,9 @@ def lie_about_a_tensor(chance: random.Random, data: bytes) -> bytes:
 def claim_terabytes(chance: random.Random, data: bytes) -> bytes:
     header, body = split(data)
     rows, columns = (2 ** chance.randrange(20, 48) for _ in range(2))
-    header["prompt"]["shape"] = [rows, columns]
-    header["prompt"]["data_offsets"] = [0, chance.choice([4 * rows * columns, len(body), 2**43])]
+    spec = header[next(name for name in header if name.startswith("prompt"))]
+    spec["shape"] = [rows, columns]
+    spec["data_offsets"] = [0, chance.choice([4 * rows * columns, len(body), 2**43])]
     return joined(header, body)
 
 
@@ -99,7 +106,7 @@ def change_the_tensors(chance: random.Random, data: bytes) -> bytes:
     header, body = split(data)
     name = chance.choice([name for name in header if name != "__metadata__"])
     other = chance.choice(
-        ["prompt", "state.w_up", "state.prompt", "", "__metadata__", "../x", "y" * 5000]
+        ["prompt", "prompt.0", "prompt.7", "state.w_up", "", "__metadata__", "../x", "y" * 5000]
     )
     header[other] = header.pop(name) if chance.random() < 0.5 else dict(header[name])
     return joined(header, body)

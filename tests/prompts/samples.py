@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 import torch
 
 from isogloss.prompts.format.card import ModelRef, PromptCard
+from isogloss.prompts.format.ensemble import Ensemble
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.format.verbalizer import LabelToken
 from isogloss.prompts.routing.routes import RouteTable
 
 MODEL = ModelRef(id="pocket-bloom", revision=None, fingerprint="sha256:" + "ab" * 32)
+NAMES = "abcdefghijklmnopq"
 OTHER_MODEL = ModelRef(id="pocket-xglm", revision=None, fingerprint="sha256:" + "cd" * 32)
 
 
@@ -52,3 +54,8 @@ def prompt(
 
 def table(universal: str = "world", **clades: str) -> RouteTable:
     return RouteTable(model=MODEL, task="topic", universal=universal, clades=clades)
+
+
+def ensemble(*prompts: SoftPrompt) -> Ensemble:
+    """As `prompts combine a b ...` makes it of version 1 of each."""
+    return Ensemble.of([(name, 1, each) for name, each in zip(NAMES, prompts, strict=False)])

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from isogloss.prompts.errors import InvalidPrompt, IsoglossError
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import load_prompt, members_of, read_prompt
 from isogloss.prompts.store.store import PromptStore
 from tests.prompts import samples
-from tests.prompts.damaged_files import MUTATIONS, damaged, residual
+from tests.prompts.damaged_files import MUTATIONS, damaged, ensemble, residual
+from tests.some import some
 
 IN_THE_SUITE = 2_800
 BY_HAND = 200_000
@@ -25,21 +26,22 @@ def outcome(data: bytes) -> str:
     """Read a file; what is read must be whole, and its own digest must hold."""
     reason = ""
     try:
-        prompt = SoftPrompt.from_bytes(data)
+        prompt = read_prompt(data)
     except InvalidPrompt as refusal:
         reason = str(refusal)
     if reason:
         assert 10 < len(reason) < 2000, reason
         return "refused"
-    assert prompt.vectors.dtype == torch.float32
-    assert torch.isfinite(prompt.vectors).all()
-    assert 4 * prompt.vectors.numel() <= len(data)
-    assert SoftPrompt.from_bytes(prompt.to_bytes()).digest == prompt.digest
+    for member in some(members_of("p", prompt)):
+        assert member.prompt.vectors.dtype == torch.float32
+        assert torch.isfinite(member.prompt.vectors).all()
+    assert 4 * prompt.length * prompt.hidden_size <= len(data)
+    assert read_prompt(prompt.to_bytes()).digest == prompt.digest
     return "read"
 
 
 def read_damaged(seeds: range) -> Counter[str]:
-    whole = (samples.prompt(1).to_bytes(), residual())
+    whole = (samples.prompt(1).to_bytes(), residual(), ensemble())
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcomes: Counter[str] = Counter()
     for seed in seeds:
@@ -66,7 +68,7 @@ def test_very_many_damaged_files_are_refused_with_a_reason() -> None:
 
 
 def test_every_mutation_is_in_the_sample_and_most_change_something() -> None:
-    whole = (samples.prompt(1).to_bytes(), residual())
+    whole = (samples.prompt(1).to_bytes(), residual(), ensemble())
     found = [damaged(seed, whole) for seed in range(IN_THE_SUITE)]
     assert {name for name, _ in found} == {own.__name__ for own in MUTATIONS}
     assert sum(data in whole for _, data in found) < IN_THE_SUITE / 20
@@ -74,14 +76,14 @@ def test_every_mutation_is_in_the_sample_and_most_change_something() -> None:
 
 def test_a_file_that_claims_terabytes_is_refused_before_anything_is_allocated() -> None:
     place = [own.__name__ for own in MUTATIONS].index("claim_terabytes")
-    whole = (samples.prompt(1).to_bytes(),)
+    whole = (samples.prompt(1).to_bytes(), ensemble())
     tracemalloc.start()
     try:
         for seed in range(place, place + 20 * len(MUTATIONS), len(MUTATIONS)):
             _, data = damaged(seed, whole)
-            assert len(data) < 3000
+            assert len(data) < 4000
             with pytest.raises(InvalidPrompt):
-                SoftPrompt.from_bytes(data)
+                read_prompt(data)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -91,15 +93,16 @@ def test_no_damaged_file_leaves_anything_in_a_store(tmp_path: Path) -> None:
     store = PromptStore.open(tmp_path / "store", create=True)
     store.publish({"p": samples.prompt(1)}, [samples.table("p")])
     before = sorted(store.root.rglob("*"))
-    whole, path = (samples.prompt(1).to_bytes(), residual()), tmp_path / "given.safetensors"
+    whole = (samples.prompt(1).to_bytes(), residual(), ensemble())
+    path = tmp_path / "given.safetensors"
     refused = 0
     for seed in range(len(MUTATIONS) * 10):
         path.write_bytes(damaged(seed, whole)[1])
         try:
-            SoftPrompt.load(path)
+            load_prompt(path)
         except IsoglossError:
             refused += 1
             with pytest.raises(IsoglossError):
-                store.publish({"p": SoftPrompt.load(path)})
+                store.publish({"p": load_prompt(path)})
     assert refused > len(MUTATIONS) * 5
     assert sorted(store.root.rglob("*")) == before

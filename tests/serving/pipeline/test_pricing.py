@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,9 @@ def test_without_a_prompt_after_the_text_there_is_nothing_to_measure(
 ) -> None:
     store = fake_store(tmp_path / "store")
     registry = Registry(store, FakeBackbone(), ServingMetrics()).current
-    prefix = registry.served["everywhere"]
-    card = prefix.loaded.card.model_copy(update={"position": "prefix"})
-    object.__setattr__(prefix.loaded, "card", card)
-    for name in set(registry.served) - {"everywhere"}:
-        object.__setattr__(registry.served[name].loaded, "card", card)
+    for prompt in registry.served.values():
+        (member,) = prompt.loaded.members
+        object.__setattr__(prompt.loaded, "members", (replace(member, position="prefix"),))
     assert find_costs(FakeBackbone(), registry, limit_s=0.2) is None
 
 

@@ -283,14 +283,9 @@ def test_a_candidate_that_cannot_be_read_refuses_no_generation(server: Server) -
     assert_scored_by(result, TEXTS[0], ROUTED)
 
 
-@pytest.mark.parametrize(
-    "candidate", [soft_prompt(9.0, position="prefix"), soft_prompt(9.0, labels=("a", "b"))]
-)
-def test_what_cannot_be_compared_in_one_read_is_left_out(
-    server: Server, candidate: SoftPrompt
-) -> None:
+def test_what_cannot_be_compared_is_left_out(server: Server) -> None:
     """The store does not let it on trial; one that another release let in answers nothing."""
-    server.store.publish({"elsewhere": candidate})
+    server.store.publish({"elsewhere": soft_prompt(9.0, labels=("a", "b"))})
     server.try_out()
     state = server.store.state()
     trial = state.trials[0].model_copy(update={"candidate": "elsewhere@1"})
@@ -300,6 +295,16 @@ def test_what_cannot_be_compared_in_one_read_is_left_out(
     )
     assert snapshot.trials == {}
     assert "cannot be compared" in snapshot.trial_problems["elsewhere@1"]
+
+
+@pytest.mark.parametrize("kind", ["canary", "shadow"])
+def test_a_candidate_may_stand_before_the_text(server: Server, kind: str) -> None:
+    """It takes a pass of its own over the texts of the trial."""
+    before = soft_prompt(9.0, position="prefix")
+    server.try_out(before, kind=kind, share=1.0)
+    (result,) = server.ask(TEXTS[:1])
+    assert_scored_by(result, TEXTS[0], before if kind == "canary" else ROUTED)
+    assert side_of(result) == ("candidate" if kind == "canary" else "routed")
 
 
 def test_both_prompts_cost_one_read_and_their_tokens(server: Server) -> None:
