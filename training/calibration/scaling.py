@@ -184,6 +184,7 @@ def with_evidence(
 
 def _facts(decision: PriorDecision, rule: PriorRule) -> dict[str, Any]:
     facts = {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(decision).items()}
+    facts["languages"] = list(decision.languages)  # as JSON gives it back
     facts["interval"] = [round(end, 5) for end in decision.interval]
     facts["min_probability"] = rule.min_probability
     texts = rule.learned.texts
