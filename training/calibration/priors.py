@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -248,6 +248,10 @@ def _identity(model: Backbone, candidate: Candidate, texts: Sequence[str]) -> st
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
-def flat(priors: Priors, routes: Collection[str]) -> dict[str, LabelPrior]:
-    """What a table keeps: the priors of these routes, by clade or language."""
-    return {n: prior for route in priors if route in routes for n, prior in priors[route].items()}
+def flat(priors: Priors, strengths: Mapping[str, float]) -> dict[str, LabelPrior]:
+    """What a table keeps: the priors of these routes, times their strengths."""
+    return {
+        name: {label: round(strength * value, _DIGITS) for label, value in prior.items()}
+        for route, strength in strengths.items()
+        for name, prior in priors.get(route, {}).items()
+    }

@@ -1,14 +1,16 @@
 """What serving does to scores: the label prior is taken off, then the temperature divides.
 
 Priors come from unlabelled text, and dev decides for each route whether its priors are used: where
-they make more answers right, by a paired bootstrap over sentences. Temperatures are fitted after
-them. Dev itself is judged by what the other folds decided and fitted.
+they make more answers right, by a paired bootstrap over sentences. Half of a prior may be taken
+off instead: texts are not spread evenly over the labels, and what a prompt rightly says often is
+worth keeping. Temperatures are fitted after them. Dev itself is judged by what the other folds
+decided and fitted.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -22,7 +24,10 @@ from isogloss.training.data.clades import lineages_of
 
 FOLDS = 5
 MIN_PROBABILITY = 0.75
+STRENGTHS = (0.5, 1.0)
+"""How much of a prior may be taken off: some prompts gain most by all of it, some by half."""
 _DRAWS = 4000
+_TIE = 1e-9
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,6 +80,7 @@ class PriorDecision:
 
     route: str
     used: bool
+    strength: float  # of those tried, the one with most right answers
     languages: tuple[str, ...]
     sentences: int
     without: float
@@ -96,7 +102,7 @@ def fitted(
     """
     decisions = () if rule is None else decide(answers, table, rule)
     if rule is not None:
-        used = [decision.route for decision in decisions if decision.used]
+        used = {decision.route: decision.strength for decision in decisions if decision.used}
         table = _with_priors(table, rule.learned, used)
     rest = answers.without(Scaling.served(answers, table).priors)
     return with_temperatures(table, fit(rest, table)), decisions
@@ -120,36 +126,39 @@ def cross_fitted(answers: Answers, table: RouteTable, rule: PriorRule | None = N
 
 def decide(answers: Answers, table: RouteTable, rule: PriorRule) -> tuple[PriorDecision, ...]:
     """Ask dev about each route that there are priors of and answers by."""
-    priors = rule.learned.priors
-    tried = answers.without(
-        Scaling.served(answers, _with_priors(table, rule.learned, list(priors))).priors
-    )
     lineages = lineages_of(set(answers.languages.tolist()))
     route_of = {code: table.route(line).clade or UNIVERSAL for code, line in lineages.items()}
     routes = np.array([route_of[code] for code in answers.languages.tolist()])
+    learned = rule.learned.priors
+    priors = Scaling.served(
+        answers, _with_priors(table, rule.learned, dict.fromkeys(learned, 1.0))
+    ).priors
     return tuple(
-        _decide(route, answers.where(routes == route), tried.where(routes == route), rule)
-        for route in priors
-        if (routes == route).any()
+        _decide(route, answers.where(chosen), priors[chosen], rule.min_probability)
+        for route in learned
+        if (chosen := routes == route).any()
     )
 
 
-def _decide(route: str, before: Answers, after: Answers, rule: PriorRule) -> PriorDecision:
+def _decide(route: str, before: Answers, priors: Floats, min_probability: float) -> PriorDecision:
     codes, language, counts = np.unique(before.languages, return_inverse=True, return_counts=True)
     share = 1 / counts[language] / len(codes)  # (rows,): each language weighs the same
+    right = {each: before.without(each * priors).correct.astype(float) for each in STRENGTHS}
+    strength = max(STRENGTHS, key=lambda each: share @ right[each])
+    changes = share * (right[strength] - before.correct)
     _, sentence = np.unique(before.sentences, return_inverse=True)
-    changes = after.correct.astype(float) - before.correct
-    drawn = _bootstrap(np.bincount(sentence, share * changes))
-    gain = float(share @ changes)
-    probability = float((drawn > 1e-9).mean() + (np.abs(drawn) <= 1e-9).mean() / 2)
+    drawn = _bootstrap(np.bincount(sentence, changes))
+    gain = float(changes.sum())
+    probability = float((drawn > _TIE).mean() + (np.abs(drawn) <= _TIE).mean() / 2)
     low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
     return PriorDecision(
         route=route,
-        used=gain > 0 and probability >= rule.min_probability,
+        used=gain > _TIE and probability >= min_probability,
+        strength=strength,
         languages=tuple(codes.tolist()),
         sentences=len(before.gold),
         without=float(share @ before.correct),
-        with_prior=float(share @ after.correct),
+        with_prior=float(share @ right[strength]),
         gain=gain,
         interval=(low, high),
         probability=probability,
@@ -164,8 +173,8 @@ def _bootstrap(by_sentence: Floats) -> Floats:
     return drawn
 
 
-def _with_priors(table: RouteTable, learned: Learned, routes: Sequence[str]) -> RouteTable:
-    return RouteTable.model_validate({**dict(table), "priors": flat(learned.priors, routes)})
+def _with_priors(table: RouteTable, learned: Learned, strengths: Mapping[str, float]) -> RouteTable:
+    return RouteTable.model_validate({**dict(table), "priors": flat(learned.priors, strengths)})
 
 
 def with_evidence(

@@ -21,7 +21,7 @@ def calibration_table(calibrated: Calibrated) -> PlainTable:
         caption=f"error: expected calibration error in points, {BINS} bins of equal width (few "
         "answers never reach zero); surprise: mean negative log-probability of the right label; "
         "as the model gives them -> scaled; dev sentences by what was fitted without them. Prior: "
-        "whether one is taken off; what it gains on dev, and how probably that is above zero",
+        "how much of it is taken off; what that gains on dev, and how probably that is above zero",
     )
     splits = tuple(calibrated.overall.measured)
     for heading in ("Clade", "Prompt"):
@@ -38,10 +38,10 @@ def calibration_table(calibrated: Calibrated) -> PlainTable:
 def _prior(report: CladeReport, calibrated: Calibrated) -> str:
     if report.clade == EVERYWHERE:
         return ""
-    used = "yes" if report.prior else "no"
     decisions = {decision.route: decision for decision in calibrated.priors}
     if (decision := decisions.get(report.clade)) is None:
-        return used
+        return "yes" if report.prior else "no"
+    used = f"{decision.strength:g} of it" if decision.used else "no"
     return f"{used}, {100 * decision.gain:+.1f} ({decision.probability:.2f})"
 
 

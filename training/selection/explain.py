@@ -194,9 +194,11 @@ def _prior(table: RouteTable, clade: str | None, code: str) -> str:
     low, high = facts["interval"]
     texts = facts["texts"].get(code, 0)
     learned = f"{texts} unlabelled texts" if texts else "unlabelled texts of its relatives"
+    half = "half of " if facts["strength"] == 0.5 else ""
     used = "is" if facts["used"] else "is not"
     return (
-        f"what the prompt says of any text {used} taken off (learned from {learned}): on dev that "
+        f"{half}what the prompt says of any text {used} taken off (learned from {learned}): on "
+        "dev that "
         f"gains {_points(facts['gain'])} points (95 %: {_points(low)} to {_points(high)}), above "
         f"zero with probability {facts['probability']:.2f} ({facts['min_probability']:.2f} is "
         "asked for)"
