@@ -1,4 +1,4 @@
-"""From evaluations to a route table with temperatures, what they improve, and a new generation."""
+"""From evaluations to routes with priors and temperatures, what they improve, and a generation."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from isogloss.prompts.reliability import Bin
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.training.calibration.reliability import Measured, bins, measure
-from isogloss.training.calibration.temperatures import (
-    Answers,
-    Floats,
+from isogloss.training.calibration.scaling import (
+    PriorDecision,
+    PriorRule,
+    Scaling,
     cross_fitted,
-    fit,
-    nodes,
-    temperatures_of,
-    with_temperatures,
+    fitted,
+    with_evidence,
 )
+from isogloss.training.calibration.temperatures import Answers, nodes
 from isogloss.training.data.clades import lineages_of
 from isogloss.training.data.labelled import Split
 from isogloss.training.evaluation.predictions import Group, Prediction, read_split
 
 EVERYWHERE = "(all)"
 
-_Scaled = dict[Split, tuple[Answers, Floats]]  # what was answered, and the temperature of each row
+_Scaled = dict[Split, tuple[Answers, Scaling]]  # what was answered, and how it is scaled
 
 
 @dataclass(frozen=True, slots=True)
 class CladeReport:
-    """One temperature, and what it does to the answers of its languages."""
+    """One temperature and prior, and what they do to the answers of their languages."""
 
     clade: str  # EVERYWHERE: all answers, each at its own temperature
     prompt: str
     languages: tuple[str, ...]
     temperature: float | None
+    prior: bool  # whether one is taken off
     measured: Mapping[Split, Measured]  # where there are answers
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """One model's and task's routes with temperatures, and what these do.
+    """One model's and task's routes with priors and temperatures, and what these do.
 
-    Dev sentences are judged at temperatures fitted without them, test sentences at the table's.
+    Dev sentences are judged by what was chosen and fitted without them, test ones by the table.
     """
 
     table: RouteTable
@@ -54,6 +55,7 @@ class Calibrated:
     unmeasured: tuple[str, ...]  # languages evaluated, but not under the prompt they are routed to
     clades: tuple[CladeReport, ...]  # EVERYWHERE first, then parents before children
     reliability: Mapping[tuple[Split, bool], Sequence[Bin]]  # by split, and whether scaled
+    priors: tuple[PriorDecision, ...] = ()  # of the routes whose priors were learned
 
     @property
     def overall(self) -> CladeReport:
@@ -69,20 +71,11 @@ def read_scores(
     return read_split(paths, split, model, why)
 
 
-def calibrate(
-    key: Group, dev: Sequence[Prediction], test: Sequence[Prediction], state: StoreState
-) -> Calibrated:
-    """Fit temperatures for the routes that a store has now.
-
-    Args:
-        key: the backbone's fingerprint, and the task.
-        dev: predictions to fit on; those of prompts that are not routed to are passed over.
-        test: predictions to judge by; may be empty.
-        state: of the store.
+def routes_of(key: Group, dev: Sequence[Prediction], state: StoreState) -> RouteTable:
+    """The routes that a store has now for the backbone and task of these predictions.
 
     Raises:
-        NotFound: the store has no routes for this model and task.
-        InvalidData: no dev predictions of the prompts that are routed to, or without scores.
+        NotFound: there are none.
     """
     table = state.routes_for(*key)
     if table is None:
@@ -90,27 +83,54 @@ def calibrate(
             f"the store has no routes for {dev[0].model} and task {key[1]!r}; make them with "
             "`isogloss route` first"
         )
+    return table
+
+
+def calibrate(
+    key: Group,
+    dev: Sequence[Prediction],
+    test: Sequence[Prediction],
+    state: StoreState,
+    rule: PriorRule | None = None,
+) -> Calibrated:
+    """Choose priors and fit temperatures for the routes that a store has now.
+
+    Args:
+        key: the backbone's fingerprint, and the task.
+        dev: predictions to fit on; those of prompts that are not routed to are passed over.
+        test: predictions to judge by; may be empty.
+        state: of the store.
+        rule: what to choose priors from; None: those that the routes have stay.
+
+    Raises:
+        NotFound: the store has no routes for this model and task.
+        InvalidData: no dev predictions of the prompts that are routed to, or without scores.
+    """
+    table = routes_of(key, dev, state)
     digests = {reference: state.resolve(reference)[2] for reference in table.references}
     evidence = Answers.of(_answered(dev, table, digests))
-    fitted = with_temperatures(table, fit(evidence, table))
-    scaled: _Scaled = {"dev": (evidence, cross_fitted(evidence, table))}
+    scaled: _Scaled = {"dev": (evidence, cross_fitted(evidence, table, rule))}
+    chosen, decisions = fitted(evidence, table, rule)
+    if rule is not None:
+        chosen = with_evidence(chosen, decisions, rule)
     if test:
         judged = Answers.of(_answered(test, table, digests))
-        scaled["test"] = (judged, temperatures_of(judged, fitted))
+        scaled["test"] = (judged, Scaling.served(judged, chosen))
     codes = tuple(sorted(set(evidence.languages.tolist())))
     return Calibrated(
-        table=fitted,
+        table=chosen,
         digests=digests,
         unmeasured=tuple(sorted({row.language for row in dev} - set(codes))),
-        clades=tuple(_report(fitted, codes, scaled)),
+        clades=tuple(_report(chosen, codes, scaled)),
         reliability=_reliability(scaled),
+        priors=decisions,
     )
 
 
 def publish_temperatures(
     store: PromptStore, calibrated: Sequence[Calibrated], note: str
 ) -> StoreState:
-    """Publish the tables with their temperatures as one new generation.
+    """Publish the tables with their priors and temperatures as one new generation.
 
     Raises:
         Unavailable: routes or prompts were changed since they were read.
@@ -151,7 +171,7 @@ def _choices(table: RouteTable) -> tuple[str, dict[str, str]]:
 
 
 def _report(table: RouteTable, codes: tuple[str, ...], scaled: _Scaled) -> Iterator[CladeReport]:
-    yield CladeReport(EVERYWHERE, "", codes, None, _measured(codes, scaled))
+    yield CladeReport(EVERYWHERE, "", codes, None, bool(table.priors), _measured(codes, scaled))
     prompts = {UNIVERSAL: table.universal, **table.clades}
     for node in nodes(table, codes):
         prompts.setdefault(node.name, prompts[node.parent or UNIVERSAL])
@@ -160,22 +180,23 @@ def _report(table: RouteTable, codes: tuple[str, ...], scaled: _Scaled) -> Itera
             prompt=prompts[node.name],
             languages=node.languages,
             temperature=table.temperatures[node.name],
+            prior=node.name in table.priors,
             measured=_measured(node.languages, scaled),
         )
 
 
 def _measured(codes: Sequence[str], scaled: _Scaled) -> dict[Split, Measured]:
     measured: dict[Split, Measured] = {}
-    for split, (answers, temperatures) in scaled.items():
+    for split, (answers, scaling) in scaled.items():
         chosen = np.isin(answers.languages, codes)
         if chosen.any():
-            measured[split] = measure(answers.where(chosen), temperatures[chosen])
+            measured[split] = measure(answers.where(chosen), scaling.where(chosen))
     return measured
 
 
 def _reliability(scaled: _Scaled) -> dict[tuple[Split, bool], list[Bin]]:
     return {
-        (split, after): bins(answers, temperatures if after else np.ones(len(temperatures)))
-        for split, (answers, temperatures) in scaled.items()
+        (split, after): bins(answers, scaling if after else Scaling.none(answers))
+        for split, (answers, scaling) in scaled.items()
         for after in (False, True)
     }

@@ -20,23 +20,34 @@ def calibration_table(calibrated: Calibrated) -> PlainTable:
         title=f"{calibrated.table.model.id}, {calibrated.table.task}",
         caption=f"error: expected calibration error in points, {BINS} bins of equal width (few "
         "answers never reach zero); surprise: mean negative log-probability of the right label; "
-        "both at temperature 1 -> scaled; dev sentences at temperatures fitted without them",
+        "as the model gives them -> scaled; dev sentences by what was fitted without them. Prior: "
+        "how much of it is taken off; what that gains on dev, and how probably that is above zero",
     )
     splits = tuple(calibrated.overall.measured)
     for heading in ("Clade", "Prompt"):
         table.add_column(heading)
     measures = [f"{split} {name}" for split in splits for name in ("accuracy", "error", "surprise")]
-    for heading in ("Languages", "Temperature", *measures):
+    for heading in ("Languages", "Prior", "Temperature", *measures):
         table.add_column(heading, justify="right")
     for report in calibrated.clades:
         if report.clade in (EVERYWHERE, UNIVERSAL) or report.clade in calibrated.table.clades:
-            table.add_row(*_cells(report, splits))
+            table.add_row(*_cells(report, _prior(report, calibrated), splits))
     return table
 
 
-def _cells(report: CladeReport, splits: Sequence[Split]) -> list[str]:
+def _prior(report: CladeReport, calibrated: Calibrated) -> str:
+    if report.clade == EVERYWHERE:
+        return ""
+    decisions = {decision.route: decision for decision in calibrated.priors}
+    if (decision := decisions.get(report.clade)) is None:
+        return "yes" if report.prior else "no"
+    used = f"{decision.strength:g} of it" if decision.used else "no"
+    return f"{used}, {100 * decision.gain:+.1f} ({decision.probability:.2f})"
+
+
+def _cells(report: CladeReport, prior: str, splits: Sequence[Split]) -> list[str]:
     temperature = "" if report.temperature is None else f"{report.temperature:.2f}"
-    cells = [report.clade, report.prompt, str(len(report.languages)), temperature]
+    cells = [report.clade, report.prompt, str(len(report.languages)), prior, temperature]
     for split in splits:
         measured = report.measured.get(split)
         cells += ["-"] * 3 if measured is None else _measures(measured)
@@ -45,7 +56,13 @@ def _cells(report: CladeReport, splits: Sequence[Split]) -> list[str]:
 
 def _measures(measured: Measured) -> list[str]:
     surprise = f"{measured.before.surprise:.3f} -> {measured.after.surprise:.3f}"
-    return [f"{measured.accuracy:.1%}", before_after(measured), surprise]
+    return [accuracies(measured), before_after(measured), surprise]
+
+
+def accuracies(measured: Measured) -> str:
+    """Share of right answers; before and after where priors change it."""
+    before, after = f"{measured.accuracy:.1%}", f"{measured.accuracy_after:.1%}"
+    return before if before == after else f"{before} -> {after}"
 
 
 def before_after(measured: Measured) -> str:
@@ -60,6 +77,8 @@ def as_json(calibrated: Calibrated) -> dict[str, Any]:
         "model": calibrated.table.model.id,
         "task": calibrated.table.task,
         "temperatures": calibrated.table.temperatures,
+        "priors": calibrated.table.priors,
+        "prior_decisions": [asdict(decision) for decision in calibrated.priors],
         "unmeasured": calibrated.unmeasured,
         "clades": [
             {
@@ -67,6 +86,7 @@ def as_json(calibrated: Calibrated) -> dict[str, Any]:
                 "prompt": report.prompt,
                 "languages": report.languages,
                 "temperature": report.temperature,
+                "prior": report.prior,
                 "measured": {split: m.flat() for split, m in report.measured.items()},
             }
             for report in calibrated.clades
@@ -85,6 +105,7 @@ def calibration_csv(calibrated: Sequence[Calibrated]) -> bytes:
             "prompt": report.prompt,
             "languages": len(report.languages),
             "temperature": report.temperature,
+            "prior": int(report.prior),
             **measured.flat(),
         }
         for each in calibrated

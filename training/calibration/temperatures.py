@@ -9,9 +9,8 @@ together.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from isogloss.training.evaluation.predictions import Prediction
 SPREAD = 0.2
 """How far a clade's log-temperature is expected from its parent's (a standard deviation). Of
 0.05 to 3, 0.1 and 0.2 are likeliest by cross-validation on both pocket models' dev answers."""
-FOLDS = 5
 _MOST = 3.0  # of the logarithm: temperatures stay within 1/20 and 20
 _DIGITS = 4
 
@@ -39,6 +37,7 @@ class Answers:
     `log_probs`: (rows, labels), natural logarithms; `gold`: (rows,), the right label's column.
     """
 
+    labels: tuple[str, ...]
     log_probs: Floats
     gold: NDArray[np.intp]
     languages: NDArray[np.str_]
@@ -65,6 +64,7 @@ class Answers:
                 f"{sorted(labels)}; evaluate again"
             )
         return cls(
+            tuple(labels),
             np.array([[row.log_probs[label] for label in labels] for row in rows]),
             np.array([labels.index(row.gold) for row in rows]),
             np.array([row.language for row in rows]),
@@ -74,11 +74,22 @@ class Answers:
     def where(self, chosen: NDArray[Any]) -> Answers:
         """Some of the rows."""
         return Answers(
+            self.labels,
             self.log_probs[chosen],
             self.gold[chosen],
             self.languages[chosen],
             self.sentences[chosen],
         )
+
+    def without(self, priors: Floats) -> Answers:
+        """With each row's prior taken off: (rows, labels)."""
+        return replace(self, log_probs=self.log_probs - priors)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each row's best label is the right one: (rows,)."""
+        correct: NDArray[np.bool_] = self.log_probs.argmax(axis=1) == self.gold
+        return correct
 
     def scaled(self, temperatures: Floats) -> Floats:
         """Log-probabilities of each row at its own temperature: (rows, labels)."""
@@ -101,7 +112,8 @@ def fit(answers: Answers, table: RouteTable) -> dict[str, float]:
     """Temperatures for a route table: of every route, and of the clades below with evidence.
 
     Args:
-        answers: on dev, each by the prompt that the table routes its language to.
+        answers: on dev, each by the prompt that the table routes its language to; priors, where
+            there are any, are taken off already.
         table: the routes; its own temperatures are ignored.
     """
     everywhere = _fit_log(answers, None)
@@ -141,28 +153,6 @@ def nodes(table: RouteTable, codes: Sequence[str]) -> Iterator[Node]:
 def with_temperatures(table: RouteTable, temperatures: Mapping[str, float]) -> RouteTable:
     """The same routes with other temperatures."""
     return RouteTable.model_validate({**dict(table), "temperatures": dict(temperatures)})
-
-
-def temperatures_of(answers: Answers, table: RouteTable) -> Floats:
-    """What serving would divide each row's logits by: (rows,)."""
-    lineages = lineages_of(set(answers.languages.tolist()))
-    by_code = {code: table.route(lineage).temperature for code, lineage in lineages.items()}
-    return np.array([by_code[code] for code in answers.languages.tolist()])
-
-
-def cross_fitted(answers: Answers, table: RouteTable) -> Floats:
-    """A temperature for each row from the other folds: (rows,).
-
-    A sentence is in one fold with its translations, so that none is judged by what it taught.
-    """
-    fold = np.array([zlib.crc32(name.encode()) % FOLDS for name in answers.sentences.tolist()])
-    temperatures = np.ones(len(fold))
-    for held_out in range(FOLDS):
-        judged, rest = answers.where(fold == held_out), answers.where(fold != held_out)
-        if len(judged.gold) and len(rest.gold):
-            fitted = with_temperatures(table, fit(rest, table))
-            temperatures[fold == held_out] = temperatures_of(judged, fitted)
-    return temperatures
 
 
 def _fit_log(answers: Answers, prior: float | None) -> float:

@@ -37,6 +37,7 @@ class Explanation:
     universal: str  # in words
     steps: tuple[Step, ...]  # from the root down
     conclusion: str
+    prior: str  # in words; empty: nothing is known of one
 
 
 def tables_of(state: StoreState, model: str | None) -> list[RouteTable]:
@@ -63,7 +64,7 @@ def explain(table: RouteTable, code: str) -> Explanation:
     """
     known = language(code)
     route = table.route(known.lineage)
-    by_clade = {evidence.clade: evidence for evidence in table.evidence}
+    by_clade = {e.clade: e for e in table.evidence if e.candidates is not None}
     facts = by_clade.get(None)
     measured = facts is not None and known.code in _extra(facts).get("languages", ())
     steps = tuple(_step(clade, table, by_clade.get(clade)) for clade in known.lineage)
@@ -79,6 +80,7 @@ def explain(table: RouteTable, code: str) -> Explanation:
         universal=_universal(table, facts),
         steps=steps,
         conclusion=_conclusion(known.name, route.reference, route.clade, steps, measured=measured),
+        prior=_prior(table, route.clade, known.code),
     )
 
 
@@ -92,6 +94,7 @@ def told(explanation: Explanation) -> str:
         f"  universal: {explanation.universal}",
         *(f"  {step.clade}: {step.words}" for step in _worth_telling(explanation.steps)),
         f"  {explanation.conclusion}",
+        *([f"  {explanation.prior}"] if explanation.prior else []),
     ]
     return "\n".join(lines)
 
@@ -181,3 +184,22 @@ def _percent(share: float | None) -> str:
 
 def _points(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:+.1f}"
+
+
+def _prior(table: RouteTable, clade: str | None, code: str) -> str:
+    """What `isogloss calibrate --unlabelled` decided about the route that answers a language."""
+    facts = next((_extra(e).get("prior") for e in table.evidence if e.clade == clade), None)
+    if not isinstance(facts, dict):
+        return ""
+    low, high = facts["interval"]
+    texts = facts["texts"].get(code, 0)
+    learned = f"{texts} unlabelled texts" if texts else "unlabelled texts of its relatives"
+    half = "half of " if facts["strength"] == 0.5 else ""
+    used = "is" if facts["used"] else "is not"
+    return (
+        f"{half}what the prompt says of any text {used} taken off (learned from {learned}): on "
+        "dev that "
+        f"gains {_points(facts['gain'])} points (95 %: {_points(low)} to {_points(high)}), above "
+        f"zero with probability {facts['probability']:.2f} ({facts['min_probability']:.2f} is "
+        "asked for)"
+    )

@@ -16,15 +16,8 @@ from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
 from isogloss.training.calibration.calibrated import calibrate, publish_temperatures
 from isogloss.training.calibration.reliability import bins, measure
-from isogloss.training.calibration.temperatures import (
-    Answers,
-    Node,
-    cross_fitted,
-    fit,
-    nodes,
-    temperatures_of,
-    with_temperatures,
-)
+from isogloss.training.calibration.scaling import Scaling, cross_fitted
+from isogloss.training.calibration.temperatures import Answers, Node, fit, nodes, with_temperatures
 from isogloss.training.evaluation.predictions import Prediction, to_bytes
 from tests.training.commands import answer, isogloss, rows_of
 from tests.training.tiny import LABELS, prompt, tiny
@@ -116,19 +109,19 @@ def test_every_route_and_what_evidence_can_tell_apart_below_it() -> None:
 def test_rows_get_the_temperature_that_serving_would_take() -> None:
     table = with_temperatures(routes(Romance="b"), {"universal": 2.0, "Romance": 3.0})
     rows = [*answers("fra_Latn", 1, 1.0), *answers("eus_Latn", 1, 1.0)]
-    assert temperatures_of(Answers.of(rows), table).tolist() == [3.0, 2.0]
+    assert Scaling.served(Answers.of(rows), table).temperatures.tolist() == [3.0, 2.0]
 
 
 def test_no_sentence_is_judged_by_what_it_taught() -> None:
     rows = answers("deu_Latn", 60, 2.0) + answers("fra_Latn", 60, 2.0)
-    before = cross_fitted(Answers.of(rows), routes())
+    before = cross_fitted(Answers.of(rows), routes()).temperatures
     wrong = [
         replace(row, gold=min(row.log_probs, key=row.log_probs.__getitem__))
         if row.index_id == "7"
         else row
         for row in rows
     ]
-    after = cross_fitted(Answers.of(wrong), routes())
+    after = cross_fitted(Answers.of(wrong), routes()).temperatures
     assert before[7] == after[7]
     assert before[67] == after[67]  # its translation
     assert (before != after).any()
@@ -137,12 +130,14 @@ def test_no_sentence_is_judged_by_what_it_taught() -> None:
 
 def test_scaling_mends_what_was_claimed_and_changes_no_label() -> None:
     rows = Answers.of(answers("deu_Latn", 4000, 3.0))
-    measured = measure(rows, np.full(4000, 3.0))
+    scaling = Scaling(np.zeros((4000, len(LABELS))), np.full(4000, 3.0))
+    measured = measure(rows, scaling)
+    assert measured.accuracy_after == measured.accuracy
     assert measured.before.calibration_error > 0.1
     assert measured.after.calibration_error < 0.03
     assert measured.after.surprise < measured.before.surprise
     assert measured.after.confidence == pytest.approx(measured.accuracy, abs=0.02)
-    points = bins(rows, np.full(4000, 3.0))
+    points = bins(rows, scaling)
     assert sum(point.answers for point in points) == 4000
     assert all(point.low <= point.confidence <= point.high for point in points)
     weighted = sum(p.answers * abs(p.confidence - p.accuracy) for p in points) / 4000
