@@ -88,9 +88,9 @@ def _differs(results: StudyResults) -> FindingRow | None:
         "family x reparameterization",
         Interval(apart.std, apart.low, apart.high, len(named)),
         "percent, standard deviation between families",
-        f"What reparameterization changes differs between {counted(len(named), 'family')} with a "
+        f"Between {counted(len(named), 'family')}, what reparameterization changes varies with a "
         f"standard deviation of {plain(apart.std)} % (95 % interval {plain(apart.low)} to "
-        f"{plain(apart.high)}; test of no difference: {chance(apart.p)}). From loss to gain: "
+        f"{plain(apart.high)}; test of no variation: {chance(apart.p)}). From loss to gain: "
         f"{listing(named)}.",
         "Its impact differs: harmful for some languages, helpful for others.",
         "agrees" if apart.p < 1 - LEVEL else "cannot tell",

@@ -62,7 +62,7 @@ def of_its_models(
 ) -> tuple[str, Verdict | None]:
     """A claim that the paper makes of its own models, and a verdict if this is one of them."""
     if results.paper_model is None:
-        return f"{claim} Of its own models: {results.short_model} is none of them.", None
+        return f"{claim} Said of the paper's models; {results.short_model} is none of them.", None
     return claim, verdict
 
 

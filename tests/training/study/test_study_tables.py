@@ -271,7 +271,7 @@ def test_families_that_gain_and_lose() -> None:
     tables = study_tables(study(runs, paper_model="bloom-560m"))
     row = found(tables, "family x reparameterization")
     assert row.verdict == "agrees"
-    assert "between 8 families" in row.sentence
+    assert "Between 8 families" in row.sentence
     assert "p < 0.001" in row.sentence
     assert found(tables, "reparameterization, Atlantic-Congo").verdict == "agrees"
     assert found(tables, "reparameterization, Dravidian").verdict == "agrees"
