@@ -112,9 +112,9 @@ class Choices:
         _left_open(
             metavar="[vocabulary|label|normal|prompt:FILE|words:TEXT]",
             help="Start from sampled tokens' embeddings, the labels' tokens, noise, a trained "
-            "prompt (--length follows), or a text's tokens (--length follows, or cuts or repeats "
-            "them). A residual prompt starts where its file says only with --norm-gain 0. "
-            "(default: vocabulary)",
+            "prompt (--length follows; {seed} in FILE is each run's seed), or a text's tokens "
+            "(--length follows, or cuts or repeats them). A residual prompt starts where its file "
+            "says only with --norm-gain 0. (default: vocabulary)",
         ),
     ] = None
     loss: Annotated[

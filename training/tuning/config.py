@@ -59,6 +59,11 @@ START_PROMPT, START_WORDS = "prompt:", "words:"
 """How `init` begins where a prompt file or a text follows."""
 
 
+def with_seed(init: str, seed: int) -> str:
+    """What a run of this seed starts from: `prompt:...-seed{seed}.safetensors` is one for each."""
+    return init.replace("{seed}", str(seed)) if init.startswith(START_PROMPT) else init
+
+
 def _check_init(value: str) -> str:
     carried = value.removeprefix(START_PROMPT).removeprefix(START_WORDS)
     if value in _STARTS or (carried != value and carried.strip()):
@@ -133,6 +138,11 @@ class TrainingConfig(BaseModel):
             if self.loss != "verbalizer":
                 raise ValueError("a teacher's targets are over the labels: loss must be verbalizer")
         return self
+
+    @property
+    def starts_at(self) -> str:
+        """`init`, the seed put in where it says `{seed}`: each run goes on from its own prompt."""
+        return with_seed(self.init, self.seed)
 
     @property
     def kind(self) -> Literal["plain", "residual"]:

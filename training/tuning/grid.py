@@ -12,7 +12,13 @@ from typing import Any
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import check_name
-from isogloss.training.tuning.config import START_PROMPT, START_WORDS, TrainingConfig, configure
+from isogloss.training.tuning.config import (
+    START_PROMPT,
+    START_WORDS,
+    TrainingConfig,
+    configure,
+    with_seed,
+)
 from isogloss.training.tuning.initialization import start_length
 
 _LONGEST_NAME = 64  # in a prompt store
@@ -37,7 +43,9 @@ def expand(model: Backbone, choices: Mapping[str, Sequence[Any]]) -> tuple[Train
         choice = dict(zip(named, values, strict=True))
         if both and choice["reparameterization"] != "residual":
             choice["bottleneck"] = None  # in a grid with both kinds it is the residual prompts'
-        choice["length"] = start_length(model, choice.get("init"), choice.get("length"))
+        if (init := choice.get("init")) is not None:
+            init = with_seed(init, choice.get("seed") or 0)
+        choice["length"] = start_length(model, init, choice.get("length"))
         if (config := configure(model, choice)) not in configs:
             configs.append(config)
     return tuple(configs)

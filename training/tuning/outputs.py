@@ -75,7 +75,7 @@ class Run:
         settings = {
             # Files are known by their digests: one that was moved is the same.
             **config.model_dump(mode="json", exclude={"teacher_language"}),
-            **_start(model, config.init),
+            **_start(model, config.starts_at),
             **dataset.identity,
             "backbone": model.fingerprint,
         }
