@@ -17,12 +17,12 @@ from typing import Any
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
+from isogloss.training.data.articles import articles_of
 from isogloss.training.data.labelled import Example, Split, check_labels, load_split
 from isogloss.training.evaluation.candidates import Candidate
 from isogloss.training.evaluation.evaluate import examples_digest
 from isogloss.training.evaluation.scoring import score_prompts
 from isogloss.training.files import writable_folder, write_atomically
-from isogloss.training.study.articles import articles_of
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.outputs import PROMPT_FOLDER
 from isogloss.training.tuning.texts import tokenize
@@ -207,8 +207,11 @@ class StudyFolder:
 
     @property
     def articles(self) -> dict[str, int]:
-        """Article of each test sentence, by `index_id`."""
-        return articles_of(one.index_id for each in self.questions for one in each.examples)
+        """Article of each test sentence by `index_id`, counted from 0."""
+        asked = [one for each in self.questions for one in each.examples]
+        first = articles_of([one.index_id for one in asked], [one.label for one in asked])
+        places = {name: place for place, name in enumerate(dict.fromkeys(first.values()))}
+        return {index_id: places[name] for index_id, name in first.items()}
 
     @property
     def prompts(self) -> Path:

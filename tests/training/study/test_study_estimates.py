@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from isogloss.training.study.articles import articles_of
+from isogloss.training.data.labelled import Example
 from isogloss.training.study.contrasts import contrast, crossed, difference_of, mean_of
-from isogloss.training.study.evidence import Score
+from isogloss.training.study.evidence import Questions, Score, StudyFolder
 from isogloss.training.study.interaction import FamilyDifference, family_difference
 from isogloss.training.study.results import StudyRun
 from isogloss.training.study.rows import FindingRow
@@ -76,19 +77,13 @@ def _run(seed: int, by_article: list[float]) -> StudyRun:
 
 
 class TestArticles:
-    def test_neighbouring_numbers_are_of_one_article(self) -> None:
-        assert articles_of(["8", "6", "5", "11", "12"]) == {
-            "5": 0,
-            "6": 0,
-            "8": 0,
-            "11": 1,
-            "12": 1,
-        }
+    def test_translations_and_neighbours_are_one_unit(self, tmp_path: Path) -> None:
+        def asked(code: str, *ids: str) -> Questions:
+            return Questions(code, "test", tuple(Example(each, "art", each) for each in ids))
 
-    def test_what_has_no_number_stands_alone(self) -> None:
-        articles = articles_of(["b", "a", "7", "a", "x9", "٣"])
-        assert articles["7"] == 0
-        assert sorted(articles.values()) == [0, 1, 2, 3, 4]
+        questions = (asked("eng_Latn", "4", "5", "90"), asked("fra_Latn", "5", "90", "200"))
+        folder = StudyFolder(tmp_path, {}, questions, ("art",))
+        assert folder.articles == {"4": 0, "5": 0, "90": 1, "200": 2}
 
     def test_a_score_spread_over_articles_has_its_mean(self) -> None:
         right, articles = [True, False, True, True, False], [0, 0, 0, 1, 2]
