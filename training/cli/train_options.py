@@ -54,6 +54,12 @@ class Choices:
         list[str] | None,
         _setting(help="Examples per label and source language, or 'all'. (default: 8)"),
     ] = None
+    examples: Annotated[
+        list[int] | None,
+        _setting(
+            help="With --shots all, train on so many, spread over the sources. (default: all)"
+        ),
+    ] = None
     teacher: Annotated[
         list[str] | None,
         _taught(
@@ -82,7 +88,8 @@ class Choices:
         list[str] | None,
         _left_open(
             metavar="[dev|train]",
-            help="Where the k/4 validation samples per label come from. (default: dev)",
+            help="Where the k/4 samples per label (of all: a tenth) come from that choose the "
+            "checkpoint; dev also chooses among prompts. (default: train)",
         ),
     ] = None
     reparameterization: Annotated[

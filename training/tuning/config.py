@@ -83,7 +83,10 @@ class TrainingConfig(BaseModel):
     task: str = Field("topic", pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")
     sources: tuple[Annotated[str, Field(min_length=1)], ...] = Field(("eng_Latn",), min_length=1)
     shots: Annotated[int, Field(ge=1)] | Literal["all"] | None = 8
-    validation: ValidationSource | None = "dev"
+    # Of all languages' examples, with shots "all"; None: every one.
+    examples: int | None = Field(None, ge=1)
+    # Dev sentences choose among prompts; were they to choose checkpoints, too, they would flatter.
+    validation: ValidationSource | None = "train"
     words: dict[str, str] = Field(default_factory=dict)  # label -> word, where not the default
     seed: int = Field(0, ge=0, lt=2**63)
 
@@ -119,6 +122,12 @@ class TrainingConfig(BaseModel):
     def _bottleneck_belongs_to_residual(self) -> Self:
         if (self.bottleneck is not None) != (self.reparameterization == "residual"):
             raise ValueError("a bottleneck goes with reparameterization 'residual' and only there")
+        return self
+
+    @model_validator(mode="after")
+    def _examples_are_of_all(self) -> Self:
+        if self.examples is not None and self.shots != "all":
+            raise ValueError("examples are so many of all: they go with shots 'all'")
         return self
 
     @model_validator(mode="after")

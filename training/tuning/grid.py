@@ -110,7 +110,13 @@ def varied(configs: Sequence[TrainingConfig]) -> list[str]:
 
 
 def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
-    examples = (config.sources, str(config.validation), str(config.shots), config.seed)
+    examples = (
+        config.sources,
+        str(config.validation),
+        str(config.shots),
+        config.seed,
+        config.examples or 0,
+    )
     taught = (config.teacher or "", config.pairs or 0)
     return (*taught, *examples, config.max_text_tokens or 0, config.batch_size, config.length)
 
@@ -163,6 +169,7 @@ _TAGS: dict[str, Callable[[Any], str]] = {
     "teacher_language": lambda value: f"reads-{_codes([value])}" if value else "",
     "pairs": lambda value: f"pairs{value}" if value else "pairsall",
     "shots": _tagged("shots"),
+    "examples": lambda value: f"examples{value}" if value else "examplesall",
     "validation": _tagged("validation-"),
     "bottleneck": lambda value: f"bottleneck{value}" if value else "",
     "epochs": _tagged("epochs"),
