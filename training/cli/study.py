@@ -55,6 +55,13 @@ def study(
             "--unfrozen/--no-unfrozen", help="Also train all weights, as the paper's baseline."
         ),
     ] = True,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of another finished study: report and tables show what differs. "
+            "(default: none)"
+        ),
+    ] = None,
     languages: Languages = "all",
     source: Annotated[str, typer.Option(help="The language to learn from.")] = "eng_Latn",
     split: Split = "test",
@@ -134,6 +141,7 @@ def study(
         population=default_population(backbone.device.type) if population is None else population,
         cache=CacheBudget(int(cache_gb * 2**30), out),
         uriel=uriel,
+        beside=beside,
     )
     _report(_conduct(backbone, plan, shared), plan, as_json)
 

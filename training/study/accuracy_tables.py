@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from isogloss.prompts.files.tables import table_bytes
-from isogloss.training.study.estimates import Interval, difference, interval_of, spread
+from isogloss.training.study.contrasts import difference_of, mean_of
+from isogloss.training.study.estimates import Interval, spread
 from isogloss.training.study.kinship import StudyLanguage, by_family
 from isogloss.training.study.paper import PaperAccuracy, paper_accuracies
 from isogloss.training.study.results import SETTINGS, Setting, StudyResults, StudyRun
@@ -77,9 +78,9 @@ def language_rows(results: StudyResults) -> Iterator[LanguageRow]:
 def gain_rows(results: StudyResults) -> Iterator[GainRow]:
     """Table 4's differences; none where no seed was run in both settings."""
     for language in by_family(results.languages):
-        frozen, full = (_percents(results.base(setting), language.code) for setting in SETTINGS)
+        frozen, full = (results.base(setting) for setting in SETTINGS)
         theirs = [paper_column(results, setting).get(language.code) for setting in SETTINGS]
-        if gain := difference(frozen, full):
+        if gain := difference_of(frozen, full, [language.code]):
             yield GainRow(
                 **_names(language),
                 seeds=gain.n,
@@ -102,8 +103,7 @@ def mean_rows(results: StudyResults, groups: Iterable[Sequence[StudyRun]]) -> tu
 
 
 def _mean_row(results: StudyResults, runs: Sequence[StudyRun]) -> MeanRow:
-    values = list(mean_percents(runs).values())
-    ours = interval_of(values)
+    ours = mean_of(runs, results.languages)
     first = runs[0]
     usual = first.shots == results.shots and first.length == results.length
     column = paper_column(results, first.setting) if usual else {}
@@ -115,7 +115,7 @@ def _mean_row(results: StudyResults, runs: Sequence[StudyRun]) -> MeanRow:
         languages=len(results.languages),
         seeds=len(runs),
         mean_percent=ours.mean,
-        std_points=spread(values),
+        std_points=spread([_PERCENT * run.mean_accuracy for run in runs]),
         low_percent=ours.low,
         high_percent=ours.high,
         paper_percent=fmean(theirs) if theirs else None,
@@ -138,7 +138,8 @@ def _change_row(results: StudyResults, language: StudyLanguage) -> ChangeRow:
     residual = _percents(results.residual(), language.code)
     # Where no seed is in both, all there is to compare are the two means.
     means = fmean(residual.values()) - fmean(plain.values())
-    points = difference(residual, plain) or Interval(means, None, None, 0)
+    points = difference_of(results.residual(), results.base("frozen"), [language.code])
+    points = points or Interval(means, None, None, 0)
     both = sorted(plain.keys() & residual.keys()) or sorted(plain)
     start = fmean(plain[seed] for seed in both)
     relative = points.scaled(_PERCENT / start) if start > 0 else None
@@ -158,16 +159,5 @@ def _change_row(results: StudyResults, language: StudyLanguage) -> ChangeRow:
 
 
 def _percents(runs: Iterable[StudyRun], code: str) -> dict[int, float]:
-    return percent_by_seed(runs, lambda run: run.accuracy[code])
-
-
-def mean_percents(runs: Iterable[StudyRun]) -> dict[int, float]:
-    """Each seed's accuracy over languages, in percent."""
-    return percent_by_seed(runs, lambda run: run.mean_accuracy)
-
-
-def percent_by_seed(
-    runs: Iterable[StudyRun], accuracy: Callable[[StudyRun], float]
-) -> dict[int, float]:
-    """A seed's accuracy in percent, as `accuracy` reads it from its run."""
-    return {run.seed: _PERCENT * accuracy(run) for run in runs}
+    """A seed's accuracy in one language, in percent."""
+    return {run.seed: _PERCENT * run.accuracy[code] for run in runs}

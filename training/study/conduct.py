@@ -2,6 +2,7 @@
 
     OUT/prompts/     prompt files, and the folders of unfrozen runs
     OUT/evidence/    what each prompt answered, language by language
+    OUT/times/       how long a plain step takes, with and without freezing
     OUT/tables/, OUT/figures/, OUT/report.html
 
 Every file is whole or absent, and what is there is never made twice: interrupted in any way, the
@@ -19,9 +20,11 @@ from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.shots import SourceData
 from isogloss.training.evaluation.evaluate import choose_languages
 from isogloss.training.files import writable_folder
+from isogloss.training.study.beside import check_same_test, read_settings, read_summary
 from isogloss.training.study.evidence import Questions, StudyFolder, UnfrozenUnit
 from isogloss.training.study.figures import draw_figures
 from isogloss.training.study.gathering import gather
+from isogloss.training.study.plain_times import plain_times
 from isogloss.training.study.plan import Study, study_configs
 from isogloss.training.study.report import write_report
 from isogloss.training.study.results import StudyResults
@@ -65,18 +68,20 @@ def conduct(
         say: told what happens to workers.
 
     Raises:
-        InvalidData: a language or split cannot be read; nothing was trained yet.
+        InvalidData: a language or split, or the study to compare with, cannot be read; nothing was
+            trained yet.
         InvalidInput: a setting or folder cannot be used, or a run's numbers broke.
         Unavailable: workers cannot start, or die again and again.
     """
     study = _Sitting(model, plan, watcher, workers, say)
     study.train()
     study.ask()
+    study.take_times()
     watcher.stage("tables, figures and report")
     results = gather(model, plan, study.folder)
-    tables = write_tables(results, plan.out / "tables")
+    tables = write_tables(results, plan.out / "tables", study.other)
     figures = draw_figures(results, tables, plan.out / "figures")
-    write_report(results, tables, figures, plan.out / "report.html")
+    write_report(results, tables, figures, plan.out / "report.html", study.other)
     return results
 
 
@@ -94,10 +99,14 @@ class _Sitting:
         self.model, self.plan, self.watcher = model, plan, watcher
         self.workers, self.say = workers, say
         configs = study_configs(model, plan.choices)
+        self.other = None if plan.beside is None else read_summary(plan.beside)
         writable_folder(plan.out)
+        _check_variant(plan)
         labels = SourceData.load(plan.data, (plan.choices.source,), "dev").labels
         # All data is read before anything slow: what is wrong with it shows at once.
         codes = choose_languages(model, plan.data, plan.languages)
+        if self.other is not None:
+            check_same_test((plan.split, *sorted(codes)), self.other)
         questions = tuple(Questions.load(plan.data, code, plan.split, labels) for code in codes)
         self.folder = StudyFolder(plan.out, configs, questions, labels)
 
@@ -144,6 +153,14 @@ class _Sitting:
         for _ in self._run(asked):
             pass
 
+    def take_times(self) -> None:
+        """Time plain steps of the seeds whose times were not taken."""
+        times = plain_times(self.folder.configs, self.plan.data, self.plan.out)
+        if left := [each for each in times if each.kept() is None]:
+            self.watcher.stage("timing of plain steps")
+            for _ in self._run(left):
+                pass
+
     def _run(self, units: Sequence[Any]) -> Iterator[Any]:
         """Results as units finish, here or by workers."""
         running = run_units(
@@ -156,3 +173,16 @@ class _Sitting:
         )
         with closing(running) as finished:
             yield from finished
+
+
+def _check_variant(plan: Study) -> None:
+    """Refuse a folder that holds a study of the other variant."""
+    path = plan.out / "tables" / "settings.csv"
+    if not path.exists():
+        return  # what is there of an unfinished one is refused by its prompts' settings
+    there = read_settings(path).get("variant")
+    if there != plan.choices.variant:
+        raise InvalidInput(
+            f"--out {plan.out} holds a study of the variant {there!r}, and this one is "
+            f"{plan.choices.variant!r}; give it a folder of its own"
+        )

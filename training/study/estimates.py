@@ -1,8 +1,8 @@
 """How sure a few seeds let us be, and how a reader meets such numbers.
 
-Means with Student's 95 % intervals, and paired differences. The seeds are the sample: another seed
-draws other training examples and another starting prompt. Languages and test sentences are the same
-for every run, so they are not.
+Means with Student's 95 % intervals, and paired differences, of what is not a mean over sentences:
+correlations, shares of languages, times. There the seeds alone are the sample. Accuracies have the
+intervals of `contrasts`, which hold articles too.
 """
 
 from __future__ import annotations
@@ -51,26 +51,21 @@ class Interval:
         return Interval(self.mean + by, low, high, self.n)
 
 
-def interval_of(values: Sequence[float], together: int = 1) -> Interval:
-    """Mean of independent values and Student's 95 % interval around it.
-
-    `together` intervals of this width all hold at once, 95 times in 100 (Bonferroni).
-    """
+def interval_of(values: Sequence[float]) -> Interval:
+    """Mean of independent values and Student's 95 % interval around it."""
     from scipy.stats import t
 
     middle, n = fmean(values), len(values)
     if n < 2:
         return Interval(middle, None, None, n)
-    reach = float(t.ppf(1 - (1 - LEVEL) / 2 / together, n - 1)) * stdev(values) / math.sqrt(n)
+    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * stdev(values) / math.sqrt(n)
     return Interval(middle, middle - reach, middle + reach, n)
 
 
-def difference(
-    ours: Mapping[int, float], other: Mapping[int, float], together: int = 1
-) -> Interval | None:
+def difference(ours: Mapping[int, float], other: Mapping[int, float]) -> Interval | None:
     """`ours` minus `other`, seed by seed: both trained on the same examples. None: no such seed."""
     both = sorted(ours.keys() & other.keys())
-    return interval_of([ours[seed] - other[seed] for seed in both], together) if both else None
+    return interval_of([ours[seed] - other[seed] for seed in both]) if both else None
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -103,8 +98,12 @@ def span(interval: Interval, decimals: int = 1, sign: bool = True) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """ "1 seed", "4 seeds"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """ "1 seed", "4 seeds", "8 families"."""
+    if number == 1:
+        return f"{number:,} {noun}"
+    return (
+        f"{number:,} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number:,} {noun}s"
+    )
 
 
 def listing(items: Sequence[str]) -> str:
@@ -131,6 +130,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def chance(p: float) -> str:
+    """A p-value as it is written: "p = 0.03", "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def judged(interval: Interval | None, claimed: str) -> Verdict:

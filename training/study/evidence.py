@@ -17,6 +17,7 @@ from typing import Any
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
+from isogloss.training.data.articles import articles_of
 from isogloss.training.data.labelled import Example, Split, check_labels, load_split
 from isogloss.training.evaluation.candidates import Candidate
 from isogloss.training.evaluation.evaluate import examples_digest
@@ -88,6 +89,25 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """What one prompt got right in one language, between 0 and 1."""
+
+    accuracy: float
+    by_article: tuple[float, ...]
+    """Its mean is the accuracy. An article that does as well as all gives the accuracy; the more
+    sentences it has, the further from it it lies where it does not."""
+
+    @classmethod
+    def of(cls, right: Sequence[bool], articles: Sequence[int], count: int) -> Score:
+        """Of the article of each sentence, among `count` of them."""
+        accuracy = sum(right) / len(right)
+        by_article = [accuracy] * count
+        for correct, article in zip(right, articles, strict=True):
+            by_article[article] += (correct - accuracy) * count / len(right)
+        return cls(accuracy, tuple(by_article))
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceUnit:
     """One language asked of every prompt that has not answered it."""
 
@@ -129,14 +149,16 @@ class EvidenceUnit:
         took_s = kept.seconds + time.monotonic() - began
         Answers(self.labels, {**kept.given, **fresh}, round(took_s, 3)).write(path)
 
-    def accuracies(self, fingerprint: str) -> dict[str, float]:
-        """Share of the sentences answered with their label, by the digest of each prompt kept."""
+    def scores(self, fingerprint: str, articles: Mapping[str, int]) -> dict[str, Score]:
+        """What each prompt kept got right, by its digest; `articles` are by `index_id`."""
         kept = Answers.read(self.questions.file(self.folder, fingerprint))
         if kept is None:
             return {}
         gold = [kept.labels.index(example.label) for example in self.questions.examples]
+        read = [articles[example.index_id] for example in self.questions.examples]
+        count = max(articles.values()) + 1
         return {
-            digest: sum(a == b for a, b in zip(gold, given, strict=True)) / len(gold)
+            digest: Score.of([a == b for a, b in zip(gold, given, strict=True)], read, count)
             for digest, given in kept.given.items()
         }
 
@@ -182,6 +204,14 @@ class StudyFolder:
     configs: Mapping[str, TrainingConfig]  # of the runs, by name
     questions: tuple[Questions, ...]  # a language each
     labels: tuple[str, ...]
+
+    @property
+    def articles(self) -> dict[str, int]:
+        """Article of each test sentence by `index_id`, counted from 0."""
+        asked = [one for each in self.questions for one in each.examples]
+        first = articles_of([one.index_id for one in asked], [one.label for one in asked])
+        places = {name: place for place, name in enumerate(dict.fromkeys(first.values()))}
+        return {index_id: places[name] for index_id, name in first.items()}
 
     @property
     def prompts(self) -> Path:

@@ -1,34 +1,39 @@
-"""Figure 5 and Table 1 in sentences: which languages and families gain, what pulls towards English.
+"""Figure 5 and Table 1 in sentences: do families differ, and what pulls towards English.
 
-Figure 5 shows which languages reparameterization helps or hurts; Table 1, how transfer goes with
-likeness to the source language.
+Figure 5 shows what reparameterization does to each language, and asks whether it differs between
+families; Table 1, how transfer goes with likeness to the source language.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
-from isogloss.training.study.accuracy_tables import mean_percents, percent_by_seed
+from isogloss.training.study.contrasts import (
+    article_table,
+    common_seeds,
+    difference_of,
+    mean_of,
+)
 from isogloss.training.study.correlations import freezing_change, measure_name, unfrozen_pull
 from isogloss.training.study.estimates import (
+    LEVEL,
     Direction,
     Interval,
-    Verdict,
+    chance,
     counted,
-    difference,
     judged,
     listing,
     plain,
     signed,
     span,
 )
-from isogloss.training.study.findings import finding
-from isogloss.training.study.kinship import by_family, is_family
-from isogloss.training.study.results import StudyResults, StudyRun
-from isogloss.training.study.rows import ChangeRow, FindingRow, WeakeningRow
+from isogloss.training.study.findings import finding, of_its_models
+from isogloss.training.study.interaction import family_difference
+from isogloss.training.study.kinship import StudyLanguage, by_family, is_family
+from isogloss.training.study.results import StudyResults
+from isogloss.training.study.rows import FindingRow, WeakeningRow
 
-_NAMED = 3  # languages named at each end
 # Section 5.2, on BLOOM-560M and XGLM-564M: what is claimed of whole clades.
 _CLAIMS: Mapping[str, Mapping[str, tuple[Direction, str]]] = {
     "bloom": {
@@ -40,11 +45,10 @@ _CLAIMS: Mapping[str, Mapping[str, tuple[Direction, str]]] = {
 }
 
 
-def family_findings(results: StudyResults, rows: Sequence[ChangeRow]) -> tuple[FindingRow, ...]:
-    """The mean, the ends, whether it differs between families, and the paper's claims of clades."""
+def family_findings(results: StudyResults) -> tuple[FindingRow, ...]:
+    """The mean, whether it differs between families, and the paper's claims of clades."""
     findings = [
         _mean(results),
-        _ends(rows),
         _differs(results),
         *(_claim(results, clade) for clade in _CLAIMS[results.architecture]),
     ]
@@ -52,7 +56,7 @@ def family_findings(results: StudyResults, rows: Sequence[ChangeRow]) -> tuple[F
 
 
 def _mean(results: StudyResults) -> FindingRow | None:
-    change = difference(mean_percents(results.residual()), mean_percents(results.base("frozen")))
+    change = difference_of(results.residual(), results.base("frozen"), results.languages)
     if change is None:
         return None
     return finding(
@@ -65,79 +69,53 @@ def _mean(results: StudyResults) -> FindingRow | None:
     )
 
 
-def _ends(rows: Sequence[ChangeRow]) -> FindingRow | None:
-    known = [(row.change_percent, row.name) for row in rows if row.change_percent is not None]
-    if not known:
-        return None
-    ranked = [f"{name} ({signed(change, 0)} %)" for change, name in sorted(known)]
-    named = max(1, min(_NAMED, len(ranked) // 2))
-    up = sum(change > 0 for change, _ in known)
-    sure = sum(row.change.direction != "unclear" for row in rows)
-    return finding(
-        "figure5",
-        "languages that gain",
-        Interval(float(up), None, None, len(rows)),
-        "languages",
-        f"{up} of {counted(len(rows), 'language')} gain. Lowest: {listing(ranked[:named])}; "
-        f"highest: {listing(ranked[: -named - 1 : -1])}. {sure} of the {len(rows)} intervals "
-        f"exclude zero; chance alone would make one in 20 do so.",
-    )
-
-
-def group_changes(results: StudyResults, families: int = 1) -> dict[str, Interval]:
-    """Relative change in percent per family or branch with two languages or more.
-
-    Each interval is so wide that all `families` of them hold together at 95 % (Bonferroni).
-    """
-    groups: dict[str, list[str]] = {}
-    for language in by_family(results.languages):
-        if is_family(language.family):
-            groups.setdefault(language.group, []).append(language.code)
-    changes = {
-        group: _change(results, codes, families)
-        for group, codes in groups.items()
-        if len(codes) > 1
-    }
-    return {group: change for group, change in changes.items() if change is not None}
-
-
 def _differs(results: StudyResults) -> FindingRow | None:
-    alone = group_changes(results)
-    if not alone:
+    """The interaction of family and reparameterization."""
+    parts = [(1.0, results.residual()), (-1.0, results.base("frozen"))]
+    seeds, kin = common_seeds(parts), _relatives(results)
+    if not seeds or not kin:
         return None
-    together = group_changes(results, len(alone))
-    up, down = _going(together, "above"), _going(together, "below")
-    verdict: Verdict = "cannot tell"
-    if up and down:
-        verdict = "agrees"
-    elif len(up) == len(together) or len(down) == len(together):
-        verdict = "does not agree"
-    ranked = sorted(alone, key=lambda group: (alone[group].mean, group))
-    named = [f"{group} ({signed(alone[group].mean, 0)} %)" for group in ranked]
-    sure = [
-        f"{listing(groups)} surely {word}"
-        for groups, word in ((down, "lose"), (up, "gain"))
-        if groups
-    ]
-    said = " and ".join(sure) or "with all of them taken together, none of these changes is sure"
+    codes = [language.code for language in kin]
+    start = [_start(results, [code]) for code in codes]
+    effects = 100 * article_table(parts, seeds, codes) / start
+    apart = family_difference(effects, [language.group for language in kin])
+    if apart is None:
+        return None
+    ranked = sorted(apart.means, key=lambda group: (apart.means[group], group))
+    named = [f"{group} ({signed(apart.means[group], 0)} %)" for group in ranked]
     return finding(
         "figure5",
-        "differs between families",
-        Interval(float(len(up) + len(down)), None, None, len(together)),
-        "families that surely change",
-        f"By family, from loss to gain: {listing(named)}; {said}.",
-        "Harmful for some languages and helpful for others.",
-        verdict,
+        "family x reparameterization",
+        Interval(apart.std, apart.low, apart.high, len(named)),
+        "percent, standard deviation between families",
+        f"Between {counted(len(named), 'family')}, what reparameterization changes varies with a "
+        f"standard deviation of {plain(apart.std)} % (95 % interval {plain(apart.low)} to "
+        f"{plain(apart.high)}; test of no variation: {chance(apart.p)}). From loss to gain: "
+        f"{listing(named)}.",
+        "Its impact differs: harmful for some languages, helpful for others.",
+        "agrees" if apart.p < 1 - LEVEL else "cannot tell",
     )
 
 
-def _going(changes: Mapping[str, Interval], direction: Direction) -> list[str]:
-    return [group for group, change in changes.items() if change.direction == direction]
+def _relatives(results: StudyResults) -> list[StudyLanguage]:
+    """Languages whose family or branch has others, where plain prompts get something right."""
+    known = [
+        language
+        for language in by_family(results.languages)
+        if is_family(language.family) and _start(results, [language.code]) > 0
+    ]
+    sizes = Counter(language.group for language in known)
+    return [language for language in known if sizes[language.group] > 1]
+
+
+def _start(results: StudyResults, codes: Sequence[str]) -> float:
+    """Plain prompts' accuracy in percent, which a relative change takes as known."""
+    return mean_of(results.base("frozen"), codes).mean
 
 
 def _claim(results: StudyResults, clade: str) -> FindingRow | None:
     members = [one for one in by_family(results.languages) if clade in one.clades]
-    change = _change(results, [one.code for one in members], 1) if members else None
+    change = _change(results, [one.code for one in members]) if members else None
     if change is None:
         return None
     direction, paper = _CLAIMS[results.architecture][clade]
@@ -148,20 +126,15 @@ def _claim(results: StudyResults, clade: str) -> FindingRow | None:
         "percent",
         f"Over {counted(len(members), f'{clade} language')}, reparameterization changes accuracy "
         f"by {signed(change.mean, 0)} % {span(change, 0)}.",
-        paper,
-        judged(change, direction),
+        *of_its_models(results, paper, judged(change, direction)),
     )
 
 
-def _change(results: StudyResults, codes: Sequence[str], families: int) -> Interval | None:
-    plain = _means(results.base("frozen"), codes)
-    points = difference(_means(results.residual(), codes), plain, families)
-    start = fmean(plain.values())
+def _change(results: StudyResults, codes: Sequence[str]) -> Interval | None:
+    """In percent of plain prompts' accuracy over these languages."""
+    points = difference_of(results.residual(), results.base("frozen"), codes)
+    start = _start(results, codes)
     return None if points is None or start == 0 else points.scaled(100 / start)
-
-
-def _means(runs: Sequence[StudyRun], codes: Sequence[str]) -> dict[int, float]:
-    return percent_by_seed(runs, lambda run: fmean(run.accuracy[code] for code in codes))
 
 
 def likeness_findings(
@@ -191,7 +164,10 @@ def likeness_findings(
             f"{span(overall, 2)}; {weaker} of them weaken ({said}, by intervals over languages). "
             f"With all weights trained it is {plain(pull.mean, 2)} {span(pull, 2)}"
             f"{'' if there else ': there is no pull for freezing to weaken'}.",
-            "The correlations weaken when the model is frozen.",
-            judged(overall, "below") if there else "cannot tell",
+            *of_its_models(
+                results,
+                "The correlations weaken when the model is frozen.",
+                judged(overall, "below") if there else "cannot tell",
+            ),
         ),
     )

@@ -1,22 +1,24 @@
 """What the study shows beside what the paper says: sentences that follow from the numbers.
 
 Nothing here is a foregone conclusion. A claim of the paper agrees, or does not agree, where a 95 %
-interval lies wholly on one side of zero; otherwise nobody can tell from this many seeds.
+interval lies wholly on one side of zero; otherwise nobody can tell from this many seeds. Where the
+claim is of models of the paper's size, only its own models can agree or not.
 
 Here are Figures 2 to 4 and Table 4; `family_findings` has Figure 5 and Table 1, `costs` Section 4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from statistics import fmean
 
-from isogloss.training.study.accuracy_tables import mean_percents, paper_column
+from isogloss.training.study.accuracy_tables import paper_column
+from isogloss.training.study.contrasts import contrast, difference_of, mean_of
 from isogloss.training.study.estimates import (
     Interval,
     Verdict,
     counted,
-    difference,
     interval_of,
     judged,
     listing,
@@ -55,6 +57,15 @@ def finding(
     )
 
 
+def of_its_models(
+    results: StudyResults, claim: str, verdict: Verdict
+) -> tuple[str, Verdict | None]:
+    """A claim that the paper makes of its own models, and a verdict if this is one of them."""
+    if results.paper_model is None:
+        return f"{claim} Said of the paper's models; {results.short_model} is none of them.", None
+    return claim, verdict
+
+
 def mean_findings(results: StudyResults, means: Sequence[MeanRow]) -> tuple[FindingRow, ...]:
     """Figure 2: is there anything to compare, and does freezing help?"""
     return tuple(one for one in (_above_guessing(results), _gain(results, means)) if one)
@@ -73,7 +84,7 @@ def _above_guessing(results: StudyResults) -> FindingRow | None:
     runs, share = results.base("frozen"), results.majority_share
     if not runs or share is None:
         return None
-    above = interval_of(list(mean_percents(runs).values())).shifted(-100 * share)
+    above = mean_of(runs, results.languages).shifted(-100 * share)
     doubt = "" if above.direction == "above" else "; all that follows may be chance"
     return finding(
         "figure2",
@@ -87,7 +98,7 @@ def _above_guessing(results: StudyResults) -> FindingRow | None:
 
 
 def _gain(results: StudyResults, means: Sequence[MeanRow]) -> FindingRow | None:
-    gain = difference(mean_percents(results.base("frozen")), mean_percents(results.base("full")))
+    gain = difference_of(results.base("frozen"), results.base("full"), results.languages)
     if gain is None:
         return None
     levels = {row.setting: plain(row.mean_percent) for row in means}
@@ -100,8 +111,7 @@ def _gain(results: StudyResults, means: Sequence[MeanRow]) -> FindingRow | None:
         f"Over {counted(len(results.languages), 'language')}, accuracy is {levels['frozen']} % "
         f"with the model frozen and {levels['full']} % with all weights trained: freezing changes "
         f"it by {signed(gain.mean)} points {span(gain)}.",
-        f"Freezing helps: {listing(named)} points.",
-        judged(gain, "above"),
+        *of_its_models(results, f"Freezing helps: {listing(named)} points.", judged(gain, "above")),
     )
 
 
@@ -111,9 +121,9 @@ def _languages_gaining(results: StudyResults, rows: Sequence[GainRow]) -> Findin
     both = sorted(frozen.keys() & full.keys())
     if not both or not rows:
         return None
-    shares = interval_of(
+    shares = _within_percent(
         [fmean(frozen[s][code] >= full[s][code] for code in results.languages) for s in both]
-    ).scaled(100)
+    )
     ranked = sorted(rows, key=lambda row: (-row.gain_points, row.name))
     ends = [f"{row.name} ({signed(row.gain_points)} points)" for row in (ranked[0], ranked[-1])]
     return finding(
@@ -122,16 +132,22 @@ def _languages_gaining(results: StudyResults, rows: Sequence[GainRow]) -> Findin
         shares,
         "percent of the languages",
         f"{plain(shares.mean, 0)} % of the languages do as well or better with the model frozen "
-        f"{span(shares, 0, sign=False)}: surely {_surely(rows, 'above')} better and "
-        f"{_surely(rows, 'below')} worse, of {len(rows)}. It does most for {ends[0]} and least for "
-        f"{ends[1]}.",
-        f"As well or better for most languages: {_paper_counts()}.",
-        judged(shares.shifted(-50), "above"),
+        f"{span(shares, 0, sign=False)}. It does most for {ends[0]} and least for {ends[1]}.",
+        *of_its_models(
+            results,
+            f"As well or better for most languages: {_paper_counts()}.",
+            judged(shares.shifted(-50), "above"),
+        ),
     )
 
 
-def _surely(rows: Sequence[GainRow], direction: str) -> int:
-    return sum(row.gain.direction == direction for row in rows)
+def _within_percent(shares: Sequence[float]) -> Interval:
+    """A mean share and its interval over seeds, of which what no share can be is cut off."""
+    open_ended = interval_of(shares)
+    low, high = open_ended.low, open_ended.high
+    if low is not None and high is not None:
+        low, high = max(0.0, low), min(1.0, high)
+    return Interval(open_ended.mean, low, high, open_ended.n).scaled(100)
 
 
 def _paper_counts() -> str:
@@ -150,8 +166,7 @@ def _beside_paper(results: StudyResults, setting: Setting) -> FindingRow | None:
     if results.paper_model is None or not shared or not runs:
         return None
     goal = fmean(theirs[code].percent for code in shared)
-    ours = [100 * sum(run.accuracy[code] for code in shared) / len(shared) - goal for run in runs]
-    off = interval_of(ours)
+    off = mean_of(runs, shared).shifted(-goal)
     words = "frozen" if setting == "frozen" else "unfrozen"
     return finding(
         "table4",
@@ -177,7 +192,7 @@ def shot_findings(results: StudyResults) -> tuple[FindingRow, ...]:
     """Figure 3: do more examples help?"""
     groups = results.by_shots()
     few, many = min(groups), max(groups)
-    gain = difference(mean_percents(groups[many]), mean_percents(groups[few]))
+    gain = difference_of(groups[many], groups[few], results.languages)
     if gain is None:
         return ()
     return (
@@ -195,20 +210,19 @@ def shot_findings(results: StudyResults) -> tuple[FindingRow, ...]:
 
 
 def length_findings(results: StudyResults, rows: Sequence[MeanRow]) -> tuple[FindingRow, ...]:
-    """Figure 4: which length does best, and are long prompts worse?"""
-    groups = {length: mean_percents(runs) for length, runs in results.by_length().items()}
-    return tuple(
-        one for one in (_best_length(groups, rows), _longest(groups, results.length)) if one
-    )
+    """Figure 4: which length does best, and does accuracy fall as prompts grow?"""
+    return tuple(one for one in (_best_length(results, rows), _trend(results)) if one)
 
 
-def _best_length(groups: Mapping[int, Mapping[int, float]], rows: Sequence[MeanRow]) -> FindingRow:
+def _best_length(results: StudyResults, rows: Sequence[MeanRow]) -> FindingRow:
     best = max(rows, key=lambda row: row.mean_percent)
-    alike = [
-        str(length)
-        for length, percents in groups.items()
-        if length != best.length and _could_be_equal(groups[best.length], percents)
-    ]
+    groups = results.by_length()
+    off = {
+        length: difference_of(groups[best.length], runs, results.languages)
+        for length, runs in groups.items()
+        if length != best.length
+    }
+    alike = [str(k) for k, d in off.items() if d is None or d.direction == "unclear"]
     others = (
         f"length{'s' * (len(alike) > 1)} {listing(alike)} may do as well (no paired interval "
         "excludes zero)"
@@ -225,24 +239,25 @@ def _best_length(groups: Mapping[int, Mapping[int, float]], rows: Sequence[MeanR
     )
 
 
-def _could_be_equal(ours: Mapping[int, float], other: Mapping[int, float]) -> bool:
-    off = difference(ours, other)
-    return off is None or off.direction == "unclear"
-
-
-def _longest(groups: Mapping[int, Mapping[int, float]], usual: int) -> FindingRow | None:
-    longest = max(groups)
-    start = usual if usual in groups and usual < longest else min(groups)
-    change = difference(groups[longest], groups[start])
-    if change is None:
+def _trend(results: StudyResults) -> FindingRow | None:
+    """The least-squares line of accuracy over the logarithm of the length, seed by seed."""
+    groups = results.by_length()
+    doublings = {length: math.log2(length) for length in groups}
+    middle = fmean(doublings.values())
+    squares = sum((x - middle) ** 2 for x in doublings.values())
+    slope = contrast(
+        [((doublings[k] - middle) / squares, runs) for k, runs in groups.items()],
+        results.languages,
+    )
+    if slope is None:
         return None
     return finding(
         "figure4",
-        "the longest prompt",
-        change,
-        "points",
-        f"Prompts of {longest} tokens do {signed(change.mean)} points {span(change)} against those "
-        f"of {counted(start, 'token')}.",
+        "trend over length",
+        slope,
+        "points per doubling",
+        f"From {min(groups)} to {counted(max(groups), 'token')}, each doubling of the prompt "
+        f"changes accuracy over languages by {signed(slope.mean)} points {span(slope)}.",
         "If a soft prompt is too long, transfer degrades.",
-        judged(change, "below"),
+        judged(slope, "below"),
     )

@@ -16,10 +16,11 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.model.decoder.weights import tensors_of
 from isogloss.prompts.model.processor import hardware
-from isogloss.training.study.evidence import StudyFolder
+from isogloss.training.study.evidence import Score, StudyFolder
 from isogloss.training.study.paper import paper_model
+from isogloss.training.study.plain_times import plain_times
 from isogloss.training.study.plan import Study, base_length
-from isogloss.training.study.results import StudyResults, StudyRun
+from isogloss.training.study.results import PlainStep, StudyResults, StudyRun
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.outputs import versions
 
@@ -27,8 +28,8 @@ _HALF_PRECISION_BYTES = 2  # of a parameter, as the models are handed out
 _TOLD_APART = ("sources", "kind", "seed", "length", "shots", "unfrozen", "bottleneck", "words")
 """Settings of a run that the report tells elsewhere."""
 
-_Answered = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""backbone -> language -> digest of a prompt -> accuracy"""
+_Answered = Mapping[str, Mapping[str, Mapping[str, Score]]]
+"""backbone -> language -> digest of a prompt -> what it got right"""
 
 
 def gather(model: Backbone, plan: Study, folder: StudyFolder) -> StudyResults:
@@ -42,7 +43,8 @@ def gather(model: Backbone, plan: Study, folder: StudyFolder) -> StudyResults:
     backbones = dict.fromkeys(prompt.card.model.fingerprint for prompt in prompts.values())
     units = folder.units()
     # A backbone's answers are read once for all of its prompts.
-    answered = {each: {u.name: u.accuracies(each) for u in units} for each in backbones}
+    articles = folder.articles
+    answered = {each: {u.name: u.scores(each, articles) for u in units} for each in backbones}
     parameters = sum(tensor.numel() for tensor in tensors_of(model.weights))
     runs = tuple(
         _run(name, config, prompts[name], answered, parameters)
@@ -68,6 +70,8 @@ def gather(model: Backbone, plan: Study, folder: StudyFolder) -> StudyResults:
         hardware=hardware(model.device),
         seconds=_seconds(runs, asked.pop(model.fingerprint), sum(asked.values())),
         created_at=datetime.now(UTC),
+        variant=plan.choices.variant,
+        plain_steps=_plain_steps(plan, folder),
         majority_share=_majority_share(folder),
         uriel=plan.uriel,
     )
@@ -78,6 +82,7 @@ def _run(
 ) -> StudyRun:
     facts: Mapping[str, Any] = prompt.card.training
     assert isinstance(config.shots, int)
+    scores = _scores(prompt, answered)
     numbers = prompt.vectors.numel() + (parameters if config.unfrozen else 0)
     return StudyRun(
         name=name,
@@ -94,7 +99,8 @@ def _run(
         trained_parameters=numbers + _projections(config, prompt.vectors.shape[1]),
         # Of the numbers that a run leaves behind; its card, some KB, says when and where.
         prompt_bytes=numbers * torch.float32.itemsize,
-        accuracy=_accuracy(prompt, answered),
+        accuracy={code: score.accuracy for code, score in scores.items()},
+        by_article={code: score.by_article for code, score in scores.items()},
     )
 
 
@@ -103,7 +109,7 @@ def _projections(config: TrainingConfig, hidden: int) -> int:
     return 0 if config.bottleneck is None else 2 * hidden * (config.bottleneck + 1)
 
 
-def _accuracy(prompt: SoftPrompt, answered: _Answered) -> dict[str, float]:
+def _scores(prompt: SoftPrompt, answered: _Answered) -> dict[str, Score]:
     """By language."""
     by_language = answered[prompt.card.model.fingerprint]
     if lacking := [code for code, known in by_language.items() if prompt.digest not in known]:
@@ -122,6 +128,12 @@ def _settings(model: Backbone, configs: Sequence[TrainingConfig]) -> dict[str, J
         if config.bottleneck is not None:
             shown["bottleneck"] = config.bottleneck
     return {**shown, "dtype": str(model.dtype).removeprefix("torch.")}
+
+
+def _plain_steps(plan: Study, folder: StudyFolder) -> dict[int, PlainStep]:
+    """By seed."""
+    times = plain_times(folder.configs, plan.data, plan.out)
+    return {each.config.seed: step for each in times if (step := each.kept())}
 
 
 def _seconds(runs: Sequence[StudyRun], frozen: float, unfrozen: float) -> dict[str, float]:

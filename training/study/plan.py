@@ -10,7 +10,7 @@ from typing import Any
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Split
-from isogloss.training.study.results import PARTS
+from isogloss.training.study.results import PARTS, Variant
 from isogloss.training.tuning.config import TrainingConfig, configure
 from isogloss.training.tuning.texts import CacheBudget
 
@@ -29,6 +29,7 @@ class StudyChoices:
 
     parts: tuple[str, ...] = tuple(PARTS)
     source: str = "eng_Latn"
+    variant: Variant = "default"
     seeds: tuple[int, ...] = SEEDS
     shots: int = 8
     shot_counts: tuple[int, ...] = SHOTS
@@ -53,6 +54,7 @@ class Study:
     population: int = 16
     cache: CacheBudget = field(default_factory=CacheBudget)
     uriel: Path | None = None
+    beside: Path | None = None  # folder of another study, finished, to compare with
 
 
 def study_configs(model: Backbone, choices: StudyChoices) -> dict[str, TrainingConfig]:

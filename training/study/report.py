@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from isogloss.training.data.clades import name_of
 from isogloss.training.files import write_atomically
+from isogloss.training.study.beside import Summary, summary
 from isogloss.training.study.correlations import measure_name
 from isogloss.training.study.estimates import (
     counted,
@@ -25,7 +26,7 @@ from isogloss.training.study.estimates import (
 )
 from isogloss.training.study.findings import SAME_POINTS
 from isogloss.training.study.kinship import family_heading
-from isogloss.training.study.results import PARTS, StudyResults, absent_parts
+from isogloss.training.study.results import PARTS, VARIANTS, StudyResults, absent_parts
 from isogloss.training.study.rows import ChangeRow, LanguageRow, StudyTables
 
 if TYPE_CHECKING:
@@ -36,9 +37,20 @@ _SPREAD = "one standard deviation over seeds; small circles: single seeds."
 
 
 def write_report(
-    results: StudyResults, tables: StudyTables, figures: Mapping[str, Path], path: Path
+    results: StudyResults,
+    tables: StudyTables,
+    figures: Mapping[str, Path],
+    path: Path,
+    other: Summary | None = None,
 ) -> None:
-    """Write the page. `figures` are SVG files, by part, which are copied into it.
+    """Write the page.
+
+    Args:
+        results: of the study.
+        tables: what it shows.
+        figures: SVG files, by part, which are copied into the page.
+        path: of the page.
+        other: the study that `tables.beside` compares with.
 
     Raises:
         InvalidInput: it cannot be written.
@@ -66,6 +78,9 @@ def write_report(
         source=name_of(results.source),
         any_full=bool(results.base("full")),
         same_points=SAME_POINTS,
+        variant=VARIANTS[results.variant],
+        ours=summary(results),
+        other=other,
     )
     write_atomically(path, text.encode())
 
@@ -137,8 +152,9 @@ def captions(results: StudyResults, tables: StudyTables) -> dict[str, str]:
         f"{counted(results.shots, 'example')} per label. Band: {_SPREAD}",
         "figure5": f"Relative change of accuracy by residual reparameterization against plain "
         f"prompts ({usual}, frozen), by family and there from gain to loss. Lines: 95 % interval "
-        "over seeds, each seed compared with itself and plain prompts' mean taken as known; pale "
-        f"bars: the interval includes zero; lines that leave the frame are cut.{never}",
+        "over seeds and articles, each seed compared with itself and plain prompts' mean taken as "
+        "known; pale bars: the interval includes zero; lines that leave the frame are cut."
+        f"{never}",
         "table1": f"Pearson correlation, over languages, of accuracy ({usual}, mean over seeds) "
         f"with likeness to {name_of(results.source)} and with the amount of "
         f"pretraining data. Lines: 95 % interval over languages.{diamonds}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -40,6 +40,13 @@ _NEEDS = {
 }
 
 
+Variant = Literal["default", "as published"]
+VARIANTS: Mapping[Variant, str] = {
+    "default": "trained by this project's defaults",
+    "as published": "trained as the paper's released code does",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class StudyRun:
     """One prompt, trained with one seed and evaluated on every language."""
@@ -58,6 +65,7 @@ class StudyRun:
     trained_parameters: int
     prompt_bytes: int  # of what must be stored: the prompt's file; unfrozen: weights and prompt
     accuracy: Mapping[str, float]  # language code -> test accuracy between 0 and 1
+    by_article: Mapping[str, Sequence[float]]  # language code -> accuracy, spread over articles
 
     @property
     def setting(self) -> Setting:
@@ -68,6 +76,14 @@ class StudyRun:
     def mean_accuracy(self) -> float:
         """Accuracy over languages, each counting the same."""
         return fmean(self.accuracy[code] for code in sorted(self.accuracy))
+
+
+@dataclass(frozen=True, slots=True)
+class PlainStep:
+    """How long a step takes where a prompt trains alone, on text that is read anew."""
+
+    prompt_s: float  # the model frozen
+    weights_s: float  # all weights trained with it
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,8 @@ class StudyResults:
     hardware: str
     seconds: Mapping[str, float]  # stage -> seconds
     created_at: datetime
+    variant: Variant
+    plain_steps: Mapping[int, PlainStep]  # by seed, where both settings were run
     uriel: Path | None = None  # a copy of URIEL's distance file
     majority_share: float | None = None  # of the split's largest label: what guessing gets
 

@@ -38,11 +38,6 @@ class GainRow:
     high_points: float | None
     paper_gain_points: float | None
 
-    @property
-    def gain(self) -> Interval:
-        """In points."""
-        return Interval(self.gain_points, self.low_points, self.high_points, self.seeds)
-
 
 @dataclass(frozen=True, slots=True)
 class MeanRow:
@@ -151,6 +146,23 @@ class FindingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BesideRow:
+    """beside.csv: mean accuracy over languages in this study and in another one.
+
+    The difference is this study's minus the other's, seed by seed, with its interval over seeds.
+    """
+
+    part: str
+    runs: str
+    seeds: int  # in both studies
+    percent: float
+    other_percent: float
+    difference_points: float
+    low_points: float | None
+    high_points: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StudyTables:
     """Every table of a study; one is empty where its part was not asked for or lacks runs."""
 
@@ -165,4 +177,5 @@ class StudyTables:
     table1_distances: tuple[PublishedDifference, ...] = ()
     section4: tuple[CostRow, ...] = ()
     findings: tuple[FindingRow, ...] = ()
+    beside: tuple[BesideRow, ...] = ()  # only where another study was named
     time_findings: tuple[FindingRow, ...] = ()  # apart, for they are another's next time

@@ -18,6 +18,7 @@ from isogloss.training.study.accuracy_tables import (
     mean_rows,
     runs_csv,
 )
+from isogloss.training.study.beside import Summary, beside_rows, settings_csv, summary
 from isogloss.training.study.correlations import correlation_rows, distance_rows, weakening_rows
 from isogloss.training.study.costs import cost_findings, cost_rows, time_findings, times_csv
 from isogloss.training.study.family_findings import family_findings, likeness_findings
@@ -31,14 +32,19 @@ from isogloss.training.study.results import SETTINGS, StudyResults, absent_parts
 from isogloss.training.study.rows import FindingRow, StudyTables
 
 
-def write_tables(results: StudyResults, folder: Path) -> StudyTables:
+def write_tables(results: StudyResults, folder: Path, other: Summary | None = None) -> StudyTables:
     """Write every table that has rows as a CSV in `folder`, and return what they show.
+
+    `other` is a study of the same test to compare with.
 
     Raises:
         InvalidInput: the folder cannot be written.
     """
     tables = study_tables(results)
+    if other is not None:
+        tables = replace(tables, beside=beside_rows(summary(results), other))
     files = {
+        "settings": settings_csv(results),
         "runs": runs_csv(results),
         "accuracies": accuracies_csv(results),
         "timings": times_csv(results),
@@ -94,8 +100,8 @@ def _findings(results: StudyResults, tables: StudyTables) -> tuple[FindingRow, .
     if tables.figure4:
         findings += length_findings(results, tables.figure4)
     if tables.figure5:
-        findings += family_findings(results, tables.figure5)
+        findings += family_findings(results)
     findings += likeness_findings(results, tables.table1_freezing)
     if tables.section4:
-        findings += cost_findings(tables.section4)
+        findings += cost_findings(results, tables.section4)
     return tuple(findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,15 @@ from typing import Any
 
 import pytest
 
+from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.cli.progress import StudyBars, TrainingBars
+from isogloss.training.study import plain_times
 from isogloss.training.study.evidence import EvidenceUnit
 from isogloss.training.study.plan import StudyChoices, check_parts, study_configs
 from isogloss.training.tuning.config import TrainingConfig
-from isogloss.training.tuning.prompt_trainer import EpochRecord
+from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptTrainer
+from isogloss.training.tuning.trainer import Trainer
 from tests.training.commands import isogloss, rows_of
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, tiny, write_task, write_tsv
 
@@ -164,6 +169,47 @@ def test_what_is_there_is_not_made_twice(
     assert tables(whole) == before
 
 
+def test_plain_steps_are_timed_once_a_seed(whole: Path) -> None:
+    steps = [r for r in table_of(whole, "timings") if r["what"] == "plain step"]
+    assert {(r["name"], r["setting"]) for r in steps} == {
+        (f"seed{seed}", setting) for seed in (0, 1) for setting in ("frozen", "full")
+    }
+    assert all(float(r["seconds"]) > 0 for r in steps)
+    html = (whole / "report.html").read_text(encoding="utf-8")
+    assert "Alone and without cached text, a step takes" in html
+    assert "As trained here, a prompt took" in html
+
+
+def test_steps_are_of_all_weights_and_then_of_the_prompt_alone(
+    model: Path, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[bool] = []
+
+    def step(trainer: Trainer, prompt: PromptTrainer, batch: list[int]) -> float:
+        before = [weight.detach().clone() for weight in prompt.weights]
+        vectors = prompt.prompt().detach().clone()
+        seconds = timed(trainer, prompt, batch)
+        after = zip(before, prompt.weights, strict=True)
+        moved.append(any(not one.equal(other.detach()) for one, other in after))
+        assert not vectors.equal(prompt.prompt().detach())
+        return seconds
+
+    timed = plain_times._step
+    monkeypatch.setattr(plain_times, "_step", step)
+    loaded = Backbone.load(str(model), device="cpu")
+    choices = StudyChoices(length=3, seeds=(0,), shots=4, more={"task": "home"})
+    (unit,) = plain_times.plain_times(study_configs(loaded, choices), str(task), tmp_path)
+    assert unit.kept() is None
+    unit.run(loaded)
+    assert moved == [True, False] * 10
+    step_s = unit.kept()
+    assert step_s is not None
+    assert step_s.prompt_s > 0
+    unit.file.write_text("{", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="delete it, and it is made again"):
+        unit.kept()
+
+
 def test_only_some_parts_and_json(model: Path, task: Path, tmp_path: Path) -> None:
     args = [*command(model, task, tmp_path), "--only", "figure4", "--no-unfrozen", "--json"]
     said = json.loads(isogloss(*args).stdout)
@@ -197,6 +243,31 @@ def without(task: Path, folder: Path, code: str, split: str) -> Path:
     return copied
 
 
+def test_two_studies_side_by_side(model: Path, task: Path, whole: Path, tmp_path: Path) -> None:
+    args = [*command(model, task, tmp_path), "--epochs", 1, "--beside", whole]
+    isogloss(*args)
+    rows = table_of(tmp_path, "beside")
+    assert [(row["part"], row["runs"]) for row in rows] == [
+        ("figure2", "model frozen"),
+        ("figure2", "all weights trained"),
+        ("figure3", "4 examples per label"),
+        ("figure3", "6 examples per label"),
+        ("figure4", "1 prompt tokens"),
+        ("figure4", "3 prompt tokens"),
+        ("figure5", "reparameterized"),
+    ]
+    ours, other = (table_of(out, "figure2") for out in (tmp_path, whole))
+    first = {name: float(value) for name, value in rows[0].items() if name not in ("part", "runs")}
+    assert first["percent"] == pytest.approx(float(ours[0]["mean_percent"]))
+    assert first["other_percent"] == pytest.approx(float(other[0]["mean_percent"]))
+    assert first["difference_points"] == pytest.approx(
+        first["percent"] - first["other_percent"], abs=1e-3
+    )
+    assert first["low_points"] <= first["difference_points"] <= first["high_points"]
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "What differs from another study" in html
+
+
 class TestBadInput:
     """One line on standard error, exit code 2, and nothing is trained."""
 
@@ -215,6 +286,7 @@ class TestBadInput:
             (["--lengths", 0], "length = 0"),
             (["--workers", 0], "--workers 0: give 1 or more"),
             (["--cache-gb", -1], "--cache-gb -1.0"),
+            (["--beside", "nowhere"], "settings.csv: no such file; finish that study first"),
         ],
     )
     def test_settings(
@@ -222,6 +294,26 @@ class TestBadInput:
     ) -> None:
         assert said in self.refusal(*command(model, task, tmp_path / "out"), *more)
         assert not list(tmp_path.rglob("*.safetensors"))
+
+    def test_the_folder_of_another_variant(
+        self, model: Path, task: Path, whole: Path, tmp_path: Path
+    ) -> None:
+        copied = shutil.copytree(whole, tmp_path / "out")
+        settings = copied / "tables" / "settings.csv"
+        text = settings.read_text(encoding="utf-8")
+        settings.write_text(text.replace("default", "as published"), encoding="utf-8")
+        said = self.refusal(*command(model, task, copied))
+        assert "holds a study of the variant 'as published'" in said
+        assert "give it a folder of its own" in said
+
+    def test_a_study_of_other_languages_beside_this_one(
+        self, model: Path, task: Path, whole: Path, tmp_path: Path
+    ) -> None:
+        args = [*command(model, task, tmp_path / "out"), "--only", "figure2", "--no-unfrozen"]
+        args += ["--languages", "eng_Latn", "--beside", whole]
+        said = self.refusal(*args)
+        assert "that study was tested on test, 3 languages, this one on test, 1 language;" in said
+        assert not list((tmp_path / "out").rglob("*.safetensors"))
 
     def test_a_language_without_the_split(self, model: Path, task: Path, tmp_path: Path) -> None:
         data = without(task, tmp_path / "data", "fra_Latn", "test")
