@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from isogloss.prompts.format.soft_prompt import PromptCard
+from isogloss.prompts.format.card import PromptCard
+from isogloss.prompts.format.ensemble import MOST_MEMBERS, EnsembleCard
 from isogloss.prompts.languages.languages import Language
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.routing.trials import TrialKind
@@ -93,12 +94,25 @@ class RouteAnswer(BaseModel):
     reason: Literal["clade", "universal", "override"]
 
 
+class MemberAnswer(BaseModel):
+    """One of the prompts that answered together, by what it was called when it joined."""
+
+    name: str
+    version: int | None = Field(description="Null: it joined as a file.")
+    digest: str
+
+
 class PromptAnswer(BaseModel):
     """The very prompt that produced the scores."""
 
     name: str
     version: int
     digest: str
+    members: list[MemberAnswer] | None = Field(
+        default=None,
+        exclude_if=lambda members: members is None,
+        description="Of an ensemble: the prompts whose mean log-probabilities are the answer.",
+    )
 
 
 class MixturePart(BaseModel):
@@ -207,6 +221,10 @@ class PromptRoute(BaseModel):
         description="What label logits are divided by, by clade: a language takes its deepest "
         "clade's, and 1 where there is none."
     )
+    priors: dict[str, dict[str, float]] = Field(
+        description="What is taken off the labels' log-probabilities first, by language code or "
+        "clade: what the prompt says of any text. The most particular counts."
+    )
 
 
 class PromptDetails(BaseModel):
@@ -219,7 +237,7 @@ class PromptDetails(BaseModel):
     versions: list[int]
     length: int | None
     routes: list[PromptRoute]
-    card: PromptCard | None
+    card: PromptCard | EnsembleCard | None
     problem: str | None = None
 
 
@@ -297,6 +315,18 @@ class RollbackRequest(BaseModel):
         if self.to is not None and self.trial is not None:
             raise ValueError("`to` and `trial` exclude each other; send one of them")
         return self
+
+
+class EnsembleRequest(BaseModel):
+    """Stored prompts that are to answer together, in place of a prompt's file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: tuple[Annotated[str, Field(max_length=80)], ...] = Field(
+        min_length=2,
+        max_length=MOST_MEMBERS,
+        description="`name` or `name@version` of each; they stay together as they are now.",
+    )
 
 
 class PromoteRequest(BaseModel):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from isogloss.prompts.cli.care import delete, gc, verify_store
+from isogloss.prompts.cli.combine import combine
 from isogloss.prompts.cli.options import AsJson, Note, Reference, RequestId, Store
 from isogloss.prompts.cli.peft import export_peft, import_peft
 from isogloss.prompts.cli.publish import publish
@@ -59,6 +60,7 @@ def show(reference: Reference, store: Store = None, as_json: AsJson = False) -> 
 
 
 app.command()(publish)
+app.command()(combine)
 
 
 @app.command()

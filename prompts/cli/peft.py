@@ -87,11 +87,19 @@ def export_peft(
 ) -> None:
     """Write a `prefix` prompt as a folder that PEFT's PeftModel.from_pretrained loads."""
     from isogloss.prompts.format.peft import export_adapter
+    from isogloss.prompts.format.soft_prompt import SoftPrompt
     from isogloss.prompts.store.store import open_store
 
     opened = open_store(store)
     name, version, digest = opened.state().resolve(reference)
-    export_adapter(opened.read(digest), out)
+    prompt = opened.read(digest)
+    if not isinstance(prompt, SoftPrompt):
+        raise InvalidInput(
+            f"prompt {name}@{version} is {len(prompt.prompts)} prompts that answer together, and "
+            "an adapter holds one: export a member, "
+            f"{', '.join(member.reference for member in prompt.members)}"
+        )
+    export_adapter(prompt, out)
     answer = {"name": name, "version": version, "digest": digest, "folder": str(out)}
     report(answer, as_json, f"{name}@{version} is in {out}")
 

@@ -22,7 +22,7 @@ from isogloss.prompts.console.console import report
 from isogloss.prompts.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from isogloss.prompts.format.soft_prompt import SoftPrompt
+    from isogloss.prompts.format.prompt import Prompt
     from isogloss.prompts.store.store import PromptStore
     from isogloss.prompts.store.trial_changes import TrialPlan
 
@@ -47,7 +47,7 @@ def publish(
     `trials`.
     """
     from isogloss.prompts.cli import tables
-    from isogloss.prompts.format.soft_prompt import SoftPrompt
+    from isogloss.prompts.format.prompt import load_prompt
     from isogloss.prompts.store.store import open_store
 
     plan = trial.plan(route or [])
@@ -59,7 +59,7 @@ def publish(
     names = [name or name_from(file) for file in files]
     if len(set(names)) < len(names):
         raise InvalidInput(f"two files would be published as one name, of {sorted(names)}")
-    prompts = {name: SoftPrompt.load(file) for name, file in zip(names, files, strict=True)}
+    prompts = {name: load_prompt(file) for name, file in zip(names, files, strict=True)}
     opened = open_store(store, create=plan is None)
     answer = publish_to(opened, prompts, route or [], note, request_id, plan)
     report(answer, as_json, tables.published)
@@ -67,7 +67,7 @@ def publish(
 
 def publish_to(
     store: PromptStore,
-    prompts: Mapping[str, SoftPrompt],
+    prompts: Mapping[str, Prompt],
     clades: Sequence[str],
     note: str,
     request_id: str | None,

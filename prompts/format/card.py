@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -22,6 +22,8 @@ from isogloss.prompts.errors import InvalidPrompt
 from isogloss.prompts.files.json_bounds import holds_more_values
 from isogloss.prompts.format.labels import MOST_LABELS, Named
 from isogloss.prompts.format.verbalizer import LabelToken
+
+Card = TypeVar("Card", bound=BaseModel)
 
 FORMAT_VERSION = 1
 _MOST_VALUES = 1 << 16
@@ -70,13 +72,18 @@ class PromptCard(BaseModel):
 
     def to_json(self) -> str:
         """One JSON document; equal cards give equal text."""
-        return json.dumps(
-            self.model_dump(mode="json"),
-            sort_keys=True,
-            ensure_ascii=False,
-            separators=(",", ":"),
-            allow_nan=False,
-        )
+        return card_document(self)
+
+
+def card_document(card: BaseModel) -> str:
+    """A card as one JSON document; equal cards give equal text."""
+    return json.dumps(
+        card.model_dump(mode="json"),
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
 
 
 def read_card(metadata: Mapping[str, str]) -> PromptCard:
@@ -84,6 +91,15 @@ def read_card(metadata: Mapping[str, str]) -> PromptCard:
 
     Raises:
         InvalidPrompt: there is none, it is invalid, or its format version is unknown.
+    """
+    return parse_card(metadata, PromptCard, FORMAT_VERSION)
+
+
+def parse_card(metadata: Mapping[str, str], model: type[Card], version: int) -> Card:
+    """Return the card in a file's metadata, as a model of its format version.
+
+    Raises:
+        InvalidPrompt: there is none, it is invalid, or its format version is another.
     """
     if "card" not in metadata:
         raise InvalidPrompt("the prompt file has no card: its metadata lacks the key 'card'")
@@ -94,16 +110,16 @@ def read_card(metadata: Mapping[str, str]) -> PromptCard:
             "of its training history"
         )
     try:
-        return PromptCard.model_validate_json(card)
+        return model.model_validate_json(card)
     except ValidationError as error:
-        raise _refused(problems(error)) from error
+        raise _refused(problems(error), version) from error
 
 
-def _refused(listed: Sequence[ErrorDetails]) -> InvalidPrompt:
+def _refused(listed: Sequence[ErrorDetails], version: int) -> InvalidPrompt:
     said = describe_first(listed)
     if any(problem["loc"] == ("format_version",) for problem in listed):
         return InvalidPrompt(
             f"unknown format version of the prompt file: {said}; this release reads version "
-            f"{FORMAT_VERSION}"
+            f"{version}"
         )
     return InvalidPrompt(f"the prompt's card is invalid: {said}")

@@ -7,7 +7,7 @@ prompt.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -72,6 +72,10 @@ Clade = Annotated[str, Field(min_length=1, max_length=128)]
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """What label logits are divided by, so that scores are as often right as they say."""
 
+LabelPrior = dict[str, Annotated[float, Field(allow_inf_nan=False)]]
+"""Label -> mean log-probability that a route's prompt gives it on unlabelled text: what it would
+say anyway. It is taken off before scores are scaled."""
+
 UNIVERSAL = "universal"
 """In place of a clade: languages that no clade of the table holds."""
 
@@ -104,6 +108,7 @@ class Route:
     clade: str | None
     reason: Literal["clade", "universal"]
     temperature: float = 1.0  # of the scores
+    prior: Mapping[str, float] | None = None  # taken off the labels' log-probabilities
 
 
 class RouteTable(BaseModel):
@@ -116,6 +121,7 @@ class RouteTable(BaseModel):
     universal: Reference
     clades: dict[Clade, Reference] = Field(default_factory=dict)
     temperatures: dict[Clade, Temperature] = Field(default_factory=dict)
+    priors: dict[Clade, LabelPrior] = Field(default_factory=dict)  # by language code, or clade
     evidence: tuple[RouteEvidence, ...] = Field(default=(), fail_fast=True)
 
     @property
@@ -133,19 +139,31 @@ class RouteTable(BaseModel):
         """Every prompt this table may choose, each once."""
         return tuple(dict.fromkeys([self.universal, *self.clades.values()]))
 
-    def route(self, lineage: Sequence[str]) -> Route:
-        """Choose the prompt for a language's lineage, which runs from the root of the tree."""
+    def route(self, lineage: Sequence[str], code: str | None = None) -> Route:
+        """Choose the prompt for a language's lineage, which runs from the root of the tree.
+
+        With the language's code, a prior of its very own is found, too.
+        """
         clade = deepest_clade(lineage, self.clades)
         if clade is None:
-            temperature = self._temperature(lineage, UNIVERSAL)
-            return Route(self.universal, None, "universal", temperature)
-        temperature = self._temperature(lineage[lineage.index(clade) :], clade)
-        return Route(self.clades[clade], clade, "clade", temperature)
+            return self._scaled(self.universal, None, lineage, code)
+        return self._scaled(self.clades[clade], clade, lineage[lineage.index(clade) :], code)
 
-    def _temperature(self, answered: Sequence[str], route: str) -> float:
-        """The deepest clade's among those that one route answers: each may have its own."""
-        clade = deepest_clade(answered, self.temperatures)
-        return self.temperatures.get(route if clade is None else clade, 1.0)
+    def _scaled(
+        self, reference: str, clade: str | None, answered: Sequence[str], code: str | None
+    ) -> Route:
+        """With the temperature and the prior of the deepest of the clades that the route answers.
+
+        Each of them may have its own.
+        """
+        above = (clade or UNIVERSAL, *answered, *(() if code is None else (code,)))
+        return Route(
+            reference,
+            clade,
+            "universal" if clade is None else "clade",
+            next((self.temperatures[c] for c in reversed(above) if c in self.temperatures), 1.0),
+            next((self.priors[c] for c in reversed(above) if c in self.priors), None),
+        )
 
     def with_routes(self, reference: str, clades: Sequence[str]) -> RouteTable:
         """Return a table in which these clades ("universal" is one) take this prompt.
@@ -160,14 +178,15 @@ class RouteTable(BaseModel):
             universal=reference if UNIVERSAL in clades else self.universal,
             clades={**self.clades, **chosen},
             temperatures=forgetful.temperatures,
+            priors=forgetful.priors,
             evidence=forgetful.evidence,
         )
 
     def forgetting(self, clades: Collection[str]) -> RouteTable:
         """Return the same routes without what was measured with these clades' prompts.
 
-        That is their evidence and temperatures, and the temperatures of all clades without a route,
-        since a table does not know under which route's prompt they were fitted.
+        That is their evidence, temperatures and priors, and those of all clades and languages
+        without a route, since a table does not know under which route's prompt they were fitted.
         """
         if not clades:
             return self
@@ -175,6 +194,7 @@ class RouteTable(BaseModel):
         return self.model_copy(
             update={
                 "temperatures": {c: t for c, t in self.temperatures.items() if c in routed},
+                "priors": {c: prior for c, prior in self.priors.items() if c in routed},
                 "evidence": tuple(e for e in self.evidence if (e.clade or UNIVERSAL) not in clades),
             }
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from isogloss.prompts.errors import InvalidInput, NotFound
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable, parse_reference
 from isogloss.prompts.routing.trials import still_on_trial
 from isogloss.prompts.store.checks import check_table, check_trials
@@ -21,7 +21,7 @@ def published(
     state: StoreState,
     digests: Mapping[str, str],
     tables: Sequence[RouteTable],
-    prompt_of: Callable[[str], SoftPrompt],
+    prompt_of: Callable[[str], Prompt],
     note: str,
     now: datetime,
 ) -> StoreState:
@@ -54,7 +54,7 @@ def published(
     return following.with_trials(trials)
 
 
-def routed(state: StoreState, name: str, prompt: SoftPrompt, clades: Sequence[str]) -> RouteTable:
+def routed(state: StoreState, name: str, prompt: Prompt, clades: Sequence[str]) -> RouteTable:
     """Return the route table of a prompt's model and task, with these clades routed to its name.
 
     Raises:

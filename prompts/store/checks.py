@@ -13,7 +13,8 @@ import numpy as np
 
 from isogloss.prompts.console.refusals import shown, spelled_like
 from isogloss.prompts.errors import InvalidInput, InvalidPrompt, NotFound
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.ensemble import Ensemble
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.languages.languages import languages
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.routing.trials import Trial
@@ -44,7 +45,7 @@ def check_clades(clades: Iterable[str]) -> None:
 def check_table(
     table: RouteTable,
     digest_of: Callable[[str], str],
-    prompt_of: Callable[[str], SoftPrompt],
+    prompt_of: Callable[[str], Prompt],
 ) -> None:
     """Require that a table's prompts exist, are for its model and task, and share their labels.
 
@@ -53,7 +54,7 @@ def check_table(
     Raises:
         InvalidPrompt: they do not; the message says which and why.
     """
-    first: tuple[str, SoftPrompt] | None = None
+    first: tuple[str, Prompt] | None = None
     for reference in table.references:
         try:
             digest = digest_of(reference)
@@ -73,7 +74,7 @@ def check_candidate(
     table: RouteTable,
     trial: Trial,
     digest_of: Callable[[str], str],
-    prompt_of: Callable[[str], SoftPrompt],
+    prompt_of: Callable[[str], Prompt],
 ) -> None:
     """Require that a candidate could be routed where it is on trial, and reads the text before it.
 
@@ -98,7 +99,7 @@ def check_trials(
     table: RouteTable,
     trials: Iterable[Trial],
     digest_of: Callable[[str], str],
-    prompt_of: Callable[[str], SoftPrompt],
+    prompt_of: Callable[[str], Prompt],
 ) -> None:
     """Require that the candidates on trial for this table still fit it.
 
@@ -117,7 +118,7 @@ def check_trials(
             ) from error
 
 
-def _check_model_and_task(table: RouteTable, reference: str, prompt: SoftPrompt) -> None:
+def _check_model_and_task(table: RouteTable, reference: str, prompt: Prompt) -> None:
     card = prompt.card
     if card.model.fingerprint != table.model.fingerprint:
         raise InvalidPrompt(
@@ -132,9 +133,7 @@ def _check_model_and_task(table: RouteTable, reference: str, prompt: SoftPrompt)
         )
 
 
-def _check_alike(
-    reference: str, prompt: SoftPrompt, first_reference: str, first: SoftPrompt
-) -> None:
+def _check_alike(reference: str, prompt: Prompt, first_reference: str, first: Prompt) -> None:
     """One request's labels cannot depend on its language: a table's prompts agree on them."""
     labels, expected = (
         [(label.label, label.token_id) for label in p.card.labels] for p in (prompt, first)
@@ -151,7 +150,7 @@ def _check_alike(
         )
 
 
-def check_servable(name: str, prompt: SoftPrompt) -> None:
+def check_servable(name: str, prompt: Prompt) -> None:
     """Require numbers that every precision holds.
 
     Args:
@@ -161,6 +160,10 @@ def check_servable(name: str, prompt: SoftPrompt) -> None:
     Raises:
         InvalidPrompt: one is too large; the message says which.
     """
+    if isinstance(prompt, Ensemble):
+        for member in prompt.members:
+            check_servable(f"{member.reference}, a member of {name}", member.prompt)
+        return
     numbers = prompt.arrays["prompt"]
     sizes = np.abs(numbers)
     largest = float(sizes.max())

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from isogloss.prompts.errors import StoreError
+from isogloss.prompts.errors import InvalidPrompt, StoreError
+from isogloss.prompts.format.prompt import Prompt, read_prompt
 from isogloss.prompts.format.soft_prompt import SoftPrompt, digest_of
 from isogloss.prompts.store.change_records import ChangeRequest, find
 from isogloss.prompts.store.checks import check_servable, names_of, newly_answering
@@ -22,7 +23,7 @@ from isogloss.prompts.store.state import StoreState
 Change = Callable[[StoreState], StoreState]
 """Makes the next generation of the newest; the same state again is no change."""
 
-Guard = Callable[[StoreState, StoreState, Mapping[str, SoftPrompt]], None]
+Guard = Callable[[StoreState, StoreState, Mapping[str, Prompt]], None]
 """Told of the newest state, of what a change makes of it and of the prompts it brings, by digest;
 raises IsoglossError where that must not become the newest."""
 
@@ -98,22 +99,40 @@ class StoreFiles:
         """Return a prompt file, its bytes verified against the digest."""
         return self.objects.read(digest)
 
-    def read(self, digest: str) -> SoftPrompt:
+    def read(self, digest: str) -> Prompt:
         """Return a prompt, its bytes verified against the digest.
 
         Raises:
             InvalidPrompt: this release cannot read the file.
         """
-        return SoftPrompt.from_bytes(self.read_bytes(digest))
+        return read_prompt(self.read_bytes(digest))
 
-    def reading(self, given: Mapping[str, SoftPrompt]) -> Callable[[str], SoftPrompt]:
+    def member(self, reference: str) -> tuple[str, int, SoftPrompt]:
+        """Return name, version and prompt of what is to join an ensemble: `Ensemble.of` takes it.
+
+        Raises:
+            InvalidInput: the reference is malformed.
+            NotFound: there is no such prompt or version.
+            InvalidPrompt: it is an ensemble, or this release cannot read the file.
+        """
+        name, version, digest = self.state().resolve(reference)
+        prompt = self.read(digest)
+        if not isinstance(prompt, SoftPrompt):
+            told = ", ".join(member.reference for member in prompt.members)
+            raise InvalidPrompt(
+                f"prompt {name}@{version} is several prompts that answer together; name those "
+                f"instead: {told}"
+            )
+        return name, version, prompt
+
+    def reading(self, given: Mapping[str, Prompt]) -> Callable[[str], Prompt]:
         """How to read a prompt by its digest, where those given may not be in the store yet."""
         return lambda digest: given.get(digest) or self.read(digest)
 
     def commit(
         self,
         change: Change,
-        prompts: Mapping[str, SoftPrompt],
+        prompts: Mapping[str, Prompt],
         request: ChangeRequest | None = None,
     ) -> StoreState:
         """Publish `change` of the newest state, however many others publish at the same time.
@@ -154,7 +173,7 @@ class StoreFiles:
         return self.state(listing.newest)
 
     def _checked(
-        self, state: StoreState, following: StoreState, prompts: Mapping[str, SoftPrompt]
+        self, state: StoreState, following: StoreState, prompts: Mapping[str, Prompt]
     ) -> StoreState:
         """Let a change pass, unless what would answer after it could not."""
         if following.same_content(state):
@@ -169,13 +188,13 @@ class StoreFiles:
             self.guard(state, following, prompts)
         return following
 
-    def _write_objects(self, prompts: Mapping[str, SoftPrompt]) -> None:
+    def _write_objects(self, prompts: Mapping[str, Prompt]) -> None:
         with explained("write", self.location):
             self.backend.prepare()
         for digest, prompt in prompts.items():
             self.objects.write(digest, prompt.to_bytes())
 
-    def _confirm_objects(self, state: StoreState, prompts: Mapping[str, SoftPrompt]) -> None:
+    def _confirm_objects(self, state: StoreState, prompts: Mapping[str, Prompt]) -> None:
         """Collection may have taken what nothing referred to yet: from now on, something does."""
         try:
             for digest, prompt in prompts.items():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from isogloss.prompts.errors import IsoglossError
 from isogloss.prompts.format.card import PromptCard
+from isogloss.prompts.format.ensemble import EnsembleCard
 from isogloss.prompts.languages.languages import languages
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.routing.trials import Trial
@@ -23,7 +24,7 @@ class Description(NamedTuple):
 
     length: int | None = None
     hidden_size: int | None = None
-    card: PromptCard | None = None
+    card: PromptCard | EnsembleCard | None = None
     problem: str | None = None
 
 
@@ -72,7 +73,8 @@ def _routes_to(state: StoreState, digest: str) -> list[dict[str, Any]]:
     """Return every route that chooses this content: model, task and clade ("universal" is one).
 
     `temperatures` is what the scores are divided by on this route, clade by clade; a language takes
-    its deepest clade's, and 1 where there is none.
+    its deepest clade's, and 1 where there is none. `priors` are taken off the labels'
+    log-probabilities first, by language or clade.
     """
     return [
         {
@@ -80,6 +82,7 @@ def _routes_to(state: StoreState, digest: str) -> list[dict[str, Any]]:
             "task": table.task,
             "clade": clade,
             "temperatures": _temperatures(table, clade),
+            "priors": _priors(table, clade),
         }
         for table in state.routes
         for clade, reference in table.by_clade.items()
@@ -94,6 +97,21 @@ def _temperatures(table: RouteTable, route: str) -> dict[str, float]:
         for clade, temperature in table.temperatures.items()
         if route == (table.route(_lineages().get(clade, ())).clade or UNIVERSAL)
     }
+
+
+def _priors(table: RouteTable, route: str) -> dict[str, dict[str, float]]:
+    """Return the priors of the languages and clades that one route answers."""
+    return {
+        name: prior
+        for name, prior in table.priors.items()
+        if route == (table.route(_lineage(name)).clade or UNIVERSAL)
+    }
+
+
+def _lineage(name: str) -> tuple[str, ...]:
+    """The path from the root to a clade, or to a language by its code."""
+    known = languages().get(name)
+    return known.lineage if known else _lineages().get(name, ())
 
 
 @functools.cache

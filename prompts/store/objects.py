@@ -13,9 +13,10 @@ import re
 from pathlib import Path
 
 from isogloss.prompts.console.refusals import shown
-from isogloss.prompts.errors import InvalidInput, StoreError
+from isogloss.prompts.errors import InvalidInput, InvalidPrompt, StoreError
 from isogloss.prompts.files import durable
 from isogloss.prompts.files.given_paths import cache_folder
+from isogloss.prompts.format.prompt import read_prompt
 from isogloss.prompts.format.safetensors_header import MAX_FILE_BYTES
 from isogloss.prompts.format.soft_prompt import digest_of
 from isogloss.prompts.store.filesystems import Folder, LocalFolder, explained
@@ -54,7 +55,8 @@ class Objects:
         data = self.read_unchecked(digest)
         if (content := digest_of(data)) != digest:
             raise StoreError(
-                f"object {self.location_of(digest)} is damaged: its content is {content}; {_REMEDY}"
+                f"object {self.location_of(digest)} is damaged: its content is {content}"
+                f"{_what_is_wrong(data)}; {_REMEDY}"
             )
         if self._cache:
             self._cache.put(name, data)
@@ -160,3 +162,12 @@ class ObjectCache:
 def default_cache() -> ObjectCache:
     """Return the cache in $ISOGLOSS_CACHE, or in the user's cache folder."""
     return ObjectCache(cache_folder() / "objects")
+
+
+def _what_is_wrong(data: bytes) -> str:
+    """What a reader says of a damaged file, such as which member of an ensemble it is."""
+    try:
+        read_prompt(data)
+    except InvalidPrompt as broken:
+        return f" ({broken})"
+    return ""

@@ -23,10 +23,10 @@ from isogloss.prompts.store.change_records import (
 )
 from isogloss.prompts.store.numbering import MAX_GENERATION, GenerationId
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """The newest of manifests. Each has the least that can say what it holds, for earlier releases:
-4 where changes were asked for by id, 3 where something is on trial, 2 where prompts were deleted,
-else 1."""
+5 where routes have label priors, 4 where changes were asked for by id, 3 where something is on
+trial, 2 where prompts were deleted, else 1."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _LATER_FIELDS = ("deleted", "trials", "records")
@@ -118,7 +118,7 @@ class StoreState(BaseModel):
 
     model_config = _FROZEN
 
-    format_version: Literal[1, 2, 3, 4] = 1
+    format_version: Literal[1, 2, 3, 4, 5] = 1
     generation: int = Field(ge=0, le=MAX_GENERATION)
     parent: int | None = Field(default=None, ge=0, le=MAX_GENERATION)
     restores: int | None = Field(default=None, ge=0, le=MAX_GENERATION)
@@ -160,6 +160,11 @@ class StoreState(BaseModel):
         return frozenset(d for one in self.deleted.values() for d in one.digests) - self.digests
 
     @property
+    def has_priors(self) -> bool:
+        """Whether some route's scores have a label prior taken off, which older releases lack."""
+        return any(table.priors for table in self.routes)
+
+    @property
     def answering(self) -> tuple[Mapping[str, int], tuple[RouteTable, ...]]:
         """What bare names mean, and the routes: what answers, trials aside."""
         current = {name: entry.current for name, entry in self.prompts.items() if entry.current}
@@ -168,7 +173,9 @@ class StoreState(BaseModel):
     def to_json(self) -> bytes:
         """Return the manifest."""
         # Without them, earlier releases can read it.
-        unused = {field for field in _LATER_FIELDS if not getattr(self, field)}
+        unused: dict[str, Any] = {f: True for f in _LATER_FIELDS if not getattr(self, f)}
+        if not self.has_priors:
+            unused["routes"] = {"__all__": {"priors"}}
         return self.model_dump_json(indent=1, exclude=unused).encode()
 
     def resolve(self, reference: str) -> tuple[str, int, str]:
@@ -241,7 +248,8 @@ class StoreState(BaseModel):
         """Return a changed copy in the format that can say what it holds."""
         changed = self.model_copy(update=changes)
         formats = [n for n, field in enumerate(_LATER_FIELDS, 2) if getattr(changed, field)]
-        return changed.model_copy(update={"format_version": max(formats, default=1)})
+        least = FORMAT_VERSION if changed.has_priors else max(formats, default=1)
+        return changed.model_copy(update={"format_version": least})
 
     def digest_of(self, reference: str) -> str:
         """Return the digest of "name" or "name@version"; raises what `resolve` does."""

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.routing.trials import TrialKind, TrialLimits
 from isogloss.prompts.store.change_records import requested, short_hash
@@ -61,7 +61,7 @@ class PromptStore(StoreFiles):
 
     def publish(
         self,
-        prompts: Mapping[str, SoftPrompt],
+        prompts: Mapping[str, Prompt],
         routes: Routes = (),
         note: str = "",
         *,
@@ -121,7 +121,7 @@ class PromptStore(StoreFiles):
     def begin_trial(
         self,
         name: str,
-        prompt: SoftPrompt,
+        prompt: Prompt,
         *,
         kind: TrialKind,
         share: float,

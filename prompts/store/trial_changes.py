@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import get_args
 
 from isogloss.prompts.errors import InvalidInput, NotFound
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.routing.routes import RouteTable, check_name
 from isogloss.prompts.routing.trials import Trial, TrialKind, TrialLimits, trial_of
 from isogloss.prompts.store.changes import published
@@ -44,9 +44,9 @@ class TrialPlan:
 def begun(
     state: StoreState,
     name: str,
-    prompt: SoftPrompt,
+    prompt: Prompt,
     plan: TrialPlan,
-    prompt_of: Callable[[str], SoftPrompt],
+    prompt_of: Callable[[str], Prompt],
     note: str,
     now: datetime,
 ) -> StoreState:
@@ -90,7 +90,7 @@ def begun(
 def promoted(
     state: StoreState,
     name: str,
-    prompt_of: Callable[[str], SoftPrompt],
+    prompt_of: Callable[[str], Prompt],
     note: str,
     now: datetime,
 ) -> StoreState:
@@ -162,7 +162,7 @@ def trial_named(state: StoreState, name: str) -> Trial:
     )
 
 
-def _table_for(state: StoreState, name: str, prompt: SoftPrompt) -> RouteTable:
+def _table_for(state: StoreState, name: str, prompt: Prompt) -> RouteTable:
     card = prompt.card
     table = state.routes_for(card.model.fingerprint, card.task)
     if table is None:

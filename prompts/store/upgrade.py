@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.routing.routes import RouteTable, parse_reference
 from isogloss.prompts.store.changes import published
 from isogloss.prompts.store.files import StoreFiles
@@ -54,8 +54,8 @@ def missing_tables(state: StoreState, shipped: StoreState) -> tuple[RouteTable, 
 def with_shipped(
     state: StoreState,
     tables: Sequence[RouteTable],
-    prompts: Mapping[str, SoftPrompt],
-    prompt_of: Callable[[str], SoftPrompt],
+    prompts: Mapping[str, Prompt],
+    prompt_of: Callable[[str], Prompt],
     note: str,
     now: datetime,
 ) -> StoreState:

@@ -16,12 +16,13 @@ from functools import partial
 from pydantic import SecretStr
 
 from isogloss.prompts.errors import InvalidPrompt, NotFound, Unauthorized, Unavailable
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.ensemble import Ensemble
+from isogloss.prompts.format.prompt import Prompt, read_prompt
 from isogloss.prompts.routing.routes import RouteTable, check_name
 from isogloss.prompts.store.collect import free_deleted
 from isogloss.prompts.store.listing import versions_of
 from isogloss.prompts.store.numbering import GenerationId
-from isogloss.prompts.store.store import StoreState
+from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.serving.api.service import Service
 from isogloss.serving.api.trial_query import TrialQuery
 from isogloss.serving.config import ADMIN_TOKEN_VARIABLE
@@ -29,6 +30,9 @@ from isogloss.serving.pipeline.admission import Stopping
 from isogloss.serving.registry.rollout import wait_until_served
 from isogloss.serving.registry.store_calls import StoreCalls, StoreSilent
 from isogloss.serving.schemas import ModelAnswer, PromptAnswer, SwapAnswer
+
+Given = bytes | tuple[str, ...]
+"""A prompt file, or references of stored prompts that are to answer together."""
 
 _MOST_CHANGES = 8
 """At a time; each waits until every replica serves it."""
@@ -65,8 +69,8 @@ class Admin:
                 f"'Authorization: Bearer ${ADMIN_TOKEN_VARIABLE}'"
             )
 
-    async def publish_prompt(self, name: str, data: bytes, request_id: str | None) -> SwapAnswer:
-        """Publish a prompt file as the current version of a name.
+    async def publish_prompt(self, name: str, given: Given, request_id: str | None) -> SwapAnswer:
+        """Publish a prompt file, or an ensemble, as the current version of a name.
 
         Raises:
             InvalidInput: the name is malformed, or the request id stands for another change.
@@ -78,7 +82,7 @@ class Admin:
         models = (await self._service.models()).models
 
         def publish() -> SwapAnswer:
-            prompt = _fitting(data, models)
+            prompt = _fitting(given, self._store, models)
             note = _noted("published", request_id)
             state = self._store.publish({name: prompt}, (), note, request_id=request_id)
             return self._settled(state, request_id, {name: prompt.digest})
@@ -86,9 +90,9 @@ class Admin:
         return await self._change(publish)
 
     async def begin_trial(
-        self, name: str, data: bytes, wanted: TrialQuery, request_id: str | None
+        self, name: str, given: Given, wanted: TrialQuery, request_id: str | None
     ) -> SwapAnswer:
-        """Put a prompt file on trial, as a version of a name.
+        """Put a prompt file, or an ensemble, on trial, as a version of a name.
 
         Raises:
             InvalidInput: the name is malformed, or the trial is of no route, or of one that has
@@ -102,7 +106,7 @@ class Admin:
 
         def begin() -> SwapAnswer:
             assert wanted.kind is not None
-            prompt = _fitting(data, models)
+            prompt = _fitting(given, self._store, models)
             state = self._store.begin_trial(
                 name,
                 prompt,
@@ -210,9 +214,7 @@ class Admin:
                 "GET /v1/prompts before you ask again"
             ) from silent
 
-    def _vet(
-        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
-    ) -> None:
+    def _vet(self, before: StoreState, following: StoreState, given: Mapping[str, Prompt]) -> None:
         """Have the models try what a change brings, from the thread that is about to make it."""
         assert self._loop is not None
         vetting = self._service.vet(before, following, given)
@@ -254,9 +256,12 @@ class Admin:
             return None
 
 
-def _fitting(data: bytes, models: Sequence[ModelAnswer]) -> SoftPrompt:
-    """Read a prompt file; raises InvalidPrompt where it fits none of the models."""
-    prompt = SoftPrompt.from_bytes(data)
+def _fitting(given: Given, store: PromptStore, models: Sequence[ModelAnswer]) -> Prompt:
+    """Read a prompt file, or put members together; InvalidPrompt where it fits no model."""
+    if isinstance(given, bytes):
+        prompt = read_prompt(given)
+    else:
+        prompt = Ensemble.of([store.member(reference) for reference in given])
     fitting = [model for model in models if model.fingerprint == prompt.card.model.fingerprint]
     prompt.check_fits((fitting or models)[0])
     return prompt

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 
-from isogloss.serving.api.admin import Admin
+from isogloss.serving.api.admin import Admin, Given
 from isogloss.serving.api.bodies import FORM_BYTES, TABLE_VALUES, Bodies
 from isogloss.serving.api.openapi import FILE_BODY, SECURED, json_body
 from isogloss.serving.api.routes import json_response
 from isogloss.serving.api.trial_query import parse_trial, query_parameters
 from isogloss.serving.pipeline.caller import given_request_id
-from isogloss.serving.schemas import PromoteRequest, RollbackRequest, RoutesRequest, SwapAnswer
+from isogloss.serving.schemas import (
+    EnsembleRequest,
+    PromoteRequest,
+    RollbackRequest,
+    RoutesRequest,
+    SwapAnswer,
+)
 
 
 def add_admin_routes(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
@@ -30,15 +36,15 @@ def _add_prompts(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
         "/v1/prompts/{name}",
         response_model=SwapAnswer,
         openapi_extra=SECURED | {"requestBody": FILE_BODY, "parameters": query_parameters()},
-        summary="Publish a prompt file under a name, or put it on trial there",
+        summary="Publish a prompt, or several that answer together, or put it on trial",
     )
     async def put_prompt(name: str, request: Request) -> Response:
         request_id = _authorized(admin, request)
         trial = parse_trial(request.query_params.multi_items())
-        data = await bodies.file(request)
+        given = await _given(request, bodies)
         if trial.kind is not None:
-            return json_response(await admin.begin_trial(name, data, trial, request_id))
-        return json_response(await admin.publish_prompt(name, data, request_id))
+            return json_response(await admin.begin_trial(name, given, trial, request_id))
+        return json_response(await admin.publish_prompt(name, given, request_id))
 
     @api.delete(
         "/v1/prompts/{name}",
@@ -60,6 +66,15 @@ def _add_prompts(api: FastAPI, admin: Admin, bodies: Bodies) -> None:
         request_id = _authorized(admin, request)
         wanted = await bodies.parsed(request, PromoteRequest, most_bytes=FORM_BYTES)
         return json_response(await admin.promote(wanted.trial, request_id))
+
+
+async def _given(request: Request, bodies: Bodies) -> Given:
+    """A prompt file; or, as JSON, the stored prompts that are to answer together."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return await bodies.file(request)
+    wanted = await bodies.parsed(request, EnsembleRequest, most_bytes=FORM_BYTES)
+    return wanted.members
 
 
 def _add_routes(api: FastAPI, admin: Admin, bodies: Bodies) -> None:

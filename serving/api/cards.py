@@ -80,8 +80,8 @@ class PromptCards:
     def _in_memory(self, digest: str) -> Description | None:
         resident = self._live.current.loaded.get(digest)
         if isinstance(resident, LoadedPrompt):
-            length, hidden_size = resident.vectors.shape
-            return Description(length, hidden_size, resident.card)
+            hidden_size = resident.members[0].vectors.shape[1]
+            return Description(resident.length, hidden_size, resident.card)
         return self._recent.get(digest)
 
     def _read_all(self, digests: Iterable[str]) -> Mapping[str, Description]:

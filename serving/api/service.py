@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from isogloss.prompts.errors import NotFound, Unavailable
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.store.checks import names_of, newly_answering
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.serving.api.cards import PromptCards
@@ -130,7 +130,7 @@ class Service:
         return await self._cards.file(self.live.current.state, reference, self._wait_s(caller))
 
     async def vet(
-        self, before: StoreState, following: StoreState, given: Mapping[str, SoftPrompt]
+        self, before: StoreState, following: StoreState, given: Mapping[str, Prompt]
     ) -> None:
         """Require that the served models can answer after a change as it asks them to.
 

@@ -14,6 +14,7 @@ from isogloss.serving.schemas import (
     ClassifyResponse,
     LabelScore,
     LanguageAnswer,
+    MemberAnswer,
     MixturePart,
     PromptAnswer,
     Result,
@@ -146,7 +147,11 @@ def _route(share: Share) -> RouteAnswer:
 
 
 def _prompt(prompt: ServedPrompt) -> PromptAnswer:
-    return PromptAnswer(name=prompt.name, version=prompt.version, digest=prompt.digest)
+    joined = prompt.loaded.joined
+    members = [MemberAnswer(name=m.name, version=m.version, digest=m.digest) for m in joined or ()]
+    return PromptAnswer(
+        name=prompt.name, version=prompt.version, digest=prompt.digest, members=members or None
+    )
 
 
 def _by_label(prompt: ServedPrompt, values: Probabilities) -> dict[str, float]:

@@ -12,7 +12,7 @@ request comes in chunks, so that it keeps nobody else's waiting. Nothing here as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -52,6 +52,8 @@ class Share:
     """The likeliest of those that the prompt answers."""
     confidence: float = 0.0
     """The language's posterior."""
+    prior: Mapping[str, float] | None = None
+    """Label -> what is taken off its log-probability first: what the prompt says anyway."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,8 +62,7 @@ class Plan:
 
     Attributes:
         ids: the text's tokens.
-        shares: of one position (before the text, or after it), the heaviest first; a candidate
-            comes last.
+        shares: the heaviest first; a candidate comes last.
         truncated: whether the text was longer than the model reads.
         on_trial: the trial on the text's route, also where this text is none of the trial's.
     """
@@ -95,8 +96,14 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        """Positions of the model that text and prompts take."""
-        return len(self.ids) + sum(share.prompt.loaded.vectors.shape[0] for share in self.shares)
+        """Positions of the model that text and prompts take.
+
+        All prompts that follow the text share one pass over it; each before it takes its own.
+        """
+        prompts = [share.prompt.loaded for share in self.shares]
+        before = sum(prompt.prefixes for prompt in prompts)
+        passes = before + any(prompt.prefixes < len(prompt.members) for prompt in prompts)
+        return passes * len(self.ids) + sum(prompt.length for prompt in prompts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,27 +263,33 @@ def try_out(plan: Plan, snapshot: Snapshot, task: str, key: str) -> Plan:
 
 def candidate_share(on_trial: OnTrial) -> Share:
     """What a text on trial is read under beside the routed prompt."""
-    return Share(on_trial.candidate, CANDIDATE_TEMPERATURE, 0.0, "candidate")
+    return Share(on_trial.candidate, CANDIDATE_TEMPERATURE, weight=0.0, role="candidate")
 
 
 def _named(snapshot: Snapshot, task: str, detection: Detection, prompt: ServedPrompt) -> Share:
     """Give a text to the prompt that the request names.
 
     Its scores are scaled as they would be if it had been routed to; where routing would take
-    another prompt, its temperature for this language was never measured, and is 1.
+    another prompt, its temperature and prior for this language were never measured: 1 and none.
     """
-    language, temperature = detection.language, 1.0
+    share = Share(prompt, language=detection.language, confidence=detection.confidence)
     if task in snapshot.routes:
-        chosen, route = snapshot.choose(task, language.lineage)
-        temperature = route.temperature if chosen.digest == prompt.digest else 1.0
-    return Share(prompt, temperature, language=language, confidence=detection.confidence)
+        chosen, route = snapshot.choose(task, share.language.lineage, share.language.code)
+        if chosen.digest == prompt.digest:
+            return replace(share, temperature=route.temperature, prior=route.prior)
+    return share
 
 
 def _routed(snapshot: Snapshot, task: str, language: Language, confidence: float) -> Share:
-    prompt, route = snapshot.choose(task, language.lineage)
+    prompt, route = snapshot.choose(task, language.lineage, language.code)
     confidence = 0.0 if language is UNDETERMINED else confidence
     return Share(
-        prompt, route.temperature, route=route, language=language, confidence=float(confidence)
+        prompt,
+        route.temperature,
+        route=route,
+        language=language,
+        confidence=float(confidence),
+        prior=route.prior,
     )
 
 

@@ -64,26 +64,32 @@ def score_plans(backbone: ServingBackbone, plans: Sequence[Plan]) -> list[Scores
 
     A row that overflows fails alone: its neighbours are answered.
     """
-    scores: dict[int, Scores | Unscorable] = {}
     with torch.inference_mode():
-        for position, read in (
-            ("suffix", backbone.read_suffixed),
-            ("prefix", backbone.read_prefixed),
-        ):
-            rows = [row for row, plan in enumerate(plans) if _position(plan) == position]
-            if rows:
-                chosen = [plans[row] for row in rows]
-                states = read(  # (pairs, hidden)
-                    [plan.ids for plan in chosen],
-                    [[share.prompt.loaded.vectors for share in plan.shares] for plan in chosen],
-                )
-                scores.update(zip(rows, _answers(states, chosen), strict=True))
-    return [scores[row] for row in range(len(plans))]
+        return list(_answers(_read(backbone, plans), plans))
 
 
-def _position(plan: Plan) -> str:
-    """Whether the prompts stand after the text or before it: all shares' alike."""
-    return plan.heaviest.prompt.loaded.card.position
+def _read(backbone: ServingBackbone, plans: Sequence[Plan]) -> Tensor:
+    """State under every member of every share: (pairs, hidden), plan by plan, share by share."""
+    members = [
+        [member for share in plan.shares for member in share.prompt.loaded.members]
+        for plan in plans
+    ]
+    order: list[int] = []
+    states: list[Tensor] = []
+    for position, read in (
+        ("suffix", backbone.read_suffixed),
+        ("prefix", backbone.read_prefixed),
+    ):
+        wanted = [[m.vectors for m in each if m.position == position] for each in members]
+        rows = [row for row, vectors in enumerate(wanted) if vectors]
+        if rows:
+            states.append(read([plans[row].ids for row in rows], [wanted[row] for row in rows]))
+            flat = (member.position for each in members for member in each)
+            order += [place for place, stands in enumerate(flat) if stands == position]
+    if len(states) == 1:
+        return states[0]
+    together = torch.cat(states)
+    return together[torch.tensor(order, device=together.device).argsort()]
 
 
 def free_memory(device: torch.device) -> None:
@@ -128,19 +134,44 @@ def _mix(plan: Plan, said: Sequence[Probabilities]) -> Probabilities | Unscorabl
 
 
 def _probabilities(states: Tensor, shares: Sequence[Share]) -> list[Probabilities]:
-    """(pairs, hidden) -> probabilities of each pair, verbalizer by verbalizer."""
+    """(pairs, hidden) -> probabilities of each share, verbalizer by verbalizer."""
+    pairs: list[range] = []  # of each share: its members' rows
     verbalizers: dict[int, list[int]] = {}
-    for row, share in enumerate(shares):
-        verbalizers.setdefault(id(share.prompt.loaded.label_rows), []).append(row)
+    for place, share in enumerate(shares):
+        begin = pairs[-1].stop if pairs else 0
+        pairs.append(range(begin, begin + len(share.prompt.loaded.members)))
+        verbalizers.setdefault(id(share.prompt.loaded.label_rows), []).append(place)
     probabilities: dict[int, Probabilities] = {}
-    for rows in verbalizers.values():
-        label_rows = shares[rows[0]].prompt.loaded.label_rows
-        chosen = states if len(rows) == len(shares) else states[rows]
-        log_probs = label_log_probs(chosen, label_rows)  # (rows, labels): logits but for a constant
-        temperatures = log_probs.new_tensor([[shares[row].temperature] for row in rows])
-        scaled = (log_probs / temperatures).softmax(-1).tolist()
-        probabilities.update(zip(rows, scaled, strict=True))
-    return [probabilities[row] for row in range(len(shares))]
+    for places in verbalizers.values():
+        chosen = [shares[place] for place in places]
+        rows = [row for place in places for row in pairs[place]]
+        read = states if len(rows) == len(states) else states[rows]
+        log_probs = label_log_probs(read, chosen[0].prompt.loaded.label_rows)  # (rows, labels)
+        scaled = _scaled(_together(log_probs, chosen), chosen).softmax(-1).tolist()
+        probabilities.update(zip(places, scaled, strict=True))
+    return [probabilities[place] for place in range(len(shares))]
+
+
+def _together(log_probs: Tensor, shares: Sequence[Share]) -> Tensor:
+    """(members, labels) -> (shares, labels): the mean over the members of each share's prompt."""
+    if len(log_probs) == len(shares):
+        return log_probs
+    sizes = torch.tensor([len(share.prompt.loaded.members) for share in shares])
+    owners = torch.arange(len(shares)).repeat_interleave(sizes).to(log_probs.device)
+    sums = log_probs.new_zeros(len(shares), log_probs.shape[1]).index_add_(0, owners, log_probs)
+    return sums / sizes[:, None].to(log_probs)
+
+
+def _scaled(log_probs: Tensor, shares: Sequence[Share]) -> Tensor:
+    """(shares, labels): without what each prompt says anyway, divided by the temperature."""
+    if any(share.prior for share in shares):
+        log_probs = log_probs - log_probs.new_tensor([_prior(share) for share in shares])
+    return log_probs / log_probs.new_tensor([[share.temperature] for share in shares])
+
+
+def _prior(share: Share) -> list[float]:
+    """In the order of the prompt's labels; a label that was never measured keeps what it has."""
+    return [(share.prior or {}).get(label, 0.0) for label in share.prompt.loaded.labels]
 
 
 def _overflow(prompt: ServedPrompt) -> Unscorable:

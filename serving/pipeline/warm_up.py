@@ -56,7 +56,7 @@ def find_costs(
     sizes = {
         "vocab_size": backbone.vocab_size,
         "max_text_tokens": backbone.max_text_tokens,
-        "prompt_length": prompts[0].loaded.vectors.shape[0],
+        "prompt_length": prompts[0].loaded.length,
     }
     kept = recall(folder, key)
     if kept is not None and not seems_slow(kept, run, **sizes, clock=clock):

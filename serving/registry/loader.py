@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 from isogloss.prompts.errors import InvalidPrompt, StoreError, Unavailable
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.ensemble import Member
+from isogloss.prompts.format.prompt import Prompt, members_of
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.backbone import ServingBackbone
-from isogloss.serving.registry.loaded import LoadedPrompt, Unfit
+from isogloss.serving.registry.loaded import LoadedMember, LoadedPrompt, Unfit
 from isogloss.serving.registry.rehearsal import Rehearsal
 
 Kept = TypeVar("Kept")
@@ -105,7 +106,7 @@ class PromptLoader:
         self.recent.put(digest, prompt, cleared)
         return prompt
 
-    def try_new(self, prompt: SoftPrompt) -> None:
+    def try_new(self, prompt: Prompt) -> None:
         """Try a prompt that is not in the store yet, and remember it for when it is.
 
         Raises:
@@ -124,15 +125,23 @@ class PromptLoader:
         except StoreError as problem:
             return problem
 
-    def _load(self, prompt: SoftPrompt) -> LoadedPrompt:
+    def _load(self, prompt: Prompt) -> LoadedPrompt:
         prompt.check_fits(self.backbone)
         labels = prompt.card.labels
         return LoadedPrompt(
             card=prompt.card,
-            vectors=prompt.vectors.to(self.backbone.device, self.backbone.dtype),
+            members=tuple(map(self._load_member, members_of("", prompt))),
             label_rows=self._label_rows(tuple(label.token_id for label in labels)),
             labels=tuple(label.label for label in labels),
-            largest=float(prompt.vectors.abs().max()),
+        )
+
+    def _load_member(self, member: Member) -> LoadedMember:
+        vectors = member.prompt.vectors
+        return LoadedMember(
+            reference=member.reference,
+            position=member.prompt.card.position,
+            vectors=vectors.to(self.backbone.device, self.backbone.dtype),
+            largest=float(vectors.abs().max()),
         )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from isogloss.prompts.errors import InvalidPrompt, Unavailable
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import read_prompt
 from isogloss.prompts.store.generations import Follower, PollResult
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore
@@ -113,7 +113,7 @@ class Registry:
                 if here is not None:
                     usable(here)
                 elif digest in given:
-                    self.loader.try_new(SoftPrompt.from_bytes(given[digest]))
+                    self.loader.try_new(read_prompt(given[digest]))
                 else:
                     self.loader.recall(digest)
             except InvalidPrompt as unfit:

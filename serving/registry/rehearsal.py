@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,7 +19,7 @@ from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.prompts.model.backbone import label_log_probs
 from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.batching.batcher import run_isolating
-from isogloss.serving.registry.loaded import LoadedPrompt, Unfit
+from isogloss.serving.registry.loaded import LoadedMember, LoadedPrompt, Unfit
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,14 @@ def texts(vocab_size: int) -> list[tuple[int, ...]]:
     return [tuple(int(part * vocab_size) for part in text) for text in _PARTS]
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One prompt as the model reads it, and what it answers for."""
+
+    prompt: LoadedPrompt
+    member: LoadedMember
+
+
 class Rehearsal:
     """Finds out whether prompts can answer on one backbone, as it is here."""
 
@@ -47,15 +56,17 @@ class Rehearsal:
         self.perform = perform
 
     def verdicts(self, prompts: Sequence[LoadedPrompt]) -> list[Verdict]:
-        """Say of each prompt whether it can answer here."""
-        return [
+        """Say of each prompt whether it can answer here; an ensemble can if all its members can."""
+        parts = [_Part(prompt, member) for prompt in prompts for member in prompt.members]
+        said = (
             verdict
-            for few in _few_at_a_time(prompts)
+            for few in _few_at_a_time(parts)
             for verdict in self.perform(partial(self._try, few))
-        ]
+        )
+        return [_first([next(said) for _ in prompt.members]) for prompt in prompts]
 
-    def _try(self, prompts: Sequence[LoadedPrompt]) -> list[Verdict]:
-        outcome = run_isolating(self._verdicts, prompts)
+    def _try(self, parts: Sequence[_Part]) -> list[Verdict]:
+        outcome = run_isolating(self._verdicts, parts)
         if outcome.failures:
             logger.error("the model failed on a new prompt", exc_info=outcome.failures[-1])
         return [
@@ -65,9 +76,9 @@ class Rehearsal:
             for verdict in outcome.results
         ]
 
-    def _verdicts(self, prompts: Sequence[LoadedPrompt]) -> list[Unfit | None]:
+    def _verdicts(self, parts: Sequence[_Part]) -> list[Unfit | None]:
         suffixed, prefixed = (
-            [each for each in prompts if each.card.position == position]
+            [each for each in parts if each.member.position == position]
             for position in ("suffix", "prefix")
         )
         with torch.inference_mode():
@@ -75,42 +86,49 @@ class Rehearsal:
                 **self._states(self._backbone.read_suffixed, suffixed),
                 **self._states(self._backbone.read_prefixed, prefixed),
             }
-            return [self._verdict(each, states[each]) for each in prompts]
+            return [self._verdict(each, states[each]) for each in parts]
 
-    def _states(self, read: Read, prompts: Sequence[LoadedPrompt]) -> dict[LoadedPrompt, Tensor]:
+    def _states(self, read: Read, parts: Sequence[_Part]) -> dict[_Part, Tensor]:
         """What the texts leave under each prompt: (texts, hidden)."""
-        if not prompts:
+        if not parts:
             return {}
-        vectors, ids = [each.vectors for each in prompts], texts(self._backbone.vocab_size)
+        vectors, ids = [each.member.vectors for each in parts], texts(self._backbone.vocab_size)
         states = read(ids, [vectors] * len(ids))  # (pairs, hidden), text by text
-        return dict(zip(prompts, states.unflatten(0, (len(ids), -1)).unbind(1), strict=True))
+        return dict(zip(parts, states.unflatten(0, (len(ids), -1)).unbind(1), strict=True))
 
-    def _verdict(self, prompt: LoadedPrompt, states: Tensor) -> Unfit | None:
-        scores = label_log_probs(states, prompt.label_rows)
+    def _verdict(self, part: _Part, states: Tensor) -> Unfit | None:
+        scores = label_log_probs(states, part.prompt.label_rows)
         if not bool(states.isfinite().all() & scores.isfinite().all()):
-            return self._unfit(prompt, "the model's numbers overflow")
+            return self._unfit(part.member, "the model's numbers overflow")
         if torch.equal(*states):
-            return self._unfit(prompt, "every text gets the same answer")
+            return self._unfit(part.member, "every text gets the same answer")
         return None
 
-    def _unfit(self, prompt: LoadedPrompt, what: str) -> Unfit:
+    def _unfit(self, member: LoadedMember, what: str) -> Unfit:
         dtype, precision = self._backbone.dtype, self._backbone.linear_dtype
         name = str(dtype).removeprefix("torch.")
         layers = "" if dtype == precision else f" with layers in {precision}".replace("torch.", "")
+        which = f"its member {member.reference!r}" if member.reference else "it"
         return Unfit(
-            f"under it {what} in {name}{layers}, and its numbers go up to {prompt.largest:g}; "
+            f"under {which} {what} in {name}{layers}, and its numbers go up to {member.largest:g}; "
             "train it again with a smaller learning rate, or serve in a wider precision (--dtype)"
         )
 
 
-def _few_at_a_time(prompts: Sequence[LoadedPrompt]) -> Iterator[list[LoadedPrompt]]:
-    few: list[LoadedPrompt] = []
+def _first(verdicts: Sequence[Verdict]) -> Verdict:
+    """What keeps one of some members from answering, and so all of them."""
+    return next((verdict for verdict in verdicts if verdict is not None), None)
+
+
+def _few_at_a_time(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
+    few: list[_Part] = []
     rows = 0
-    for prompt in prompts:
-        if few and rows + prompt.vectors.shape[0] > ROWS_AT_A_TIME:
+    for part in parts:
+        length = part.member.vectors.shape[0]
+        if few and rows + length > ROWS_AT_A_TIME:
             yield few
             few, rows = [], 0
-        few.append(prompt)
-        rows += prompt.vectors.shape[0]
+        few.append(part)
+        rows += length
     if few:
         yield few

@@ -105,7 +105,9 @@ class Snapshot:
         except InvalidPrompt as unfit:
             raise _cannot_answer(reference, unfit) from unfit
 
-    def choose(self, task: str, lineage: Sequence[str]) -> tuple[ServedPrompt, Route]:
+    def choose(
+        self, task: str, lineage: Sequence[str], code: str | None = None
+    ) -> tuple[ServedPrompt, Route]:
         """Take the prompt of the deepest routed clade of a language's lineage.
 
         Raises:
@@ -113,7 +115,7 @@ class Snapshot:
         """
         if task not in self.routes:
             raise NotFound(self._no_routes(task))
-        route = self.routes[task].route(lineage)
+        route = self.routes[task].route(lineage, code)
         return self.served[route.reference], route
 
     def _no_routes(self, task: str) -> str:

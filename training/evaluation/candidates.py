@@ -9,7 +9,7 @@ from pathlib import Path
 from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.files.given_paths import expanded
 from isogloss.prompts.files.texts import pattern_hint
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt, load_prompt
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import check_name
 from isogloss.prompts.store.store import open_store
@@ -22,7 +22,7 @@ class Candidate:
     """A prompt and what it is called: its file's name without ending, or its name in the store."""
 
     name: str
-    prompt: SoftPrompt
+    prompt: Prompt
 
 
 def load_candidates(given: Sequence[str], store: Path | None) -> list[Candidate]:
@@ -93,4 +93,4 @@ def _load(text: str, store: Path | None) -> list[Candidate]:
 
 
 def _load_file(path: Path) -> Candidate:
-    return Candidate(check_name(path.stem), SoftPrompt.load(path))
+    return Candidate(check_name(path.stem), load_prompt(path))

@@ -6,7 +6,7 @@ run over their keys and values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from isogloss.prompts.format.ensemble import Ensemble
+from isogloss.prompts.format.prompt import Prompt, members_of
+from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.training.data.labelled import Example, Split
@@ -50,10 +53,36 @@ def predict(
 def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) -> list[Tensor]:
     """Label log-probabilities of each prompt: (texts, labels), labels in the prompt's own order.
 
-    The same bits whatever the number of threads, and so in this process as in a worker.
+    An ensemble's are the mean of its members', as a softmax again; a prompt that is a member of
+    several is read once. The same bits whatever the number of threads, and so in this process as
+    in a worker.
     """
-    runs = _runs(model, candidates)
-    scores = [torch.empty(len(ids), len(c.prompt.card.labels)) for c in candidates]
+    members = {
+        member.prompt.digest: member.prompt
+        for candidate in candidates
+        for member in members_of(candidate.name, candidate.prompt)
+    }
+    scored = _score_members(model, list(members.values()), ids)
+    by_digest = dict(zip(members, scored, strict=True))
+    return [_together(candidate.prompt, by_digest) for candidate in candidates]
+
+
+def _together(prompt: Prompt, scored: Mapping[str, Tensor]) -> Tensor:
+    """(texts, labels) of one candidate, from its members' by digest."""
+    if not isinstance(prompt, Ensemble):
+        return scored[prompt.digest]
+    labels = [label.label for label in prompt.card.labels]
+    said = []
+    for member in prompt.prompts:
+        place = {label.label: n for n, label in enumerate(member.card.labels)}
+        said.append(scored[member.digest][:, [place[label] for label in labels]])
+    return torch.stack(said).mean(dim=0).log_softmax(-1)
+
+
+def _score_members(model: Backbone, prompts: Sequence[SoftPrompt], ids: Texts) -> list[Tensor]:
+    """(texts, labels) of each prompt, labels in its own order."""
+    runs = _runs(model, prompts)
+    scores = [torch.empty(len(ids), len(prompt.card.labels)) for prompt in prompts]
     batches = list(_similar_lengths(ids))
     with _side_by_side(model.device) as each:
         scored = each(lambda texts: _score_batch(model, runs, [ids[i] for i in texts]), batches)
@@ -100,7 +129,7 @@ class _Run:
 
     position: Literal["suffix", "prefix"]
     rows: Tensor  # (labels, hidden)
-    places: list[int]  # of the prompts among the candidates
+    places: list[int]  # of the prompts among all
     vectors: list[Tensor]  # of each, where the model is
 
     def groups(self, texts: int) -> Iterator[list[int]]:
@@ -118,18 +147,18 @@ class _Run:
         yield group
 
 
-def _runs(model: Backbone, candidates: Sequence[Candidate]) -> list[_Run]:
+def _runs(model: Backbone, prompts: Sequence[SoftPrompt]) -> list[_Run]:
     """Move every prompt to the model and look its labels up, once for all texts."""
     runs: dict[tuple[str, tuple[int, ...]], _Run] = {}
-    for index, candidate in enumerate(candidates):
-        card = candidate.prompt.card
+    for index, prompt in enumerate(prompts):
+        card = prompt.card
         tokens = tuple(label.token_id for label in card.labels)
         if (card.position, tokens) not in runs:
             rows = model.label_rows(tokens)
             runs[card.position, tokens] = _Run(card.position, rows, [], [])
         run = runs[card.position, tokens]
         run.places.append(index)
-        run.vectors.append(candidate.prompt.vectors.to(model.device, model.dtype))
+        run.vectors.append(prompt.vectors.to(model.device, model.dtype))
     return list(runs.values())
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.format.card import PromptCard
+from isogloss.prompts.format.ensemble import EnsembleCard
 from isogloss.training.data.clades import lineages_of
 from isogloss.training.data.labelled import Split
 from isogloss.training.evaluation.predictions import Group, Prediction, read_split
@@ -28,8 +29,10 @@ class Origin:
     inherited: frozenset[str] = frozenset()  # languages that those were trained on, and theirs
 
     @classmethod
-    def of(cls, card: PromptCard) -> Self:
-        """From a prompt's card."""
+    def of(cls, card: PromptCard | EnsembleCard) -> Self:
+        """From a prompt's card; an ensemble's is what its members' are together."""
+        if isinstance(card, EnsembleCard):
+            return cls._together([cls.of(member.card) for member in card.members])
         facts = card.training
         listed = facts.get("sources")
         sources = [str(code) for code in listed] if isinstance(listed, list) else []
@@ -37,6 +40,21 @@ class Origin:
         parents = frozenset(str(parent["digest"]) for parent in known if isinstance(parent, dict))
         clade = facts.get("clade") if facts.get("way") in ("clade", "taught") else None
         return cls(frozenset(sources), _way(card.kind, facts, sources), str(clade or ""), parents)
+
+    @classmethod
+    def _together(cls, members: Sequence[Self]) -> Self:
+        """Of prompts that answer together: made for a clade where all that were made for one are.
+
+        Members of several clades are nobody's, like a prompt of diverse sources.
+        """
+        clades = {member.tailored for member in members} - {""}
+        ways = list(dict.fromkeys(member.way for member in members))
+        return cls(
+            sources=frozenset().union(*(member.sources for member in members)),
+            way=f"{len(members)} together: {'; '.join(ways)}",
+            tailored=clades.pop() if len(clades) == 1 else "",
+            parents=frozenset().union(*(member.parents for member in members)),
+        )
 
     def suits(self, lineages: Mapping[str, Sequence[str]], codes: Collection[str]) -> bool:
         """Whether the prompt may answer for these languages; without codes, for any language.

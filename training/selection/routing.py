@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isogloss.prompts.errors import InvalidData, InvalidInput, NotFound
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.routing.routes import RouteEvidence, RouteTable, parse_reference
 from isogloss.prompts.store.state import StoreState
 from isogloss.prompts.store.store import PromptStore
@@ -22,7 +22,7 @@ class Routed:
 
     table: RouteTable
     choice: Choice
-    prompts: dict[str, SoftPrompt]
+    prompts: dict[str, Prompt]
 
 
 def build_routes(
@@ -69,7 +69,7 @@ def publish_routes(store: PromptStore, routed: Sequence[Routed], note: str) -> S
         InvalidInput: two models' prompts share a name.
         StoreError: the store cannot be written.
     """
-    prompts: dict[str, SoftPrompt] = {}
+    prompts: dict[str, Prompt] = {}
     for each in routed:
         for name, prompt in each.prompts.items():
             if prompts.setdefault(name, prompt).digest != prompt.digest:
@@ -114,7 +114,7 @@ def _inherited(origin: Origin, known: Mapping[str, Origin]) -> set[str]:
 
 def _at_hand(
     name: str, digest: str, store: PromptStore | None, files: Sequence[Candidate]
-) -> SoftPrompt | None:
+) -> Prompt | None:
     """The prompt that was evaluated: these very bytes, from a file or from the store."""
     given = next((c.prompt for c in files if c.prompt.digest == digest), None)
     if given is not None or store is None:
@@ -124,9 +124,7 @@ def _at_hand(
     return store.read(digest) if known and state.resolve(name)[2] == digest else None
 
 
-def _find(
-    name: str, digest: str, store: PromptStore | None, files: Sequence[Candidate]
-) -> SoftPrompt:
+def _find(name: str, digest: str, store: PromptStore | None, files: Sequence[Candidate]) -> Prompt:
     prompt = _at_hand(name, digest, store, files)
     if prompt is None:
         raise NotFound(
@@ -136,7 +134,7 @@ def _find(
     return prompt
 
 
-def _check_model(name: str, prompt: SoftPrompt, row: Prediction) -> None:
+def _check_model(name: str, prompt: Prompt, row: Prediction) -> None:
     made_for = prompt.card.model
     if made_for.fingerprint != row.fingerprint:
         raise InvalidData(

@@ -39,7 +39,13 @@ def test_a_published_file_is_listed_shown_and_rolled_back(cli: Cli) -> None:
     listed = cli.json("list")
     assert [(p["name"], p["length"]) for p in listed["prompts"]] == [("romance", 3), ("world", 3)]
     assert listed["prompts"][0]["routes"] == [
-        {"model": "pocket-bloom", "task": "topic", "clade": "Romance", "temperatures": {}}
+        {
+            "model": "pocket-bloom",
+            "task": "topic",
+            "clade": "Romance",
+            "temperatures": {},
+            "priors": {},
+        }
     ]
     shown = cli.json("show", "romance@1")
     assert shown["digest"] == romance.digest

@@ -227,7 +227,7 @@ def test_a_malformed_digest_is_refused(store: PromptStore, digest: str) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda m: {**m, "format_version": 5}, "format_version.*upgrade isogloss"),
+        (lambda m: {**m, "format_version": 6}, "format_version.*upgrade isogloss"),
         (lambda m: {**m, "generation": 5}, "says generation 5"),
         (lambda m: {**m, "surprise": 1}, "surprise"),
         (lambda m: {**m, "prompts": {"p": {"versions": [], "current": 1}}}, "versions"),

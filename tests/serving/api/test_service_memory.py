@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.api import cards
 from tests.fakes import fake_classifier, fake_settings, fake_store, http_client, soft_prompt
@@ -23,7 +23,7 @@ def test_descriptions_of_old_prompts_are_forgotten_and_read_again(
     read: list[str] = []
     of_store = PromptStore.read
 
-    def counted(self: PromptStore, digest: str) -> SoftPrompt:
+    def counted(self: PromptStore, digest: str) -> Prompt:
         read.append(digest)
         return of_store(self, digest)
 

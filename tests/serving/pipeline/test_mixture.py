@@ -16,7 +16,7 @@ from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.pipeline.planning import Plan, Share
 from isogloss.serving.pipeline.scoring import Unscorable, score_plans
-from isogloss.serving.registry.loaded import LoadedPrompt, ServedPrompt
+from isogloss.serving.registry.loaded import LoadedMember, LoadedPrompt, ServedPrompt
 from tests.fakes import (
     OVERFLOWING,
     FakeBackbone,
@@ -248,7 +248,7 @@ def routed(model: FakeBackbone | Backbone, plans: Sequence[Plan]) -> list[list[f
 def served(own: SoftPrompt, model: FakeBackbone | Backbone) -> ServedPrompt:
     tokens = [label.token_id for label in own.card.labels]
     names = tuple(label.label for label in own.card.labels)
-    loaded = LoadedPrompt(own.card, own.vectors, model.label_rows(tokens), names)
+    loaded = LoadedPrompt(own.card, (LoadedMember(own.vectors),), model.label_rows(tokens), names)
     return ServedPrompt("some", 1, own.digest, loaded)
 
 

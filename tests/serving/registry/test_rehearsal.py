@@ -34,6 +34,7 @@ def shipped(model: str) -> SoftPrompt:
     store = PromptStore(shipped_store())
     (table,) = (each for each in store.state().routes if each.model.id == model)
     prompt = store.read(store.state().digest_of(table.universal))
+    assert isinstance(prompt, SoftPrompt)
     return SoftPrompt(prompt.card, prompt.vectors[:2])
 
 

@@ -88,7 +88,7 @@ def test_an_older_version_is_read_when_it_is_asked_for(store: PromptStore, live:
     live.refresh()
     again = live.current.find("romance@1")
     assert (again.version, again.digest) == (1, old.digest)
-    assert again.loaded.vectors.equal(old.loaded.vectors)
+    assert again.loaded.members[0].vectors.equal(old.loaded.members[0].vectors)
     assert live.current.find("romance@1").loaded is again.loaded  # and then remembered
     with pytest.raises(NotFound):
         live.current.find("romance@3")
@@ -187,7 +187,7 @@ def test_vectors_are_in_the_backbones_precision(store: PromptStore) -> None:
     backbone = FakeBackbone()
     backbone.dtype = torch.bfloat16
     snapshot = build_snapshot(store.state(), PromptLoader(store, backbone))
-    assert {each.vectors.dtype for each in loaded(snapshot)} == {torch.bfloat16}
+    assert {each.members[0].vectors.dtype for each in loaded(snapshot)} == {torch.bfloat16}
 
 
 def test_generations_that_are_over_are_let_go(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from isogloss.serving.pipeline.scoring import (
     score_batch,
     score_plans,
 )
-from isogloss.serving.registry.loaded import LoadedPrompt, ServedPrompt
+from isogloss.serving.registry.loaded import LoadedMember, LoadedPrompt, ServedPrompt
 from isogloss.serving.registry.loader import PromptLoader
 from isogloss.serving.registry.snapshot import build_snapshot
 from isogloss.serving.schemas import ClassifyRequest, Result
@@ -337,7 +337,7 @@ class Counting:
 def served(own: SoftPrompt, model: Any) -> ServedPrompt:
     tokens = [label.token_id for label in own.card.labels]
     names = tuple(label.label for label in own.card.labels)
-    loaded = LoadedPrompt(own.card, own.vectors, model.label_rows(tokens), names)
+    loaded = LoadedPrompt(own.card, (LoadedMember(own.vectors),), model.label_rows(tokens), names)
     return ServedPrompt("some", 1, own.digest, loaded)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isogloss.prompts.files import durable
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.prompt import Prompt, load_prompt
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore, StoreState, is_store
 from isogloss.training.files import writing
@@ -20,7 +20,7 @@ class Chosen:
     """One model's routes, and the prompts that ship for it, by name."""
 
     table: RouteTable
-    prompts: Mapping[str, SoftPrompt]
+    prompts: Mapping[str, Prompt]
 
 
 def chosen(store: PromptStore, more: Mapping[str, Path]) -> Chosen:
@@ -35,7 +35,7 @@ def chosen(store: PromptStore, more: Mapping[str, Path]) -> Chosen:
         table,
         {
             **{name: store.read(state.resolve(name)[2]) for name in state.prompts},
-            **{name: SoftPrompt.load(path) for name, path in more.items()},
+            **{name: load_prompt(path) for name, path in more.items()},
         },
     )
 
