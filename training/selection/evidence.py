@@ -88,7 +88,8 @@ def _way(kind: str, facts: Mapping[str, object], sources: Sequence[str]) -> str:
 class Evidence:
     """Every candidate's answers to the same sentences of the same languages.
 
-    The same sentence in several languages is one column: its answers are not independent.
+    The same sentence in several languages is one column: its answers are not independent. Nor are
+    those to sentences of one article.
     """
 
     prompts: tuple[str, ...]
@@ -99,6 +100,7 @@ class Evidence:
         None  # as `correct`: log odds of gold to the best other label
     )
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    articles: NDArray[np.int64] | None = None  # (sentence,): whose it is; None: each its own
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -115,6 +117,15 @@ class Evidence:
     def origin(self, prompt: str) -> Origin:
         """How a candidate was made; nothing is known where the prompt is not at hand."""
         return self.origins.get(prompt, Origin())
+
+    @property
+    def membership(self) -> NDArray[np.float64]:
+        """(sentence, article): 1 where a sentence is of an article; sums over it follow."""
+        sentences = self.answered.shape[1]
+        if self.articles is None:
+            return np.eye(sentences)
+        _, numbers = np.unique(self.articles, return_inverse=True)
+        return np.eye(numbers.max() + 1)[numbers]
 
     def weights(self, codes: Collection[str]) -> NDArray[np.float64]:
         """(language,): a mean over these languages, each counting the same."""

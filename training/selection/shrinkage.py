@@ -19,7 +19,7 @@ the whole fit takes a second.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +32,12 @@ from isogloss.training.selection.scores import scores
 
 Matrix = NDArray[np.float64]
 # Standard deviations of accuracy.
-_ANYWHERE = 0.2  # of how good a candidate is everywhere: next to free
+_ANYWHERE = (0.015, 0.06)  # of how good a candidate is everywhere
 _KINSHIP = 0.05  # of what kinship brings
-_BY_CLADE = (0.0, 0.01, 0.02, 0.04)
-_BY_LIKENESS = (0.0, 0.02, 0.04, 0.07, 0.1)
-_BY_LANGUAGE = (0.0, 0.01, 0.02)
+_BY_CLADE = (0.0, 0.01, 0.02, 0.03, 0.045)
+_BY_LIKENESS = (0.0, 0.03, 0.07)
+_BY_LANGUAGE = (0.0, 0.01, 0.02, 0.03)
+_TO_FAMILY = (0.5, 0.9)  # share of `_BY_CLADE`'s variance that a whole family has in common
 _NEGLIGIBLE = 1e-4  # weight of a grid point that is left out
 
 
@@ -57,6 +58,7 @@ class _Observed:
     accuracy: Matrix  # (contrast, language)
     kinship: Matrix  # (contrast, language, kinship)
     to_contrasts: Matrix  # (candidate, contrast): what of a candidate lies in each coordinate
+    likenesses: tuple[Matrix, ...]  # (contrast,) each: how much candidates differ in a coordinate
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class _Point:
 
     likelihood: float  # logarithm
     mean: Matrix  # (contrast, language)
-    variance: Matrix  # (language,)
+    variance: Matrix  # (contrast, language)
     slopes: Matrix  # (contrast, language, kinship): how the mean moves with kinship's effects
     effects: Matrix  # (kinship, kinship): covariance of kinship's effects
     to_languages: Matrix  # (language, language)
@@ -102,21 +104,38 @@ class Posterior:
 def infer(evidence: Evidence) -> Posterior:
     """Weigh every point of the grids by its likelihood."""
     answers = scores(evidence)
-    noise = sampling_noise(answers, evidence.answered)
+    noise = sampling_noise(answers, evidence.answered, evidence.membership)
     accuracy = answers.sum(axis=2) / evidence.answered.sum(axis=1)
     observed = _observe(accuracy, kinship(evidence), noise)
-    kernels = (clade_likeness(evidence.lineages), _likeness(noise), np.eye(len(noise.languages)))
+    root = np.linalg.cholesky(noise.languages)
+    signals = _signals(evidence.lineages, noise, root)
     scale = noise.candidates.diagonal().mean()
-    points = []
-    for sizes in itertools.product(_BY_CLADE, _BY_LIKENESS, _BY_LANGUAGE):
-        parts = [s**2 * kernel for s, kernel in zip(sizes, kernels, strict=True)]
-        points.append(_fit(observed, noise.languages, (_ANYWHERE**2 + sum(parts)) / scale))
+    points = [p for signal in signals for p in _fit(observed, root, signal / scale)]
     return Posterior(evidence, observed, points)
 
 
-def clade_likeness(lineages: Mapping[str, Sequence[str]]) -> Matrix:
-    """(language, language): half for a shared family, a quarter more for a clade below it, ...
+def _signals(lineages: Mapping[str, Sequence[str]], noise: Noise, root: Matrix) -> Iterator[Matrix]:
+    """(language, language) at each point of the grids: how candidates' true accuracies vary.
 
+    In coordinates where the languages' noise, whose Cholesky factor is `root`, is one.
+    """
+
+    def white(kernel: Matrix) -> Matrix:
+        half = np.linalg.solve(root, np.linalg.solve(root, kernel).T)
+        return (half + half.T) / 2
+
+    anywhere, alone = white(np.ones_like(root)), white(np.eye(len(root)))
+    likeness = white(_likeness(noise))
+    trees = [white(_with_rest(clade_likeness(lineages, share))) for share in _TO_FAMILY]
+    by_clade = [s**2 * tree for s in _BY_CLADE for tree in (trees if s else trees[:1])]
+    for a, clade, s, t in itertools.product(_ANYWHERE, by_clade, _BY_LIKENESS, _BY_LANGUAGE):
+        yield a**2 * anywhere + clade + s**2 * likeness + t**2 * alone
+
+
+def clade_likeness(lineages: Mapping[str, Sequence[str]], to_family: float = 0.5) -> Matrix:
+    """(language, language): what a shared family explains, and clades below it of what is left.
+
+    With half to the family that is half for a family, a quarter more for a clade below it, ...
     Only clades that hold at least two of these languages, and tell them apart, count.
     """
     codes = list(lineages)
@@ -124,10 +143,15 @@ def clade_likeness(lineages: Mapping[str, Sequence[str]]) -> Matrix:
     below = dict.fromkeys(codes, 0)
     for members in branching_clades(lineages).values():
         inside = np.array([code in members for code in codes], dtype=np.float64)
-        share = 0.5 ** (1 + max(below[code] for code in members))
+        share = to_family * (1 - to_family) ** max(below[code] for code in members)
         likeness += share * np.outer(inside, inside)
         below.update({code: below[code] + 1 for code in members})
     return likeness
+
+
+def _with_rest(likeness: Matrix) -> Matrix:
+    """The same, what no clade explains being each language's own: all of it where it has no kin."""
+    return likeness + np.diag(1 - likeness.diagonal())
 
 
 def kinship(evidence: Evidence) -> Matrix:
@@ -156,30 +180,52 @@ def _likeness(noise: Noise) -> Matrix:
 
 
 def _observe(accuracy: Matrix, kin: Matrix, noise: Noise) -> _Observed:
+    """Contrasts of candidates in which noise is independent, and so is what they differ in.
+
+    Candidates that answer alike differ as little in truth as in noise; or less: by the square.
+    """
     candidates = len(accuracy)
     centring = np.eye(candidates) - 1 / candidates
     basis = np.linalg.qr(centring)[0][:, : candidates - 1]  # orthonormal, without the mean
     root = np.linalg.cholesky(basis.T @ noise.candidates @ basis)
-    whiten = np.linalg.solve(root, basis.T)  # (contrast, candidate)
-    return _Observed(whiten @ accuracy, np.tensordot(whiten, kin, axes=1), basis @ root)
+    sizes, turn = np.linalg.eigh(root.T @ root)  # the square, in coordinates where noise is one
+    sizes *= sizes.sum() / (sizes**2).sum()  # as large as noise in the mean over candidates
+    whiten = turn.T @ np.linalg.solve(root, basis.T)  # (contrast, candidate)
+    return _Observed(
+        whiten @ accuracy,
+        np.tensordot(whiten, kin, axes=1),
+        basis @ root @ turn,
+        (np.ones(len(sizes)), sizes),
+    )
 
 
-def _fit(observed: _Observed, noise: Matrix, signal: Matrix) -> _Point:
-    """Posterior at one point; noise and signal: (language, language), the same in all contrasts."""
-    root = np.linalg.cholesky(noise)
-    half = np.linalg.solve(root, np.linalg.solve(root, signal).T)
-    sizes, turn = np.linalg.eigh((half + half.T) / 2)
-    total = 1 + np.maximum(sizes, 0)  # (language,): variance, 1 of it noise
+def _fit(observed: _Observed, root: Matrix, signal: Matrix) -> Iterator[_Point]:
+    """Posteriors where candidates vary so, (language, language) in units of noise."""
+    sizes, turn = np.linalg.eigh(signal)
     back = np.linalg.solve(root.T, turn)  # (language, coordinate)
     y = observed.accuracy @ back
-    z = np.einsum("jlk,li->jik", observed.kinship, back, optimize=True)
-    precision = np.einsum("jik,jim,i->km", z, z, 1 / total, optimize=True)
+    z = np.einsum("jlk,li->jik", observed.kinship, back)
+    for likeness in observed.likenesses:
+        yield _posterior(y, z, np.outer(likeness, np.maximum(sizes, 0)), root @ turn)
+
+
+def _posterior(y: Matrix, z: Matrix, signal: Matrix, to_languages: Matrix) -> _Point:
+    """The posterior in coordinates where noise is one and all is independent.
+
+    Args:
+        y: (contrast, coordinate), what was observed.
+        z: (contrast, coordinate, kinship).
+        signal: (contrast, coordinate), variances.
+        to_languages: (language, coordinate).
+    """
+    total = 1 + signal
+    share = signal / total
+    precision = np.einsum("jik,jim,ji->km", z, z, 1 / total, optimize=True)
     effects = np.linalg.inv(precision + np.eye(z.shape[2]) / _KINSHIP**2)
     effect = effects @ np.einsum("jik,ji->k", z, y / total, optimize=True)
     rest = y - z @ effect
-    share = 1 - 1 / total
     likelihood = -0.5 * (
-        len(y) * np.log(total).sum()
+        np.log(total).sum()
         + (rest**2 / total).sum()
         + effect @ effect / _KINSHIP**2
         - np.linalg.slogdet(effects)[1]
@@ -188,9 +234,9 @@ def _fit(observed: _Observed, noise: Matrix, signal: Matrix) -> _Point:
         likelihood=float(likelihood),
         mean=share * rest + z @ effect,
         variance=share,
-        slopes=(1 - share)[None, :, None] * z,
+        slopes=(1 - share)[:, :, None] * z,
         effects=effects,
-        to_languages=root @ turn,
+        to_languages=to_languages,
     )
 
 
@@ -198,7 +244,7 @@ def _moments(point: _Point, contrast: Matrix, weights: Matrix) -> tuple[float, f
     """Mean and standard deviation of one contrast, in the mean over some languages."""
     inside = weights @ point.to_languages
     slope = np.einsum("j,jik,i->k", contrast, point.slopes, inside)
-    variance = (contrast @ contrast) * (inside**2 @ point.variance) + slope @ point.effects @ slope
+    variance = contrast**2 @ point.variance @ inside**2 + slope @ point.effects @ slope
     return float(contrast @ point.mean @ inside), float(np.sqrt(variance))
 
 
