@@ -74,6 +74,11 @@ class PromptCard(BaseModel):
             raise ValueError("each label needs a token of its own")
         return labels
 
+    @property
+    def text_start(self) -> Literal["model", "none"]:
+        """What stands before a text that this prompt reads: the model's own start, or nothing."""
+        return "none" if self.training.get("text_start") == "none" else "model"
+
     def to_json(self) -> str:
         """One JSON document; equal cards give equal text."""
         return card_document(self)
