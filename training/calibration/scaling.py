@@ -1,7 +1,7 @@
 """What serving does to scores: the label prior is taken off, then the temperature divides.
 
 Priors come from unlabelled text, and dev decides for each route whether its priors are used: where
-they make more answers right, by a paired bootstrap over sentences. Half of a prior may be taken
+they make more answers right, by a paired bootstrap over articles. Half of a prior may be taken
 off instead: texts are not spread evenly over the labels, and what a prompt rightly says often is
 worth keeping. Temperatures are fitted after them. Dev itself is judged by what the other folds
 decided and fitted.
@@ -27,6 +27,7 @@ MIN_PROBABILITY = 0.75
 STRENGTHS = (0.5, 1.0)
 """How much of a prior may be taken off: some prompts gain most by all of it, some by half."""
 _DRAWS = 4000
+_AT_ONCE = 100  # draws: bounds the memory
 _TIE = 1e-9
 
 
@@ -111,9 +112,10 @@ def fitted(
 def cross_fitted(answers: Answers, table: RouteTable, rule: PriorRule | None = None) -> Scaling:
     """What is done to each row by what the other folds chose and fitted.
 
-    A sentence is in one fold with its translations, so that none is judged by what it taught.
+    A sentence is in one fold with its translations and its article, so that none is judged by what
+    it taught.
     """
-    fold = np.array([zlib.crc32(name.encode()) % FOLDS for name in answers.sentences.tolist()])
+    fold = np.array([zlib.crc32(name.encode()) % FOLDS for name in answers.articles.tolist()])
     scaling = Scaling.none(answers)
     for number in range(FOLDS):
         judged, rest = answers.where(fold == number), answers.where(fold != number)
@@ -146,8 +148,8 @@ def _decide(route: str, before: Answers, priors: Floats, min_probability: float)
     right = {each: before.without(each * priors).correct.astype(float) for each in STRENGTHS}
     strength = max(STRENGTHS, key=lambda each: share @ right[each])
     changes = share * (right[strength] - before.correct)
-    _, sentence = np.unique(before.sentences, return_inverse=True)
-    drawn = _bootstrap(np.bincount(sentence, changes))
+    _, article = np.unique(before.articles, return_inverse=True)
+    drawn = _bootstrap(np.bincount(article, changes))
     gain = float(changes.sum())
     probability = float((drawn > _TIE).mean() + (np.abs(drawn) <= _TIE).mean() / 2)
     low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
@@ -165,12 +167,12 @@ def _decide(route: str, before: Answers, priors: Floats, min_probability: float)
     )
 
 
-def _bootstrap(by_sentence: Floats) -> Floats:
-    """The gain in draws of as many sentences with replacement: (draws,)."""
-    count = len(by_sentence)
-    draw = np.random.default_rng(0)
-    drawn: Floats = draw.multinomial(count, np.full(count, 1 / count), _DRAWS) @ by_sentence
-    return drawn
+def _bootstrap(by_article: Floats) -> Floats:
+    """The gain in draws of as many articles with replacement: (draws,)."""
+    count, draw = len(by_article), np.random.default_rng(0)
+    shares = np.full(count, 1 / count)
+    batches = (draw.multinomial(count, shares, _AT_ONCE) for _ in range(_DRAWS // _AT_ONCE))
+    return np.concatenate([batch @ by_article for batch in batches])
 
 
 def _with_priors(table: RouteTable, learned: Learned, strengths: Mapping[str, float]) -> RouteTable:

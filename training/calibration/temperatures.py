@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
+from isogloss.training.data.articles import articles_of
 from isogloss.training.data.clades import branching_clades, lineages_of
 from isogloss.training.evaluation.predictions import Prediction
 
@@ -84,6 +85,13 @@ class Answers:
     def without(self, priors: Floats) -> Answers:
         """With each row's prior taken off: (rows, labels)."""
         return replace(self, log_probs=self.log_probs - priors)
+
+    @property
+    def articles(self) -> NDArray[np.str_]:
+        """What is one unit of evidence, (rows,): an article's sentences with their translations."""
+        names = self.sentences.tolist()
+        article = articles_of(names, [self.labels[column] for column in self.gold])
+        return np.array([article[name] for name in names])
 
     @property
     def correct(self) -> NDArray[np.bool_]:

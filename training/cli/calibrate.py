@@ -153,7 +153,8 @@ def _learn(
     for rows in dev.values():
         _check_model(backbone, rows[0])
     rules = {}
-    with _kept(wanted.out) as folder, interruptible("what was read is kept beside --out"):
+    kept = "nothing is kept without --out" if wanted.out is None else "what was read is kept"
+    with _kept(wanted.out) as folder, interruptible(kept):
         for key, table in tables.items():
             prompts = {name: store.read(state.resolve(name)[2]) for name in table.references}
             _tell_without_text(dev[key], texts[key])

@@ -49,7 +49,7 @@ def answers(code: str, count: int, temperature: float, seed: int = 0, **changes:
             task="home",
             language=code,
             split="dev",
-            index_id=str(place),
+            index_id=f"s{place}",
             gold=LABELS[right],
             predicted=LABELS[int(own.argmax())],
             log_probs=dict(zip(LABELS, own.tolist(), strict=True)),
@@ -117,7 +117,7 @@ def test_no_sentence_is_judged_by_what_it_taught() -> None:
     before = cross_fitted(Answers.of(rows), routes()).temperatures
     wrong = [
         replace(row, gold=min(row.log_probs, key=row.log_probs.__getitem__))
-        if row.index_id == "7"
+        if row.index_id == "s7"
         else row
         for row in rows
     ]

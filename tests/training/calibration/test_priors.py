@@ -59,7 +59,7 @@ def answers(code: str, count: int, *, biased: bool, seed: int = 0, **changes: An
             task="home",
             language=code,
             split="dev",
-            index_id=str(place),
+            index_id=f"s{place}",
             gold=LABELS[right],
             predicted=LABELS[int(row.argmax())],
             log_probs=dict(zip(LABELS, row.tolist(), strict=True)),
@@ -101,6 +101,15 @@ def test_dev_tells_a_prompt_that_leans_from_labels_that_do() -> None:
     assert table.priors == {"universal": BIAS}
 
 
+def test_languages_without_dev_sentences_have_a_prior_where_their_route_has() -> None:
+    own = {"universal": BIAS, "swe_Latn": dict.fromkeys(LABELS, -1.0)}
+    learned = PriorRule(Learned({"universal": own, "Romance": {"spa_Latn": BIAS}}, {}))
+    table, _ = fitted(
+        Answers.of(answers("deu_Latn", 300, biased=True)), routes(Romance="b"), learned
+    )
+    assert set(table.priors) == {"universal", "swe_Latn"}  # nobody asked dev about Romance
+
+
 def test_what_changes_no_answer_is_not_used() -> None:
     rows = Answers.of(answers("deu_Latn", 50, biased=True))
     same = PriorRule(Learned({"universal": {"universal": dict.fromkeys(LABELS, -1.4)}}, {}))
@@ -119,6 +128,21 @@ def test_translations_of_one_sentence_are_one_unit() -> None:
     assert together.sentences == 6 * alone.sentences
     assert together.gain == pytest.approx(alone.gain)
     assert together.interval == pytest.approx(alone.interval)
+
+
+def test_neighbouring_sentences_of_one_article_are_one_unit() -> None:
+    """Each answer three times over says no more than once."""
+    rows = answers("deu_Latn", 60, biased=True)
+    thrice = [
+        replace(row, index_id=str(10 * place + part))
+        for place, row in enumerate(rows)
+        for part in range(3)
+    ]
+    alone, together = (
+        decide(Answers.of(each), routes(), rule("universal"))[0] for each in (rows, thrice)
+    )
+    width = alone.interval[1] - alone.interval[0]
+    assert together.interval[1] - together.interval[0] == pytest.approx(width, rel=0.1)
 
 
 def test_a_prior_has_to_be_as_sure_as_was_asked() -> None:
@@ -146,7 +170,7 @@ def test_a_sentences_own_answer_never_decides_about_its_prior() -> None:
     rows = answers("deu_Latn", 60, biased=True)
     flipped = [
         replace(row, gold=min(row.log_probs, key=row.log_probs.__getitem__))
-        if row.index_id == "7"
+        if row.index_id == "s7"
         else row
         for row in rows
     ]
