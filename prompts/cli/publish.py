@@ -80,6 +80,8 @@ def publish_to(
     """
     from isogloss.prompts.store import listing
 
+    for prompt in prompts.values():
+        prompt.check_served()  # a store is for servers
     before = store.latest()
     digests = {name: prompt.digest for name, prompt in prompts.items()}
     if plan is None:

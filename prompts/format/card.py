@@ -70,6 +70,11 @@ class PromptCard(BaseModel):
         json.dumps(training, allow_nan=False)  # JSON has no NaN: raises ValueError
         return training
 
+    @property
+    def text_start(self) -> Literal["model", "none"]:
+        """What stands before a text that this prompt reads: the model's own start, or nothing."""
+        return "none" if self.training.get("text_start") == "none" else "model"
+
     def to_json(self) -> str:
         """One JSON document; equal cards give equal text."""
         return card_document(self)

@@ -14,7 +14,7 @@ what its digest says is refused by name, and the ensemble with it: the rest neve
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -187,9 +187,20 @@ class Ensemble:
         Raises:
             InvalidPrompt: one was not; the message says which and why.
         """
+        self._require(lambda prompt: prompt.check_fits(backbone))
+
+    def check_served(self) -> None:
+        """Require that every member reads texts as a server puts them.
+
+        Raises:
+            InvalidPrompt: one does not; the message says which and why.
+        """
+        self._require(SoftPrompt.check_served)
+
+    def _require(self, check: Callable[[SoftPrompt], None]) -> None:
         for member in self.members:
             try:
-                member.prompt.check_fits(backbone)
+                check(member.prompt)
             except InvalidPrompt as unfit:
                 raise InvalidPrompt(f"member {member.reference!r}: {unfit}") from unfit
 

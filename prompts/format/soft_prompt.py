@@ -200,6 +200,19 @@ class SoftPrompt:
                     f"{backbone.model_id} ends at {backbone.vocab_size - 1}"
                 )
 
+    def check_served(self) -> None:
+        """Require that this prompt reads texts as a server puts them: as its model expects them.
+
+        Raises:
+            InvalidPrompt: it was trained without what the model expects before a text.
+        """
+        if self.card.text_start == "none":
+            raise InvalidPrompt(
+                "the prompt was trained with --text-start none, and every text served begins as "
+                "the model expects, so its answers would be others than those evaluated; train it "
+                "with --text-start model"
+            )
+
 
 def digest_of(data: bytes) -> str:
     """Return "sha256:<hex>" of some bytes."""

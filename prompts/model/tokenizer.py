@@ -81,6 +81,11 @@ class Tokenizer:
             for text, piece, ids in zip(texts, pieces, read, strict=True)
         ]
 
+    @property
+    def start(self) -> tuple[int, ...]:
+        """Tokens that the model expects before every text (XGLM: `</s>`)."""
+        return self._before
+
     def words(self, text: str) -> list[int]:
         """A short text's own tokens: nothing is put before or behind them."""
         return self._ids([text], special=False)[0]

@@ -264,6 +264,7 @@ def _fitting(given: Given, store: PromptStore, models: Sequence[ModelAnswer]) ->
         prompt = Ensemble.of([store.member(reference) for reference in given])
     fitting = [model for model in models if model.fingerprint == prompt.card.model.fingerprint]
     prompt.check_fits((fitting or models)[0])
+    prompt.check_served()
     return prompt
 
 

@@ -127,6 +127,7 @@ class PromptLoader:
 
     def _load(self, prompt: Prompt) -> LoadedPrompt:
         prompt.check_fits(self.backbone)
+        prompt.check_served()
         labels = prompt.card.labels
         return LoadedPrompt(
             card=prompt.card,

@@ -18,8 +18,9 @@ def trained_table(results: Sequence[Trained]) -> PlainTable:
         "Prompt": lambda one: one.name + _how_it_ended(one),
         "Seed": lambda one: str(one.seed),
         "Best epoch": lambda one: f"{one.best_epoch} of {one.epochs}" if one.best_epoch else "-",
-        "Dev accuracy": lambda one: _percent(one.dev_accuracy),
-        "Dev loss": lambda one: "-" if one.dev_loss is None else f"{one.dev_loss:.3f}",
+        "Validated on": lambda one: one.validation or "-",
+        "Accuracy there": lambda one: _percent(one.validation_accuracy),
+        "Loss there": lambda one: "-" if one.dev_loss is None else f"{one.dev_loss:.3f}",
         "Seconds": lambda one: f"{one.seconds:.1f}",
         "File": lambda one: str(one.path or "-"),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,14 @@ def train(
     model: ModelName = "pocket-bloom",
     data: Data = "Davlan/sib200",
     choices: Choices,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Settings of the paper's released code, which differs from its text; any that is "
+            "given wins.",
+        ),
+    ] = False,
     name: Annotated[
         str | None,
         _this_run(help="Name of the files. (default: task-model-kind-length)"),
@@ -73,7 +81,7 @@ def train(
     Prompts train side by side over texts that are encoded once. The defaults are the paper's.
     Ctrl-C keeps the best prompts so far; --resume goes on.
     """
-    values = choices.values()
+    values = _values(choices, published)
     if cache_gb < 0:
         raise InvalidInput(f"--cache-gb {cache_gb}: give 0 or more")
     from isogloss.training.tuning.grid import expand
@@ -93,6 +101,15 @@ def train(
         cache=CacheBudget(int(cache_gb * 2**30), cache_dir or out),
     )
     _report_training(_train(backbone, job, shared), job, as_json)
+
+
+def _values(choices: Choices, published: bool) -> dict[str, Sequence[Any]]:
+    from isogloss.training.tuning.published import as_published
+
+    values = choices.values()
+    if published and values["teacher"]:
+        raise InvalidInput("--as-published: the paper has no teacher; leave --teacher out")
+    return as_published(values) if published else values
 
 
 def _train(backbone: Backbone, job: Job, workers: PoolSpec | None) -> list[Trained]:

@@ -92,9 +92,20 @@ class Choices:
             "checkpoint; dev also chooses among prompts. (default: train)",
         ),
     ] = None
+    checkpoint: Annotated[
+        list[str] | None,
+        _left_open(
+            metavar="[accuracy|loss]",
+            help="What chooses the epoch: highest accuracy there, or lowest loss. "
+            "(default: accuracy)",
+        ),
+    ] = None
     reparameterization: Annotated[
         list[str] | None,
-        _setting(metavar="[none|residual]", help="residual: train through an MLP. (default: none)"),
+        _setting(
+            metavar="[none|residual|mlp]",
+            help="Train through an MLP; mlp: without the residual connection. (default: none)",
+        ),
     ] = None
     bottleneck: Annotated[
         list[int] | None, _setting(help="Width of the MLP. (default: the paper's per model)")
@@ -111,17 +122,32 @@ class Choices:
             metavar="[linear|constant]", help="linear: the rate falls to zero. (default: linear)"
         ),
     ] = None
+    warmup: Annotated[
+        list[float] | None,
+        _left_open(
+            metavar="SHARE", help="Of all steps, on which the rate rises from zero. (default: 0)"
+        ),
+    ] = None
     gradient_clip: Annotated[
         list[float] | None, _left_open(help="Largest gradient norm; 0: any. (default: 1)")
     ] = None
     init: Annotated[
         list[str] | None,
         _left_open(
-            metavar="[vocabulary|label|normal|prompt:FILE|words:TEXT]",
-            help="Start from sampled tokens' embeddings, the labels' tokens, noise, a trained "
+            metavar="[vocabulary|label|normal|uniform|prompt:FILE|words:TEXT]",
+            help="Start from sampled tokens' embeddings, the labels' tokens, noise, numbers in "
+            "+-0.5, a trained "
             "prompt (--length follows; {seed} in FILE is each run's seed), or a text's tokens "
             "(--length follows, or cuts or repeats them). A residual prompt starts where its file "
             "says only with --norm-gain 0. (default: vocabulary)",
+        ),
+    ] = None
+    prompt_scale: Annotated[
+        list[str] | None,
+        _left_open(
+            metavar="[none|embedding]",
+            help="embedding: multiply the prompt as the model does embeddings (XGLM). "
+            "(default: none)",
         ),
     ] = None
     loss: Annotated[
@@ -139,6 +165,22 @@ class Choices:
     max_text_tokens: Annotated[
         list[int] | None,
         _left_open(help="Cut training texts here. (default: where the model cuts them)"),
+    ] = None
+    text_start: Annotated[
+        list[str] | None,
+        _left_open(
+            metavar="[model|none]",
+            help="none: leave out what the model expects before a text (XGLM: </s>). Such a prompt "
+            "is evaluated so and cannot be served. (default: model)",
+        ),
+    ] = None
+    verbalizer: Annotated[
+        list[str] | None,
+        _left_open(
+            metavar="[labels|published]",
+            help="Words of labels without --word: their own, or those of the paper's code. "
+            "(default: labels)",
+        ),
     ] = None
     epochs: Annotated[
         list[int] | None, _setting(help="Passes over the examples. (default: 20)")

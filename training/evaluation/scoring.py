@@ -23,7 +23,7 @@ from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.training.data.labelled import Example, Split
 from isogloss.training.evaluation.candidates import Candidate
 from isogloss.training.evaluation.predictions import Prediction
-from isogloss.training.tuning.texts import Texts, tokenize
+from isogloss.training.tuning.texts import Texts, TextStart, started, tokenize
 
 _Scores = list[tuple[int, Tensor]]  # a prompt's place, and (texts, labels)
 
@@ -53,6 +53,7 @@ def predict(
 def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) -> list[Tensor]:
     """Label log-probabilities of each prompt: (texts, labels), labels in the prompt's own order.
 
+    `ids` begin as the model expects, and each prompt reads them from the start that its card names.
     An ensemble's are the mean of its members', as a softmax again; a prompt that is a member of
     several is read once. The same bits whatever the number of threads, and so in this process as
     in a worker.
@@ -62,8 +63,13 @@ def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) 
         for candidate in candidates
         for member in members_of(candidate.name, candidate.prompt)
     }
-    scored = _score_members(model, list(members.values()), ids)
-    by_digest = dict(zip(members, scored, strict=True))
+    by_digest: dict[str, Tensor] = {}
+    starts: tuple[TextStart, ...] = ("model", "none")
+    for start in starts:
+        alike = {d: each for d, each in members.items() if each.card.text_start == start}
+        if alike:
+            scored = _score_members(model, list(alike.values()), started(ids, model, start))
+            by_digest |= dict(zip(alike, scored, strict=True))
     return [_together(candidate.prompt, by_digest) for candidate in candidates]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.training.files import write_atomically
+from isogloss.training.tuning.config import written_settings
 from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptState
 
 _REMEDY = "delete it, or train without --resume"
@@ -101,7 +102,7 @@ class StateFile:
             raise InvalidInput(
                 f"{self.path}: a state of {len(then)} prompts, now {len(now)}; {_REMEDY}"
             )
-        for old, new in zip(then, now, strict=True):
+        for old, new in zip(map(written_settings, then), map(written_settings, now), strict=True):
             for name in sorted({*old, *new}):
                 if old.get(name) != new.get(name):
                     raise InvalidInput(

@@ -54,7 +54,7 @@ def defaults_for(architecture: Literal["bloom", "xglm"], hidden_size: int) -> Mo
     return _PAPER.get((architecture, hidden_size), ModelDefaults(10, bottleneck, 0.1, unfrozen))
 
 
-_STARTS = ("vocabulary", "label", "normal")
+_STARTS = ("vocabulary", "label", "normal", "uniform")
 START_PROMPT, START_WORDS = "prompt:", "words:"
 """How `init` begins where a prompt file or a text follows."""
 
@@ -88,6 +88,8 @@ class TrainingConfig(BaseModel):
     # Dev sentences choose among prompts; were they to choose checkpoints, too, they would flatter.
     validation: ValidationSource | None = "train"
     words: dict[str, str] = Field(default_factory=dict)  # label -> word, where not the default
+    # Each label's own first word is the paper's text; `published` are the words of its code.
+    verbalizer: Literal["labels", "published"] = "labels"
     seed: int = Field(0, ge=0, lt=2**63)
 
     teacher: str | None = None  # prompt file
@@ -96,8 +98,9 @@ class TrainingConfig(BaseModel):
     pairs: int | None = Field(None, ge=2)  # sentences of the parallel text; None: all
 
     length: int = Field(ge=1)
-    reparameterization: Literal["none", "residual"] = "none"
-    bottleneck: int | None = Field(None, ge=1)  # residual only
+    # `mlp` is the paper's code: as residual, without the connection past the network.
+    reparameterization: Literal["none", "residual", "mlp"] = "none"
+    bottleneck: int | None = Field(None, ge=1)  # not where there is no network
     unfrozen: bool = False
 
     epochs: int = Field(20, ge=1)
@@ -108,20 +111,32 @@ class TrainingConfig(BaseModel):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     schedule: Literal["linear", "constant"] = "linear"
+    # Of all steps, on which the rate rises; the paper's text names none, its code a tenth.
+    warmup: float = Field(0.0, ge=0, lt=1, allow_inf_nan=False)
     gradient_clip: float = Field(1.0, ge=0, allow_inf_nan=False)  # 0: any norm
     # Sampled from the 5,000 first (commonest) tokens: Lester et al. (2021), whom the paper follows.
-    # Or from a trained prompt (`prompt:FILE`) or a text's tokens (`words:TEXT`).
+    # Or from a trained prompt (`prompt:FILE`) or a text's tokens (`words:TEXT`). `uniform` in +-0.5
+    # is the paper's code: a scale that no model's embeddings have a part in.
     init: Annotated[str, AfterValidator(_check_init)] = "vocabulary"
+    # A prompt's numbers are what the model reads, so that one rate means one thing for all models.
+    # `embedding` multiplies them as the model does its embeddings (XGLM: by sqrt(hidden size)).
+    prompt_scale: Literal["none", "embedding"] = "none"
     # The softmax over the labels' tokens alone is also how predictions are read.
     loss: Literal["verbalizer", "vocabulary"] = "verbalizer"
     # Gain of the residual network's LayerNorm at the start; 1 is LayerNorm's own.
     norm_gain: float = Field(1.0, ge=0, allow_inf_nan=False)
     max_text_tokens: int | None = Field(None, ge=1)  # None: as many as the model reads when serving
+    # What stands before a text. XGLM was trained with `</s>` there, and a server puts it there.
+    text_start: Literal["model", "none"] = "model"
+    # What chooses the epoch. Accuracy is what is wanted of it; the paper's code takes the loss.
+    checkpoint: Literal["accuracy", "loss"] = "accuracy"
 
     @model_validator(mode="after")
-    def _bottleneck_belongs_to_residual(self) -> Self:
-        if (self.bottleneck is not None) != (self.reparameterization == "residual"):
-            raise ValueError("a bottleneck goes with reparameterization 'residual' and only there")
+    def _bottleneck_belongs_to_a_network(self) -> Self:
+        if (self.bottleneck is not None) != (self.reparameterization != "none"):
+            raise ValueError(
+                "a bottleneck goes with reparameterization 'residual' or 'mlp' and only there"
+            )
         return self
 
     @model_validator(mode="after")
@@ -140,7 +155,8 @@ class TrainingConfig(BaseModel):
         else:
             if self.parallel is None:
                 raise ValueError("a teacher needs parallel text; name its folder with --parallel")
-            if (self.shots, self.validation) != (None, None) or self.words:
+            own_words = self.words or self.verbalizer != "labels"
+            if (self.shots, self.validation) != (None, None) or own_words:
                 raise ValueError(
                     "shots, validation and words go with labels; with a teacher none are used"
                 )
@@ -155,8 +171,20 @@ class TrainingConfig(BaseModel):
 
     @property
     def kind(self) -> Literal["plain", "residual"]:
-        """The prompt file's word for the reparameterization."""
+        """The prompt file's word: trained directly, or through a network.
+
+        Released versions read these two. Which network is `reparameterization` among the training
+        facts; to whoever runs the file the kinds are one.
+        """
         return "plain" if self.reparameterization == "none" else "residual"
+
+
+_DEFAULTS = TrainingConfig.model_construct().model_dump(mode="json", warnings=False)
+
+
+def written_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file has them; what an older one is silent of was as it is by default."""
+    return {**_DEFAULTS, **settings}
 
 
 def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
@@ -171,9 +199,11 @@ def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
     filled = {"length": defaults.length, "learning_rate": rate, **chosen}
     if "teacher" in chosen:
         filled = {"shots": None, "validation": None, **filled}
-    if filled.get("reparameterization") == "residual":
+    if filled.get("reparameterization", "none") != "none":
         filled.setdefault("bottleneck", defaults.bottleneck)
     config = _parse(filled)
+    if config.text_start == "none" and not model.tokenizer.start:
+        config = config.model_copy(update={"text_start": "model"})  # which is none: BLOOM's
     if config.length > model.max_prompt_length:
         raise InvalidInput(
             f"length {config.length}: {model.model_id} takes prompts of at most "

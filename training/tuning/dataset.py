@@ -22,6 +22,7 @@ from isogloss.training.data.parallel import ParallelText, Translation, draw_pair
 from isogloss.training.data.shots import SourceData, draw_shots
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.distillation import Teacher
+from isogloss.training.tuning.published import PUBLISHED_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Datasets:
         assert config.shots is not None
         assert config.validation is not None
         source = self._labelled(config.sources, config.validation)
-        words = settle_words(config.words, source.labels)
+        words = _words(config, source.labels)
         drawn = draw_shots(source, config.shots, config.seed, config.examples)
         examples = (*drawn.train, *drawn.validation)
         return Dataset(
@@ -115,6 +116,13 @@ class Datasets:
             },
             teacher=teacher,
         )
+
+
+def _words(config: TrainingConfig, labels: Sequence[str]) -> dict[str, str]:
+    """The words of labels that are not spoken as their own first one; those given win."""
+    published = PUBLISHED_WORDS if config.verbalizer == "published" else {}
+    known = {label: word for label, word in published.items() if label in labels}
+    return known | settle_words(config.words, labels)
 
 
 def _load_parallel(

@@ -84,7 +84,7 @@ class Teacher:
         max_tokens: int | None,
         progress: Callable[[int, int], None],
     ) -> Tensor:
-        texts = tokenize(model, sentences, max_tokens)
+        texts = tokenize(model, sentences, max_tokens, self.prompt.card.text_start)
         rows = model.label_rows([label.token_id for label in self.prompt.card.labels])
         vectors = self.prompt.vectors.to(model.device)
         scores: list[Tensor] = []

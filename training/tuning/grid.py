@@ -41,8 +41,8 @@ def expand(model: Backbone, choices: Mapping[str, Sequence[Any]]) -> tuple[Train
     configs: list[TrainingConfig] = []
     for values in itertools.product(*named.values()):
         choice = dict(zip(named, values, strict=True))
-        if both and choice["reparameterization"] != "residual":
-            choice["bottleneck"] = None  # in a grid with both kinds it is the residual prompts'
+        if both and choice["reparameterization"] in (None, "none"):
+            choice["bottleneck"] = None  # in a grid with both kinds it is the networks'
         if (init := choice.get("init")) is not None:
             init = with_seed(init, choice.get("seed") or 0)
         choice["length"] = start_length(model, init, choice.get("length"))
@@ -85,11 +85,11 @@ def _run_name(
     """Where runs differ in more than a name holds, a few digits of a hash stand for all of it."""
     short = re.sub(r"[^a-z0-9._-]+", "-", Path(model_id).name.lower()).strip("-._")
     in_made = ("task", "kind", "length", "unfrozen")
-    made = f"{config.task}-{short}-{config.kind}-{config.length}"
+    made = f"{config.task}-{short}-{_value(config, 'kind')}-{config.length}"
     if config.unfrozen:
         made += "-unfrozen"
     tags = [
-        tag(getattr(config, setting))
+        tag(_value(config, setting))
         for setting, tag in _TAGS.items()
         if setting in differing and (name or setting not in in_made)
     ]
@@ -102,11 +102,18 @@ def _run_name(
 def varied(configs: Sequence[TrainingConfig]) -> list[str]:
     """Settings in which the runs differ, apart from the seed.
 
-    Plain prompts have no bottleneck: it differs where that of residual ones does.
+    Plain prompts have no bottleneck: it differs where that of the others does.
     """
-    values = {name: {repr(getattr(config, name)) for config in configs} for name in _TAGS}
+    values = {name: {repr(_value(config, name)) for config in configs} for name in _TAGS}
     values["bottleneck"] -= {repr(None)}
     return [name for name, several in values.items() if len(several) > 1]
+
+
+def _value(config: TrainingConfig, setting: str) -> Any:
+    """Of a setting; a kind says the network, too, which a prompt file's word does not."""
+    if setting == "kind" and config.reparameterization == "mlp":
+        return "mlp"
+    return getattr(config, setting)
 
 
 def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
@@ -117,7 +124,7 @@ def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
         config.seed,
         config.examples or 0,
     )
-    taught = (config.teacher or "", config.pairs or 0)
+    taught = (config.teacher or "", config.pairs or 0, config.text_start)
     return (*taught, *examples, config.max_text_tokens or 0, config.batch_size, config.length)
 
 
@@ -178,9 +185,14 @@ _TAGS: dict[str, Callable[[Any], str]] = {
     "optimizer": str,
     "weight_decay": _tagged("decay"),
     "schedule": str,
+    "warmup": _tagged("warmup"),
     "gradient_clip": _tagged("clip"),
     "init": _init,
+    "prompt_scale": _tagged("scale-"),
     "loss": _tagged("loss-"),
     "norm_gain": _tagged("gain"),
     "max_text_tokens": lambda value: f"tokens{value}" if value else "tokensall",
+    "text_start": _tagged("start-"),
+    "checkpoint": _tagged("by-"),
+    "verbalizer": _tagged("words-"),
 }

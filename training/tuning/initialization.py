@@ -13,8 +13,15 @@ from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.tuning.config import START_PROMPT, START_WORDS, TrainingConfig
 from isogloss.training.tuning.given_prompt import load_prompt
-from isogloss.training.tuning.reparameterization import PlainPrompt, ResidualPrompt, TrainablePrompt
+from isogloss.training.tuning.reparameterization import (
+    MlpPrompt,
+    PlainPrompt,
+    ResidualPrompt,
+    ScaledPrompt,
+    TrainablePrompt,
+)
 
+_UNIFORM_BOUND = 0.5  # the paper's code
 _COMMON_TOKENS = 5000  # Lester et al. (2021); vocabularies list their commonest tokens first
 
 
@@ -27,7 +34,9 @@ def initial_prompt(
     turn. `normal`: noise with the standard deviation of the commonest tokens' embeddings.
     `words:TEXT`: the text's tokens, cut or begun again where the prompt is shorter or longer. All
     go through the model's embedding module, since XGLM scales what its first layer receives.
-    `prompt:FILE`: the vectors of a prompt.
+    `prompt:FILE`: the vectors of a prompt. `uniform`: parameters in +-0.5, whatever the model's
+    scale; all others say what the model reads first, and with a `prompt_scale` the parameters are
+    that part of it.
 
     A residual prompt's p starts there and its network at its own start, so with a `norm_gain` above
     zero what the model reads first is not yet what it starts from.
@@ -38,10 +47,21 @@ def initial_prompt(
         InvalidInput: the prompt to start from has another length, or the text no tokens.
     """
     generator = torch.Generator().manual_seed(config.seed)
+    scale = model.weights.embedding_scale if config.prompt_scale == "embedding" else 1.0
     vectors = _vectors(model, label_ids, config, generator)
+    if config.init != "uniform" and scale != 1.0:
+        vectors = vectors / scale
+    prompt = _trainable(vectors, config, generator)
+    return prompt if scale == 1.0 else ScaledPrompt(prompt, scale)
+
+
+def _trainable(
+    vectors: Tensor, config: TrainingConfig, generator: torch.Generator
+) -> PlainPrompt | MlpPrompt:
     if config.bottleneck is None:
         return PlainPrompt(vectors)
-    return ResidualPrompt(vectors, config.bottleneck, config.norm_gain, generator)
+    network = ResidualPrompt if config.reparameterization == "residual" else MlpPrompt
+    return network(vectors, config.bottleneck, config.norm_gain, generator)
 
 
 def start_length(model: Backbone, init: str | None, length: int | None) -> int | None:
@@ -65,6 +85,9 @@ def _vectors(
     """(length, hidden) float32, where the model is."""
     if config.init.startswith(START_PROMPT):
         return _start_of_prompt(model, config.starts_at, config.length).to(model.device)
+    if config.init == "uniform":
+        drawn = torch.rand(config.length, model.hidden_size, generator=generator)
+        return (drawn - _UNIFORM_BOUND).to(model.device)
     common = min(model.vocab_size, _COMMON_TOKENS)
     if config.init == "label":
         ids = _in_turn(label_ids, config.length)

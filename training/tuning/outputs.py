@@ -25,7 +25,7 @@ from isogloss.prompts.files import durable
 from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.files import writing
-from isogloss.training.tuning.config import START_PROMPT, TrainingConfig
+from isogloss.training.tuning.config import START_PROMPT, TrainingConfig, written_settings
 from isogloss.training.tuning.dataset import Dataset
 from isogloss.training.tuning.given_prompt import identity, load_prompt
 from isogloss.training.tuning.prompt_trainer import Best, PromptTrainer
@@ -44,7 +44,9 @@ class Trained:
     seed: int
     epochs: int
     best_epoch: int | None = None
-    dev_accuracy: float | None = None
+    dev_accuracy: float | None = None  # None where what validates is held out of train
+    validation: str | None = None  # dev or train; None: a teacher's sentences
+    validation_accuracy: float | None = None  # of the split that chose the checkpoint
     dev_loss: float | None = None
     seconds: float  # its share, where prompts trained together
     interrupted: bool
@@ -98,7 +100,7 @@ class Run:
         if not self.prompt_path.exists():
             return None
         prompt = SoftPrompt.load(self.prompt_path)
-        was = prompt.card.training
+        was = written_settings(prompt.card.training)
         differing = [name for name in self.settings if was.get(name) != self.settings[name]]
         if differing and not overwrite:
             raise InvalidInput(
@@ -174,7 +176,9 @@ class Run:
             seed=self.config.seed,
             epochs=facts["epochs_run"],
             best_epoch=facts["best_epoch"],
-            dev_accuracy=facts.get("validation_accuracy", prompt.card.dev_accuracy),
+            dev_accuracy=prompt.card.dev_accuracy,
+            validation=facts.get("validation"),
+            validation_accuracy=facts.get("validation_accuracy", prompt.card.dev_accuracy),
             dev_loss=facts["dev_loss"],
             seconds=seconds,
             interrupted=interrupted,

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +23,10 @@ from isogloss.training.tuning.texts import EncodedExamples
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What one epoch came to. Losses are means over examples, in nats."""
+    """What one epoch came to. Losses are means over examples, in nats.
+
+    `dev_` is of what validates, held out of train or of the dev split: the files' name of old.
+    """
 
     epoch: int  # from 1
     train_loss: float
@@ -30,16 +34,18 @@ class EpochRecord:
     dev_accuracy: float | None  # None: there were no labels
     dev_agreement: float | None = None  # share of texts answered as the teacher does
 
-    def better_than(self, other: EpochRecord | None) -> bool:
-        """Higher dev accuracy; on a tie lower dev loss; on a further tie the earlier epoch.
+    def better_than(
+        self, other: EpochRecord | None, by: Literal["accuracy", "loss"] = "accuracy"
+    ) -> bool:
+        """Higher accuracy; on a tie lower loss; on a further tie the earlier epoch.
 
         With k/4 samples a class accuracies tie often, and the loss still tells them apart. Without
-        labels the loss alone decides.
+        labels, or `by` loss, the loss alone decides.
         """
-        return other is None or self._rank() > other._rank()
+        return other is None or self._rank(by) > other._rank(by)
 
-    def _rank(self) -> tuple[float, float]:
-        return (self.dev_accuracy or 0.0, -self.dev_loss)
+    def _rank(self, by: Literal["accuracy", "loss"]) -> tuple[float, float]:
+        return ((self.dev_accuracy or 0.0) if by == "accuracy" else 0.0, -self.dev_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,7 @@ class PromptTrainer:
         accuracy, agreement = (None, right) if self.config.teacher else (right, None)
         mean = self._loss_sum / len(self.train)
         record = EpochRecord(len(self.history) + 1, mean, loss, accuracy, agreement)
-        if self.best is None or record.better_than(self.best.record):
+        if record.better_than(self.best and self.best.record, self.config.checkpoint):
             self.best = self._checkpoint(record)
         self.history.append(record)
         self._loss_sum = 0.0
@@ -223,11 +229,17 @@ class PromptTrainer:
         self.optimizer.zero_grad()
 
     def _learning_rate(self) -> float:
-        """Constant, or falling linearly from the peak at step 0 to zero after the last."""
+        """Linear from zero over the warm-up; then constant, or linear to zero after the last step.
+
+        Without a warm-up step 0 is at the peak.
+        """
+        peak, steps = self.config.learning_rate, self.config.epochs * self.steps_per_epoch
+        rising = math.ceil(steps * self.config.warmup)
+        if self.steps < rising:
+            return peak * (self.steps / rising)
         if self.config.schedule == "constant":
-            return self.config.learning_rate
-        steps = self.config.epochs * self.steps_per_epoch
-        return self.config.learning_rate * (1 - self.steps / steps)
+            return peak
+        return peak * (1 - (self.steps - rising) / (steps - rising))
 
     @torch.no_grad()
     def _checkpoint(self, record: EpochRecord) -> Best:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,8 @@ from isogloss.prompts.model.decoder.text_kv import TextKV
 
 _CHUNK = 32  # texts encoded at a time: bounds the activations held beside the cache
 Texts = Sequence[Sequence[int]]
+TextStart = Literal["model", "none"]
+"""What stands before a text's own tokens: what the model expects there, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,24 @@ class EncodedExamples:
         return int((log_probs.argmax(-1) == wanted).sum())
 
 
-def tokenize(model: Backbone, texts: Sequence[str], max_tokens: int | None) -> Texts:
-    """Token ids of each text, cut to `max_tokens` and to what the model reads."""
+def tokenize(
+    model: Backbone, texts: Sequence[str], max_tokens: int | None, start: TextStart = "model"
+) -> Texts:
+    """Token ids of each text, cut to `max_tokens` (the start among them) and what the model reads.
+
+    Args:
+        model: the backbone.
+        texts: to read.
+        max_tokens: where they are cut; None: where the model cuts them.
+        start: what stands before them.
+    """
     limit = min(max_tokens or model.max_text_tokens, model.max_text_tokens)
-    return [text.ids for text in model.tokenizer.encode(texts, limit)]
+    return started([text.ids for text in model.tokenizer.encode(texts, limit)], model, start)
+
+
+def started(texts: Texts, model: Backbone, start: TextStart) -> Texts:
+    """Texts that begin as the model expects (from `tokenize`), beginning in this way instead."""
+    if start == "model":
+        return texts
+    before = len(model.tokenizer.start)
+    return [text[before:] for text in texts]

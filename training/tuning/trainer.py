@@ -103,7 +103,12 @@ class Trainer:
             FreshTexts(trained) if weights else CachedTexts(model, budget, progress.encoded)
         )
         token_ids = [
-            tokenize(model, (*data.train, *data.validation), config.max_text_tokens)
+            tokenize(
+                model,
+                (*data.train, *data.validation),
+                config.max_text_tokens,
+                config.text_start,
+            )
             for config, data in lessons
         ]
         rows = iter(texts.add([*chain.from_iterable(token_ids)]))
