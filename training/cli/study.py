@@ -55,6 +55,13 @@ def study(
             "--unfrozen/--no-unfrozen", help="Also train all weights, as the paper's baseline."
         ),
     ] = True,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Train every run as the paper's released code does, which differs from its text.",
+        ),
+    ] = False,
     beside: Annotated[
         Path | None,
         typer.Option(
@@ -120,6 +127,7 @@ def study(
     choices = StudyChoices(
         parts=check_parts(parse_codes(only)),
         source=canonical(source),
+        variant="as published" if as_published else "default",
         seeds=tuple(dict.fromkeys(seed or SEEDS)),
         shots=shots,
         shot_counts=tuple(shot_counts or SHOTS),

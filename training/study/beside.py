@@ -155,6 +155,6 @@ def _parts_of(run: _Run, shots: int, length: int) -> Iterator[tuple[str, str]]:
     if usual:
         yield "figure2", SETTING_NAMES[setting]  # type: ignore[index]
     if setting == "frozen" and own_length == length:
-        yield "figure3", f"{own_shots} examples per label"
+        yield "figure3", f"{counted(own_shots, 'example')} per label"
     if setting == "frozen" and own_shots == shots:
-        yield "figure4", f"{own_length} prompt tokens"
+        yield "figure4", f"prompts of {counted(own_length, 'token')}"

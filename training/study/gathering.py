@@ -127,6 +127,7 @@ def _settings(model: Backbone, configs: Sequence[TrainingConfig]) -> dict[str, J
             shown["learning_rate_unfrozen"] = config.learning_rate
         if config.bottleneck is not None:
             shown["bottleneck"] = config.bottleneck
+            shown["reparameterization"] = config.reparameterization
     return {**shown, "dtype": str(model.dtype).removeprefix("torch.")}
 
 

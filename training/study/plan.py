@@ -12,6 +12,7 @@ from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Split
 from isogloss.training.study.results import PARTS, Variant
 from isogloss.training.tuning.config import TrainingConfig, configure
+from isogloss.training.tuning.published import AS_PUBLISHED, REPARAMETERIZED_AS_PUBLISHED
 from isogloss.training.tuning.texts import CacheBudget
 
 LENGTHS = (1, 2, 5, 10, 20, 30)
@@ -104,7 +105,11 @@ def _frozen(model: Backbone, choices: StudyChoices) -> Iterator[dict[str, Any]]:
                 if length <= longest:
                     yield {"seed": seed, "learning_rate": rate, "length": length}
         if _needs(choices, "figure5"):
-            yield {"seed": seed, "learning_rate": rate, "reparameterization": "residual"}
+            yield {
+                "seed": seed,
+                "learning_rate": rate,
+                "reparameterization": _reparameterized(choices),
+            }
 
 
 def _common(choices: StudyChoices) -> dict[str, Any]:
@@ -114,8 +119,14 @@ def _common(choices: StudyChoices) -> dict[str, Any]:
         "length": choices.length,
         "epochs": choices.epochs,
         "validation": "dev",
+        **(AS_PUBLISHED if choices.variant == "as published" else {}),
         **choices.more,
     }
+
+
+def _reparameterized(choices: StudyChoices) -> str:
+    """How Figure 5's other prompts are trained."""
+    return REPARAMETERIZED_AS_PUBLISHED if choices.variant == "as published" else "residual"
 
 
 def _needs(choices: StudyChoices, *parts: str) -> bool:

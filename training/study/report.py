@@ -150,7 +150,7 @@ def captions(results: StudyResults, tables: StudyTables) -> dict[str, str]:
         f"{counted(results.length, 'token')}. Band: {_SPREAD}",
         "figure4": f"Mean accuracy over languages by prompt length: frozen, plain prompts from "
         f"{counted(results.shots, 'example')} per label. Band: {_SPREAD}",
-        "figure5": f"Relative change of accuracy by residual reparameterization against plain "
+        "figure5": f"Relative change of accuracy by reparameterization against plain "
         f"prompts ({usual}, frozen), by family and there from gain to loss. Lines: 95 % interval "
         "over seeds and articles, each seed compared with itself and plain prompts' mean taken as "
         "known; pale bars: the interval includes zero; lines that leave the frame are cut."

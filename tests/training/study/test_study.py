@@ -21,6 +21,7 @@ from isogloss.training.study.evidence import EvidenceUnit
 from isogloss.training.study.plan import StudyChoices, check_parts, study_configs
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.prompt_trainer import EpochRecord, PromptTrainer
+from isogloss.training.tuning.published import AS_PUBLISHED
 from isogloss.training.tuning.trainer import Trainer
 from tests.training.commands import isogloss, rows_of
 from tests.training.tiny import LABELS, SIZES, WORDS, save_tiny, tiny, write_task, write_tsv
@@ -243,29 +244,48 @@ def without(task: Path, folder: Path, code: str, split: str) -> Path:
     return copied
 
 
-def test_two_studies_side_by_side(model: Path, task: Path, whole: Path, tmp_path: Path) -> None:
-    args = [*command(model, task, tmp_path), "--epochs", 1, "--beside", whole]
-    isogloss(*args)
+def test_a_study_as_published_beside_the_default(
+    model: Path, task: Path, whole: Path, tmp_path: Path
+) -> None:
+    isogloss(*command(model, task, tmp_path), "--as-published", "--beside", whole)
     rows = table_of(tmp_path, "beside")
     assert [(row["part"], row["runs"]) for row in rows] == [
         ("figure2", "model frozen"),
         ("figure2", "all weights trained"),
         ("figure3", "4 examples per label"),
         ("figure3", "6 examples per label"),
-        ("figure4", "1 prompt tokens"),
-        ("figure4", "3 prompt tokens"),
+        ("figure4", "prompts of 1 token"),
+        ("figure4", "prompts of 3 tokens"),
         ("figure5", "reparameterized"),
     ]
     ours, other = (table_of(out, "figure2") for out in (tmp_path, whole))
     first = {name: float(value) for name, value in rows[0].items() if name not in ("part", "runs")}
     assert first["percent"] == pytest.approx(float(ours[0]["mean_percent"]))
     assert first["other_percent"] == pytest.approx(float(other[0]["mean_percent"]))
-    assert first["difference_points"] == pytest.approx(
-        first["percent"] - first["other_percent"], abs=1e-3
-    )
+    difference = first["percent"] - first["other_percent"]
+    assert first["difference_points"] == pytest.approx(difference, abs=1e-3)
     assert first["low_points"] <= first["difference_points"] <= first["high_points"]
+    settings = {row["setting"]: row["value"] for row in table_of(tmp_path, "settings")}
+    assert settings["variant"] == "as published"
+    assert settings["training.init"] == "uniform"
+    assert settings["training.reparameterization"] == "mlp"
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "What differs from another study" in html
+    assert "<b>as published</b>" in html
+    assert "<b>default</b>" in (whole / "report.html").read_text(encoding="utf-8")
+    said = isogloss(*command(model, task, tmp_path), exit_code=2).stderr
+    assert "holds a study of the variant 'as published'" in said
+    shutil.rmtree(tmp_path / "tables")  # as where the study was interrupted
+    said = isogloss(*command(model, task, tmp_path), exit_code=2).stderr
+    assert "was trained with another" in said
+
+
+def test_every_run_is_as_published() -> None:
+    choices = StudyChoices(length=3, variant="as published")
+    for config in study_configs(tiny("xglm"), choices).values():
+        published = {**AS_PUBLISHED, "reparameterization": config.reparameterization}
+        assert {name: getattr(config, name) for name in published} == published
+        assert config.reparameterization == ("mlp" if config.kind == "residual" else "none")
 
 
 class TestBadInput:
@@ -294,17 +314,6 @@ class TestBadInput:
     ) -> None:
         assert said in self.refusal(*command(model, task, tmp_path / "out"), *more)
         assert not list(tmp_path.rglob("*.safetensors"))
-
-    def test_the_folder_of_another_variant(
-        self, model: Path, task: Path, whole: Path, tmp_path: Path
-    ) -> None:
-        copied = shutil.copytree(whole, tmp_path / "out")
-        settings = copied / "tables" / "settings.csv"
-        text = settings.read_text(encoding="utf-8")
-        settings.write_text(text.replace("default", "as published"), encoding="utf-8")
-        said = self.refusal(*command(model, task, copied))
-        assert "holds a study of the variant 'as published'" in said
-        assert "give it a folder of its own" in said
 
     def test_a_study_of_other_languages_beside_this_one(
         self, model: Path, task: Path, whole: Path, tmp_path: Path
