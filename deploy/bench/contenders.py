@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isogloss.deploy.bench.engine_settings import CurveName
 from isogloss.deploy.bench.number_formats import SHORT, TOLERANCES
-from isogloss.deploy.bench.peers import Isogloss, Peer, Transformers
+from isogloss.deploy.bench.peers import Isogloss, Peer, Transformers, together
 from isogloss.deploy.bench.rates import MatrixProducts, linear_weights, needed_operations
 from isogloss.deploy.bench.texts import Batch, Workload
 from isogloss.prompts.model.backbone import Backbone
@@ -86,6 +86,21 @@ class Contenders:
                 Isogloss(backbone, work).score,
                 work,
                 reference,
+            )
+            for dtype, backbone in self._ours.items()
+        ]
+
+    def ensembles(self, work: Workload) -> list[Contender]:
+        """As `ours`, where the prompts of a text answer it together."""
+        by_hand = Transformers(self._model, work)
+        return [
+            self._contender(
+                f"isogloss_{SHORT[dtype]}",
+                "ours",
+                dtype,
+                Isogloss(backbone, work).score_together,
+                work,
+                lambda batch: together(by_hand.score(batch), batch),
             )
             for dtype, backbone in self._ours.items()
         ]

@@ -2,7 +2,7 @@
 
 A point is a place on a curve, a run one contender at one point, a comparison the runs that
 alternate. What is to be compared closely is one comparison: all numbers of residents, all numbers
-of prompts a text. Batch sizes and text lengths have a comparison each.
+of prompts a text, all sizes of ensembles. Batch sizes and text lengths have a comparison each.
 """
 
 from __future__ import annotations
@@ -142,6 +142,18 @@ def _prompts_per_text(contenders: Contenders, settings: EngineSettings) -> list[
     return [_close_comparison("prompts per text", runs, settings)]
 
 
+def _ensemble_members(contenders: Contenders, settings: EngineSettings) -> list[Comparison]:
+    """Ours: the same texts answered by one prompt, or by several together."""
+    counts, size = settings.points("ensemble_members"), settings.ensemble_texts
+    work = _work(contenders, settings, prompts=max(*counts, settings.prompts), pool=size)
+    runs = []
+    for count in counts:
+        point = Point("ensemble_members", count, work, (work.fanned(size, count),))
+        runs += [Run(point, ours) for ours in contenders.ensembles(work)]
+        runs += [Run(point, rate, RATE_ROUNDS) for rate in contenders.rates(work)]
+    return [_close_comparison("prompts that answer together", runs, settings)]
+
+
 def _text_lengths(contenders: Contenders, settings: EngineSettings) -> list[Comparison]:
     """As many tokens in few long texts or many short ones."""
     made = []
@@ -161,6 +173,7 @@ _MAKERS: Mapping[CurveName, Callable[[Contenders, EngineSettings], list[Comparis
             "batch_size": _batch_sizes,
             "resident_prompts": _residents,
             "prompts_per_text": _prompts_per_text,
+            "ensemble_members": _ensemble_members,
             "text_length": _text_lengths,
         }
     )

@@ -126,6 +126,7 @@ def _costs(settings: EngineSettings) -> dict[str, tuple[str, int]]:
     """Names of costs and where they are measured; a curve of one point has none."""
     costs = {}
     residents, per_text = settings.points("resident_prompts"), settings.points("prompts_per_text")
+    members = settings.points("ensemble_members")
     if len(residents) > 1:
         costs[f"prompts_{residents[-1]}_vs_{residents[0]}"] = ("resident_prompts", residents[-1])
         mixed = min(settings.prompts, settings.resident_batch)
@@ -134,4 +135,6 @@ def _costs(settings: EngineSettings) -> dict[str, tuple[str, int]]:
     if len(per_text) > 1:
         most = 8 if 8 in per_text[1:] else per_text[-1]
         costs[f"prompts_per_text_{most}_vs_{per_text[0]}"] = ("prompts_per_text", most)
+    if len(members) > 1:
+        costs[f"ensemble_{members[-1]}_vs_{members[0]}"] = ("ensemble_members", members[-1])
     return costs

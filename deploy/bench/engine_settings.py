@@ -17,7 +17,9 @@ from isogloss.prompts.cli.settings import Read
 if TYPE_CHECKING:
     import torch
 
-CurveName = Literal["batch_size", "resident_prompts", "prompts_per_text", "text_length"]
+CurveName = Literal[
+    "batch_size", "resident_prompts", "prompts_per_text", "ensemble_members", "text_length"
+]
 CURVES: tuple[CurveName, ...] = get_args(CurveName)
 HEADLINE_BATCH = 32
 
@@ -28,6 +30,7 @@ class Curve(StrEnum):
     BATCH_SIZE = "batch-size"
     RESIDENT_PROMPTS = "resident-prompts"
     PROMPTS_PER_TEXT = "prompts-per-text"
+    ENSEMBLE_MEMBERS = "ensemble-members"
     TEXT_LENGTH = "text-length"
 
 
@@ -47,7 +50,7 @@ class EngineSettings(Settings):
     models: FullSizeModels = FULL_SIZE_MODELS
     curves: Annotated[
         tuple[CurveName, ...],
-        Option("--curve", help="Repeatable. (default: all four)"),
+        Option("--curve", help="Repeatable. (default: all five)"),
         Read(list[Curve], each_once),
     ] = CURVES
     batch_sizes: Annotated[tuple[int, ...], sizes("Texts in a batch"), SIZES] = (
@@ -57,6 +60,9 @@ class EngineSettings(Settings):
     prompts_per_text: Annotated[tuple[int, ...], sizes("Prompts on each text"), SIZES] = (
         *(1, 2, 4, 8, 16),
     )
+    ensemble_members: Annotated[
+        tuple[int, ...], sizes("Prompts that answer each text together"), SIZES
+    ] = (1, 4)
     text_lengths: Annotated[tuple[int, ...], sizes("Tokens of each text"), SIZES] = (
         *(16, 64, 256, 1024),
     )
@@ -65,6 +71,8 @@ class EngineSettings(Settings):
     resident_batch: int = 32
     fanned_texts: int = 8
     """Texts that are each read under several prompts."""
+    ensemble_texts: int = 32
+    """Texts that are each answered by several prompts together."""
     length_tokens: int = 1024
     """Text tokens of a batch of the length curve: `length_tokens / length` texts, at least one."""
     rounds: Annotated[int, Option(min=1, help="At the headline's batch size; fewer elsewhere.")] = 4
@@ -124,7 +132,13 @@ class EngineSettings(Settings):
 
 
 _SIZES_OF: Mapping[CurveName, str] = MappingProxyType(
-    dict(zip(CURVES, ("batch_sizes", "residents", "prompts_per_text", "text_lengths"), strict=True))
+    dict(
+        zip(
+            CURVES,
+            ("batch_sizes", "residents", "prompts_per_text", "ensemble_members", "text_lengths"),
+            strict=True,
+        )
+    )
 )
 
 # What `--quick` changes: a result in about two minutes, of one model.
@@ -136,6 +150,7 @@ QUICK: Mapping[str, Any] = MappingProxyType(
         "resident_batch": 8,
         "prompts_per_text": (1, 8),
         "fanned_texts": 2,
+        "ensemble_texts": 8,
         "text_lengths": (16, 256),
         "length_tokens": 256,
         "rounds": 1,
@@ -147,7 +162,8 @@ ENGINE_NOTES = {
     "weights": "random, the same tensors for all contenders",
     "text_lengths": "SIB-200, English test split; on the text_length curve all alike",
     "ratios": "medians of ratios between neighbours in time; above 1 ours is faster, except "
-    "prompts_*_vs_* and mixed_vs_single, which are costs: the first's time over the second's",
+    "prompts_*_vs_*, ensemble_*_vs_* and mixed_vs_single, which are costs: the first's time over "
+    "the second's",
     "first_round": "counts only where there is no other: memory is measured and answers are "
     "compared in it",
     "interval": "95 %, by bootstrap over the rounds; of few rounds it is no wider than they are",

@@ -98,4 +98,6 @@ def _cost_label(curve: str, x: int, settings: Mapping[str, Any]) -> str | None:
         return f"time with {x:,} prompts in memory, of that with {min(xs)}"
     if curve == "prompts_per_text" and x == (8 if 8 in xs else max(xs)):
         return f"time with {x} prompts on each text, of that with {min(xs)}"
+    if curve == "ensemble_members" and x == max(xs) > min(xs):
+        return f"time of an ensemble of {x} prompts, of that of {min(xs)}"
     return None

@@ -60,6 +60,10 @@ class Isogloss:
         states = self._backbone.read_suffixed(batch.texts, self._by_text(batch))
         return label_log_probs(states, self._rows)
 
+    def score_together(self, batch: Batch) -> Tensor:
+        """A text's prompts as one ensemble: (texts, labels)."""
+        return together(self.score(batch), batch)
+
     def score_prefixed(self, batch: Batch) -> Tensor:
         """Prompts before the texts: what PEFT's answers are checked against."""
         states = self._backbone.read_prefixed(batch.texts, self._by_text(batch))
@@ -172,6 +176,12 @@ class PeftLastLogits(Peft):
         columns, column = (mask.sum(dim=1) - 1).unique(return_inverse=True)
         logits = self._forward(ids, mask, logits_to_keep=columns + self._length)
         return logits[torch.arange(len(ids), device=self._device), column]
+
+
+def together(log_probs: Tensor, batch: Batch) -> Tensor:
+    """(prompts of the batch, labels) -> (texts, labels), as the prompts of each text answer."""
+    by_text = log_probs.unflatten(0, (len(batch.texts), batch.prompts_per_text))
+    return by_text.mean(dim=1).log_softmax(dim=-1)
 
 
 PEERS: tuple[type[Peer], ...] = (Transformers, Peft, PeftLastLogits)

@@ -13,6 +13,7 @@ _X_LABELS = {
     "batch_size": "batch size",
     "resident_prompts": "prompts in memory",
     "prompts_per_text": "prompts a text",
+    "ensemble_members": "prompts together",
     "text_length": "tokens a text",
 }
 

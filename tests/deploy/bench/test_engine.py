@@ -35,6 +35,7 @@ SETTINGS = EngineSettings(
     resident_batch=4,
     prompts_per_text=(1, 8),
     fanned_texts=2,
+    ensemble_texts=6,
     text_lengths=(16, 32),
     length_tokens=64,
     rounds=2,
@@ -57,6 +58,7 @@ def test_the_report_has_the_contracts_shape(report: dict[str, Any]) -> None:
             *("int8_vs_transformers", "int8_vs_peft", "int8_share_of_rate"),
             *("fp32_vs_peft_last_logits", "int8_vs_peft_last_logits"),
             *("prompts_20_vs_1", "mixed_vs_single", "prompts_per_text_8_vs_1"),
+            "ensemble_4_vs_1",
         }
     assert json.loads(json.dumps(report)) == report
 
@@ -66,6 +68,7 @@ def test_every_curve_is_measured_at_its_places(report: dict[str, Any]) -> None:
         "batch_size": [1, 5],
         "resident_prompts": [1, 3, 20],  # 3: the mixed batch
         "prompts_per_text": [1, 8],
+        "ensemble_members": [1, 4],
         "text_length": [16, 32],
     }
     found = [(r["model"], r["curve"], r["x"]) for r in report["results"]]
@@ -82,6 +85,7 @@ def test_contenders_meet_where_they_should(report: dict[str, Any]) -> None:
         "batch_size": {"transformers", "peft", "peft_last_logits"},
         "resident_prompts": set(),
         "prompts_per_text": {"transformers"},
+        "ensemble_members": set(),
         "text_length": {"transformers"},
     }
     for result in some(report["results"]):
@@ -100,6 +104,9 @@ def test_ratios_are_those_of_the_headlines_batch(report: dict[str, Any]) -> None
         for name, places in {"prompts_20_vs_1": 20, "mixed_vs_single": 3}.items():
             costs = results[model, "resident_prompts", places]["costs"]
             assert ratios[name] == costs["isogloss_fp32"]["median"]
+        (one, four) = (results[model, "ensemble_members", count] for count in (1, 4))
+        assert (one["prompts_per_text"], four["prompts_per_text"]) == (1, 4)
+        assert ratios["ensemble_4_vs_1"] == four["costs"]["isogloss_fp32"]["median"]
 
 
 def test_rates_follow_from_times(report: dict[str, Any]) -> None:
@@ -117,8 +124,12 @@ def test_agreement_says_how_far_int8_is_off(report: dict[str, Any]) -> None:
         assert exact["largest_difference"] < 1e-4
         assert exact["label_agreement"] == 1
         assert 1e-4 < rounded["largest_difference"] < 1
-        asked = {"resident_prompts": 4}.get(result["curve"], result["texts"])
-        assert exact["answers"] == asked * result["prompts_per_text"]
+        asked = {
+            "resident_prompts": 4,
+            "ensemble_members": 4,  # one for each text
+            "prompts_per_text": result["texts"] * result["prompts_per_text"],
+        }.get(result["curve"], result["texts"])
+        assert exact["answers"] == asked
 
 
 def test_tables_figure_and_markdown_are_made_of_the_report(
@@ -138,6 +149,7 @@ def test_tables_figure_and_markdown_are_made_of_the_report(
     ratio = report["ratios"]["bloom-560m"]["fp32_vs_transformers"]
     line = next(x for x in shown.splitlines() if "fp32, times faster than transformers" in x)
     assert f"| {ratio:.2f} (" in line
+    assert "| time of an ensemble of 4 prompts, of that of 1 |" in shown
 
 
 @pytest.mark.parametrize("name", ["bloom-560m", "xglm-564M"])

@@ -17,6 +17,7 @@ from isogloss.deploy.cli import app
 from isogloss.prompts.format.ensemble import Ensemble
 from isogloss.prompts.format.peft import import_adapter
 from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
 from tests.fakes import (
     HIDDEN_SIZE,
@@ -51,6 +52,10 @@ def together(text: str, prompts: Sequence[SoftPrompt]) -> Any:
     return pytest.approx(dict(zip(said[0], scores, strict=True)), abs=3e-6)
 
 
+def _routes(table: RouteTable) -> dict[str, Any]:
+    return {"routes": [table.model_dump(mode="json")]}
+
+
 def scores_of(result: dict[str, Any]) -> dict[str, float]:
     return {each["label"]: each["score"] for each in result["scores"]}
 
@@ -79,7 +84,7 @@ async def test_published_by_members_routed_explained_and_rolled_back(server: Ser
         published = await put(client, "duo", "romance", "congo@1")
         assert published.json()["prompt"] == {"name": "duo", "version": 1, "digest": DUO.digest}
         table = route_table("everywhere", {"Romance": "duo", "Atlantic-Congo": "congo"})
-        routed = await client.put("/v1/routes", json=table.model_dump(mode="json"), headers=ADMIN)
+        routed = await client.put("/v1/routes", json=_routes(table), headers=ADMIN)
         assert routed.status_code == 200, routed.text
 
         result = await answer(client)
@@ -157,8 +162,8 @@ async def test_on_trial_and_promoted(server: Server, kind: str, as_file: bool) -
 async def test_members_go_on_together_when_their_names_do_not(server: Server) -> None:
     async with server.client() as client:
         await put(client, "duo", "romance", "congo")
-        table = route_table("duo").model_dump(mode="json")
-        await client.put("/v1/routes", json=table, headers=ADMIN)
+        routed = await client.put("/v1/routes", json=_routes(route_table("duo")), headers=ADMIN)
+        assert routed.status_code == 200, routed.text
         deleted = await client.delete("/v1/prompts/congo", headers=ADMIN)
         assert deleted.status_code == 200, deleted.text
         newer = soft_prompt(8.0).to_bytes()
@@ -218,10 +223,8 @@ async def test_a_member_under_which_the_model_overflows_keeps_it_out(server: Ser
     server.store.publish({"wild": soft_prompt(WILD)})
     async with server.client() as client:
         refused = await put(client, "duo", "romance", "wild")
-        assert (refused.status_code, refused.json()["error_type"]) == (422, "invalid_prompt")
+        assert (refused.status_code, refused.json()["error_type"]) == (422, "validation")
         assert "under its member 'wild@1' the model's numbers overflow" in refused.json()["error"]
-        table = route_table("everywhere", {"Romance": "duo"}).model_dump(mode="json")
-        assert (await client.put("/v1/routes", json=table, headers=ADMIN)).status_code == 422
     assert "duo" not in server.store.state().prompts
 
 
@@ -283,7 +286,7 @@ async def test_with_one_member_damaged_the_rest_does_not_answer_in_its_name(serv
         (["romance", 5], 422, "members"),
         (["romance", "mood"], 422, "'mood@1' is for task 'mood', 'romance@1' for 'topic'"),
         (["romance", "labels"], 422, "'romance@1' and 'labels@1' differ in labels"),
-        (["other", "foreign"], 422, "foreign"),
+        (["other", "foreign"], 422, "train it for this model"),
         (
             ["romance", "foreign"],
             422,
@@ -302,12 +305,20 @@ async def test_what_cannot_answer_together_is_refused(
         refused = await put(client, "duo", *members)
         assert refused.status_code == status, refused.text
         assert words in refused.json()["error"]
-        for body in (b"", b"[]", b"{}", b'{"members": "romance"}', DUO.to_bytes()):
-            headers = {**ADMIN, "content-type": "application/json; charset=utf-8"}
-            bad = await client.put("/v1/prompts/duo", content=body, headers=headers)
-            assert (bad.status_code, bad.json()["error_type"]) == (422, "validation")
         assert (await client.put("/v1/prompts/duo", json={"members": members})).status_code == 401
     assert server.store.latest() == 2
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"members": "romance"}', b'{"members": 2}', DUO.to_bytes()]
+)
+async def test_json_that_lists_no_members_is_refused(server: Server, body: bytes) -> None:
+    async with server.client() as client:
+        headers = {**ADMIN, "content-type": "application/json; charset=utf-8"}
+        bad = await client.put("/v1/prompts/duo", content=body, headers=headers)
+        assert bad.status_code in (400, 422)
+        assert bad.json()["error_type"] == "validation"
+    assert server.store.latest() == 1
 
 
 async def test_asked_again_under_one_request_id_it_is_published_once(server: Server) -> None:
