@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from isogloss.prompts.format.prompt import Prompt
+from isogloss.prompts.format.prompt import Prompt, members_of
 from isogloss.prompts.languages.languages import language
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.checkpoint import pocket_models
@@ -49,8 +49,10 @@ def accuracy(
     tokens = [t.ids for t in backbone.tokenizer.encode(texts, backbone.max_text_tokens)]
     rows = backbone.label_rows([label.token_id for label in prompt.card.labels])
     with torch.inference_mode():
-        states = backbone.read_suffixed(tokens, [[prompt.vectors]] * len(tokens))
-    best = label_log_probs(states, rows).argmax(-1).tolist()
+        vectors = [member.prompt.vectors for member in members_of("", prompt)]
+        states = backbone.read_suffixed(tokens, [vectors] * len(tokens))
+    said = label_log_probs(states, rows).view(len(tokens), len(vectors), -1).mean(dim=1)
+    best = said.argmax(-1).tolist()
     names = [label.label for label in prompt.card.labels]
     right: int = sum(names[i] == label for i, label in zip(best, gold, strict=True))
     return right / len(gold)

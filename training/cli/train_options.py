@@ -54,6 +54,12 @@ class Choices:
         list[str] | None,
         _setting(help="Examples per label and source language, or 'all'. (default: 8)"),
     ] = None
+    examples: Annotated[
+        list[int] | None,
+        _setting(
+            help="With --shots all, train on so many, spread over the sources. (default: all)"
+        ),
+    ] = None
     teacher: Annotated[
         list[str] | None,
         _taught(
@@ -82,7 +88,8 @@ class Choices:
         list[str] | None,
         _left_open(
             metavar="[dev|train]",
-            help="Where the k/4 validation samples per label come from. (default: dev)",
+            help="Where the k/4 samples per label (of all: a tenth) come from that choose the "
+            "checkpoint; dev also chooses among prompts. (default: train)",
         ),
     ] = None
     reparameterization: Annotated[
@@ -112,9 +119,9 @@ class Choices:
         _left_open(
             metavar="[vocabulary|label|normal|prompt:FILE|words:TEXT]",
             help="Start from sampled tokens' embeddings, the labels' tokens, noise, a trained "
-            "prompt (--length follows), or a text's tokens (--length follows, or cuts or repeats "
-            "them). A residual prompt starts where its file says only with --norm-gain 0. "
-            "(default: vocabulary)",
+            "prompt (--length follows; {seed} in FILE is each run's seed), or a text's tokens "
+            "(--length follows, or cuts or repeats them). A residual prompt starts where its file "
+            "says only with --norm-gain 0. (default: vocabulary)",
         ),
     ] = None
     loss: Annotated[

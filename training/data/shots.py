@@ -2,23 +2,27 @@
 
 Paper, Appendix A.3: "we fine-tune on k samples per class from the English train set and use k/4
 samples per class for validation". Where the validation samples come from is left open: here from
-the source language's dev split ("dev chooses"), or with `validation="train"` from the rest of its
-train split. The test split is never read.
+the rest of the source language's train split, for dev is what chooses among prompts and is not to
+have chosen their checkpoints, too; or with `validation="dev"` from there. The test split is never
+read. What validates is of other articles than what trains, where there are enough.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from isogloss.prompts.errors import InvalidData
+from isogloss.training.data.articles import articles_of
 from isogloss.training.data.labelled import Example, check_labels, labels_of, load_split
 
 T = TypeVar("T")
 Shots = int | Literal["all"]
 ValidationSource = Literal["dev", "train"]
+HELD_OUT_SHARE = 0.1
+"""Of each label's sentences; what chooses the checkpoint where all of train is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,47 +57,144 @@ class SourceData:
         return cls(train, dev, labels)
 
 
-def draw_shots(data: SourceData, shots: Shots, seed: int) -> Sample[Example]:
+def draw_shots(
+    data: SourceData, shots: Shots, seed: int, examples: int | None = None
+) -> Sample[Example]:
     """Draw a run's examples: per source language and label, the same ones for the same seed.
 
-    `shots="all"` takes both splits whole.
+    `shots="all"` takes both splits whole; without a dev split, a tenth of the train split's
+    sentences validates, with their translations and the rest of their articles.
+
+    Args:
+        data: of the source languages.
+        shots: examples of each label and language.
+        seed: of the run.
+        examples: with "all", how many of all languages' to train on, spread over them evenly.
 
     Raises:
         InvalidData: a label has fewer examples than wanted, or "all" leaves none to validate on.
     """
     if shots == "all":
-        return _everything(data)
+        return _everything(data, seed, examples)
     train = [
         example
         for code, examples in data.train.items()
         for example in _draw(examples, data.labels, shots, f"{seed} {code} train", f"{code} train")
     ]
     # Parallel sources share sentences: what one language trains on, none may validate on.
+    article = _articles(data)
     taken = {example.index_id for example in train}
     validation = [
         example
         for code in data.train
-        for example in _validation(data, code, taken, max(1, shots // 4), seed)
+        for example in _validation(data, code, article, taken, max(1, shots // 4), seed)
     ]
     return Sample(tuple(train), tuple(validation))
 
 
 def _validation(
-    data: SourceData, code: str, taken: Collection[str], wanted: int, seed: int
+    data: SourceData,
+    code: str,
+    article: Mapping[str, str],
+    taken: Collection[str],
+    wanted: int,
+    seed: int,
 ) -> list[Example]:
     key = f"{seed} {code} validation"
     if code in data.dev:
         return _draw(data.dev[code], data.labels, wanted, key, f"{code} dev")
-    rest = [example for example in data.train[code] if example.index_id not in taken]
-    return _draw(rest, data.labels, wanted, key, f"{code} train, beyond the shots")
+    rest = [each for each in data.train[code] if each.index_id not in taken]
+    articles = {article[name] for name in taken}
+    chosen = [
+        each
+        for label in data.labels
+        for each in _apart([own for own in rest if own.label == label], article, articles, wanted)
+    ]
+    where = f"{code} train, beyond the shots (or validate on --validation dev)"
+    return _draw(chosen, data.labels, wanted, key, where)
 
 
-def _everything(data: SourceData) -> Sample[Example]:
-    if not data.dev:
-        raise InvalidData("--shots all uses the whole train split; validate on dev instead")
-    train = [example for examples in data.train.values() for example in examples]
-    dev = [example for examples in data.dev.values() for example in examples]
-    return Sample(tuple(train), tuple(dev))
+def _apart(
+    rest: Sequence[Example], article: Mapping[str, str], taken: Collection[str], wanted: int
+) -> Sequence[Example]:
+    """Those of other articles than are taken, where they are enough."""
+    apart = [each for each in rest if article[each.index_id] not in taken]
+    return apart if len(apart) >= wanted else rest
+
+
+def _everything(data: SourceData, seed: int, examples: int | None) -> Sample[Example]:
+    held_out = set() if data.dev else _held_out(data, seed)
+    train = {
+        code: [each for each in own if each.index_id not in held_out]
+        for code, own in data.train.items()
+    }
+    validating = data.dev or data.train
+    validation = [
+        each for own in validating.values() for each in own if data.dev or each.index_id in held_out
+    ]
+    if examples is not None:
+        train = _spread(train, examples, seed)
+    return Sample(tuple(each for own in train.values() for each in own), tuple(validation))
+
+
+def _held_out(data: SourceData, seed: int) -> set[str]:
+    """Ids of a tenth of each label's sentences, whole articles of them; one article at least stays.
+
+    Raises:
+        InvalidData: no label has a second article.
+    """
+    article = _articles(data)
+    by_label: dict[str, dict[str, list[str]]] = {label: {} for label in data.labels}
+    for name, label in _labels(data).items():
+        by_label[label].setdefault(article[name], []).append(name)
+    held_out: set[str] = set()
+    for label, articles in by_label.items():
+        names = sorted(articles)
+        random.Random(f"{seed} held out {label}").shuffle(names)
+        wanted = HELD_OUT_SHARE * sum(map(len, articles.values()))
+        taken = 0
+        for name in names[1:]:
+            if taken >= wanted:
+                break
+            held_out.update(articles[name])
+            taken += len(articles[name])
+    if not held_out:
+        raise InvalidData(
+            "--shots all: no label has enough examples in train to hold one out; add examples, or "
+            "validate on dev with --validation dev"
+        )
+    return held_out
+
+
+def _spread(
+    train: Mapping[str, Sequence[Example]], examples: int, seed: int
+) -> dict[str, list[Example]]:
+    """So many examples, of each language as many, in the order they came.
+
+    Raises:
+        InvalidData: there are not as many.
+    """
+    drawn = {}
+    for place, (code, own) in enumerate(train.items()):
+        wanted = examples // len(train) + (place < examples % len(train))
+        if wanted > len(own):
+            raise InvalidData(
+                f"--examples {examples}: {code} would have to give {wanted}, and has {len(own)} to "
+                "train on; lower it or add source languages"
+            )
+        luck = random.Random(f"{seed} {code} examples")
+        drawn[code] = [own[index] for index in sorted(luck.sample(range(len(own)), wanted))]
+    return drawn
+
+
+def _labels(data: SourceData) -> dict[str, str]:
+    """Label of every train sentence by id; translations share both."""
+    return {each.index_id: each.label for own in data.train.values() for each in own}
+
+
+def _articles(data: SourceData) -> dict[str, str]:
+    labels = _labels(data)
+    return articles_of(list(labels), list(labels.values()))
 
 
 def _draw(

@@ -111,6 +111,7 @@ def _common(choices: StudyChoices) -> dict[str, Any]:
         "shots": choices.shots,
         "length": choices.length,
         "epochs": choices.epochs,
+        "validation": "dev",
         **choices.more,
     }
 

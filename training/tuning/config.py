@@ -59,6 +59,11 @@ START_PROMPT, START_WORDS = "prompt:", "words:"
 """How `init` begins where a prompt file or a text follows."""
 
 
+def with_seed(init: str, seed: int) -> str:
+    """What a run of this seed starts from: `prompt:...-seed{seed}.safetensors` is one for each."""
+    return init.replace("{seed}", str(seed)) if init.startswith(START_PROMPT) else init
+
+
 def _check_init(value: str) -> str:
     carried = value.removeprefix(START_PROMPT).removeprefix(START_WORDS)
     if value in _STARTS or (carried != value and carried.strip()):
@@ -78,7 +83,10 @@ class TrainingConfig(BaseModel):
     task: str = Field("topic", pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")
     sources: tuple[Annotated[str, Field(min_length=1)], ...] = Field(("eng_Latn",), min_length=1)
     shots: Annotated[int, Field(ge=1)] | Literal["all"] | None = 8
-    validation: ValidationSource | None = "dev"
+    # Of all languages' examples, with shots "all"; None: every one.
+    examples: int | None = Field(None, ge=1)
+    # Dev sentences choose among prompts; were they to choose checkpoints, too, they would flatter.
+    validation: ValidationSource | None = "train"
     words: dict[str, str] = Field(default_factory=dict)  # label -> word, where not the default
     seed: int = Field(0, ge=0, lt=2**63)
 
@@ -117,6 +125,12 @@ class TrainingConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _examples_are_of_all(self) -> Self:
+        if self.examples is not None and self.shots != "all":
+            raise ValueError("examples are so many of all: they go with shots 'all'")
+        return self
+
+    @model_validator(mode="after")
     def _labels_or_a_teacher(self) -> Self:
         if self.teacher is None:
             if self.parallel or self.pairs or self.teacher_language:
@@ -133,6 +147,11 @@ class TrainingConfig(BaseModel):
             if self.loss != "verbalizer":
                 raise ValueError("a teacher's targets are over the labels: loss must be verbalizer")
         return self
+
+    @property
+    def starts_at(self) -> str:
+        """`init`, the seed put in where it says `{seed}`: each run goes on from its own prompt."""
+        return with_seed(self.init, self.seed)
 
     @property
     def kind(self) -> Literal["plain", "residual"]:

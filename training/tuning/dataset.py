@@ -83,7 +83,7 @@ class Datasets:
         assert config.validation is not None
         source = self._labelled(config.sources, config.validation)
         words = settle_words(config.words, source.labels)
-        drawn = draw_shots(source, config.shots, config.seed)
+        drawn = draw_shots(source, config.shots, config.seed, config.examples)
         examples = (*drawn.train, *drawn.validation)
         return Dataset(
             labels=verbalize(source.labels, self._model.tokenizer, words),

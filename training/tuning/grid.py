@@ -12,7 +12,13 @@ from typing import Any
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import check_name
-from isogloss.training.tuning.config import START_PROMPT, START_WORDS, TrainingConfig, configure
+from isogloss.training.tuning.config import (
+    START_PROMPT,
+    START_WORDS,
+    TrainingConfig,
+    configure,
+    with_seed,
+)
 from isogloss.training.tuning.initialization import start_length
 
 _LONGEST_NAME = 64  # in a prompt store
@@ -37,7 +43,9 @@ def expand(model: Backbone, choices: Mapping[str, Sequence[Any]]) -> tuple[Train
         choice = dict(zip(named, values, strict=True))
         if both and choice["reparameterization"] != "residual":
             choice["bottleneck"] = None  # in a grid with both kinds it is the residual prompts'
-        choice["length"] = start_length(model, choice.get("init"), choice.get("length"))
+        if (init := choice.get("init")) is not None:
+            init = with_seed(init, choice.get("seed") or 0)
+        choice["length"] = start_length(model, init, choice.get("length"))
         if (config := configure(model, choice)) not in configs:
             configs.append(config)
     return tuple(configs)
@@ -102,7 +110,13 @@ def varied(configs: Sequence[TrainingConfig]) -> list[str]:
 
 
 def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
-    examples = (config.sources, str(config.validation), str(config.shots), config.seed)
+    examples = (
+        config.sources,
+        str(config.validation),
+        str(config.shots),
+        config.seed,
+        config.examples or 0,
+    )
     taught = (config.teacher or "", config.pairs or 0)
     return (*taught, *examples, config.max_text_tokens or 0, config.batch_size, config.length)
 
@@ -155,6 +169,7 @@ _TAGS: dict[str, Callable[[Any], str]] = {
     "teacher_language": lambda value: f"reads-{_codes([value])}" if value else "",
     "pairs": lambda value: f"pairs{value}" if value else "pairsall",
     "shots": _tagged("shots"),
+    "examples": lambda value: f"examples{value}" if value else "examplesall",
     "validation": _tagged("validation-"),
     "bottleneck": lambda value: f"bottleneck{value}" if value else "",
     "epochs": _tagged("epochs"),

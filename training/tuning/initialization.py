@@ -64,7 +64,7 @@ def _vectors(
 ) -> Tensor:
     """(length, hidden) float32, where the model is."""
     if config.init.startswith(START_PROMPT):
-        return _start_of_prompt(model, config.init, config.length).to(model.device)
+        return _start_of_prompt(model, config.starts_at, config.length).to(model.device)
     common = min(model.vocab_size, _COMMON_TOKENS)
     if config.init == "label":
         ids = _in_turn(label_ids, config.length)

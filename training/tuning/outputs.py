@@ -75,7 +75,7 @@ class Run:
         settings = {
             # Files are known by their digests: one that was moved is the same.
             **config.model_dump(mode="json", exclude={"teacher_language"}),
-            **_start(model, config.init),
+            **_start(model, config.starts_at),
             **dataset.identity,
             "backbone": model.fingerprint,
         }
@@ -154,6 +154,7 @@ class Run:
             "dtype": str(model.dtype).removeprefix("torch."),
             "versions": versions(),
             "best_epoch": best.record.epoch,
+            "validation_accuracy": best.record.dev_accuracy,
             "dev_loss": best.record.dev_loss,
             "history": [asdict(record) for record in trainer.history],
             "epochs_run": len(trainer.history),
@@ -173,7 +174,7 @@ class Run:
             seed=self.config.seed,
             epochs=facts["epochs_run"],
             best_epoch=facts["best_epoch"],
-            dev_accuracy=prompt.card.dev_accuracy,
+            dev_accuracy=facts.get("validation_accuracy", prompt.card.dev_accuracy),
             dev_loss=facts["dev_loss"],
             seconds=seconds,
             interrupted=interrupted,
@@ -230,7 +231,7 @@ class Run:
             task=self.config.task,
             labels=self.dataset.labels,
             training=dict(facts),
-            dev_accuracy=best.record.dev_accuracy,
+            dev_accuracy=best.record.dev_accuracy if self.config.validation == "dev" else None,
             created_at=datetime.now(UTC),
         )
         return SoftPrompt(card, best.vectors)

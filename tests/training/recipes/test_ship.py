@@ -26,11 +26,14 @@ from tests.training.tiny import save_tiny, write_task
 SOME = "--shots 4 --epochs 2 --length 3"
 TINY = Settings(
     english_8="--shots 4 --epochs 2 --length 3 --reparameterization none residual --seed 0 1",
+    english_8_more="",
     english_all="--shots all --epochs 4 --length 3",
-    diverse=SOME,
+    diverse=f"{SOME} --seed 0 1",
     diverse_sources=("eng_Latn", "fra_Latn"),
-    clade_scratch=SOME,
-    clade_tuned="--shots 4 --epochs 1",
+    together={"diverse-together": ("diverse", "*")},
+    start="diverse",
+    clade_tuned="--shots all --epochs 1 --seed 0 1",
+    examples_a_language=8,
     clades={"romance": ("fra_Latn",)},
     clade_taught="--pairs 20 --epochs 1",
     everywhere_taught="",
@@ -59,13 +62,16 @@ def test_every_step_comes_after_those_it_needs() -> None:
 
 def test_four_ways_for_every_clade() -> None:
     found = names(plan().steps())
-    assert found[:4] == ["english-8", "english-all", "diverse", "dev-sources"]
+    assert found[:4] == ["english-8", "english-8-more", "english-all", "diverse"]
+    assert found[8] == "dev-sources"
     for clade in SHIPPED.clades:
-        assert {f"{clade}-tuned", f"{clade}-taught"} <= set(found)
+        assert {f"{clade}-tuned", f"{clade}-tuned-together", f"{clade}-taught"} <= set(found)
+    assert {f"continued-{size}" for size in (1, 2, 4, 5, 8, 9)} <= set(found)
     members = sorted(code for codes in SHIPPED.clades.values() for code in codes)
     assert members == sorted(set(LANGUAGES) - {"eus_Latn"})
-    assert found[-6:] == [
-        *("everywhere-taught", "dev-clades", "routes", "test", "calibration", "gains")
+    assert found[-7:] == [
+        *("everywhere-taught", "dev-clades", "routes", "test", "calibration", "gains"),
+        "tailoring",
     ]
 
 
@@ -76,9 +82,8 @@ def test_the_test_split_is_read_after_the_routes_are_chosen() -> None:
 
 
 def test_a_way_that_lacks_its_start_is_left_out() -> None:
-    own = Settings(diverse="", english_all="", clade_scratch="--shots all")
+    own = Settings(diverse="", english_all="")
     found = names(plan(own).steps())
-    assert "romance" in found
     assert not {"romance-tuned", "romance-taught", "everywhere-taught"} & set(found)
 
 
@@ -86,7 +91,7 @@ def test_the_plan_is_printed_without_loading_anything(capsys: pytest.CaptureFixt
     command.main(["--data", "nowhere", "--models", "no-model", "--plan"], TINY)
     said = capsys.readouterr().out
     assert "# romance-tuned\nisogloss train --model no-model --source fra_Latn" in said
-    assert "--init prompt:<best of diverse>" in said
+    assert "--init prompt:<diverse>/no-model-diverse-seed{seed}.safetensors" in said
 
 
 def test_the_best_on_dev_is_by_all_languages_or_by_one() -> None:

@@ -43,6 +43,21 @@ def test_a_prompt_starts_where_another_ended(tmp_path: Path) -> None:
     assert not torch.equal(adding(), made.vectors)
 
 
+def test_each_seed_starts_at_its_own_prompt(tmp_path: Path) -> None:
+    model = tiny("bloom")
+    made = {seed: prompt(model, seed=seed, length=4) for seed in (0, 3)}
+    for seed, each in made.items():
+        each.save(tmp_path / f"universal-seed{seed}.safetensors")
+    init = f"prompt:{tmp_path}/universal-seed{{seed}}.safetensors"
+    configs = expand(model, {"init": [init], "seed": [0, 3]})
+    assert run_names(model.model_id, configs, "romance") == ["romance-seed0", "romance-seed3"]
+    for config in configs:
+        assert config.length == 4
+        assert torch.equal(initial_prompt(model, [], config)(), made[config.seed].vectors)
+    with pytest.raises(NotFound, match="universal-seed1"):
+        expand(model, {"init": [init], "seed": [0, 1]})
+
+
 @pytest.mark.parametrize("architecture", ["bloom", "xglm"])
 def test_a_prompt_starts_at_a_texts_own_tokens(architecture: str) -> None:
     model = tiny(architecture)

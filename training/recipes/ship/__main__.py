@@ -100,10 +100,12 @@ def _also_shipped(plan: Plan, finished: dict[str, Finished]) -> dict[str, Path]:
 
 def _command() -> Callable[[Sequence[str]], None]:
     """What runs `isogloss` commands, in this process: libraries are imported once."""
+    from isogloss.prompts.cli import commands as of_prompts
     from isogloss.training.cli import commands
 
     app = typer.Typer()
     commands.register(app)
+    of_prompts.register(app)
     click: Any = typer.main.get_command(app)
 
     def run(words: Sequence[str]) -> None:

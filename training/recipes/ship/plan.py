@@ -7,6 +7,7 @@ Some words of a command are known only when earlier steps are done: where a step
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,19 +18,40 @@ from isogloss.training.recipes.ship.settings import ENGLISH, Settings
 PAPER = "english-8"
 """The grid whose plain prompts, of all seeds, are judged on test: the paper's own setting."""
 
+PAPER_MORE = "english-8-more"
+"""Further seeds of its longer plain prompts."""
+
+_CALLED = {PAPER_MORE: f"{PAPER}-plain-length16"}
+"""Steps whose prompts are named as another's."""
+
+_JUDGED = (PAPER_MORE, "english-8-together", "diverse", "diverse-together")
+"""Read on test whole: what answers together, and what clades' prompts start from."""
+
 ALSO_SHIPPED = (PAPER, "english-all", "diverse")
 """Grids whose best plain and best residual prompt ship under a short name, routed or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file in a step's folder, or the folder."""
+    """A file in a step's folder, or the folder; after a `prefix`, such as "prompt:"."""
 
     step: str
     file: str = ""
+    prefix: str = ""
 
     def __str__(self) -> str:
-        return f"<{self.step}>/{self.file}".removesuffix("/")
+        return self.prefix + f"<{self.step}>/{self.file}".removesuffix("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The prompt files of a step whose names match."""
+
+    step: str
+    pattern: str
+
+    def __str__(self) -> str:
+        return f"<{self.step}>/{self.pattern}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +75,22 @@ class Best:
 class Shortlist:
     """Files of the prompts that the routes choose, of the paper's own setting, and of short names.
 
-    The test split is read under these alone: candidates that lost on dev are not evaluated again.
+    And those of the steps that are `judged` whole: what the controls are, and what is told of
+    prompts that answer together. The test split is read under these alone: candidates that lost on
+    dev are not evaluated again.
     """
 
     grids: tuple[str, ...]
     evaluation: str
     routes: str
+    judged: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"<{self.routes}'s prompts, {PAPER} plain, best of {', '.join(ALSO_SHIPPED)}>"
+        best = f"{PAPER} plain, best of {', '.join(ALSO_SHIPPED)}"
+        return f"<{self.routes}'s prompts, {best}, all of {', '.join(self.judged)}>"
 
 
-Word = str | Output | Best | Shortlist
+Word = str | Output | Files | Best | Shortlist
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +128,17 @@ class Plan:
         sources = tuple(self._sources())
         first = tuple(step.name for step in sources)
         dev_sources = self._evaluate("dev-sources", "dev", [Output(name) for name in first], first)
-        clades = tuple(self._clades(dev_sources.name, first))
+        tailored = tuple(self._tailored(first))
+        clades = (*tailored, *self._taught(dev_sources.name, first))
         second = tuple(step.name for step in clades)
         dev_clades = self._evaluate("dev-clades", "dev", [Output(name) for name in second], second)
         dev = [dev_sources.name, *([dev_clades.name] if second else [])]
         evidence: list[Word] = [Output(name, "predictions.csv") for name in dev]
         routes = self._routes(evidence, (*first, *second), dev)
-        shortlist = Shortlist((*first, *second), dev_sources.name, routes.name)
+        judged = (*(n for n in first if n in _JUDGED), *(step.name for step in tailored))
+        shortlist = Shortlist((*first, *second), dev_sources.name, routes.name, judged)
         test = self._evaluate("test", "test", [shortlist], (*first, *second, *dev, routes.name))
+        told = (*dev, routes.name, test.name)
         return (
             *sources,
             dev_sources,
@@ -117,7 +146,7 @@ class Plan:
             *([dev_clades] if second else []),
             routes,
             test,
-            *_told(evidence, (*dev, routes.name, test.name)),
+            *self._told(evidence, told, [n for n in judged if n not in self.settings.together]),
         )
 
     def _routes(self, evidence: Sequence[Word], grids: tuple[str, ...], dev: Sequence[str]) -> Step:
@@ -128,32 +157,55 @@ class Plan:
         return Step("routes", ("route", *read, *made, *into, *more), (*grids, *dev))
 
     def _sources(self) -> Iterator[Step]:
-        """(a) and (b)."""
+        """(a) and (b), and what answers together of them."""
         settings = self.settings
         english = (ENGLISH,)
+        trained = []
         for name, sources, options in (
             (PAPER, english, settings.english_8),
+            (PAPER_MORE, english, settings.english_8_more),
             ("english-all", english, settings.english_all),
             ("diverse", settings.diverse_sources, settings.diverse),
         ):
             if options:
+                trained.append(name)
                 yield self._train(name, sources, options, self._labels())
+        for name, (grid, pattern) in settings.together.items():
+            if grid in trained:
+                yield self._combine(name, grid, pattern)
 
-    def _clades(self, dev: str, first: tuple[str, ...]) -> Iterator[Step]:
-        """(c) and (d), where there is a prompt to start from or to learn from."""
+    def _tailored(self, first: tuple[str, ...]) -> Iterator[Step]:
+        """(c): each clade's own prompts, and the controls that were trained as long."""
+        settings = self.settings
+        if not (settings.clade_tuned and settings.diverse):
+            return
+        start = f"{short_name(self.model)}-{settings.start}-seed{{seed}}.safetensors"
+        more = (*self._labels(), "--init", Output("diverse", start, "prompt:"))
+        runs = {f"{name}-tuned": (codes, more) for name, codes in settings.clades.items()}
+        for languages in settings.continued:
+            count = ("--examples", str(languages * settings.examples_a_language))
+            runs[f"continued-{languages}"] = (settings.diverse_sources, (*more, *count))
+        for name, (codes, words) in runs.items():
+            yield self._train(name, codes, settings.clade_tuned, words, first)
+            if _several_seeds(settings.clade_tuned):
+                yield self._combine(f"{name}-together", name, "*")
+
+    def _taught(self, dev: str, first: tuple[str, ...]) -> Iterator[Step]:
+        """(d), where there is a prompt to learn from."""
         settings, needs = self.settings, (*first, dev)
-        labelled, teacher = self._labels(), self._teacher(dev)
-        tuned = (*labelled, "--init", Best("diverse", dev, prefix="prompt:"))
+        if not settings.english_all:
+            return
+        teacher = self._teacher(dev)
         for name, codes in settings.clades.items():
-            if settings.clade_scratch:
-                yield self._train(name, codes, settings.clade_scratch, labelled)
-            if settings.clade_tuned and settings.diverse:
-                yield self._train(f"{name}-tuned", codes, settings.clade_tuned, tuned, needs)
-            if settings.clade_taught and settings.english_all:
+            if settings.clade_taught:
                 yield self._train(f"{name}-taught", codes, settings.clade_taught, teacher, needs)
-        if settings.everywhere_taught and settings.english_all:
+        if settings.everywhere_taught:
             codes, options = settings.everywhere, settings.everywhere_taught
             yield self._train("everywhere-taught", codes, options, teacher, needs)
+
+    def _combine(self, name: str, grid: str, pattern: str) -> Step:
+        out = ("--out", Output(name, f"{short_name(self.model)}-{name}.safetensors"))
+        return Step(name, ("prompts", "combine", Files(grid, pattern), *out), (grid,))
 
     def _labels(self) -> tuple[Word, ...]:
         return ("--data", str(self.data))
@@ -172,7 +224,7 @@ class Plan:
         more: tuple[Word, ...],
         needs: tuple[str, ...] = (),
     ) -> Step:
-        called = f"{short_name(self.model)}-{name}"
+        called = f"{short_name(self.model)}-{_CALLED.get(name, name)}"
         files: tuple[Word, ...] = ("--name", called, "--out", Output(name), "--resume")
         learns = ("--model", self.model, "--source", ",".join(sources), *more)
         return Step(name, ("train", *learns, *shlex.split(options), *files), needs)
@@ -185,22 +237,39 @@ class Plan:
         out = ("--out", Output(name, "predictions.csv"))
         return Step(name, ("evaluate", *where, *asked, *out), needs)
 
-
-def _told(evidence: Sequence[Word], needs: tuple[str, ...]) -> tuple[Step, ...]:
-    """What is fitted on dev after the routes, and what they come to on test."""
-    store, test = Output("routes", "store"), Output("test", "predictions.csv")
-    return (
-        Step(
+    def _told(
+        self, evidence: Sequence[Word], needs: tuple[str, ...], controls: Sequence[str]
+    ) -> Iterator[Step]:
+        """What is fitted on dev after the routes, and what they come to on test."""
+        store, test = Output("routes", "store"), Output("test", "predictions.csv")
+        told = ("--evaluations", test, "--out")
+        text = ("--model", self.model, "--unlabelled", str(self.data))
+        yield Step(
             "calibration",
             (
-                *("calibrate", "--evaluations", *evidence, "--report", test),
+                *("calibrate", "--evaluations", *evidence, "--report", test, *text),
                 *("--store", store, "--out", Output("calibration")),
             ),
             needs,
-        ),
-        Step(
+        )
+        yield Step(
             "gains",
-            ("gains", "--evaluations", test, "--store", store, "--out", Output("gains")),
+            ("gains", *told, Output("gains"), "--store", store),
             (*needs, "calibration"),
-        ),
-    )
+        )
+        if controls:
+            prompts = ("--prompts", *map(Output, controls))
+            yield Step(
+                "tailoring",
+                ("tailoring", *told, Output("tailoring"), *prompts),
+                (*needs, *controls),
+            )
+
+
+def _several_seeds(options: str) -> bool:
+    """Whether these options of `train` make one prompt a seed, and more than one."""
+    words = shlex.split(options)
+    if "--seed" not in words:
+        return False
+    after = words[words.index("--seed") + 1 :]
+    return len(list(itertools.takewhile(str.isdigit, after))) > 1

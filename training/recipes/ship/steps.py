@@ -29,6 +29,7 @@ from isogloss.training.recipes.ship.plan import (
     ALSO_SHIPPED,
     PAPER,
     Best,
+    Files,
     Output,
     Shortlist,
     Step,
@@ -115,7 +116,10 @@ def _resolve(word: Word, folders: Mapping[str, Path]) -> list[str]:
         case str():
             return [word]
         case Output():
-            return [str(folders[word.step] / word.file)]
+            return [word.prefix + str(folders[word.step] / word.file)]
+        case Files():
+            files = prompt_files(folders[word.step]).values()
+            return [str(path) for path in files if path.match(word.pattern)]
         case Best():
             ranked = best_first(summaries(folders[word.evaluation]), word.language)
             grid = prompt_files(folders[word.grid])
@@ -132,7 +136,8 @@ def _shortlist(word: Shortlist, folders: Mapping[str, Path]) -> Iterator[Path]:
     ranked = best_first(summaries(folders[word.evaluation]))
     named = {grid: folders[grid] for grid in ALSO_SHIPPED if grid in grids}
     short = short_names(ranked, named)
-    for name in dict.fromkeys([*sorted(routed), *paper, *short.values()]):
+    judged = [name for grid in word.judged for name in grids[grid]]
+    for name in dict.fromkeys([*sorted(routed), *paper, *short.values(), *judged]):
         yield files[name]
 
 
