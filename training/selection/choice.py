@@ -48,7 +48,7 @@ class Rule:
     min_languages: int = 1
     min_sentences: int = 50  # over the clade's languages
     min_gain: float = 0.0  # accuracy above that of the prompt it would get otherwise, exclusive
-    confidence: float = 0.75  # probability that the gain is above zero
+    min_probability: float = 0.75  # that the gain is above zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,11 @@ class Choice:
     def routes(self) -> dict[str, str]:
         """Clade -> prompt."""
         return {d.clade: d.prompt for d in self.decisions if d.routed and d.clade is not None}
+
+    @property
+    def expected_harmful(self) -> float:
+        """How many of the routes to expect to gain nothing, or to lose."""
+        return sum(1 - d.gain.positive for d in self.decisions if d.routed)
 
 
 def choose(evidence: Evidence, rule: Rule, clades: Collection[str] | None = None) -> Choice:
@@ -130,13 +135,17 @@ class Judge:
         return cls(evidence, infer(evidence), rule, _best_overall(evidence))
 
     def expected_best(self, codes: Sequence[str], baseline: str) -> str:
-        """Highest expected accuracy; on a tie the baseline, then the first by name."""
+        """Highest expected accuracy; on a tie the baseline, then the first by name.
+
+        The universal prompt may answer for anybody, whatever it was made for.
+        """
         expected = self.posterior.accuracies @ self.evidence.weights(codes)
         names = self.evidence.prompts
         level = expected.round(9)
         suited = [p for p in names if self.evidence.origin(p).suits(self.evidence.lineages, codes)]
         return max(
-            sorted({*suited, baseline}), key=lambda p: (level[names.index(p)], p == baseline)
+            sorted({*suited, baseline, self.universal}),
+            key=lambda p: (level[names.index(p)], p == baseline),
         )
 
     def decide(
@@ -150,7 +159,7 @@ class Judge:
         """May these languages leave `baseline`, which they get from the clade `above`?"""
         gain = self.posterior.gain(prompt, baseline, codes)
         accuracy, otherwise = self._mean(prompt, codes), self._mean(baseline, codes)
-        sure = gain.positive >= self.rule.confidence and gain.mean > self.rule.min_gain
+        sure = gain.positive >= self.rule.min_probability and gain.mean > self.rule.min_gain
         routed = prompt != baseline and sure and round(accuracy - otherwise, 9) >= 0
         return Decision(
             clade=clade,
@@ -175,12 +184,11 @@ class Judge:
 def _best_overall(evidence: Evidence) -> str:
     """Highest mean accuracy over all languages; on a tie the first by name.
 
-    A prompt made for one clade is no candidate while there are others: it would answer for all
-    languages that were not evaluated.
+    A prompt made for one clade counts too: what routes gain is to be gained over the best that one
+    prompt can do.
     """
     means = evidence.accuracy.mean(axis=1).round(9)
-    names = [name for _, name in sorted(zip(-means, evidence.prompts, strict=True))]
-    return next((name for name in names if not evidence.origin(name).tailored), names[0])
+    return min(zip(-means, evidence.prompts, strict=True))[1]
 
 
 def _candidates(

@@ -182,20 +182,20 @@ def _likeness(noise: Noise) -> Matrix:
 def _observe(accuracy: Matrix, kin: Matrix, noise: Noise) -> _Observed:
     """Contrasts of candidates in which noise is independent, and so is what they differ in.
 
-    Candidates that answer alike differ as little in truth as in noise; or less: by the square.
+    Candidates that answer alike are as alike in truth as in noise; or more, by its square; or not.
     """
     candidates = len(accuracy)
     centring = np.eye(candidates) - 1 / candidates
     basis = np.linalg.qr(centring)[0][:, : candidates - 1]  # orthonormal, without the mean
     root = np.linalg.cholesky(basis.T @ noise.candidates @ basis)
-    sizes, turn = np.linalg.eigh(root.T @ root)  # the square, in coordinates where noise is one
-    sizes *= sizes.sum() / (sizes**2).sum()  # as large as noise in the mean over candidates
+    sizes, turn = np.linalg.eigh(root.T @ root)  # (contrast,): of noise
     whiten = turn.T @ np.linalg.solve(root, basis.T)  # (contrast, candidate)
+    powers = (sizes**power for power in (0, 1, 2))
     return _Observed(
         whiten @ accuracy,
         np.tensordot(whiten, kin, axes=1),
         basis @ root @ turn,
-        (np.ones(len(sizes)), sizes),
+        tuple(power / sizes * sizes.sum() / power.sum() for power in powers),
     )
 
 

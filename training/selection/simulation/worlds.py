@@ -86,9 +86,9 @@ class World:
         return float(difference @ self.evidence.weights(codes))
 
     def attainable(self, universal: str) -> float:
-        """What routes could gain at most."""
+        """What routes could gain at most, were the truth known."""
         names, codes = self.evidence.prompts, self.evidence.languages
-        leaves = branching_clades(self.evidence.lineages).values()
+        leaves = branching_clades(self.evidence.lineages, 1).values()
         best = self.truth[names.index(universal)].copy()
         for members in sorted(leaves, key=len, reverse=True):
             at = [codes.index(code) for code in members]
