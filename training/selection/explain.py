@@ -143,7 +143,7 @@ def _words(evidence: RouteEvidence, *, routed: bool) -> str:
     made = f" [{extra['best_way']}]" if extra.get("best_way") else ""
     if routed:
         return f"takes {best}{made}: of {looked}, expected to gain {gain}{chance}"
-    asked = extra.get("min_probability", extra.get("confidence"))  # its name until 0.2
+    asked = extra.get("min_probability", extra.get("confidence"))  # older
     short = "" if asked is None else f", too little ({asked:.2f} is asked for)"
     return (
         f"stays with {above} ({inherits}): of {looked}, {best}{made} may gain {gain}{chance}{short}"

@@ -1,13 +1,14 @@
 """`python -m isogloss.training.selection.simulation`: are the rule's probabilities right?
 
 Draws worlds of every kind on the 52 languages' own tree and lets the rule choose routes in each.
-Writes what it stated beside what is true (calibration.csv) and what simpler rules gain (rules.csv).
+Writes what it stated beside what is true (calibration.csv) and what simpler rules gain (rules.csv),
+anew after each world of every kind.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -42,27 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Draw, judge and write."""
     given = parser().parse_args(arguments)
     out = writable_folder(given.out)
-    seeds = range(given.first_seed, given.first_seed + given.worlds)
     claims: list[Claim] = []
     outcomes: list[Outcome] = []
-    for kind, more_claims, more_outcomes in _judged(seeds, given.processes):
-        claims += more_claims
-        outcomes += more_outcomes
-        say(f"{kind}: {len(more_claims)} routes", err=True)
-    write_atomically(out / "calibration.csv", record_bytes(calibration(claims), ".4f"))
-    write_atomically(out / "rules.csv", record_bytes(gains_rows(outcomes), ".3f"))
+    with ProcessPoolExecutor(given.processes) as pool:
+        for seed in range(given.first_seed, given.first_seed + given.worlds):
+            for more_claims, more_outcomes in pool.map(_judge, KINDS, [seed] * len(KINDS)):
+                claims += more_claims
+                outcomes += more_outcomes
+            write_atomically(out / "calibration.csv", record_bytes(calibration(claims), ".4f"))
+            write_atomically(out / "rules.csv", record_bytes(gains_rows(outcomes), ".3f"))
+            say(f"worlds {seed}: {len(claims)} routes so far", err=True)
     say(f"tables: {out}")
-
-
-def _judged(
-    seeds: Sequence[int], processes: int
-) -> Iterator[tuple[str, list[Claim], list[Outcome]]]:
-    """World by world, kind by kind, in order."""
-    tasks = [(kind, seed) for kind in KINDS for seed in seeds]
-    with ProcessPoolExecutor(processes) as pool:
-        judged = pool.map(_judge, *zip(*tasks, strict=True))
-        for (kind, _), (claims, outcomes) in zip(tasks, judged, strict=True):
-            yield kind.name, claims, outcomes
 
 
 def _judge(kind: Kind, seed: int) -> tuple[list[Claim], list[Outcome]]:

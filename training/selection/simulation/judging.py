@@ -91,7 +91,7 @@ def judge(world: World, kind: str) -> tuple[list[Claim], list[Outcome]]:
 def calibration(claims: Sequence[Claim]) -> list[CalibrationRow]:
     """By kind and all together; by bin and over all bins. Bins without routes are left out."""
     rows = []
-    for kind in (*dict.fromkeys(claim.kind for claim in claims), ALL):
+    for kind in (*sorted({claim.kind for claim in claims}), ALL):
         of_kind = [claim for claim in claims if kind in (claim.kind, ALL)]
         for low, high in (*pairwise(_ENDS), (_ENDS[0], _ENDS[-1])):
             inside = [
