@@ -9,6 +9,7 @@ import pytest
 
 from isogloss.training.selection.simulation import __main__ as command
 from isogloss.training.selection.simulation.judging import Claim, calibration
+from isogloss.training.selection.simulation.report import calibration_table, rules_table
 from isogloss.training.selection.simulation.rules import simpler_routes
 from isogloss.training.selection.simulation.worlds import KINDS, Kind, world
 from tests.training.commands import rows_of
@@ -67,3 +68,11 @@ def test_the_command_leaves_both_tables(tmp_path: Path, monkeypatch: pytest.Monk
     assert rules[0]["rule"] == "this rule"
     assert len(rules) == 6
     assert all(row["worlds"] == "1" for row in rules)
+
+
+def test_the_page_on_the_rule_tells_the_committed_tables() -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "how-to" / "the-rule.md").read_text(encoding="utf-8")
+    results = root / "training" / "results" / "rule"
+    assert calibration_table(rows_of(results / "calibration.csv")) in page
+    assert rules_table(rows_of(results / "rules.csv")) in page
