@@ -13,7 +13,7 @@ probabilities are held against the truth, and its gains against those of simpler
 dev, the best by over a point, the largest t by bootstrap over candidates, and the gain in
 cross-validation. docs/how-to/the-rule.md shows both tables.
 
-Languages of which nothing is known take their clade's route; `left_out` measures what that comes to.
+Languages of which nothing is known take their clade's route; `left_out` measures what that gains.
 """
 
 from __future__ import annotations

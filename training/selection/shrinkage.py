@@ -13,9 +13,9 @@ mean.
 Nothing is fitted to one best value. Standard deviations and shares run over grids, each point
 weighed by its likelihood, so "candidates do not differ by clade at all" keeps its share of the
 answer until the evidence speaks against it. The grids are fine enough for differences of a few
-points: between coarse ones, the largest gains would shrink too little. Both covariances of the normal model are products over
-candidates and languages, so one eigendecomposition a point makes every observation independent, and
-the whole fit takes a second.
+points: between coarse ones, the largest gains would shrink too little. Both covariances of the
+normal model are products over candidates and languages, so one eigendecomposition a point makes
+every observation independent, and the whole fit takes a second.
 """
 
 from __future__ import annotations
