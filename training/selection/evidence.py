@@ -126,7 +126,8 @@ class Evidence:
         if self.articles is None:
             return np.eye(sentences)
         _, numbers = np.unique(self.articles, return_inverse=True)
-        return np.eye(numbers.max() + 1)[numbers]
+        membership: NDArray[np.float64] = np.eye(numbers.max() + 1)[numbers]
+        return membership
 
     def weights(self, codes: Collection[str]) -> NDArray[np.float64]:
         """(language,): a mean over these languages, each counting the same."""

@@ -10,12 +10,11 @@ replacement, since drawing all of them would understate how much few seeds vary.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isogloss.training.selection.evidence import Evidence
 from isogloss.training.selection.gains import Matrix, drawn_articles, groups_of, place
@@ -64,10 +63,15 @@ def seed_gains(
     distinct = sorted({setting for arm in arms for setting in arm})
     if min(map(len, distinct)) < 2:
         return []
-    accuracies, drawn = _accuracies(evidence)
-    weights, drawn_weights = _seed_weights(distinct, len(evidence.prompts))
-    means = _gains(accuracies[None], weights[None], arms, distinct)[0]
-    draws = _gains(drawn, drawn_weights, arms, distinct)
+    drawn, drawn_weights = _drawn_accuracies(evidence, distinct), _drawn_weights(distinct)
+    seeds = [list(setting) for setting in distinct]
+    accuracies = np.array([evidence.accuracy[places].mean(axis=0) for places in seeds])
+    means = _gains(accuracies[None], arms, distinct)[0]
+    of_settings = [
+        np.einsum("dpl,dp->dl", of_seeds, weights)
+        for of_seeds, weights in zip(drawn, drawn_weights, strict=True)
+    ]
+    draws = _gains(np.stack(of_settings, axis=1), arms, distinct)
     rows = []
     for group in groups_of(evidence):
         shares = evidence.weights(group.codes)
@@ -87,38 +91,32 @@ def seed_gains(
     return rows
 
 
-def _accuracies(evidence: Evidence) -> tuple[Matrix, Matrix]:
-    """(prompt, language) as measured, and (draw, prompt, language) with articles drawn."""
-    counts = drawn_articles(evidence.membership.shape[1])
-    right = (evidence.correct & evidence.answered) @ evidence.membership  # (p, language, article)
-    sizes = np.maximum(counts @ (evidence.answered @ evidence.membership).T, 1)
-    drawn = np.tensordot(counts, right, axes=(1, 2)) / sizes[:, None, :]
-    return evidence.accuracy, drawn
+def _drawn_accuracies(evidence: Evidence, settings: Sequence[tuple[int, ...]]) -> Iterator[Matrix]:
+    """For each setting (draw, seed, language), with articles drawn; the same ones for all."""
+    membership = evidence.membership
+    counts = drawn_articles(membership.shape[1])
+    sizes = np.maximum(counts @ (evidence.answered @ membership).T, 1)[:, None, :]
+    for seeds in settings:
+        right = (evidence.correct[list(seeds)] & evidence.answered) @ membership
+        yield np.tensordot(counts, right, axes=(1, 2)) / sizes
 
 
-def _seed_weights(settings: Sequence[tuple[int, ...]], prompts: int) -> tuple[Matrix, Matrix]:
-    """(prompt, setting), a mean over seeds; and (draw, prompt, setting) with seeds drawn."""
+def _drawn_weights(settings: Sequence[tuple[int, ...]]) -> Iterator[Matrix]:
+    """For each setting (draw, seed): how much each seed counts where one fewer are drawn."""
     luck = np.random.default_rng(_LUCK)
     draws = len(drawn_articles(1))
-    even = np.zeros((prompts, len(settings)))
-    drawn = np.zeros((draws, prompts, len(settings)))
-    for column, seeds in enumerate(settings):
-        chance = np.full(len(seeds), 1 / len(seeds))
-        even[list(seeds), column] = chance
-        taken = luck.multinomial(len(seeds) - 1, chance, size=draws)
-        drawn[:, list(seeds), column] = taken / (len(seeds) - 1)
-    return even, drawn
+    for seeds in settings:
+        taken = luck.multinomial(len(seeds) - 1, [1 / len(seeds)] * len(seeds), size=draws)
+        yield taken / (len(seeds) - 1)
 
 
 def _gains(
     accuracies: Matrix,
-    weights: Matrix,
     arms: Sequence[Sequence[tuple[int, ...]]],
     settings: Sequence[tuple[int, ...]],
 ) -> Matrix:
-    """(draw, language): the first arm's setting minus the second's."""
-    of_settings = np.einsum("dpl,dps->dls", accuracies, weights, optimize=True)
-    ours, other = (np.array([settings.index(setting) for setting in arm]) for arm in arms)
-    languages: NDArray[np.int64] = np.arange(len(ours))
-    gains: Matrix = of_settings[:, languages, ours] - of_settings[:, languages, other]
+    """(draw, language), the first arm's minus the second's, from (draw, setting, language)."""
+    ours, other = ([settings.index(setting) for setting in arm] for arm in arms)
+    languages = list(range(len(ours)))
+    gains: Matrix = accuracies[:, ours, languages] - accuracies[:, other, languages]
     return gains
