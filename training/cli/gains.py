@@ -1,4 +1,4 @@
-"""`isogloss gains`: what a store's routes gain over the best single prompt, with intervals.
+"""`isogloss gains`: what a store's routes gain over one prompt everywhere, with intervals.
 
 Heavy imports wait until a command runs.
 """
@@ -15,7 +15,8 @@ import typer
 
 from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidData
-from isogloss.training.cli.options import AsJson, Confidence, OnlyModel, Store, to_stderr
+from isogloss.prompts.routing.routes import UNIVERSAL
+from isogloss.training.cli.options import AsJson, MinProbability, OnlyModel, Store, to_stderr
 
 if TYPE_CHECKING:
     from isogloss.prompts.store.state import StoreState
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from isogloss.training.selection.evidence import Origin
     from isogloss.training.selection.gains import GainRow
     from isogloss.training.selection.left_out import LeftOutRow
+    from isogloss.training.selection.seeds import SeedRow
 
 _FILES = {"overall": "gains_overall", "clade": "gains_clades", "language": "gains_languages"}
 _LEFT_OUT_FILES = {"overall": "left_out", "language": "left_out_languages"}
@@ -38,6 +40,13 @@ def gains(
     out: Annotated[Path, typer.Option(help="Folder for tables and figure.")],
     store: Store = None,
     model: OnlyModel = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Evaluated prompts to compare with besides the universal one, such as the best "
+            "single prompt on dev of a table that was not chosen over it."
+        ),
+    ] = None,
     left_out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -52,17 +61,19 @@ def gains(
             "were trained on."
         ),
     ] = None,
-    confidence: Confidence = 0.75,
+    min_probability: MinProbability = 0.75,
     as_json: AsJson = False,
 ) -> None:
     """Compare routes with their universal prompt on test: overall, by clade and by language.
 
     Leaves gains_overall.csv, gains_clades.csv, gains_languages.csv and gains.svg and .png in --out;
-    with --left-out also left_out.csv and left_out_languages.csv.
+    with --left-out also left_out.csv and left_out_languages.csv. Where several seeds of each prompt
+    were evaluated, gains_seeds.csv has gains with seeds drawn as well as articles.
     """
+    from isogloss.prompts.files.tables import record_bytes
     from isogloss.prompts.store.store import open_store
     from isogloss.training.evaluation.candidates import load_candidates
-    from isogloss.training.files import writable_folder
+    from isogloss.training.files import writable_folder, write_atomically
     from isogloss.training.selection.evidence import read_evidence
     from isogloss.training.selection.gains_figure import save_gains
     from isogloss.training.selection.routing import find_origins
@@ -70,26 +81,33 @@ def gains(
     tests = read_evidence(evaluations, model, "test")
     opened = open_store(store)
     writable_folder(out)
-    rows, shown = _routed(opened.state(), tests)
+    rows, seeds, shown = _routed(opened.state(), tests, baseline or ())
     _write(rows, _FILES, out)
-    save_gains(rows, shown, out, "gains")
+    if seeds:
+        write_atomically(out / "gains_seeds.csv", record_bytes(seeds))
+    over_universal = [row for row in rows if row.over == UNIVERSAL]
+    save_gains(over_universal, shown, out, "gains")
     left: list[LeftOutRow] = []
     if left_out:
         dev = read_evidence(left_out, model)
         files = load_candidates(prompts, store) if prompts else []
-        left = _left_out(dev, tests, partial(find_origins, store=opened, files=files), confidence)
+        left = _left_out(
+            dev, tests, partial(find_origins, store=opened, files=files), min_probability
+        )
         _write(left, _LEFT_OUT_FILES, out)
-    _report(rows, shown, left, out, as_json=as_json)
+    _report(rows, seeds, shown, left, out, as_json=as_json)
 
 
 def _routed(
-    state: StoreState, tests: Mapping[Group, Sequence[Prediction]]
-) -> tuple[list[GainRow], dict[str, set[str]]]:
+    state: StoreState, tests: Mapping[Group, Sequence[Prediction]], baselines: Sequence[str]
+) -> tuple[list[GainRow], list[SeedRow], dict[str, set[str]]]:
     """Rows of all tables, and which clades of each model are worth drawing: families and routes."""
     from isogloss.training.selection.evidence import evidence_of
     from isogloss.training.selection.gains import routed_gains
+    from isogloss.training.selection.seeds import seed_gains
 
     rows: list[GainRow] = []
+    seeds: list[SeedRow] = []
     shown: dict[str, set[str]] = {}
     for key, predictions in tests.items():
         table = state.routes_for(*key)
@@ -100,10 +118,13 @@ def _routed(
             )
         evidence, evaluated = evidence_of(predictions)
         stored = {reference: state.resolve(reference)[2] for reference in table.references}
-        rows += routed_gains(evidence, table, stored, evaluated)
+        rows += routed_gains(evidence, table, stored, evaluated, baselines)
+        routed = {c: table.route(line).reference for c, line in evidence.lineages.items()}
+        single = dict.fromkeys(routed, table.universal)
+        seeds += seed_gains(evidence, routed, single, (table.model.id, table.task))
         families = {line[0] for line in evidence.lineages.values() if line}
         shown[table.model.id] = families | table.clades.keys()
-    return rows, shown
+    return rows, seeds, shown
 
 
 def _write(
@@ -122,7 +143,7 @@ def _left_out(
     dev: Mapping[Group, Sequence[Prediction]],
     tests: Mapping[Group, Sequence[Prediction]],
     origins: Callable[[Sequence[Prediction]], Mapping[str, Origin]],
-    confidence: float,
+    min_probability: float,
 ) -> list[LeftOutRow]:
     from isogloss.training.selection.choice import Rule
     from isogloss.training.selection.evidence import evidence_of
@@ -138,13 +159,14 @@ def _left_out(
         judged, judged_digests = evidence_of(tests[key])
         check_same(digests, judged_digests)
         to_stderr(f"{rows[0].model}: leaving out each of {len(evidence.languages)} languages")
-        chosen = leave_out(evidence, Rule(confidence=confidence))
+        chosen = leave_out(evidence, Rule(min_probability=min_probability))
         left += left_out_rows(judged, chosen, (rows[0].model, rows[0].task))
     return left
 
 
 def _report(
     rows: Sequence[GainRow],
+    seeds: Sequence[SeedRow],
     shown: Mapping[str, Collection[str]],
     left: Sequence[LeftOutRow],
     out: Path,
@@ -152,20 +174,24 @@ def _report(
     as_json: bool,
 ) -> None:
     from isogloss.training.selection.gains import worse_clades
-    from isogloss.training.selection.tables import gains_table, left_out_table
+    from isogloss.training.selection.tables import gains_table, left_out_table, seeds_table
 
+    worse = worse_clades([row for row in rows if row.over == UNIVERSAL])
     overall_left = [row for row in left if row.level == "overall"]
     if as_json:
         facts = {
             "overall": [asdict(row) for row in rows if row.level == "overall"],
             "clades": [asdict(row) for row in rows if row.level == "clade" and row.moved],
-            "worse_clades": worse_clades(rows),
+            "worse_clades": worse,
+            "seeds": [asdict(row) for row in seeds if row.level == "overall"],
             "left_out": [asdict(row) for row in overall_left],
         }
         print_json({**facts, "out": str(out)})
         return
     print_table(gains_table(rows, shown))
-    say(f"significantly worse clades: {', '.join(worse_clades(rows)) or 'none'}")
+    say(f"significantly worse clades: {', '.join(worse) or 'none'}")
+    if seeds:
+        print_table(seeds_table(seeds))
     if overall_left:
         print_table(left_out_table(overall_left))
     say(f"tables and figure: {out}")

@@ -41,8 +41,15 @@ OnlyModel = Annotated[
     str | None,
     typer.Option("--model", help="Use this model's predictions only, as they name it."),
 ]
-Confidence = Annotated[
-    float, typer.Option(min=0.5, max=0.9999, help="How probable it must be that a route gains.")
+MinProbability = Annotated[
+    float,
+    typer.Option(
+        "--min-probability",
+        "--confidence",
+        min=0.5,
+        max=0.9999,
+        help="How probable it must be that a route gains (--confidence: its older name).",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the choice and publish nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]

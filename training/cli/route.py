@@ -15,8 +15,8 @@ from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidInput
 from isogloss.training.cli.options import (
     AsJson,
-    Confidence,
     DryRun,
+    MinProbability,
     OnlyModel,
     Store,
     parse_codes,
@@ -52,7 +52,7 @@ def route(
     min_gain: Annotated[
         float, typer.Option(help="Points of accuracy that a route must gain more than.")
     ] = 0.0,
-    confidence: Confidence = 0.75,
+    min_probability: MinProbability = 0.75,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -66,9 +66,9 @@ def route(
     """Choose the universal prompt and each clade's from dev results, and publish the routes.
 
     A clade gets a prompt of its own where the gain over what it would get otherwise, shrunk by
-    what choosing the best of many flatters, is above zero with --confidence. A prompt made for one
-    clade answers within that clade only. Routes and prompts
-    become one new generation of the store. With --explain, nothing is chosen.
+    what choosing the best of many flatters, is above zero with --min-probability. A prompt made for
+    one clade is routed within that clade only; the universal prompt is the best single one of all.
+    Routes and prompts become one new generation of the store. With --explain, nothing is chosen.
     """
     from isogloss.prompts.store.store import open_store
     from isogloss.training.evaluation.candidates import load_candidates
@@ -88,7 +88,7 @@ def route(
     files = load_candidates(prompts, store) if prompts else []
     absent = dry_run and store is not None and not store.exists()
     opened = None if absent else open_store(store, create=not dry_run)
-    rule = Rule(min_languages, min_sentences, min_gain / 100, confidence)
+    rule = Rule(min_languages, min_sentences, min_gain / 100, min_probability)
     wanted = parse_codes(clades) or None
     routed = [routing.build_routes(rows, rule, wanted, opened, files) for rows in groups.values()]
     generation = None
@@ -117,6 +117,7 @@ def _report(routed: list[Routed], generation: int | None, as_json: bool) -> None
         tables = [
             {
                 "routes": one.table.model_dump(mode="json"),
+                "harmful_routes_expected": one.choice.expected_harmful,
                 "decisions": [asdict(d) for d in (one.choice.universal, *one.choice.decisions)],
             }
             for one in routed

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.format.card import PromptCard
 from isogloss.prompts.format.ensemble import EnsembleCard
+from isogloss.training.data.articles import articles_of
 from isogloss.training.data.clades import lineages_of
 from isogloss.training.data.labelled import Split
 from isogloss.training.evaluation.predictions import Group, Prediction, read_split
@@ -125,7 +126,8 @@ class Evidence:
         if self.articles is None:
             return np.eye(sentences)
         _, numbers = np.unique(self.articles, return_inverse=True)
-        return np.eye(numbers.max() + 1)[numbers]
+        membership: NDArray[np.float64] = np.eye(numbers.max() + 1)[numbers]
+        return membership
 
     def weights(self, codes: Collection[str]) -> NDArray[np.float64]:
         """(language,): a mean over these languages, each counting the same."""
@@ -234,10 +236,11 @@ def _aligned(
         rows = [answers[prompt][key] for key in keys]
         correct[index][cells] = [row.correct for row in rows]
         leads[index][cells] = [_lead(row) for row in rows]
-    told = not np.isnan(leads).any()
-    return Evidence(
-        tuple(prompts), lineages_of(codes), correct, answered, leads if told else None, origins
-    )
+    told = leads if not np.isnan(leads).any() else None
+    gold = {name: row.gold for (_, name), row in answers[prompts[0]].items()}
+    article = articles_of(list(gold), list(gold.values()))
+    articles = np.array([columns[article[name]] for name in columns])
+    return Evidence(tuple(prompts), lineages_of(codes), correct, answered, told, origins, articles)
 
 
 def _lead(row: Prediction) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,12 +106,23 @@ def _worth_telling(steps: Sequence[Step]) -> list[Step]:
 def _universal(table: RouteTable, facts: RouteEvidence | None) -> str:
     if facts is None:
         return f"{table.universal}; the table keeps no evidence for it"
-    languages = len(_extra(facts).get("languages", ()))
+    extra = _extra(facts)
+    among = f"best of {facts.candidates} prompts"
+    if "min_probability" not in extra:  # evidence of a release that barred the others
+        among = f"best of those of {facts.candidates} prompts that are made for no clade,"
+    made_for = f"; made for {extra['best_made_for']}" if extra.get("best_made_for") else ""
     return (
-        f"{table.universal}, best of those of {facts.candidates} prompts that are made for no "
-        f"clade, over {languages} languages ({_percent(facts.dev_accuracy)} of {facts.sentences} "
-        "dev sentences)"
+        f"{table.universal}, {among} over {len(extra.get('languages', ()))} languages "
+        f"({_percent(facts.dev_accuracy)} of {facts.sentences} dev sentences){made_for}"
+        f"{_harmful(extra)}"
     )
+
+
+def _harmful(extra: Mapping[str, Any]) -> str:
+    """How many of the table's routes to expect to gain nothing."""
+    if not extra.get("routes"):
+        return ""
+    return f"; of {extra['routes']} routes, expect {extra['harmful_expected']:.1f} to gain nothing"
 
 
 def _step(clade: str, table: RouteTable, evidence: RouteEvidence | None) -> Step:
@@ -135,7 +146,7 @@ def _words(evidence: RouteEvidence, *, routed: bool) -> str:
     made = f" [{extra['best_way']}]" if extra.get("best_way") else ""
     if routed:
         return f"takes {best}{made}: of {looked}, expected to gain {gain}{chance}"
-    asked = extra.get("confidence")
+    asked = extra.get("min_probability", extra.get("confidence"))  # older
     short = "" if asked is None else f", too little ({asked:.2f} is asked for)"
     return (
         f"stays with {above} ({inherits}): of {looked}, {best}{made} may gain {gain}{chance}{short}"

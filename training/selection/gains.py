@@ -1,8 +1,9 @@
 """What routes gain over the best single prompt, on sentences that nothing was chosen on.
 
-Both arms answer the same sentences, so gains are paired; sentences are drawn, with their
-translations, so they are what the bootstrap resamples (`_DRAWS` times, the same ones always). A
-clade's gain, and the overall one, is the mean of its languages' gains.
+Both arms answer the same sentences, so gains are paired. Articles are drawn, with their sentences
+and translations, so they are what the bootstrap resamples (`_DRAWS` times, the same ones always). A
+clade's gain, and the overall one, is the mean of its languages' gains. What other seeds of the same
+settings would have gained is told by `seeds`.
 
 Of many clades some look worse by chance. `low_together` and `high_together` bound all clades'
 gains at once, 95 times in 100 (the bootstrap's largest deviation over clades, each in units of its
@@ -41,6 +42,7 @@ class GainRow:
     moved: int  # of them, those that do not get the universal prompt
     sentences: int
     prompts: str  # of the languages, those that are not the universal one
+    over: str  # the prompt that is compared with: "universal", or a name
     universal_percent: float
     routed_percent: float
     gain_points: float
@@ -64,34 +66,45 @@ def routed_gains(
     table: RouteTable,
     stored: Mapping[str, str],
     evaluated: Mapping[str, str],
+    baselines: Sequence[str] = (),
 ) -> list[GainRow]:
     """Gains of a table's routes over its universal prompt: overall, by clade, by language.
+
+    And over each baseline in turn, in all languages.
 
     Args:
         evidence: what prompts answered.
         table: the routes.
         stored: digest of each prompt that the table names.
         evaluated: digest of each prompt in the evidence.
+        baselines: other prompts to compare with, as they were evaluated.
 
     Raises:
         InvalidData: a prompt of the table was not evaluated, or another one under its name.
     """
     chosen = {c: table.route(line).reference for c, line in evidence.lineages.items()}
     for reference in sorted({table.universal, *chosen.values()}):
-        name = evidence.prompts[_place(evidence, reference)]
+        name = evidence.prompts[place(evidence, reference)]
         if evaluated[name] != stored[reference]:
             raise InvalidData(
                 f"prompt {reference!r} of the route table is {stored[reference]}, and what was "
                 f"evaluated as {name!r} is {evaluated[name]}; evaluate the store's own prompts"
             )
-    single = dict.fromkeys(chosen, table.universal)
-    return compare(evidence, chosen, single, (table.model.id, table.task))
+    of = (table.model.id, table.task)
+    rows = compare(evidence, chosen, dict.fromkeys(chosen, table.universal), of)
+    for name in baselines:
+        rows += compare(evidence, chosen, dict.fromkeys(chosen, name), of, name)
+    return rows
 
 
 def compare(
-    evidence: Evidence, ours: Mapping[str, str], other: Mapping[str, str], of: tuple[str, str]
+    evidence: Evidence,
+    ours: Mapping[str, str],
+    other: Mapping[str, str],
+    of: tuple[str, str],
+    over: str = "universal",
 ) -> list[GainRow]:
-    """Gains of one prompt a language (`ours`) over another (`other`).
+    """Gains of one prompt a language (`ours`) over another (`other`, which is called `over`).
 
     Raises:
         InvalidData: a prompt was not evaluated.
@@ -100,7 +113,9 @@ def compare(
     single_answers, routed_answers = answers(evidence, other), answers(evidence, ours)
     groups = groups_of(evidence)
     weights = np.array([evidence.weights(group.codes) for group in groups])  # (group, language)
-    estimates, draws = resample(routed_answers - single_answers, answered, weights)
+    estimates, draws = resample(
+        routed_answers - single_answers, answered, weights, evidence.membership
+    )
     bounds = _bounds(estimates, draws, [group.level for group in groups])
     single, routed = (
         weights @ (a.sum(1) / answered.sum(1)) for a in (single_answers, routed_answers)
@@ -115,6 +130,7 @@ def compare(
             sum(ours[code] != other[code] for code in group.codes),
             evidence.sentences(group.codes),
             " ".join(sorted({ours[c] for c in group.codes if ours[c] != other[c]})),
+            over,
             *(round(100 * float(value), 3) for value in (single[n], routed[n], estimates[n])),
             *(round(100 * float(value), 3) for value in bounds[n]),
         )
@@ -139,33 +155,43 @@ def answers(evidence: Evidence, prompts: Mapping[str, str]) -> Matrix:
     Raises:
         InvalidData: a prompt was not evaluated.
     """
-    indices = [_place(evidence, prompts[code]) for code in evidence.languages]
+    indices = [place(evidence, prompts[code]) for code in evidence.languages]
     right = evidence.correct[indices, np.arange(len(indices))] & evidence.answered
     return right.astype(np.float64)
 
 
-def _place(evidence: Evidence, reference: str) -> int:
+def place(evidence: Evidence, reference: str) -> int:
+    """Where among the evidence's prompts a reference stands, with or without its version.
+
+    Raises:
+        InvalidData: it was not evaluated.
+    """
     for name in (reference, parse_reference(reference)[0]):
         if name in evidence.prompts:
             return evidence.prompts.index(name)
     raise InvalidData(
-        f"prompt {reference!r} of the route table is not in these evaluations; evaluate it with "
-        "--prompts on the test split, and name the files all together"
+        f"prompt {reference!r} of the route table or --baseline is not in these evaluations; "
+        "evaluate it with --prompts on the test split, and name the files all together"
     )
 
 
 def resample(
-    differences: Matrix, answered: NDArray[np.bool_], weights: Matrix
+    differences: Matrix, answered: NDArray[np.bool_], weights: Matrix, membership: Matrix
 ) -> tuple[Matrix, Matrix]:
-    """Means of languages' means, (group,), and the same of resampled sentences, (draw, group)."""
-    sentences = answered.shape[1]
-    luck = np.random.default_rng(_SEED)
-    counts = luck.multinomial(sentences, np.full(sentences, 1 / sentences), size=_DRAWS)
-    sums = counts @ differences.T  # (draw, language)
-    sizes = counts @ answered.T.astype(np.float64)
+    """Means of languages' means, (group,), and the same of resampled articles, (draw, group)."""
+    counts = drawn_articles(membership.shape[1])
+    sums = counts @ (differences @ membership).T  # (draw, language)
+    sizes = counts @ (answered @ membership).T
     drawn = sums / np.maximum(sizes, 1)  # a language without a drawn sentence gains nothing
     means = differences.sum(axis=1) / answered.sum(axis=1)
     return weights @ means, drawn @ weights.T
+
+
+def drawn_articles(articles: int) -> Matrix:
+    """(draw, article): how often each is drawn, as many at a time as there are."""
+    luck = np.random.default_rng(_SEED)
+    counts = luck.multinomial(articles, np.full(articles, 1 / articles), size=_DRAWS)
+    return counts.astype(np.float64)
 
 
 def _bounds(estimates: Matrix, draws: Matrix, levels: Sequence[str]) -> Matrix:

@@ -54,7 +54,7 @@ def build_routes(
         universal=choice.universal.prompt,
         clades=choice.routes,
         evidence=tuple(
-            _as_evidence(decision, evidence, digests, rule)
+            _as_evidence(decision, evidence, digests, choice)
             for decision in (choice.universal, *choice.decisions)
         ),
     )
@@ -144,7 +144,7 @@ def _check_model(name: str, prompt: Prompt, row: Prediction) -> None:
 
 
 def _as_evidence(
-    decision: Decision, evidence: Evidence, digests: Mapping[str, str], rule: Rule
+    decision: Decision, evidence: Evidence, digests: Mapping[str, str], choice: Choice
 ) -> RouteEvidence:
     """What the table keeps of a decision, also where a clade stays with its parent's prompt."""
     gain, routed = decision.gain, decision.routed
@@ -159,14 +159,17 @@ def _as_evidence(
         "gain": gain.mean,
         "interval": (gain.low, gain.high),
         "probability": gain.positive,
-        "confidence": rule.confidence,
+        "min_probability": choice.rule.min_probability,
         "observed_gain": decision.observed_gain,
         "best": decision.prompt,
         "best_way": evidence.origin(decision.prompt).way,
+        "best_made_for": evidence.origin(decision.prompt).tailored,
         "baseline_prompt": decision.baseline,
         "inherits": decision.baseline_clade,
         "routed": routed,
         "languages": list(decision.languages),
         "digest": digests[answers],
     }
+    if decision.clade is None:
+        facts |= {"routes": len(choice.routes), "harmful_expected": choice.expected_harmful}
     return RouteEvidence.model_validate(facts)

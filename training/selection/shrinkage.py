@@ -3,17 +3,19 @@
 A candidate's accuracy in a language is the language's own level, plus how good the candidate is
 everywhere, plus what kinship to its training languages brings (`kinship`), plus what is peculiar to
 the two. The peculiar part is normal. It is shared within the clades of the tree (half of its
-variance in a family, a quarter more in a clade below it, and so on), among languages whose
-sentences the candidates get right and wrong together, and a rest is the language's own; candidates
-that answer alike, such as seeds of one setting, are alike in it. With the noise known (`noise`),
-what remains of an observed gain is what it shrinks to: thin evidence towards the parent clade's
-gain, and the best of many towards the others' mean.
+variance in a family, a quarter more in a clade below it, and so on; or nearly all in the family),
+among languages whose sentences the candidates get right and wrong together, and a rest is the
+language's own. Candidates that answer alike, such as seeds of one setting, are as alike in it, more
+so, or not at all. With the noise known (`noise`), what remains of an observed gain is what it
+shrinks to: thin evidence towards the parent clade's gain, and the best of many towards the others'
+mean.
 
-Nothing is fitted to one best value. The three standard deviations run over grids, each point
+Nothing is fitted to one best value. Standard deviations and shares run over grids, each point
 weighed by its likelihood, so "candidates do not differ by clade at all" keeps its share of the
-answer until the evidence speaks against it. Both covariances of the normal model are products over
-candidates and languages, so one eigendecomposition a point makes every observation independent, and
-the whole fit takes a second.
+answer until the evidence speaks against it. The grids are fine enough for differences of a few
+points: between coarse ones, the largest gains would shrink too little. Both covariances of the
+normal model are products over candidates and languages, so one eigendecomposition a point makes
+every observation independent, and the whole fit takes a second.
 """
 
 from __future__ import annotations
@@ -172,7 +174,7 @@ def _likeness(noise: Noise) -> Matrix:
     """(language, language): languages that err on the same sentences, through third ones too.
 
     The square of the noise's own correlations: what the candidates' answers have most in common
-    counts most. Dev likelihood prefers it to the correlations themselves, and those to none.
+    counts most.
     """
     squared = noise.languages @ noise.languages
     likeness: Matrix = squared / squared.diagonal().mean()
@@ -182,20 +184,20 @@ def _likeness(noise: Noise) -> Matrix:
 def _observe(accuracy: Matrix, kin: Matrix, noise: Noise) -> _Observed:
     """Contrasts of candidates in which noise is independent, and so is what they differ in.
 
-    Candidates that answer alike differ as little in truth as in noise; or less: by the square.
+    Candidates that answer alike are as alike in truth as in noise; or more, by its square; or not.
     """
     candidates = len(accuracy)
     centring = np.eye(candidates) - 1 / candidates
     basis = np.linalg.qr(centring)[0][:, : candidates - 1]  # orthonormal, without the mean
     root = np.linalg.cholesky(basis.T @ noise.candidates @ basis)
-    sizes, turn = np.linalg.eigh(root.T @ root)  # the square, in coordinates where noise is one
-    sizes *= sizes.sum() / (sizes**2).sum()  # as large as noise in the mean over candidates
+    sizes, turn = np.linalg.eigh(root.T @ root)  # (contrast,): of noise
     whiten = turn.T @ np.linalg.solve(root, basis.T)  # (contrast, candidate)
+    powers = (sizes**power for power in (0, 1, 2))
     return _Observed(
         whiten @ accuracy,
         np.tensordot(whiten, kin, axes=1),
         basis @ root @ turn,
-        (np.ones(len(sizes)), sizes),
+        tuple(power / sizes * sizes.sum() / power.sum() for power in powers),
     )
 
 

@@ -8,6 +8,7 @@ from isogloss.prompts.console.plain_table import PlainTable, table_of
 from isogloss.training.selection.choice import Choice, Decision
 from isogloss.training.selection.gains import GainRow
 from isogloss.training.selection.left_out import LeftOutRow
+from isogloss.training.selection.seeds import SeedRow
 
 
 def choice_table(choice: Choice, title: str) -> PlainTable:
@@ -29,7 +30,17 @@ def choice_table(choice: Choice, title: str) -> PlainTable:
         "Route": lambda d: "yes" if d.routed else f"no: as {d.baseline_clade or 'everywhere'}",
     }
     decisions = (choice.universal, *choice.decisions)
-    return table_of(decisions, columns, f"{title}: best of {tried} prompts by clade")
+    return table_of(
+        decisions, columns, f"{title}: best of {tried} prompts by clade{_caution(choice)}"
+    )
+
+
+def _caution(choice: Choice) -> str:
+    """How many routes to expect to be wrong: few that are probable each are some together."""
+    routes = len(choice.routes)
+    if not routes:
+        return ""
+    return f"; expect {choice.expected_harmful:.1f} of {routes} routes to gain nothing or harm"
 
 
 def _if_moved(decision: Decision, cell: str) -> str:
@@ -42,7 +53,8 @@ def gains_table(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) -
         "Model": lambda row: row.model,
         "Clade": lambda row: row.name,
         "Moved": lambda row: f"{row.moved} of {row.languages}",
-        "Universal": lambda row: f"{row.universal_percent:.1f}%",
+        "Over": lambda row: row.over,
+        "Alone": lambda row: f"{row.universal_percent:.1f}%",
         "Routed": lambda row: f"{row.routed_percent:.1f}%",
         "Gain": lambda row: f"{row.gain_points:+.2f}",
         "95 %": lambda row: f"{row.low:+.2f} to {row.high:+.2f}",
@@ -54,7 +66,20 @@ def gains_table(rows: Sequence[GainRow], shown: Mapping[str, Collection[str]]) -
         if row.level == "overall"
         or (row.level == "clade" and row.moved and row.name in shown.get(row.model, ()))
     ]
-    return table_of(chosen, columns, "Routes over the best single prompt")
+    return table_of(chosen, columns, "Routes over one prompt everywhere")
+
+
+def seeds_table(rows: Sequence[SeedRow]) -> PlainTable:
+    """What settings gain overall, whichever of their seeds is taken."""
+    columns: dict[str, Callable[[SeedRow], str]] = {
+        "Model": lambda row: row.model,
+        "Moved": lambda row: f"{row.moved} of {row.languages}",
+        "Seeds": lambda row: str(row.seeds),
+        "Gain": lambda row: f"{row.gain_points:+.2f}",
+        "95 %": lambda row: f"{row.low:+.2f} to {row.high:+.2f}",
+    }
+    overall = [row for row in rows if row.level == "overall"]
+    return table_of(overall, columns, "Settings over settings, articles and seeds drawn")
 
 
 def left_out_table(rows: Sequence[LeftOutRow]) -> PlainTable:

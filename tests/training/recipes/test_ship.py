@@ -39,7 +39,7 @@ TINY = Settings(
     clade_taught="--pairs 20 --epochs 1",
     everywhere_taught="",
     languages="deu_Latn,eng_Latn,fra_Latn",
-    route="--min-sentences 4 --confidence 0.5",
+    route="--min-sentences 4 --min-probability 0.5",
 )
 
 

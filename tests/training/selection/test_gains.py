@@ -22,12 +22,13 @@ from isogloss.training.selection.gains import GainRow, compare, worse_clades
 from isogloss.training.selection.gains_figure import draw_gains
 from isogloss.training.selection.left_out import check_same, leave_out, left_out_rows
 from isogloss.training.selection.routing import find_origins
+from isogloss.training.selection.seeds import seed_gains
+from isogloss.training.selection.simulation.worlds import Kind, world
 from tests.prompts import samples
 from tests.some import some
 from tests.training.commands import answer, isogloss, rows_of
 from tests.training.selection.test_selection import LINEAGES
 from tests.training.tiny import prompt, tiny
-from tests.training.worlds import world
 
 OF = ("a model", "topic")
 
@@ -70,7 +71,7 @@ def test_gains_are_means_of_languages_and_paired() -> None:
 
 def test_the_same_sentence_in_many_languages_is_one_draw() -> None:
     """Copies of one language say no more than it does; other sentences would."""
-    one = world(5, everywhere=0.05).evidence
+    one = world(5, Kind("alike", everywhere=0.05)).evidence
     code, other = one.languages[0], one.languages[1]
     same = np.stack([one.correct[:, 0], one.correct[:, 0]], axis=1)
     lineages = {c: one.lineages[c] for c in (code, other)}
@@ -85,7 +86,7 @@ def test_the_same_sentence_in_many_languages_is_one_draw() -> None:
 def test_intervals_hold_as_often_as_they_say() -> None:
     held = []
     for seed in range(120):
-        own = world(seed, everywhere=0.03, family=0.02, sentences=100)
+        own = world(seed, Kind("both", everywhere=0.03, family=0.02), sentences=100)
         overall = compare(
             own.evidence, everywhere(own.evidence, 0), everywhere(own.evidence, 4), OF
         )[0]
@@ -94,13 +95,41 @@ def test_intervals_hold_as_often_as_they_say() -> None:
     assert 0.89 <= np.mean(held) <= 0.99
 
 
+def test_an_article_is_one_draw() -> None:
+    """Sentences twice over widen no interval's evidence where both copies are of one article."""
+    one = replace(literal({"deu": 30, "fin": 20}, {"deu": 25, "fin": 20}), articles=None)
+    twice = replace(
+        one,
+        correct=np.repeat(one.correct, 2, axis=2),
+        answered=np.repeat(one.answered, 2, axis=1),
+        articles=np.repeat(np.arange(50), 2),
+    )
+    rows = [compare(each, everywhere(each, 0), everywhere(each, 1), OF)[0] for each in (one, twice)]
+    assert (rows[0].low, rows[0].high) == (rows[1].low, rows[1].high)
+
+
+def test_seeds_are_drawn_too_where_each_setting_has_several() -> None:
+    """Two seeds of ours gain 20 and 0 points in German; which one is published is luck."""
+    shares = {"ours-seed0": 35, "ours-seed1": 25, "other-seed0": 25, "other-seed1": 25}
+    right = np.array([[np.arange(50) < share] for share in shares.values()])
+    own = Evidence(tuple(shares), {"deu": LINEAGES["deu"]}, right, np.ones((1, 50), dtype=np.bool_))
+    (overall, *_) = seed_gains(own, {"deu": "ours-seed0"}, {"deu": "other-seed1"}, OF)
+    assert (overall.gain_points, overall.seeds, overall.moved) == (10.0, 2, 1)
+    (fixed, *_) = compare(own, {"deu": "ours-seed0"}, {"deu": "other-seed1"}, OF)
+    assert fixed.low > 0 >= overall.low
+    assert overall.high - overall.low > fixed.high - fixed.low
+    assert seed_gains(own, {"deu": "ours-seed0"}, {"deu": "ours-seed1"}, OF)[0].high == 0
+    alone = replace(own, prompts=("lone", "ours-seed1", "other-seed0", "other-seed1"))
+    assert seed_gains(alone, {"deu": "lone"}, {"deu": "other-seed1"}, OF) == []
+
+
 def test_a_clade_is_called_worse_only_where_all_clades_together_allow_it() -> None:
     sure = literal(
         {"deu": 5, "eng": 5, "fin": 30, "est": 30}, dict.fromkeys(("deu", "eng", "fin", "est"), 30)
     )
     ours, other = (dict.fromkeys(sure.languages, name) for name in sure.prompts)
     assert worse_clades(compare(sure, ours, other, OF))[:1] == ["Indo-European"]
-    evidence = world(0).evidence
+    evidence = world(0, Kind("same")).evidence
     rows = compare(evidence, everywhere(evidence, 0), everywhere(evidence, 4), OF)
     assert worse_clades(rows) == []
     assert all(row.low_together <= row.low for row in rows if row.level == "clade")
@@ -121,7 +150,7 @@ def test_a_left_out_language_is_not_heard_and_its_prompts_are_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(left_out, "NEIGHBOURS", 2)
-    own = world(2, kin=0.25, everywhere=0.01).evidence
+    own = world(2, Kind("trained", kin=0.25, everywhere=0.01)).evidence
     kept = ("ax0", "ax1", "ay0", "bx0", "bx1", "by0")
     small = own.only(kept)
     chosen = leave_out(small, Rule(), near)
@@ -207,14 +236,19 @@ def test_the_commands_route_explain_and_measure(tmp_path: Path) -> None:
 
     told = answer(
         *("gains", "--evaluations", tmp_path / "test.csv", "--store", store, "--out", out),
-        *("--left-out", tmp_path / "dev.csv"),
+        *("--left-out", tmp_path / "dev.csv", "--baseline", "romance"),
     )
-    (overall,) = told["overall"]
+    overall, over_romance = told["overall"]
+    assert (overall["over"], over_romance["over"]) == ("universal", "romance")
+    assert over_romance["moved"] == 3
+    assert over_romance["low"] > overall["high"]
+    assert told["seeds"] == []
     assert overall["moved"] == 2
     assert overall["low"] > 0
     assert told["worse_clades"] == []
     assert [row["way"] for row in told["left_out"]] == ["clade", "neighbours", "neighbours"]
-    clades = {row["name"]: row for row in rows_of(out / "gains_clades.csv")}
+    all_clades = rows_of(out / "gains_clades.csv")
+    clades = {row["name"]: row for row in all_clades if row["over"] == "universal"}
     assert (clades["Italic"]["moved"], clades["Germanic"]["moved"]) == ("2", "0")
     assert float(clades["Germanic"]["gain_points"]) == 0
     assert {path.name for path in out.iterdir()} == {
@@ -310,7 +344,7 @@ def test_a_prompt_has_seen_what_its_start_and_its_teacher_saw() -> None:
 
 
 def test_a_language_that_every_prompt_has_seen_is_passed_over() -> None:
-    own = world(2, kin=0.25, everywhere=0.01).evidence.only(("ax0", "ay0", "bx0"))
+    own = world(2, Kind("trained", kin=0.25, everywhere=0.01)).evidence.only(("ax0", "ay0", "bx0"))
     seen = {name: Origin(frozenset({"ax0"})) for name in own.prompts}
     chosen = leave_out(replace(own, origins=seen), Rule(), near)
     assert set(chosen) == {"ay0", "bx0"}

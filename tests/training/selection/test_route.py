@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from isogloss.prompts.errors import InvalidData, NotFound
+from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
 from isogloss.training.evaluation.candidates import Candidate
 from isogloss.training.evaluation.predictions import Prediction, to_bytes
 from isogloss.training.selection.choice import Rule
 from isogloss.training.selection.evidence import evidence_of, read_evidence
+from isogloss.training.selection.explain import explain
 from isogloss.training.selection.routing import build_routes, publish_routes
 from tests.training.tiny import prompt, tiny
 
@@ -82,6 +84,38 @@ def test_routes_and_prompts_are_published_as_one_generation(tmp_path: Path) -> N
     assert italic.gain is not None
     assert 0 < italic.interval[0] < italic.gain < 1 - 1 / 80  # shrunk
     assert (germanic.prompt, germanic.model_dump()["routed"]) == ("anywhere", False)
+    stated = italic.model_dump()["probability"]
+    kept = universal.model_dump()
+    assert (kept["routes"], kept["min_probability"]) == (1, ANY.min_probability)
+    assert kept["harmful_expected"] == pytest.approx(1 - stated)
+
+
+def test_evidence_of_older_tables_is_still_explained() -> None:
+    """They kept `confidence`, and barred prompts made for a clade from being universal."""
+    table = build_routes(rows(), ANY, None, None, given()).table
+    new = explain(table, "fra_Latn")
+    assert "anywhere, best of 2 prompts over 4 languages" in new.universal
+    assert "of 1 routes, expect 0.0 to gain nothing" in new.universal
+    kept = [evidence.model_dump() for evidence in table.evidence]
+    for facts in kept:
+        facts["confidence"] = facts.pop("min_probability")
+        for name in ("routes", "harmful_expected", "best_made_for"):
+            facts.pop(name, None)
+    old = explain(RouteTable.model_validate({**table.model_dump(), "evidence": kept}), "deu_Latn")
+    assert "best of those of 2 prompts that are made for no clade, over 4" in old.universal
+    assert all("None" not in step.words for step in old.steps)
+    facts = next(each for each in kept if each["clade"] == "Germanic")
+    facts |= {"best": "romance", "confidence": 0.9, "probability": 0.8}
+    old = explain(RouteTable.model_validate({**table.model_dump(), "evidence": kept}), "deu_Latn")
+    (germanic,) = (step for step in old.steps if step.clade == "Germanic")
+    assert "probability 0.80, too little (0.90 is asked for)" in germanic.words
+
+
+def test_neighbouring_sentences_of_one_label_are_one_article() -> None:
+    evidence = evidence_of(rows())[0]
+    assert evidence.membership.shape == (SENTENCES, SENTENCES // 5)
+    named = evidence_of([replace(row, index_id=f"x{row.index_id}") for row in rows()])[0]
+    assert named.membership.shape == (SENTENCES, SENTENCES)
 
 
 def test_prompts_already_in_the_store_need_no_file(tmp_path: Path) -> None:

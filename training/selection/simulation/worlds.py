@@ -86,9 +86,9 @@ class World:
         return float(difference @ self.evidence.weights(codes))
 
     def attainable(self, universal: str) -> float:
-        """What routes could gain at most."""
+        """What routes could gain at most, were the truth known."""
         names, codes = self.evidence.prompts, self.evidence.languages
-        leaves = branching_clades(self.evidence.lineages).values()
+        leaves = branching_clades(self.evidence.lineages, 1).values()
         best = self.truth[names.index(universal)].copy()
         for members in sorted(leaves, key=len, reverse=True):
             at = [codes.index(code) for code in members]
@@ -114,7 +114,9 @@ class _Cast:
         """One setting for each family of two languages or more."""
         families = tuple(line[0] if line else code for code, line in tree.items())
         sources = (*(f for f in dict.fromkeys(families) if families.count(f) > 1), "")
-        return cls(tree, families, sources, np.repeat(np.arange(len(sources)), seeds))
+        return cls(
+            tree, families, sources, np.repeat(np.arange(len(sources), dtype=np.int64), seeds)
+        )
 
     def origins(self) -> dict[str, Origin]:
         """Every candidate's name, and what it was trained on."""
@@ -185,7 +187,7 @@ def _truth(luck: np.random.Generator, kind: Kind, cast: _Cast) -> Matrix:
 def _articles(luck: np.random.Generator, sentences: int) -> NDArray[np.int64]:
     """(sentence,): the article each is of; neighbours share one."""
     sizes = luck.choice(len(_ARTICLE_SIZES), size=sentences, p=_ARTICLE_SIZES) + 1
-    return np.repeat(np.arange(sentences), sizes)[:sentences]
+    return np.repeat(np.arange(sentences, dtype=np.int64), sizes)[:sentences]
 
 
 def _hardness(luck: np.random.Generator, cast: _Cast, articles: NDArray[np.int64]) -> Matrix:
@@ -196,9 +198,11 @@ def _hardness(luck: np.random.Generator, cast: _Cast, articles: NDArray[np.int64
     def part(variance: float, *rows: int) -> Matrix:
         lone = luck.normal(size=(*rows, len(articles)))
         together = luck.normal(size=(*rows, articles.max() + 1))[..., articles]
-        drawn: Matrix = np.sqrt((1 - _BY_ARTICLE) * variance) * lone
-        return drawn + np.sqrt(_BY_ARTICLE * variance) * together
+        mixed = np.sqrt(1 - _BY_ARTICLE) * lone + np.sqrt(_BY_ARTICLE) * together
+        drawn: Matrix = np.sqrt(variance) * mixed
+        return drawn
 
     hard = part(_EVERYWHERE, 1, 1) + part(_HERE, 1, shape[1])
     stumbles = part(_SETTING, settings, 1) + part(_SETTING_HERE, settings, shape[1])
-    return hard + stumbles[cast.settings] + np.sqrt(_ALONE) * luck.normal(size=shape)
+    hardness: Matrix = hard + stumbles[cast.settings] + np.sqrt(_ALONE) * luck.normal(size=shape)
+    return hardness
