@@ -37,6 +37,7 @@ ONLY_IN = {
         "training/canvas.py",
         "training/study/",
         "training/selection/gains_figure.py",
+        "training/selection/tailoring_figure.py",
         "deploy/bench/figures.py",
     ),
     "jinja2": ("training/study/report.py",),
