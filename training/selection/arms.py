@@ -2,18 +2,23 @@
 
 Found by their cards alone: a tuned prompt learned a clade's labels and started from a prompt, the
 universal one. A continued prompt started from the same, learned from diverse languages, and took as
-many steps of the same size.
+many steps of the same size, or the next larger number there is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, JsonValue, PositiveFloat, PositiveInt, ValidationError
 
 from isogloss.prompts.errors import InvalidInput
+
+
+SHORTEST, LONGEST = 0.97, 4 / 3
+"""Steps of a control over those of a tuned prompt. What chooses checkpoints is held out by article,
+so that the same settings train on one or two per cent more or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Tailored:
     prompt: str
     steps: int
     universal: str | None  # None: it was not evaluated
-    continued: str | None  # None: there is none that was trained alike, or it was not evaluated
+    continued: str | None  # None: there is none that was trained so, or it was not evaluated
 
 
 def find_arms(
@@ -86,10 +91,25 @@ def find_arms(
             prompt=names[digest],
             steps=made.steps,
             universal=names.get(made.start),
-            continued=continued.get(made),
+            continued=_as_long(made, continued),
         )
         for sources, made, digest in sorted(tuned, key=lambda each: (each[0], each[1].seed))
     ]
+
+
+def _as_long(made: Tuning, continued: Mapping[object, str]) -> str | None:
+    """The control that was trained as long as a tuned prompt, or as little longer as there is.
+
+    A longer one is held to more than it must show; a third longer is no control any more.
+    """
+    fitting = {
+        other.steps: name
+        for other, name in continued.items()
+        if isinstance(other, Tuning)
+        and replace(other, steps=made.steps) == made
+        and SHORTEST * made.steps <= other.steps <= LONGEST * made.steps
+    }
+    return fitting[min(fitting)] if fitting else None
 
 
 def _tuning(facts: Mapping[str, JsonValue]) -> Tuning | None:
