@@ -160,8 +160,8 @@ def test_uniform_parameters_are_scaled_and_other_starts_say_what_is_read(
     uniform = config(architecture, length=16)
     drawn = initial_prompt(model, ids, uniform)
     assert isinstance(drawn, ScaledPrompt) == (architecture == "xglm")
-    assert 0.49 < float(drawn.vectors.abs().max()) <= 0.5
-    assert abs(float(drawn.vectors.mean())) < 0.05
+    assert 0.49 < drawn.vectors.abs().max().item() <= 0.5
+    assert abs(drawn.vectors.mean().item()) < 0.05
     torch.testing.assert_close(drawn(), drawn.vectors * scale)
     other = initial_prompt(model, ids, uniform.model_copy(update={"seed": 1}))
     assert not torch.equal(other.vectors, drawn.vectors)
