@@ -180,7 +180,7 @@ class PeftLastLogits(Peft):
 
 def together(log_probs: Tensor, batch: Batch) -> Tensor:
     """(prompts of the batch, labels) -> (texts, labels), as the prompts of each text answer."""
-    by_text = log_probs.unflatten(0, (len(batch.texts), batch.prompts_per_text))
+    by_text: Tensor = log_probs.unflatten(0, (len(batch.texts), batch.prompts_per_text))
     return by_text.mean(dim=1).log_softmax(dim=-1)
 
 

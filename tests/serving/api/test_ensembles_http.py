@@ -173,7 +173,7 @@ async def test_members_go_on_together_when_their_names_do_not(server: Server) ->
         assert scores_of(result) == together(FRENCH, (ROMANCE, CONGO))
 
 
-def imported_from_peft(folder: Path, server: Server) -> SoftPrompt:
+def imported_from_peft(folder: Path) -> SoftPrompt:
     """What PEFT saved for a model of the fake one's width, imported as `import-peft` does."""
     config = peft.PromptTuningConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=3, num_attention_heads=1, num_layers=1,
@@ -201,7 +201,7 @@ def imported_from_peft(folder: Path, server: Server) -> SoftPrompt:
 
 
 async def test_a_peft_import_answers_within_one(server: Server, tmp_path: Path) -> None:
-    imported = imported_from_peft(tmp_path / "adapter", server)
+    imported = imported_from_peft(tmp_path / "adapter")
     server.store.publish({"imported": imported})
     async with server.client() as client:
         done = await put(client, "duo", "romance", "imported")

@@ -29,6 +29,8 @@ from tests.models import ARCHITECTURES, VOCABULARY, oracle_log_probs, random_mod
 from tests.some import some
 
 Position = Literal["suffix", "prefix"]
+Kind = tuple[Position, bool]
+"""Where a member stands, and whether it lists its labels in another order."""
 TOPICS = ("sports", "travel", "politics", "health")
 MOODS = ("glad", "sad")
 
@@ -91,12 +93,14 @@ def made(
         length = pick.randrange(1, 9)
         return SoftPrompt(card, torch.randn(length, backbone.hidden_size, generator=draw))
 
-    def ensemble(task: str, *kinds: tuple[Position, bool]) -> Ensemble:
+    def ensemble(task: str, *kinds: Kind) -> Ensemble:
         chosen = (prompt(task, position, shuffled=shuffled) for position, shuffled in kinds)
         return Ensemble.of([(f"member-{n}", None, each) for n, each in enumerate(chosen)])
 
-    after, before = ("suffix", False), ("prefix", False)
-    turned, turned_before = ("suffix", True), ("prefix", True)
+    after: Kind = ("suffix", False)
+    before: Kind = ("prefix", False)
+    turned: Kind = ("suffix", True)
+    turned_before: Kind = ("prefix", True)
     prompts: dict[str, Prompt] = {
         "one": prompt("topic"),
         "turned": prompt("topic", shuffled=True),
@@ -242,7 +246,7 @@ def together(*prompts: SoftPrompt) -> Ensemble:
 def on_fake(prompt: Prompt, folder: Path, name: str = "duo") -> ServedPrompt:
     store = PromptStore.open(folder, create=True)
     store.publish({name: prompt})
-    loader = PromptLoader(store, FakeBackbone())  # type: ignore[arg-type]
+    loader = PromptLoader(store, FakeBackbone())
     return ServedPrompt(name, 1, prompt.digest, loader.recall(prompt.digest))
 
 
@@ -250,7 +254,7 @@ def test_the_member_under_which_numbers_overflow_is_named(tmp_path: Path) -> Non
     wild = on_fake(together(soft_prompt(2.0), soft_prompt(OVERFLOWING, length=1)), tmp_path)
     good = on_fake(soft_prompt(2.0), tmp_path, "solo")
     batch = [Plan((1,) * 7, (Share(each),)) for each in (wild, good, wild)]
-    failed, alone, again = score_plans(FakeBackbone(), batch)  # type: ignore[arg-type]
+    failed, alone, again = score_plans(FakeBackbone(), batch)
     assert isinstance(alone, Scores)
     for each in (failed, again):
         assert isinstance(each, Unscorable)
@@ -259,23 +263,25 @@ def test_the_member_under_which_numbers_overflow_is_named(tmp_path: Path) -> Non
 
 def test_a_plain_prompt_that_overflows_names_no_member(tmp_path: Path) -> None:
     wild = on_fake(soft_prompt(OVERFLOWING, length=1), tmp_path)
-    (failed,) = score_plans(FakeBackbone(), [Plan((1,), (Share(wild),))])  # type: ignore[arg-type]
+    (failed,) = score_plans(FakeBackbone(), [Plan((1,), (Share(wild),))])
     assert str(failed).startswith("prompt duo@1 makes")
 
 
 def test_a_candidate_that_needs_too_much_memory_is_left_out(tmp_path: Path) -> None:
     class Small(FakeBackbone):
-        def read_suffixed(self, ids: Any, prompts: Sequence[Sequence[Tensor]]) -> Tensor:
+        def read_suffixed(
+            self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]
+        ) -> Tensor:
             if len(prompts[0]) > 2:
                 raise MemoryError
-            return super().read_suffixed(ids, prompts)
+            return super().read_suffixed(texts, prompts)
 
     routed = on_fake(soft_prompt(2.0), tmp_path, "solo")
     duo = on_fake(together(soft_prompt(3.0), soft_prompt(4.0)), tmp_path)
     plan = Plan((1,) * 7, (Share(routed), Share(duo, weight=0.0, role="candidate")))
-    (found,) = score_batch(Small(), [plan])  # type: ignore[arg-type]
+    (found,) = score_batch(Small(), [plan])
     assert isinstance(found, Scores)
     assert found.candidate is None
-    (alone,) = score_batch(Small(), [Plan(plan.ids, plan.routed)])  # type: ignore[arg-type]
+    (alone,) = score_batch(Small(), [Plan(plan.ids, plan.routed)])
     assert isinstance(alone, Scores)
     assert found.routed == alone.routed
