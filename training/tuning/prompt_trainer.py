@@ -181,7 +181,8 @@ class PromptTrainer:
         accuracy, agreement = (None, right) if self.config.teacher else (right, None)
         mean = self._loss_sum / len(self.train)
         record = EpochRecord(len(self.history) + 1, mean, loss, accuracy, agreement)
-        if record.better_than(self.best and self.best.record, self.config.checkpoint):
+        best = None if self.best is None else self.best.record
+        if record.better_than(best, self.config.checkpoint):
             self.best = self._checkpoint(record)
         self.history.append(record)
         self._loss_sum = 0.0

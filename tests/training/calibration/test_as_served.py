@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from isogloss.prompts.format.ensemble import Ensemble
+from isogloss.prompts.format.prompt import Prompt
 from isogloss.prompts.format.soft_prompt import ModelRef
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
@@ -60,7 +61,7 @@ def test_classify_gives_the_probabilities_that_calibrate_computed(
         clades={"Romance": "both"},
     )
     store = PromptStore.open(tmp_path / "store", create=True)
-    prompts = {"alone": alone, "both": both}
+    prompts: dict[str, Prompt] = {"alone": alone, "both": both}
     store.publish(prompts, [table])
 
     candidates = [Candidate(name, each) for name, each in prompts.items()]

@@ -274,7 +274,8 @@ def test_a_published_run_says_so_on_its_card_and_goes_on_to_the_same_bytes(
     wanted = {**AS_PUBLISHED, "text_start": start, "reparameterization": "mlp"}
     assert {name: card.training[name] for name in wanted} == wanted
     assert (card.training["validation"], card.dev_accuracy) == ("train", None)
-    losses = [record["dev_loss"] for record in card.training["history"]]  # type: ignore
+    history: Any = card.training["history"]
+    losses = [record["dev_loss"] for record in history]
     assert card.training["best_epoch"] == losses.index(min(losses)) + 1
 
     class Interrupting(Silent):
