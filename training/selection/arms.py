@@ -15,7 +15,6 @@ from pydantic import BaseModel, JsonValue, PositiveFloat, PositiveInt, Validatio
 
 from isogloss.prompts.errors import InvalidInput
 
-
 SHORTEST, LONGEST = 0.97, 4 / 3
 """Steps of a control over those of a tuned prompt. What chooses checkpoints is held out by article,
 so that the same settings train on one or two per cent more or less."""

@@ -109,7 +109,7 @@ def infer(evidence: Evidence) -> Posterior:
     noise = sampling_noise(answers, evidence.answered, evidence.membership)
     accuracy = answers.sum(axis=2) / evidence.answered.sum(axis=1)
     observed = _observe(accuracy, kinship(evidence), noise)
-    root: Matrix = np.linalg.cholesky(noise.languages)
+    root: Matrix = np.linalg.cholesky(noise.languages).astype(np.float64)
     signals = _signals(evidence.lineages, noise, root)
     scale = noise.candidates.diagonal().mean()
     points = [p for signal in signals for p in _fit(observed, root, signal / scale)]
