@@ -54,7 +54,8 @@ def test_a_task_of_ones_own_trains_evaluates_and_routes(
     out, store = tmp_path / "out", tmp_path / "store"
     basics = settings(model, task, out)
     words = ["--word", "weather=storm", "--word", "music=violin"]
-    plain = answer("train", *basics, *words, "--seed", 0, 1, "--source", "eng_Latn,fra_Latn")
+    both = ("--source", "eng_Latn,fra_Latn", "--validation", "dev")
+    plain = answer("train", *basics, *words, "--seed", 0, 1, *both)
     residual = answer("train", *basics, *words, "--reparameterization", "residual")
     short = model.name.lower()
     names = [own["name"] for own in (*plain["prompts"], *residual["prompts"])]
@@ -72,6 +73,9 @@ def test_a_task_of_ones_own_trains_evaluates_and_routes(
     assert (card.training["seed"], card.training["epochs_run"]) == (1, 3)
     assert card.training["train_examples"] == 4 * 2 * len(LABELS)
     assert card.dev_accuracy == plain["prompts"][1]["dev_accuracy"]
+    english = SoftPrompt.load(out / f"{names[2]}.safetensors").card
+    assert english.dev_accuracy is None  # what chose its checkpoint was held out of train
+    assert english.training["validation_accuracy"] == residual["prompts"][0]["dev_accuracy"]
 
     rows = tmp_path / "dev.csv"
     evaluated = answer(
@@ -275,7 +279,8 @@ def test_an_unfrozen_run_is_a_model_with_its_prompt(
     ("more", "said"),
     [
         (["--source", "xyz_Latn"], "language 'xyz_Latn': no such folder"),
-        (["--shots", 5], "eng_Latn train: label 'garden' has 4 examples and 5 are wanted"),
+        (["--shots", 6], "eng_Latn train: label 'garden' has 5 examples and 6 are wanted"),
+        (["--shots", 5], "beyond the shots (or validate on --validation dev): label 'garden' has"),
         (["--shots", "few"], "--shots 'few': give a whole number from 1, or 'all'"),
         (["--word", "garden=kitchen"], "both begin with token"),
         (["--word", "cooking=soup"], "words were given for unknown labels ['cooking']"),
@@ -299,7 +304,7 @@ def test_bad_input_to_train_is_one_line_that_says_what_to_do(
     bloom: Path, tmp_path: Path, more: list[object], said: str
 ) -> None:
     task = write_task(tmp_path / "home")
-    own = [row for row in sentences("eng_Latn", "train") if int(row[0][-1]) < 4]
+    own = [row for row in sentences("eng_Latn", "train") if int(row[0][-1]) < 5]
     write_tsv(task / "eng_Latn" / "train.tsv", own)
     assert said in refusal("train", *settings(bloom, task, tmp_path / "out"), *more)
     assert not list(tmp_path.glob("out/*"))
@@ -308,10 +313,11 @@ def test_bad_input_to_train_is_one_line_that_says_what_to_do(
 def test_missing_splits_and_unknown_labels(bloom: Path, task: Path, tmp_path: Path) -> None:
     basics = settings(bloom, task, tmp_path / "out")
     write_tsv(task / "eng_Latn" / "dev.tsv", [("1", "cooking", "a soup")])
-    assert "unknown labels ['cooking']" in refusal("train", *basics)
+    on_dev = (*basics, "--validation", "dev")
+    assert "unknown labels ['cooking']" in refusal("train", *on_dev)
     (task / "eng_Latn" / "dev.tsv").unlink()
-    assert "dev.tsv: no such file" in refusal("train", *basics)
-    isogloss("train", *basics, "--validation", "train")  # needs no dev split
+    assert "dev.tsv: no such file" in refusal("train", *on_dev)
+    isogloss("train", *basics)  # needs no dev split
 
 
 def test_a_folder_that_cannot_be_written(bloom: Path, task: Path, tmp_path: Path) -> None:

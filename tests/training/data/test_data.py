@@ -11,6 +11,7 @@ import pytest
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.languages.languages import language
+from isogloss.training.data.articles import articles_of
 from isogloss.training.data.labelled import (
     Example,
     check_labels,
@@ -247,8 +248,58 @@ def test_all_shots_take_both_splits_whole(task: Path) -> None:
     drawn = draw_shots(data, "all", 0)
     assert len(drawn.train) == 2 * 6 * len(LABELS)
     assert len(drawn.validation) == 2 * 4 * len(LABELS)
-    with pytest.raises(InvalidData, match="validate on dev"):
-        draw_shots(SourceData.load(str(task), ["eng_Latn"], "train"), "all", 0)
+
+
+def test_without_dev_a_tenth_of_trains_articles_validates() -> None:
+    """Sentences 1 and 2, 4 and 5, ... are of one article."""
+    own = [Example(str(n), LABELS[n // 3 % 2], f"text {n}") for n in range(1, 181) if n % 3]
+    data = SourceData(dict.fromkeys(("eng_Latn", "fra_Latn"), own), {}, LABELS[:2])
+    drawn = draw_shots(data, "all", 0)
+    train, held_out = ({each.index_id for each in part} for part in (drawn.train, drawn.validation))
+    assert train | held_out == {each.index_id for each in own}
+    assert not train & held_out
+    article = articles_of([each.index_id for each in own], [each.label for each in own])
+    assert not {article[name] for name in train} & {article[name] for name in held_out}
+    assert len(drawn.validation) == 2 * len(held_out)  # in both languages
+    for label in LABELS[:2]:
+        kept = [each for each in own if each.label == label and each.index_id in held_out]
+        assert 0.1 <= len(kept) / 60 <= 0.14
+    assert draw_shots(data, "all", 0) == drawn != draw_shots(data, "all", 1)
+    few = draw_shots(data, "all", 0, examples=25)
+    assert few.validation == drawn.validation
+    assert set(few.train) <= set(drawn.train)
+    assert len(few.train) == 25
+    with pytest.raises(InvalidData, match="--examples 500"):
+        draw_shots(data, "all", 0, examples=500)
+
+
+def test_all_shots_of_one_article_a_label_leave_none_to_validate_on() -> None:
+    own = [Example(name, label, name) for name, label in (("1", "a"), ("2", "a"), ("4", "b"))]
+    data = SourceData({"eng_Latn": own}, {}, ("a", "b"))
+    with pytest.raises(InvalidData, match="--validation dev"):
+        draw_shots(data, "all", 0)
+
+
+def test_few_shots_validate_on_other_articles_where_there_are_enough() -> None:
+    own = [Example(str(n), "a", f"text {n}") for n in range(1, 31) if n % 3]
+    data = SourceData({"eng_Latn": own}, {}, ("a",))
+    article = articles_of([each.index_id for each in own], ["a"] * len(own))
+    for seed in range(5):
+        drawn = draw_shots(data, 4, seed)
+        taken = {article[each.index_id] for each in drawn.train}
+        assert article[drawn.validation[0].index_id] not in taken
+        most = draw_shots(data, 16, seed)  # no four articles are left
+        assert not {e.index_id for e in most.train} & {e.index_id for e in most.validation}
+
+
+def test_an_article_is_numbers_in_turn_with_one_label() -> None:
+    assert articles_of(["7", "8", "10", "9"], ["a", "a", "a", "a"]) == {
+        **dict.fromkeys(("7", "8", "9", "10"), "7")
+    }
+    assert articles_of(["7", "8"], ["a", "b"]) == {"7": "7", "8": "8"}
+    assert articles_of(["t-1", "t-2"], ["a", "a"]) == {"t-1": "t-1", "t-2": "t-2"}
+    long = articles_of([str(n) for n in range(12)], ["a"] * 12)
+    assert [long[str(n)] for n in (0, 4, 5, 9, 10)] == ["0", "0", "5", "5", "10"]
 
 
 def test_too_few_examples_name_label_wanted_and_found(task: Path) -> None:
