@@ -8,6 +8,7 @@ anew after each world of every kind.
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from isogloss.training.selection.simulation.judging import (
     gains_rows,
     judge,
 )
+from isogloss.training.selection.simulation.report import calibration_table, rules_table
 from isogloss.training.selection.simulation.worlds import KINDS, Kind, world
 
 
@@ -53,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_atomically(out / "calibration.csv", record_bytes(calibration(claims), ".4f"))
             write_atomically(out / "rules.csv", record_bytes(gains_rows(outcomes), ".3f"))
             say(f"worlds {seed}: {len(claims)} routes so far", err=True)
+    for name, table in (("calibration", calibration_table), ("rules", rules_table)):
+        with (out / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            say(f"{table(list(csv.DictReader(file)))}\n")
     say(f"tables: {out}")
 
 
