@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.format.soft_prompt import SoftPrompt
@@ -27,21 +28,22 @@ from tests.prompts import samples
 from tests.training.commands import answer, isogloss, rows_of
 
 Array = NDArray[np.float64]
+Facts = dict[str, JsonValue]
 CLADES = {"Romance": ("fra_Latn", "spa_Latn"), "Uralic": ("fin_Latn",), "Turkic": ("tur_Latn",)}
 DIVERSE = ("eng_Latn", "hin_Deva", "zho_Hans")
 
 
 def facts(
     way: str, clade: str | None, sources: Sequence[str], seed: int, start: str | None, **more: int
-) -> dict[str, object]:
+) -> Facts:
     """What a card says of a prompt's training."""
-    began = None if start is None else {"name": "start", "digest": start}
-    made = {"train_examples": 100, "batch_size": 16, "epochs_run": 6, "learning_rate": 0.03}
-    named = {"way": way, "clade": clade, "sources": list(sources), "seed": seed, "start": began}
+    began: JsonValue = None if start is None else {"name": "start", "digest": start}
+    made: Facts = {"train_examples": 100, "batch_size": 16, "epochs_run": 6, "learning_rate": 0.03}
+    named: Facts = {"way": way, "clade": clade, "sources": [*sources], "seed": seed, "start": began}
     return {**named, **made, **more}
 
 
-def cards_of(seeds: Sequence[int] = (0, 1)) -> dict[str, dict[str, object]]:
+def cards_of(seeds: Sequence[int] = (0, 1)) -> dict[str, Facts]:
     """name -> training facts; digests are the names. Two clades of one size share a control."""
     cards = {f"universal{s}": facts("diverse", None, DIVERSE, s, None) for s in seeds}
     for s in seeds:
@@ -60,7 +62,7 @@ def same(cards: Mapping[str, object]) -> dict[str, str]:
 
 
 def predictions(
-    cards: Mapping[str, dict[str, object]],
+    cards: Mapping[str, Facts],
     gains: Mapping[str, float],
     *,
     luck: int = 0,
@@ -85,8 +87,8 @@ def predictions(
     return rows
 
 
-def measured(rows: Sequence[Prediction], cards: Mapping[str, dict[str, object]]) -> Tailoring:
-    arms = find_arms(cards, same(cards))  # type: ignore[arg-type]
+def measured(rows: Sequence[Prediction], cards: Mapping[str, Facts]) -> Tailoring:
+    arms = find_arms(cards, same(cards))
     return measure(evidence_of(rows)[0], rows, arms)
 
 
@@ -154,7 +156,7 @@ def test_intervals_of_a_clade_hold_the_truth_about_95_times_in_100() -> None:
 
 def test_arms_are_found_by_cards() -> None:
     cards = cards_of()
-    arms = find_arms(cards, same(cards))  # type: ignore[arg-type]
+    arms = find_arms(cards, same(cards))
     assert [(arm.prompt, arm.steps) for arm in arms if arm.seed == 1] == [
         ("uralic1", 42),
         ("romance1", 78),
@@ -171,7 +173,7 @@ def test_arms_are_found_by_cards() -> None:
 def test_a_prompt_trained_on_a_clades_languages_is_no_mismatch_for_it() -> None:
     cards = cards_of([0])
     cards["europe"] = facts("clade", "Indo-European", ["fra_Latn", "ell_Grek"], 0, "universal0")
-    arms = find_arms(cards, same(cards))  # type: ignore[arg-type]
+    arms = find_arms(cards, same(cards))
     (romance,) = [arm for arm in arms if arm.prompt == "romance0"]
     assert "europe" not in controls_of(arms, romance)["mismatched"]
 
@@ -180,14 +182,14 @@ def test_a_prompt_trained_on_a_clades_languages_is_no_mismatch_for_it() -> None:
 def test_without_a_tuned_prompt_it_is_said(way: str) -> None:
     cards = {"a": facts(way, None, ["eng_Latn"], 0, "b"), "b": facts(way, None, DIVERSE, 0, None)}
     with pytest.raises(InvalidInput, match="none that was evaluated is tuned"):
-        find_arms(cards, same(cards))  # type: ignore[arg-type]
+        find_arms(cards, same(cards))
 
 
 def test_two_prompts_that_are_one_arm_are_refused() -> None:
     cards = cards_of()
     for name in ("romance0", "continued2-0"):
         with pytest.raises(InvalidInput, match=f"'{name}' and 'twin' are both"):
-            find_arms(cards | {"twin": cards[name]}, same([*cards, "twin"]))  # type: ignore
+            find_arms(cards | {"twin": cards[name]}, same([*cards, "twin"]))
 
 
 def test_equal_arms_gain_nothing() -> None:
@@ -272,14 +274,14 @@ def test_the_figure_names_each_clade_once() -> None:
     assert set(labels[1:]) == set(CLADES)
 
 
-def files_in(folder: Path, cards: Mapping[str, dict[str, object]]) -> dict[str, str]:
+def files_in(folder: Path, cards: Mapping[str, Facts]) -> dict[str, str]:
     """Prompt files with these cards; name -> digest."""
     folder.mkdir()
     digests: dict[str, str] = {}
     for n, (name, training) in enumerate(cards.items()):
         start = training["start"]
         if isinstance(start, dict):
-            training = {**training, "start": {"name": "u", "digest": digests[start["digest"]]}}
+            training = {**training, "start": {"name": "u", "digest": digests[str(start["digest"])]}}
         card = samples.card().model_copy(update={"training": training})
         prompt: SoftPrompt = samples.prompt(n, of_card=card)
         prompt.save(folder / f"{name}.safetensors")
