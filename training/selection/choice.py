@@ -76,7 +76,7 @@ class Choice:
     @property
     def expected_harmful(self) -> float:
         """How many of the routes to expect to gain nothing, or to lose."""
-        return sum(1 - d.gain.positive for d in self.decisions if d.routed)
+        return sum(max(0.0, 1 - d.gain.positive) for d in self.decisions if d.routed)
 
 
 def choose(evidence: Evidence, rule: Rule, clades: Collection[str] | None = None) -> Choice:

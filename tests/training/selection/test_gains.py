@@ -137,7 +137,7 @@ def test_a_clade_is_called_worse_only_where_all_clades_together_allow_it() -> No
 
 def test_a_prompt_that_was_not_evaluated_is_named() -> None:
     evidence = literal({"deu": 1}, {"deu": 2})
-    with pytest.raises(InvalidData, match="'third' of the route table is not in these"):
+    with pytest.raises(InvalidData, match="'third' of the route table or --baseline is not in"):
         compare(evidence, {"deu": "third"}, {"deu": "other"}, OF)
 
 
