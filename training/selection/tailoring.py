@@ -264,17 +264,22 @@ def _row(
     clades: Sequence[str],
     seeds: int,
 ) -> TailoringRow:
-    bounds = (effect.low, effect.high, effect.sd_between)
     return TailoringRow(
-        tailoring.model,
-        tailoring.task,
-        level,
-        clade,
-        f"own - {control}",
-        round(effect.estimate, 3),
-        *(None if bound is None else round(bound, 3) for bound in bounds),
+        model=tailoring.model,
+        task=tailoring.task,
+        level=level,
+        clade=clade,
+        effect=f"own - {control}",
+        estimate=round(effect.estimate, 3),
+        low=_rounded(effect.low),
+        high=_rounded(effect.high),
+        sd_between=_rounded(effect.sd_between),
         clades=len(clades),
         languages=len({code for name in clades for code in tailoring.sources[name]}),
         seeds=seeds,
         articles=len(tailoring.articles),
     )
+
+
+def _rounded(bound: float | None) -> float | None:
+    return None if bound is None else round(bound, 3)
