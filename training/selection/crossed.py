@@ -106,8 +106,7 @@ def _shared(influence: Array, *, same_clade: bool) -> float:
         everything = (influence.sum(axis=(0, 1)) ** 2).sum() - cells
         sums = everything - within - one_seed
         pairs = clades * (clades - 1) * seeds * (seeds - 1)
-    shared: float = float(sums) / pairs * articles / (articles - 1)
-    return shared
+    return float(sums / pairs * articles / (articles - 1))
 
 
 def _with_interval(mean: float, parts: Sequence[_Part], between: float | None = None) -> Effect:

@@ -189,7 +189,7 @@ def test_two_prompts_that_are_one_arm_are_refused() -> None:
     cards = cards_of()
     for name in ("romance0", "continued2-0"):
         with pytest.raises(InvalidInput, match=f"'{name}' and 'twin' are both"):
-            find_arms(cards | {"twin": cards[name]}, same([*cards, "twin"]))
+            find_arms(cards | {"twin": cards[name]}, same({**cards, "twin": {}}))
 
 
 def test_equal_arms_gain_nothing() -> None:
