@@ -105,6 +105,7 @@ def _routed(
     from isogloss.training.selection.evidence import evidence_of
     from isogloss.training.selection.gains import routed_gains
     from isogloss.training.selection.seeds import seed_gains
+    from isogloss.training.selection.served import with_served
 
     rows: list[GainRow] = []
     seeds: list[SeedRow] = []
@@ -116,9 +117,10 @@ def _routed(
                 f"--evaluations: the store has no routes for task {key[1]!r} of the model that was "
                 "evaluated; build them with `isogloss route`, or name another --store"
             )
-        evidence, evaluated = evidence_of(predictions)
+        answered, served = with_served(predictions, table) if table.priors else (predictions, {})
+        evidence, evaluated = evidence_of(answered)
         stored = {reference: state.resolve(reference)[2] for reference in table.references}
-        rows += routed_gains(evidence, table, stored, evaluated, baselines)
+        rows += routed_gains(evidence, table, stored, evaluated, baselines, served)
         routed = {c: table.route(line).reference for c, line in evidence.lineages.items()}
         single = dict.fromkeys(routed, table.universal)
         seeds += seed_gains(evidence, routed, single, (table.model.id, table.task))

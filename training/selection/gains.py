@@ -67,10 +67,12 @@ def routed_gains(
     stored: Mapping[str, str],
     evaluated: Mapping[str, str],
     baselines: Sequence[str] = (),
+    served: Mapping[str, str] | None = None,
 ) -> list[GainRow]:
     """Gains of a table's routes over its universal prompt: overall, by clade, by language.
 
-    And over each baseline in turn, in all languages.
+    And over each baseline in turn, in all languages. The universal prompt and the baselines answer
+    as they are; routes answer as they are served, their priors taken off.
 
     Args:
         evidence: what prompts answered.
@@ -78,6 +80,7 @@ def routed_gains(
         stored: digest of each prompt that the table names.
         evaluated: digest of each prompt in the evidence.
         baselines: other prompts to compare with, as they were evaluated.
+        served: language -> what answers it, where that is not just the route's prompt.
 
     Raises:
         InvalidData: a prompt of the table was not evaluated, or another one under its name.
@@ -91,6 +94,7 @@ def routed_gains(
                 f"evaluated as {name!r} is {evaluated[name]}; evaluate the store's own prompts"
             )
     of = (table.model.id, table.task)
+    chosen = {**chosen, **(served or {})}
     rows = compare(evidence, chosen, dict.fromkeys(chosen, table.universal), of)
     for name in baselines:
         rows += compare(evidence, chosen, dict.fromkeys(chosen, name), of, name)

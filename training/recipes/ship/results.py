@@ -19,7 +19,6 @@ from statistics import fmean
 
 from isogloss.prompts.files.tables import table_bytes
 from isogloss.prompts.format.prompt import load_prompt
-from isogloss.prompts.languages.languages import languages
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import Route, RouteTable
 from isogloss.training.evaluation.candidates import prompt_files
@@ -30,6 +29,7 @@ from isogloss.training.recipes.ship import nearly_free
 from isogloss.training.recipes.ship.plan import PAPER, PAPER_MORE, Step
 from isogloss.training.recipes.ship.settings import ENGLISH
 from isogloss.training.recipes.ship.steps import Finished, summaries
+from isogloss.training.selection.served import as_served, routes_of
 
 _FACTS = ("way", "clade", "shots", "seed", "epochs_run", "seconds")
 _SEEDS = re.compile(r"-plain-length16-seed[0-9]+$")
@@ -62,7 +62,7 @@ def write_results(
     test = read_predictions(finished["test"].folder / "predictions.csv")
     _write(out / "steps.csv", ("step", "seconds", "command"), _steps(steps, finished))
     _write(out / "candidates.csv", *_candidates(finished, table, summarize(test)))
-    routes = {code: _route(table, code) for code in sorted({row.language for row in test})}
+    routes = routes_of(table, sorted({row.language for row in test}))
     answers = _answers(test, table, routes)
     _write(out / "languages.csv", *_languages(answers, routes))
     _write(out / "predictions.csv", *_predictions(answers))
@@ -87,11 +87,6 @@ def write_nearly_free(
     priors = nearly_free.kept_priors(keep, model, list(chosen.values()), data, test)
     rows = nearly_free.compare(test, dev, priors)
     _write(out / "nearly_free.csv", *nearly_free.table(rows))
-
-
-def _route(table: RouteTable, code: str) -> Route:
-    language = languages().get(code)
-    return table.route(language.lineage if language else ())
 
 
 def _steps(steps: Sequence[Step], finished: Mapping[str, Finished]) -> list[Sequence[Cell]]:
@@ -139,7 +134,7 @@ def _answers(test: Iterable[Prediction], table: RouteTable, routes: Mapping[str,
         if row.prompt == table.universal:
             answers["universal"] = row
         if row.prompt == routes[row.language].reference:
-            answers["routed"] = row
+            answers["routed"] = as_served(row, routes[row.language])
     return by_language
 
 
