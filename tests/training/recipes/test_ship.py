@@ -23,7 +23,7 @@ from tests.some import some
 from tests.training.commands import rows_of
 from tests.training.tiny import save_tiny, write_task
 
-SOME = "--shots 4 --epochs 2 --length 3"
+SOME = "--shots 2 --epochs 2 --length 3"
 TINY = Settings(
     english_8="--shots 4 --epochs 2 --length 3 --reparameterization none residual --seed 0 1",
     english_8_more="",
@@ -220,9 +220,17 @@ def test_a_whole_run_tells_what_was_tried(made: Path) -> None:
     candidates = rows_of(tables / "candidates.csv")
     ways = {own["prompt"].removeprefix("tiny-bloom-"): own["way"] for own in candidates}
     assert ways["english-8-plain-seed0"] == "english"
-    assert ways["romance-seed0"] == "clade"
+    assert ways["romance-tuned-seed0"] == "clade"
+    assert "continued-1-seed1" in ways
+    kinds = {own["prompt"].removeprefix("tiny-bloom-"): own["kind"] for own in candidates}
+    assert kinds["romance-tuned-together"] == kinds["diverse-together"] == "ensemble"
     assert ways["romance-taught-seed0"] == "taught"
-    assert len(candidates) == 4 + 1 + 1 + 3
+    assert len(candidates) == 4 + 1 + 3 + 3 + 3 + 1
+    effects = {row["effect"] for row in rows_of(tables / "tailoring.csv")}
+    assert "own - universal" in effects
+    over = {row["over"] for row in rows_of(tables / "gains_overall.csv")}
+    assert {"universal", "tiny-bloom-continued-1-together"} <= over
+    assert len(over) == 3  # and the best single prompt
     tested = [own for own in candidates if own["test_mean"]]
     assert {"universal"} <= {word for own in tested for word in own["routes"].split()}
     predictions = rows_of(tables / "predictions.csv")

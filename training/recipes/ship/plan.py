@@ -72,6 +72,17 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
+class BestSingle:
+    """The name of the prompt that is best on dev of all that answer alone, in all languages."""
+
+    evaluations: tuple[str, ...]
+    grids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "<best single prompt on dev>"
+
+
+@dataclass(frozen=True, slots=True)
 class Shortlist:
     """Files of the prompts that the routes choose, of the paper's own setting, and of short names.
 
@@ -90,7 +101,7 @@ class Shortlist:
         return f"<{self.routes}'s prompts, {best}, all of {', '.join(self.judged)}>"
 
 
-Word = str | Output | Files | Best | Shortlist
+Word = str | Output | Files | Best | BestSingle | Shortlist
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,7 @@ class Plan:
             *([dev_clades] if second else []),
             routes,
             test,
-            *self._told(evidence, told, [n for n in judged if n not in self.settings.together]),
+            *self._told(evidence, told, judged, BestSingle(tuple(dev), (*first, *second))),
         )
 
     def _routes(self, evidence: Sequence[Word], grids: tuple[str, ...], dev: Sequence[str]) -> Step:
@@ -238,12 +249,25 @@ class Plan:
         return Step(name, ("evaluate", *where, *asked, *out), needs)
 
     def _told(
-        self, evidence: Sequence[Word], needs: tuple[str, ...], controls: Sequence[str]
+        self,
+        evidence: Sequence[Word],
+        needs: tuple[str, ...],
+        judged: Sequence[str],
+        single: BestSingle,
     ) -> Iterator[Step]:
-        """What is fitted on dev after the routes, and what they come to on test."""
+        """What is fitted on dev after the routes, and what they come to on test.
+
+        Beside the universal prompt, routes are held against the best one that answers alone, and
+        against the universal ones that were trained on as long as any clade's, together.
+        """
         store, test = Output("routes", "store"), Output("test", "predictions.csv")
         told: tuple[Word, ...] = ("--evaluations", test, "--out")
         text = ("--model", self.model, "--unlabelled", str(self.data))
+        controls = [name for name in judged if name not in self.settings.together]
+        longest = f"continued-{max(self.settings.continued, default=0)}-together"
+        baselines: tuple[Word, ...] = ("--baseline", single)
+        if longest in judged:
+            baselines += ("--baseline", f"{short_name(self.model)}-{longest}")
         yield Step(
             "calibration",
             (
@@ -254,7 +278,7 @@ class Plan:
         )
         yield Step(
             "gains",
-            ("gains", *told, Output("gains"), "--store", store),
+            ("gains", *told, Output("gains"), "--store", store, *baselines),
             (*needs, "calibration"),
         )
         if controls:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isogloss.prompts.errors import InvalidData, NotFound
+from isogloss.prompts.format.prompt import load_prompt
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.store import PromptStore
 from isogloss.training.evaluation.candidates import prompt_files
@@ -29,6 +30,7 @@ from isogloss.training.recipes.ship.plan import (
     ALSO_SHIPPED,
     PAPER,
     Best,
+    BestSingle,
     Files,
     Output,
     Shortlist,
@@ -124,8 +126,16 @@ def _resolve(word: Word, folders: Mapping[str, Path]) -> list[str]:
             ranked = best_first(summaries(folders[word.evaluation]), word.language)
             grid = prompt_files(folders[word.grid])
             return [word.prefix + str(next(grid[name] for name in ranked if name in grid))]
+        case BestSingle():
+            return [_best_single(word, folders)]
         case Shortlist():
             return [str(path) for path in _shortlist(word, folders)]
+
+
+def _best_single(word: BestSingle, folders: Mapping[str, Path]) -> str:
+    files = {n: p for grid in word.grids for n, p in prompt_files(folders[grid]).items()}
+    ranked = best_first([each for name in word.evaluations for each in summaries(folders[name])])
+    return next(name for name in ranked if isinstance(load_prompt(files[name]), SoftPrompt))
 
 
 def _shortlist(word: Shortlist, folders: Mapping[str, Path]) -> Iterator[Path]:
