@@ -160,18 +160,18 @@ def ways(answers: Answers, priors: Floats) -> dict[str, tuple[int, Way]]:
 
 
 def compare(test: Answers, dev: Answers, priors: Floats, draws: int = _DRAWS) -> list[Row]:
-    """Each way against the mean single prompt, and against the single one that is best on dev."""
+    """Each way against the mean single prompt, and against the one of the four that dev prefers."""
     seeds = len(test.log_probs)
     halves = list(itertools.combinations(range(seeds), seeds // 2))
     on_dev = (dev.log_probs.argmax(-1) == dev.gold).mean(axis=(1, 2))
-    best = int(on_dev.argmax())
     found = ways(test, priors)
     # (half, sentence): over languages
     right = {
         way: np.array([read(half).mean(axis=0) for half in halves])
         for way, (_, read) in found.items()
     }
-    of_best = (test.log_probs[best].argmax(-1) == test.gold).mean(axis=0)[None]
+    alone = (test.log_probs.argmax(-1) == test.gold).mean(axis=1)  # (seed, sentence)
+    of_best = np.array([alone[max(half, key=on_dev.__getitem__)] for half in halves])
     weights, chosen = _draws(test.articles, len(halves), draws)
     rows = []
     for way, (prompts, _) in found.items():
