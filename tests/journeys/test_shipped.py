@@ -70,10 +70,10 @@ def test_routes_say_of_every_family_why(state: StoreState, backbone: Backbone) -
     lineages = [language(code).lineage for code in LANGUAGES]
     families = {lineage[0] for lineage in lineages if lineage}
     assert families <= set(evidence)
-    assert table.clades
+    assert evidence[None].prompt == table.universal
     for clade, prompt in table.clades.items():
         why = evidence[clade]
-        assert (why.prompt, why.candidates) == (prompt, 75)
+        assert (why.prompt, why.candidates) == (prompt, evidence[None].candidates)
         assert why.gain is not None
         assert why.gain > 0
     assert table.temperatures["universal"] > 1  # the prompts are surer of themselves than right
@@ -85,7 +85,7 @@ def test_plain_and_reparameterized_prompts_ship(state: StoreState, backbone: Bac
         for name in state.prompts
         if prompt_of(state, name).card.model.fingerprint == backbone.fingerprint
     ]
-    assert {card.kind for card in cards} == {"plain", "residual"}
+    assert {card.kind for card in cards} >= {"plain", "residual"}
     assert all(len(card.labels) == 7 for card in cards)
 
 

@@ -121,7 +121,7 @@ class TrainingBars(_Bars):
             return said
         now = fmean(_right(prompt.history[-1]) for prompt in validated)
         best = fmean(_right(prompt.best.record) for prompt in validated if prompt.best)
-        return f"{said} dev {now:.1%} (best {best:.1%})".strip()
+        return f"{said} validated {now:.1%} (best {best:.1%})".strip()
 
 
 def _right(record: EpochRecord) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from isogloss.prompts.format.prompt import members_of
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.model.backbone import Backbone, Dtype
 from isogloss.prompts.store.checks import LARGEST
@@ -34,8 +35,8 @@ def shipped(model: str) -> SoftPrompt:
     store = PromptStore(shipped_store())
     (table,) = (each for each in store.state().routes if each.model.id == model)
     prompt = store.read(store.state().digest_of(table.universal))
-    assert isinstance(prompt, SoftPrompt)
-    return SoftPrompt(prompt.card, prompt.vectors[:2])
+    first = members_of("", prompt)[0].prompt
+    return SoftPrompt(first.card, first.vectors[:2])
 
 
 def sized(prompt: SoftPrompt, largest: float) -> SoftPrompt:

@@ -75,7 +75,7 @@ def test_a_task_of_ones_own_trains_evaluates_and_routes(
     assert card.dev_accuracy == plain["prompts"][1]["dev_accuracy"]
     english = SoftPrompt.load(out / f"{names[2]}.safetensors").card
     assert english.dev_accuracy is None  # what chose its checkpoint was held out of train
-    assert english.training["validation_accuracy"] == residual["prompts"][0]["dev_accuracy"]
+    assert english.training["validation_accuracy"] == residual["prompts"][0]["validation_accuracy"]
 
     rows = tmp_path / "dev.csv"
     evaluated = answer(
@@ -290,7 +290,7 @@ def test_an_unfrozen_run_is_a_model_with_its_prompt(
         (["--task", "My Task"], "task = 'My Task'"),
         (
             ["--init", "zeros"],
-            "init = 'zeros': give vocabulary, label, normal, prompt:FILE",
+            "init = 'zeros': give vocabulary, label, normal, uniform, prompt:FILE",
         ),
         (["--learning-rate", "0"], "learning_rate = 0.0: Input should be greater than 0"),
         (["--population", "0"], "--population 0: give at least 1"),

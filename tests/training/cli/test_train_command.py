@@ -69,7 +69,10 @@ def test_from_english_labels_to_prompts_of_unlabelled_languages(
         (["--teacher", "t", "--parallel", "p", "--word", "a=b"], "go with labels"),
         (["--teacher", "t.safetensors", "--parallel", "p"], "t.safetensors"),
         (["--init", "prompt:none.safetensors"], "none.safetensors"),
-        (["--init", "nowhere"], "init = 'nowhere': give vocabulary, label, normal, prompt:FILE"),
+        (
+            ["--init", "nowhere"],
+            "init = 'nowhere': give vocabulary, label, normal, uniform, prompt:FILE",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_said_in_one_line(
