@@ -97,10 +97,10 @@ def test_a_task_of_ones_own_trains_evaluates_and_routes(
     (table,) = state.routes
     assert (table.task, table.model.fingerprint) == ("home", card.model.fingerprint)
     assert set(state.prompts) == {table.universal, *table.clades.values()}
-    # The two that learned from English and French are made for Indo-European.
-    english = next(own for own in evaluated["prompts"] if own["prompt"] == names[2])
-    assert table.universal == names[2]
-    assert table.evidence[0].dev_accuracy == pytest.approx(english["mean"])
+    # Of all candidates, also those that learned from English and French, for Indo-European.
+    best = min(evaluated["prompts"], key=lambda own: (-round(own["mean"], 9), own["prompt"]))
+    assert table.universal == best["prompt"]
+    assert table.evidence[0].dev_accuracy == pytest.approx(best["mean"])
 
 
 def test_people_see_tables(bloom: Path, task: Path, tmp_path: Path) -> None:
