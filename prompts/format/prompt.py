@@ -7,7 +7,7 @@ from pathlib import Path
 from isogloss.prompts.errors import InvalidPrompt
 from isogloss.prompts.format.ensemble import Ensemble, Member
 from isogloss.prompts.format.safetensors_header import read_file, read_header
-from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.soft_prompt import SoftPrompt, naming
 
 Prompt = SoftPrompt | Ensemble
 
@@ -28,11 +28,8 @@ def load_prompt(path: Path) -> Prompt:
         NotFound: there is no such file.
         InvalidPrompt: as `read_prompt`; the message names the path.
     """
-    try:
+    with naming(path):
         return read_prompt(read_file(path))
-    except InvalidPrompt as error:
-        message = str(error)
-        raise InvalidPrompt(message if str(path) in message else f"{path}: {message}") from None
 
 
 def only_prompt(called: str, prompt: Prompt) -> SoftPrompt:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -157,11 +158,8 @@ class SoftPrompt:
             NotFound: there is no such file.
             InvalidPrompt: as `from_bytes`; the message names the path.
         """
-        try:
+        with naming(path):
             return cls.from_bytes(read_file(path))
-        except InvalidPrompt as error:
-            message = str(error)
-            raise InvalidPrompt(message if str(path) in message else f"{path}: {message}") from None
 
     def save(self, path: Path) -> None:
         """Write the prompt, with its training state, so that `path` is whole or untouched.
@@ -212,6 +210,16 @@ class SoftPrompt:
                 "the model expects, so its answers would be others than those evaluated; train it "
                 "with --text-start model"
             )
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have what is refused of a file say which file it is."""
+    try:
+        yield
+    except InvalidPrompt as error:
+        message = str(error)
+        raise InvalidPrompt(message if str(path) in message else f"{path}: {message}") from None
 
 
 def digest_of(data: bytes) -> str:

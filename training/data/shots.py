@@ -78,8 +78,8 @@ def draw_shots(
         return _everything(data, seed, examples)
     train = [
         example
-        for code, examples in data.train.items()
-        for example in _draw(examples, data.labels, shots, f"{seed} {code} train", f"{code} train")
+        for code, own in data.train.items()
+        for example in _draw(own, data.labels, shots, f"{seed} {code} train", f"{code} train")
     ]
     # Parallel sources share sentences: what one language trains on, none may validate on.
     article = _articles(data)

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isogloss.prompts.errors import InvalidData
-from isogloss.prompts.routing.routes import RouteTable, parse_reference
+from isogloss.prompts.routing.routes import RouteTable
 from isogloss.training.data.clades import branching_clades, name_of
 from isogloss.training.selection.evidence import Evidence
+from isogloss.training.selection.served import evaluated_name
 
 Matrix = NDArray[np.float64]
 _DRAWS = 4000
@@ -170,9 +171,9 @@ def place(evidence: Evidence, reference: str) -> int:
     Raises:
         InvalidData: it was not evaluated.
     """
-    for name in (reference, parse_reference(reference)[0]):
-        if name in evidence.prompts:
-            return evidence.prompts.index(name)
+    name = evaluated_name(reference, evidence.prompts)
+    if name in evidence.prompts:
+        return evidence.prompts.index(name)
     raise InvalidData(
         f"prompt {reference!r} of the route table or --baseline is not in these evaluations; "
         "evaluate it with --prompts on the test split, and name the files all together"

@@ -5,7 +5,7 @@ Temperatures change no label, so they have no part here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from isogloss.prompts.errors import InvalidData
@@ -50,7 +50,7 @@ def with_served(
     """
     routes = routes_of(table, (row.language for row in rows))
     names = {row.prompt for row in rows}
-    chosen = {code: _evaluated(route.reference, names) for code, route in routes.items()}
+    chosen = {code: evaluated_name(route.reference, names) for code, route in routes.items()}
     leaning = {chosen[code] for code, route in routes.items() if route.prior}
     served = [
         replace(_answered(row, routes[row.language], chosen), prompt=_called(row.prompt))
@@ -67,9 +67,10 @@ def _answered(row: Prediction, route: Route, chosen: Mapping[str, str]) -> Predi
     return as_served(row, route) if chosen[row.language] == row.prompt else row
 
 
-def _evaluated(reference: str, names: set[str]) -> str:
-    """A route's prompt as it was evaluated: with its version, or without."""
-    return reference if reference in names else parse_reference(reference)[0]
+def evaluated_name(reference: str, names: Container[str]) -> str:
+    """A route's prompt as it was evaluated: with its version, or else without."""
+    bare, _ = parse_reference(reference)
+    return reference if reference in names else bare
 
 
 def _called(name: str) -> str:
