@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from isogloss.prompts.errors import InvalidInput, NotFound, Overloaded, TooLarge
 from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.batching.isolation import BatchFailed
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.classifier import Classifier
@@ -22,6 +24,7 @@ from tests.fakes import (
     FakeBackbone,
     FakeDetector,
     expected_scores,
+    fake_classifier,
     fake_settings,
     fake_store,
     route_table,
@@ -315,3 +318,11 @@ def test_the_fake_tells_texts_and_prompts_apart() -> None:
         for v in (1.0, 2.0, 3.0, 9.0)
     }
     assert len(values) == 12
+
+
+def test_a_server_over_an_empty_store_warms_up(tmp_path: Path) -> None:
+    """Its first prompts come later."""
+    PromptStore.open(tmp_path / "empty", create=True)
+    with closing(fake_classifier(fake_settings(tmp_path / "empty"))) as classifier:
+        classifier.warm_up()
+        assert classifier.registry.current.answering == []
