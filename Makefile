@@ -6,6 +6,7 @@
 # make docs    the documentation as a site, in build/docs/site
 # make wheel   the sdist and the wheel in dist/, tried in a fresh environment; BESIDE=langchain
 #              installs other packages beside it
+# make clients other systems' clients, and a browser if there is one, against a server of ours
 # make audit   known vulnerabilities and licences of the dependencies
 PYTHON ?= python3
 VENV := .venv
@@ -13,10 +14,13 @@ BIN := $(VENV)/bin
 ALL := $(VENV)/.ready
 SERVER := $(VENV)/.ready-to-serve
 SITE := $(VENV)/.ready-for-docs
+CLIENTS := build/clients
+# An environment of a gigabyte; make clients LABEL_STUDIO= leaves it out.
+LABEL_STUDIO ?= build/label-studio
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: setup serve test soak check docs audit wheel clean
+.PHONY: setup serve test soak check docs audit wheel clients clean
 
 setup: $(ALL)
 
@@ -42,6 +46,20 @@ $(SITE): $(ALL)
 	@$(INSTALL) -e '.[docs]'
 	@touch $@
 
+# Ours comes along without the server: its integrations are steps of their pipelines.
+$(CLIENTS)/.ready: tests/clients/requirements.txt pyproject.toml
+	@echo "==> installing other systems' clients (a minute or two, once)"
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e .
+	@touch $@
+
+# Apart, for it wants older versions of what some of the clients are.
+build/label-studio/.ready: tests/clients/label_studio.txt
+	@echo "==> installing Label Studio (a minute or two, once)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 serve: $(SERVER)
 	@echo "==> starting the endpoint"
 	@$(BIN)/isogloss serve $(ARGS)
@@ -65,6 +83,10 @@ docs: $(SITE)
 	@$(BIN)/python -m docs.generate build/docs
 	@$(BIN)/zensical build --strict --clean -f build/docs/zensical.toml
 	@echo "==> build/docs/site/index.html"
+
+clients: setup $(CLIENTS)/.ready $(LABEL_STUDIO:=/.ready)
+	@echo "==> running other systems' clients"
+	@$(BIN)/python -m tests.clients.run $(CLIENTS)/bin/python $(LABEL_STUDIO:=/bin/python)
 
 audit: setup
 	@echo "==> auditing the dependencies"

@@ -3,7 +3,8 @@
     python deploy/smoke.py http://127.0.0.1:8000 [--token TOKEN] [--wait SECONDS]
 
 Needs nothing but Python, so that it runs in any container or job. Exits with 1 if a check fails.
-With the admin token it also publishes a prompt again, unchanged.
+With the admin token it also publishes a prompt again, unchanged. Where the server wants an API key,
+set ISOGLOSS_CLIENT_KEY.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Endpoint:
 
     url: str
     token: str | None = None
+    key: str | None = None
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
         """Send a request; bytes go as they are, anything else as JSON.
@@ -60,6 +62,8 @@ class Endpoint:
         headers = {"content-type": "application/json"}
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
+        if self.key:
+            headers["x-api-key"] = self.key
         request = urllib.request.Request(
             self.url + path, None if body is None else data, headers, method=method
         )
@@ -172,7 +176,9 @@ def main() -> int:
     )
     parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait until ready")
     given = parser.parse_args()
-    return 0 if run_checks(Endpoint(given.url.rstrip("/"), given.token), given.wait) else 1
+    key = os.environ.get("ISOGLOSS_CLIENT_KEY", "").strip() or None
+    to = Endpoint(given.url.rstrip("/"), given.token, key)
+    return 0 if run_checks(to, given.wait) else 1
 
 
 if __name__ == "__main__":

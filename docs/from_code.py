@@ -22,6 +22,8 @@ ROOMS = (
     "training/evaluation",
     "training/selection",
     "training/calibration",
+    "serving/client",
+    "serving/integrations",
     "serving/detection",
     "serving/pipeline",
 )
@@ -125,8 +127,8 @@ def openapi() -> dict[str, Any]:
     """The OpenAPI document of the server, without a server."""
     from isogloss.serving.api.admin import Admin
     from isogloss.serving.api.http import build_api
-    from isogloss.serving.api.service import Service
     from isogloss.serving.config import ServingSettings
+    from isogloss.serving.http.service import Service
     from isogloss.serving.telemetry.metrics import ServingMetrics
 
     service = SimpleNamespace(settings=ServingSettings(), metrics=ServingMetrics())
@@ -199,17 +201,24 @@ def _type(schema: Mapping[str, Any]) -> str:
 def settings_page() -> str:
     """Every setting of a server, with the docstring below it."""
     from isogloss.serving.config import ServingSettings
+    from isogloss.serving.environment import variable_of
 
     said = field_docs(ROOT / "serving" / "config.py", "ServingSettings")
     rows = [
-        (f"`{name}`", f"`{field.get_default()}`", prose(said.get(name, "")))
+        (
+            f"`{name}`",
+            f"`{variable_of(name)}`",
+            f"`{field.get_default()}`",
+            prose(said.get(name, "")),
+        )
         for name, field in ServingSettings.model_fields.items()
     ]
     return (
         "# Settings of a server\n\nThe `args` of `deploy/serve.yaml` are these, and so are the "
         "options of `isogloss serve`, where it has one of the name. An unknown setting is refused. "
-        "What comes from the environment: [Environment](environment.md).\n\n"
-        + table(("setting", "default", "what"), rows)
+        "Each may stand in the environment, too, under the variable beside it. The command line "
+        "wins over the environment, that over `serve.yaml`: [Environment](environment.md).\n\n"
+        + table(("setting", "variable", "default", "what"), rows)
     )
 
 

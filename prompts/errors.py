@@ -4,10 +4,10 @@
     |-- InvalidInput        a field has a value we cannot use        422 validation
     |   |-- MalformedInput  the bytes are not what they claim to be  400 validation
     |   |-- InvalidPrompt   a prompt file was refused                422 validation
-    |   `-- InvalidData     a data folder or label set was refused   422 validation
-    |-- Unauthorized        the admin token is missing or wrong      401 unauthorized
-    |-- NotFound            no such model, prompt, task or language  404 not_found
-    |   `-- UnknownLanguage no such language code                    404 not_found
+    |   |-- InvalidData     a data folder or label set was refused   422 validation
+    |   `-- UnknownLanguage a name is no language's                  422 validation
+    |-- Unauthorized        a key or token is missing or wrong       401 unauthorized
+    |-- NotFound            no such model, prompt, task or route     404 not_found
     |-- TooLarge            more bytes or characters than we accept  413 too_large
     |-- Overloaded          the queue is full; try again later       429 overloaded
     |-- Unavailable         not ready, or a swap did not complete    503 unavailable
@@ -48,8 +48,12 @@ class InvalidData(InvalidInput):
     """A data folder or a label set was refused."""
 
 
+class UnknownLanguage(InvalidInput):
+    """What should name a language names none; the message has the nearest."""
+
+
 class Unauthorized(IsoglossError):
-    """The admin token is missing or wrong."""
+    """An API key or the admin token is missing or wrong."""
 
     error_type = "unauthorized"
     status = 401
@@ -60,10 +64,6 @@ class NotFound(IsoglossError):
 
     error_type = "not_found"
     status = 404
-
-
-class UnknownLanguage(NotFound):
-    """No such language code."""
 
 
 class TooLarge(IsoglossError):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from isogloss.prompts.format.soft_prompt import RunsPrompts
+from isogloss.prompts.languages.pretraining import Pretraining
 from isogloss.prompts.model.tokenizer import TokenizedText
 
 
 class EncodesTexts(Protocol):
     """The model's own tokenizer."""
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
-        """Token ids, at most `max_tokens` each."""
+    def encode(
+        self, texts: Sequence[str], max_tokens: int, around: tuple[str, str] = ("", "")
+    ) -> list[TokenizedText]:
+        """Token ids, at most `max_tokens` each, of texts with these before and behind them."""
 
 
 class ServingBackbone(RunsPrompts, Protocol):
@@ -27,8 +30,12 @@ class ServingBackbone(RunsPrompts, Protocol):
         """Commit of the hub's snapshot, where known."""
 
     @property
-    def architecture(self) -> Literal["bloom", "xglm"]:
-        """Which of the two."""
+    def architecture(self) -> str:
+        """transformers' `model_type`."""
+
+    @property
+    def pretraining(self) -> Pretraining | None:
+        """What it read of each language, where known."""
 
     @property
     def max_text_tokens(self) -> int:
@@ -50,8 +57,8 @@ class ServingBackbone(RunsPrompts, Protocol):
     def linear_dtype(self) -> torch.dtype:
         """Of its linear layers."""
 
-    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
-        """The verbalizer's rows of the LM head: (labels, hidden)."""
+    def label_rows(self, token_ids: Sequence[int], none_id: int | None = None) -> Tensor:
+        """The verbalizer's rows of the LM head, less that of "none of them": (labels, hidden)."""
 
     def read_suffixed(
         self, texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]]

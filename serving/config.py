@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from isogloss.prompts.files.given_paths import expanded
 from isogloss.prompts.store.filesystems import address_of
 from isogloss.prompts.store.seed import default_store_path
 
 ADMIN_TOKEN_VARIABLE = "ISOGLOSS_ADMIN_TOKEN"
+API_KEYS_VARIABLE = "ISOGLOSS_API_KEYS"
 DEFAULT_MODEL = "pocket-bloom"
 DEFAULT_TASK = "topic"
 
 LogFormat = Literal["json", "text"]
 Logged = Literal["none", "failed", "all"]
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@,*\s]+")
 
 
 class ServingSettings(BaseModel):
@@ -43,6 +47,12 @@ class ServingSettings(BaseModel):
     """0 asks the system for a free port."""
     replicas: int | None = Field(default=None, ge=1)
     """Replicas of each model; None is one for each GPU, or one where there is none."""
+    max_replicas: int | None = Field(default=None, ge=1)
+    """Replicas of each model that may come while there is much to do, of at least `replicas` (None:
+    1) that are always there; None: none come and none go."""
+    target_queue_tokens: int = Field(default=8192, ge=1)
+    """Tokens that should wait at each replica, or be worked on: while there are more, further ones
+    come, up to `max_replicas`. Well below `max_queue_tokens`, where requests are refused."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of one replica's matrix products on CPU; None is every core, shared evenly."""
 
@@ -74,6 +84,11 @@ class ServingSettings(BaseModel):
     forwarded_hops: int = Field(default=1, ge=0)
     """Trusted proxies that add the address they were called from to `x-forwarded-for`; 0: the
     header is not read. Requests without a key are told apart by that address."""
+    api_keys_file: Path | None = None
+    """File of API keys, one `name key` a line, read again when it changes; with it, or with keys in
+    ISOGLOSS_API_KEYS, whoever asks must send one."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may ask from a browser, such as https://app.example; *: all."""
     store_timeout_s: float = Field(default=10.0, gt=0)
     """How long a request waits for the prompt store, and no longer than for its answer: an older
     version of a prompt, a card or a file. What serves is in memory."""
@@ -100,6 +115,13 @@ class ServingSettings(BaseModel):
     swap_timeout_s: float = Field(default=10.0, gt=0)
     """How long an admin request waits for every replica to serve its generation."""
 
+    @field_validator("max_replicas")
+    @classmethod
+    def _no_fewer(cls, most: int | None, info: ValidationInfo) -> int | None:
+        if most is not None and most < (fewest := info.data.get("replicas") or 1):
+            raise ValueError(f"fewer than replicas, {fewest}; give at least as many")
+        return most
+
     @field_validator("models")
     @classmethod
     def _named_once(cls, models: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,6 +133,23 @@ class ServingSettings(BaseModel):
     @classmethod
     def _at_home(cls, store: Path | None) -> Path | None:
         return None if store is None else expanded(store, "store")
+
+    @field_validator("api_keys_file")
+    @classmethod
+    def _from_the_root(cls, file: Path | None) -> Path | None:
+        """Replicas have other working folders."""
+        return None if file is None else expanded(file, "api_keys_file").absolute()
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin[:80]!r} is no origin; write * for all, or it as browsers send it: "
+                    "scheme, host and port in small letters, such as https://app.example"
+                )
+        return origins
 
     @property
     def store_poll_s(self) -> float:

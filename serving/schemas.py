@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from isogloss.prompts.format.card import PromptCard
 from isogloss.prompts.format.ensemble import MOST_MEMBERS, EnsembleCard
+from isogloss.prompts.format.problem import join_labels
 from isogloss.prompts.languages.languages import Language
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.routing.trials import TrialKind
@@ -25,6 +34,13 @@ _GENERATION_DIGEST: Any = Field(
     description="Of the generation's manifest: a store that was restored from a backup counts the "
     "same numbers again."
 )
+
+
+_Name = Annotated[str, Field(max_length=64)]
+_Weight = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+_SOME: Any = Field(min_length=1, max_length=50)
+Languages = Annotated[list[_Name], _SOME] | Annotated[dict[_Name, _Weight], _SOME]
+"""Names that bound detection, or the prior weight of each."""
 
 
 class ClassifyRequest(BaseModel):
@@ -46,7 +62,13 @@ class ClassifyRequest(BaseModel):
     language: str | None = Field(
         default=None,
         max_length=64,
-        description="Code such as `fra_Latn`: overrides detection for every input.",
+        description="Code such as `fra_Latn` or `fr-CA`, or English name: overrides detection for "
+        "every input.",
+    )
+    languages: Languages | None = Field(
+        default=None,
+        description="What detection may choose among: a list of 1 to 50 codes or names, or an "
+        "object of names and prior weights above 0. Not with `language`.",
     )
     prompt: str | None = Field(
         default=None,
@@ -63,6 +85,13 @@ class ClassifyRequest(BaseModel):
         "`abstained`; null marks none.",
     )
 
+    @field_validator("languages")  # not called where the field is left out
+    @classmethod
+    def _without_language(cls, given: object, info: ValidationInfo) -> object:
+        if given is not None and info.data.get("language") is not None:
+            raise PydanticCustomError("excluded", "it and `language` exclude each other")
+        return given
+
     @property
     def texts(self) -> list[str]:
         """The inputs as a list, in order."""
@@ -71,7 +100,7 @@ class ClassifyRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """A label and its probability among the task's labels."""
+    """A label and its probability: among the task's, or its own where several may be right."""
 
     label: str
     score: float
@@ -84,6 +113,11 @@ class LanguageAnswer(BaseModel):
     name: str
     confidence: float
     detected: bool
+    known: float | None = Field(
+        description="How much the model read of the language before it was frozen, as a share of "
+        "its best-fed language's text, from 0 to 1; null where that is not known. Near 0, the "
+        "answer rests on what the language shares with others."
+    )
 
 
 class RouteAnswer(BaseModel):
@@ -141,6 +175,17 @@ class Result(BaseModel):
     abstained: bool = Field(
         default=False, description="Whether `score` is less than the request's `abstain`."
     )
+    labels: list[str] | None = Field(
+        default=None,
+        exclude_if=lambda labels: labels is None,
+        description="Of a task whose texts may have several labels: those whose score reaches "
+        "their threshold, the likeliest first; perhaps none.",
+    )
+    level: float | None = Field(
+        default=None,
+        exclude_if=lambda level: level is None,
+        description="Of a task whose labels are levels: the mean of their places, the lowest at 0.",
+    )
     scores: list[LabelScore]
     language: LanguageAnswer
     route: RouteAnswer
@@ -158,6 +203,11 @@ class Result(BaseModel):
     )
     tokens: int
     truncated: bool
+
+    @property
+    def cell(self) -> str:
+        """The label in one cell of a table; where there may be several, all that are assigned."""
+        return self.label if self.labels is None else join_labels(self.labels)
 
 
 class ClassifyResponse(BaseModel):
@@ -197,6 +247,8 @@ class ModelAnswer(BaseModel):
     max_prompt_length: int
     device: str
     dtype: str
+    description: str
+    release_date: str = Field(description="The day on which it was loaded here, as YYYY-MM-DD.")
 
     @property
     def model_id(self) -> str:
@@ -204,11 +256,25 @@ class ModelAnswer(BaseModel):
         return self.name
 
 
+class ListedModel(BaseModel):
+    """A model and a task of it, as OpenAI lists models: what requests of its kind may name."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="When this replica started, in seconds since 1970.")
+    owned_by: str
+    model: str
+    task: str
+    labels: list[str] = Field(description="In the order of answers that name none.")
+
+
 class ModelsAnswer(BaseModel):
     """The served models, and which of them answers requests that name none."""
 
+    object: Literal["list"] = "list"
     default: str
     models: list[ModelAnswer]
+    data: list[ListedModel] = Field(default=[], description="Every model with each of its tasks.")
 
 
 class PromptRoute(BaseModel):

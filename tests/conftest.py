@@ -5,6 +5,7 @@ import atexit
 import inspect
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test process per core, see pyproject.toml
+
+# Whoever starts the suite in the background may have Ctrl-C ignored, and so would every process
+# that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What batches cost is measured anew by each run, and the user's own prompts are nobody's here.
 _FOLDER = tempfile.mkdtemp(prefix="isogloss-tests-")

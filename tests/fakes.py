@@ -21,14 +21,16 @@ from torch import Tensor
 from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from isogloss.prompts.format.verbalizer import LabelToken
 from isogloss.prompts.languages.languages import language
+from isogloss.prompts.languages.pretraining import Pretraining
 from isogloss.prompts.model.tokenizer import TokenizedText
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
-from isogloss.serving.api.service import Service
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.detection.detectors import Detection
+from isogloss.serving.http.keys import ApiKeys
+from isogloss.serving.http.service import Service
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.registry import rehearsal
@@ -46,11 +48,18 @@ WILD = 50_000.0
 class FakeTokenizer:
     """One token a character; ids are code points modulo the vocabulary."""
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
+    def encode(
+        self, texts: Sequence[str], max_tokens: int, around: tuple[str, str] = ("", "")
+    ) -> list[TokenizedText]:
+        before, behind = around
+        room = max_tokens - len(before) - len(behind)
         return [
             TokenizedText(
-                tuple(ord(letter) % FakeBackbone.vocab_size for letter in text[:max_tokens]),
-                len(text) > max_tokens,
+                tuple(
+                    ord(letter) % FakeBackbone.vocab_size
+                    for letter in f"{before}{text[:room]}{behind}"
+                ),
+                len(text) > room,
             )
             for text in texts
         ]
@@ -68,6 +77,7 @@ class FakeBackbone:
     device = torch.device("cpu")
     dtype = torch.float32
     linear_dtype = torch.float32
+    pretraining = Pretraining("made up", {"eng_Latn": 1.0, "fra_Latn": 0.25})
 
     def __init__(self, model_id: str = MODEL) -> None:
         self.model_id = model_id
@@ -100,8 +110,9 @@ class FakeBackbone:
     ) -> Tensor:
         return -_states(texts, prompts)
 
-    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
-        return torch.tensor([[0.001 * token, 0.1 * token] for token in token_ids])
+    def label_rows(self, token_ids: Sequence[int], none_id: int | None = None) -> Tensor:
+        rows = torch.tensor([[0.001 * token, 0.1 * token] for token in token_ids])
+        return rows if none_id is None else rows - self.label_rows([none_id])
 
 
 def is_rehearsal(texts: Sequence[Sequence[int]]) -> bool:
@@ -128,10 +139,13 @@ def _states(texts: Sequence[Sequence[int]], prompts: Sequence[Sequence[Tensor]])
 def expected_scores(text: str, prompt: SoftPrompt, temperature: float = 1.0) -> dict[str, float]:
     """What FakeBackbone must answer for a text under a prompt: label -> probability."""
     sign = 1.0 if prompt.card.position == "suffix" else -1.0
-    tokens = min(len(text), FakeBackbone.max_text_tokens)
+    around = len((prompt.card.template or "{text}").replace("{text}", ""))
+    tokens = min(len(text) + around, FakeBackbone.max_text_tokens)
     state = sign * torch.tensor([float(tokens), float(prompt.vectors.sum())])
-    rows = FakeBackbone().label_rows([label.token_id for label in prompt.card.labels])
-    probabilities = (rows @ state / temperature).softmax(-1).tolist()
+    verbalizer = prompt.card.verbalizer
+    logits = FakeBackbone().label_rows(verbalizer.token_ids, verbalizer.none_id) @ state
+    scaled = logits / temperature
+    probabilities = (scaled.sigmoid() if verbalizer.independent else scaled.softmax(-1)).tolist()
     names = [label.label for label in prompt.card.labels]
     return dict(zip(names, probabilities, strict=True))
 
@@ -144,6 +158,13 @@ class FakeDetector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         return [_detection(text) for text in texts]
+
+    def posteriors(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        return [dict(each.candidates or [_only(each)]) for each in self.detect(texts)]
+
+
+def _only(detection: Detection) -> tuple[str, float]:
+    return detection.language.code, detection.confidence
 
 
 def _detection(text: str) -> Detection:
@@ -168,6 +189,7 @@ def soft_prompt(
     labels: Sequence[str] = TOPICS,
     length: int = 2,
     position: Literal["suffix", "prefix"] = "suffix",
+    template: str | None = None,
 ) -> SoftPrompt:
     """A prompt for a FakeBackbone whose vectors sum to `value`."""
     vectors = torch.zeros(length, HIDDEN_SIZE)
@@ -175,6 +197,7 @@ def soft_prompt(
     card = PromptCard(
         model=ModelRef(id=model, fingerprint=f"sha256:{model}"),
         position=position,
+        template=template,
         kind="plain",
         task=task,
         labels=tuple(
@@ -232,6 +255,7 @@ async def http_client(
     settings: ServingSettings,
     token: str | None = None,
     board: Board | None = None,
+    keys: ApiKeys | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the HTTP routes over a classifier in this process, as one replica has them."""
     reporter = Reporter(
@@ -243,7 +267,7 @@ async def http_client(
     )
     reporter.poll()
     service = Service(classifier, {}, store, reporter, settings)
-    api = build_api(service, Admin(service, SecretStr(token) if token else None))
+    api = build_api(service, Admin(service, SecretStr(token) if token else None), keys)
     transport = httpx.ASGITransport(api)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client

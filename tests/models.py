@@ -87,6 +87,17 @@ def random_case(
     prompt_lengths: Sequence[Sequence[int]],
 ) -> Case:
     model = random_model(architecture, seed)
+    return case_of(model, architecture, seed, text_lengths, prompt_lengths)
+
+
+def case_of(
+    model: Any,
+    architecture: str,
+    seed: int,
+    text_lengths: Sequence[int],
+    prompt_lengths: Sequence[Sequence[int]],
+) -> Case:
+    """A model with random texts and prompts of these lengths."""
     backbone = Backbone.from_transformers(model, None, model_id=f"random-{architecture}-{seed}")
     draw = torch.Generator().manual_seed(seed)
 

@@ -36,11 +36,12 @@ ONLY_IN = {
     "matplotlib": (
         "training/canvas.py",
         "training/study/",
+        "training/recipes/ladder/figures.py",
         "training/selection/gains_figure.py",
         "training/selection/tailoring_figure.py",
         "deploy/bench/figures.py",
     ),
-    "jinja2": ("training/study/report.py",),
+    "jinja2": ("training/study/report.py", "training/tailor/report/__init__.py"),
     "peft": ("deploy/bench/",),
     "fsspec": ("prompts/store/remote.py",),
     "opentelemetry": ("serving/telemetry/spans.py",),

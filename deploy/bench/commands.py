@@ -11,6 +11,7 @@ import typer
 from isogloss.deploy.bench.engine_settings import QUICK, EngineSettings
 from isogloss.deploy.bench.options import AsJson, Out, finish
 from isogloss.deploy.bench.settings import (
+    DialectSettings,
     HttpSettings,
     MixtureSettings,
     PrecisionSettings,
@@ -88,6 +89,18 @@ def http(settings: HttpSettings, out: Out = None, as_json: AsJson = False) -> No
     from isogloss.deploy.bench.tables import http_tables
 
     finish(bench_http, settings, http_tables, out, as_json)
+
+
+@app.command()
+@as_command
+def dialects(settings: DialectSettings, out: Out = None, as_json: AsJson = False) -> None:
+    """Ask one server in other servers' ways and in our own, by turns: what each way costs.
+
+    Needs wrk.
+    """
+    from isogloss.deploy.bench.dialects import bench_dialects, dialect_tables
+
+    finish(bench_dialects, settings, dialect_tables, out, as_json)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 --
 --   wrk -t1 -cN -dSECONDSs -s http_load.lua URL -- PATH BODIES FIRST
 --
--- PATH: of the URL; BODIES: a file with one JSON body a line; FIRST: replies that are no part of
+-- PATH: of the URL; BODIES: a file with one JSON body a line, or "hex:LENGTH:DIGITS" for a body
+-- whose JSON has that length and has binary tensors behind it (KServe v2); FIRST: replies that are no part of
 -- the rate, one for each connection, for nothing was on its way when they were asked for.
 
 local ffi = require("ffi")
@@ -19,8 +20,14 @@ function setup(thread)
 end
 
 function init(args)
-  local headers = { ["content-type"] = "application/json" }
   for body in io.lines(args[2]) do
+    local headers = { ["content-type"] = "application/json" }
+    local length, digits = body:match("^hex:(%d+):(%x+)$")
+    if length then
+      headers["content-type"] = "application/octet-stream"
+      headers["inference-header-content-length"] = length
+      body = digits:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+    end
     table.insert(bodies, wrk.format("POST", args[1], headers, body))
   end
   first = tonumber(args[3])

@@ -149,12 +149,14 @@ def _tokens(words: Sequence[str], tokenizer: Tokenizer) -> int:
 def _write_model(name: str, folder: Path, settings: HttpSettings, make_model: MakeModel) -> Path:
     """A full-size model with random weights as a folder in the hub's layout.
 
-    Its tokenizer is the pocket model's of its family, whose ids fit in any vocabulary.
+    Its tokenizer is the pocket model's of its architecture, or BLOOM's: their ids fit in any
+    vocabulary.
     """
     precision = getattr(torch, settings.dtype)
     model: Any = make_model(name, settings.seed, torch.device("cpu"), precision)
     model.save_pretrained(folder)
-    for file in (POCKET / f"pocket-{full_size_config(name).model_type}").glob("tokenizer*"):
+    own = POCKET / f"pocket-{full_size_config(name).model_type}"
+    for file in (own if own.is_dir() else POCKET / "pocket-bloom").glob("tokenizer*"):
         shutil.copy(file, folder)
     return folder
 

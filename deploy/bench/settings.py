@@ -193,6 +193,16 @@ class HttpSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DialectSettings(Settings):
+    """The load on each dialect of one server."""
+
+    model: Annotated[str, Option(help="A pocket model, with its shipped prompts.")] = "pocket-bloom"
+    connections: Annotated[int, Option(min=1, help="Of the closed loop.")] = 32
+    seconds: Annotated[float, Option(min=1, help="Load on each dialect in a round.")] = 5.0
+    rounds: Annotated[int, Option(min=1, help="Of all dialects, in turn.")] = 6
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccuracySettings(Settings):
     """The sentences that are classified."""
 

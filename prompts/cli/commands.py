@@ -11,6 +11,7 @@ import typer
 
 from isogloss.prompts.cli.care import delete, gc, verify_store
 from isogloss.prompts.cli.combine import combine
+from isogloss.prompts.cli.hub import pull, push
 from isogloss.prompts.cli.options import AsJson, Note, Reference, RequestId, Store
 from isogloss.prompts.cli.peft import export_peft, import_peft
 from isogloss.prompts.cli.publish import publish
@@ -103,5 +104,7 @@ app.command()(trials)
 app.command("verify")(verify_store)
 app.command()(gc)
 app.command()(delete)
+app.command()(push)
+app.command()(pull)
 app.command("import-peft")(import_peft)
 app.command("export-peft")(export_peft)

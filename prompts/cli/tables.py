@@ -69,6 +69,8 @@ def details(prompt: Mapping[str, Any]) -> Group:
     facts["routes"] = ", ".join(route["clade"] for route in prompt["routes"]) or "none"
     facts["temperatures"] = _temperatures(prompt["routes"])
     facts.update({key: value for key, value in card.items() if key not in _NESTED})
+    if card.get("template"):
+        facts["template"] = repr(card["template"])  # blanks at its ends count
     facts["labels"] = ", ".join(f"{one['label']} ({one['word']})" for one in card.get("labels", ()))
     facts["members"] = ", ".join(map(_member, card.get("members", ()))) or None
     for group in ("model", "training"):

@@ -42,13 +42,18 @@ def from_environment(name: str) -> str | None:
     Raises:
         InvalidInput: its `~` stands for no folder.
     """
-    value = os.environ.get(name, "").strip()
-    if len(value) > 1 and value[0] in _QUOTES and value[-1] == value[0]:
-        value = value[1:-1].strip()
-    value = os.path.expandvars(value)
+    value = os.path.expandvars(unquoted(os.environ.get(name, "")))
     if not value.startswith("~"):
         return value or None
     return str(expanded(value, f"${name}"))
+
+
+def unquoted(value: str) -> str:
+    """A variable's value without blanks around it, and without the quotes of an env file."""
+    value = value.strip()
+    if len(value) > 1 and value[0] in _QUOTES and value[-1] == value[0]:
+        return value[1:-1].strip()
+    return value
 
 
 def user_data() -> Path:

@@ -35,6 +35,8 @@ class Layout:
     delimiter: str = "\t"
     filled: bool = True
     """Whether none of `columns` may be blank."""
+    may_be_empty: tuple[str, ...] = ()
+    """Of them, those that may all the same."""
     prefixes: tuple[str, ...] = ()
     """How further columns' names may begin whose rest is taken as it stands."""
     missing: str = "check the path"
@@ -71,7 +73,7 @@ def read_table(path: Path, layout: Layout, lines: Iterable[str] | None = None) -
         _check(where, header, cells, layout)
         row = Row(where, line, dict(zip(header, cells, strict=True)))
         if layout.filled:
-            _check_filled(row, layout.columns)
+            _check_filled(row, [each for each in layout.columns if each not in layout.may_be_empty])
         yield row
 
 

@@ -69,7 +69,7 @@ def lines_of(stream: IO[bytes], name: str) -> Iterator[str]:
         InvalidData: they are no text in UTF-8.
     """
     head = stream.read(_HEAD_BYTES)
-    _check_head(head, name)
+    check_head(head, name)
     for number, line in enumerate(_raw_lines(head, stream), start=1):
         if len(line) > MAX_LINE_BYTES:
             raise InvalidData(
@@ -111,8 +111,12 @@ def _packed_hint(path: Path) -> str:
     return pattern_hint(path)
 
 
-def _check_head(head: bytes, name: str) -> None:
-    """Refuse what is known by how it begins."""
+def check_head(head: bytes, name: str) -> None:
+    """Refuse what is known by how it begins.
+
+    Raises:
+        InvalidData: it is packed, or in another encoding than UTF-8; `name` is what it is called.
+    """
     for beginning, said in _CONTAINERS.items():
         if head.startswith(beginning):
             raise InvalidData(f"{name}: {said}")

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.format.card import ModelRef
+from isogloss.prompts.model.decoder.architectures import ARCHITECTURES
 
-_CAUSAL = "CAUSAL_LM"
+_CAUSAL, _CLASSIFIES = "CAUSAL_LM", "SEQ_CLS"
+_WITHOUT_CLASSIFIER = "xglm"  # transformers has none for it, nor has PEFT anything to wrap
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CACHED = re.compile(r"(?:^|/)models--([^/]+)/snapshots/([^/]+)")  # the hub's cache folder
 
@@ -27,12 +29,13 @@ class AdapterConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     peft_type: str
-    num_virtual_tokens: int = Field(ge=1)
+    num_virtual_tokens: int | None = Field(default=None, ge=1)  # other kinds than ours have none
     token_dim: int | None = None
     num_transformer_submodules: int | None = None
     num_layers: int | None = None
     base_model_name_or_path: str | None = None
     revision: str | None = None
+    tokenizer_name_or_path: str | None = None
     task_type: str | None = None
     auto_mapping: dict[str, Any] | None = None  # where there is no task type: the model's class
 
@@ -40,6 +43,11 @@ class AdapterConfig(BaseModel):
     def base_model(self) -> str | None:
         """The base model's name; None where the file does not say."""
         return (self.base_model_name_or_path or "").strip() or None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it has a head of its own beside the prompt."""
+        return (self.task_type or "").upper() == _CLASSIFIES
 
     @property
     def model_class(self) -> str:
@@ -55,10 +63,13 @@ def stated_differences(config: AdapterConfig, model: str) -> list[str]:
     differences = []
     if config.base_model is not None and not _same_model(config.base_model, model):
         differences.append(f"its base model is {shown(config.base_model, 200)}, not {model!r}")
-    if config.task_type is not None and config.task_type.upper() != _CAUSAL:
+    tokenizer = (config.tokenizer_name_or_path or "").strip()
+    if tokenizer and not _same_model(tokenizer, model):
+        differences.append(f"its tokenizer is that of {shown(tokenizer, 200)}, not of {model!r}")
+    if config.task_type is not None and config.task_type.upper() not in (_CAUSAL, _CLASSIFIES):
         differences.append(
-            f"its task_type is {shown(config.task_type, 80)}, a prompt for labels' tokens needs "
-            f"{_CAUSAL!r}"
+            f"its task_type is {shown(config.task_type, 80)}, a prompt that classifies has "
+            f"{_CAUSAL!r} or {_CLASSIFIES!r}"
         )
     return differences
 
@@ -69,9 +80,14 @@ def model_differences(
     """What it says that does not go with the model that was loaded."""
     differences = []
     named = config.model_class
-    if named and named.lower() != f"{architecture}forcausallm":
+    if named and named.lower() != ARCHITECTURES[architecture].model_class.lower():
         differences.append(
             f"it was trained on a {named[:80]}, {model.id} is a causal {architecture}"
+        )
+    if config.classifies and architecture == _WITHOUT_CLASSIFIER:
+        differences.append(
+            f"its task_type is {_CLASSIFIES!r}, and transformers has no sequence classification "
+            f"for {architecture}"
         )
     if config.num_layers is not None and config.num_layers != layers:
         differences.append(

@@ -38,9 +38,10 @@ from isogloss.prompts.format.card import (
     parse_card,
 )
 from isogloss.prompts.format.labels import MOST_LABELS, Named
+from isogloss.prompts.format.problem import Problem
 from isogloss.prompts.format.safetensors_header import TensorSpec, read_arrays, read_header
 from isogloss.prompts.format.soft_prompt import RunsPrompts, SoftPrompt, digest_of
-from isogloss.prompts.format.verbalizer import LabelToken
+from isogloss.prompts.format.verbalizer import LabelToken, Verbalizer
 
 ENSEMBLE_VERSION = 2
 """The format version of the files: releases before ensembles read 1, and refuse this by number."""
@@ -91,6 +92,16 @@ class EnsembleCard(BaseModel):
         if problem is not None:
             raise ValueError(problem)
         return self
+
+    @property
+    def verbalizer(self) -> Verbalizer:
+        """What answers are read from: the members' own."""
+        return self.members[0].card.verbalizer
+
+    @property
+    def problem(self) -> Problem:
+        """The kind of answer: the members' own."""
+        return self.verbalizer.problem
 
     def to_json(self) -> str:
         """One JSON document; equal cards give equal text."""
@@ -189,7 +200,7 @@ class Ensemble:
                 the message says which.
         """
         header = read_header(data)
-        card = parse_card(header.metadata, EnsembleCard, ENSEMBLE_VERSION)
+        card = parse_card(header.metadata, EnsembleCard, str(ENSEMBLE_VERSION))
         _check_tensors(card, header.tensors)
         arrays = read_arrays(data)
         prompts = (_member(about, arrays[f"{_TENSOR}{n}"]) for n, about in enumerate(card.members))
@@ -249,6 +260,11 @@ def _apart(members: Sequence[EnsembleMember]) -> str | None:
     first = members[0]
     for index, member in enumerate(members):
         theirs, ours = member.card, first.card
+        if theirs.head == "prompt":
+            return (
+                f"member {member.reference!r} has label rows of its own, and prompts that answer "
+                "together read the model's; leave it out"
+            )
         if member.digest in {other.digest for other in members[:index]}:
             return f"member {member.reference!r} is in the ensemble twice; each answers once"
         if theirs.model.fingerprint != ours.model.fingerprint:
@@ -267,11 +283,26 @@ def _apart(members: Sequence[EnsembleMember]) -> str | None:
                 f"members {first.reference!r} and {member.reference!r} differ in labels (and token "
                 f"ids), such as {apart[:_TOLD_LABELS]}; train them with the same labels and words"
             )
+        if _answers(theirs) != _answers(ours):
+            return (
+                f"member {member.reference!r} answers as {theirs.problem}, {first.reference!r} as "
+                f"{ours.problem}, or with other levels or another word for none; prompts that "
+                "answer alike answer together"
+            )
     return None
 
 
 def _tokens(card: PromptCard) -> set[tuple[str, int]]:
     return {(label.label, label.token_id) for label in card.labels}
+
+
+def _answers(card: PromptCard) -> tuple[object, ...]:
+    """What answers are besides labels: their kind, the levels' order, what they are held against.
+
+    The order of labels that stand in none may differ.
+    """
+    levels = [label.label for label in card.labels] if card.problem == "ordered" else None
+    return card.problem, levels, card.verbalizer.none_id
 
 
 def _shared(

@@ -1,8 +1,10 @@
-"""PEFT's prompt tuning adapters, in and out.
+"""PEFT's adapters that are prompts, in and out.
 
 PEFT puts its prompt *before* the text, so an imported prompt has position `prefix`, and only such a
-prompt can be exported. PEFT hands its vectors to the model as input embeddings, behind XGLM's
-scaling of token embeddings, exactly where ours go in: the numbers are the same on both sides.
+prompt can be exported. An adapter for classification (SEQ_CLS) brings a head of its own: its rows
+stand where the labels' rows of the model's head stand. PEFT hands its vectors to the model as input
+embeddings, behind XGLM's scaling of token embeddings, exactly where ours go in: the numbers are the
+same on both sides.
 Format: https://huggingface.co/docs/peft/developer_guides/checkpoint
 """
 
@@ -13,7 +15,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import safetensors.numpy
 from pydantic import JsonValue, ValidationError
 
@@ -26,20 +27,20 @@ from isogloss.prompts.format.adapter_origin import (
     model_differences,
     stated_differences,
 )
-from isogloss.prompts.format.card import ModelRef, PromptCard
-from isogloss.prompts.format.safetensors_header import (
-    Array,
-    read_arrays,
-    read_file,
-    read_header,
+from isogloss.prompts.format.adapter_tensors import (
+    HEAD,
+    KINDS,
+    TENSOR,
+    TENSOR_FILE,
+    read_tensors,
+    refusal,
 )
-from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.format.verbalizer import LabelToken
+from isogloss.prompts.format.card import ModelRef, PromptCard, read_card
+from isogloss.prompts.format.safetensors_header import Array, read_file, read_header
+from isogloss.prompts.format.soft_prompt import LABEL_ROWS, SoftPrompt
+from isogloss.prompts.format.verbalizer import LabelToken, check_task
 
 CONFIG_FILE = "adapter_config.json"
-TENSOR_FILE = "adapter_model.safetensors"
-PICKLE_FILE = "adapter_model.bin"
-TENSOR = "prompt_embeddings"
 
 _MAX_CONFIG_BYTES = 2**20
 
@@ -54,22 +55,52 @@ def import_adapter(
     task: str,
     labels: Sequence[LabelToken],
     origin_differs: bool = False,
+    of_task: int | None = None,
+    template: str | None = None,
 ) -> SoftPrompt:
-    """Read a prompt tuning adapter as a prompt with position `prefix`.
+    """Read an adapter of any kind that is a prompt, as one with position `prefix`.
 
     Vectors stored in half precision become float32. What the adapter says of its origin goes into
-    the card, and with `origin_differs`, what of it does not go with the model.
+    the card, and with `origin_differs`, what of it does not go with the model. `of_task` is which
+    task of a multitask adapter. `template` is what stood around the texts that it was trained on:
+    no file of PEFT's says so.
 
     Raises:
         NotFound: the folder or one of its two files is missing.
-        InvalidPrompt: the adapter is of another kind, pickled, damaged, of another hidden size or,
-            unless `origin_differs`, made for another model or task type.
+        InvalidPrompt: the adapter is of another kind, damaged, of another hidden size or, unless
+            `origin_differs`, made for another model or task type.
+        InvalidInput: it has no such task, or one must be named; or its head has another number of
+            labels.
     """
     config = read_config(folder)
     differences = stated_differences(config, model.id)
     differences += model_differences(config, model, architecture, layers)
     _refuse(folder, differences, unless=origin_differs)
-    vectors = _read_vectors(folder)
+    vectors, head = read_tensors(folder, config.peft_type, of_task, classifies=config.classifies)
+    _check_width(folder, config, vectors, model, hidden_size)
+    if head is not None and len(head) != len(labels):
+        raise InvalidInput(
+            f"--label: {len(labels)} labels are given, and the adapter's head has {len(head)}; "
+            "name them all, in the order of its model's id2label"
+        )
+    card = PromptCard(
+        model=model,
+        position="prefix",
+        kind="plain",
+        template=template,
+        head="model" if head is None else "prompt",
+        task=task,
+        labels=tuple(labels) if head is None else row_labels([each.label for each in labels]),
+        training=_origin(config, differences, of_task),
+        created_at=datetime.now(UTC),
+    )
+    return SoftPrompt(card=card, vectors=vectors, label_rows=head)
+
+
+def _check_width(
+    folder: Path, config: AdapterConfig, vectors: Array, model: ModelRef, hidden_size: int
+) -> None:
+    """Require vectors as many and as wide as its configuration, and as the model, says."""
     expected = [config.num_virtual_tokens, config.token_dim or hidden_size]
     if list(vectors.shape) != expected:
         raise InvalidPrompt(
@@ -82,23 +113,26 @@ def import_adapter(
             f"hidden size {hidden_size}; give the model it was trained on "
             f"({config.base_model or 'its configuration does not name it'})"
         )
-    card = PromptCard(
-        model=model,
-        position="prefix",
-        kind="plain",
-        task=task,
-        labels=tuple(labels),
-        training=_origin(config, differences),
-        created_at=datetime.now(UTC),
+
+
+def row_labels(labels: Sequence[str]) -> tuple[LabelToken, ...]:
+    """Labels of a head of the prompt's own, in the order of its rows: no token stands for them.
+
+    Raises:
+        InvalidData: as `check_task`.
+    """
+    check_task(labels)
+    return tuple(
+        LabelToken(label=label, word=label, token="", token_id=row)
+        for row, label in enumerate(labels)
     )
-    return SoftPrompt(card=card, vectors=vectors)
 
 
 def check_origin(config: AdapterConfig, folder: Path, model: str, *, origin_differs: bool) -> None:
     """Require, before the model is loaded, what an adapter says of its base model and task type.
 
     Raises:
-        InvalidPrompt: it names others, and that was not asked for.
+        InvalidPrompt: it names others, or another tokenizer, and that was not asked for.
     """
     _refuse(folder, stated_differences(config, model), unless=origin_differs)
 
@@ -120,10 +154,10 @@ def read_config(folder: Path) -> AdapterConfig:
         raise InvalidPrompt(f"{path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         raise InvalidPrompt(f"{path} is no adapter configuration: {describe(error)}") from error
-    if config.peft_type != "PROMPT_TUNING":
-        raise InvalidPrompt(
-            f"{path}: peft_type is {config.peft_type!r}, only 'PROMPT_TUNING' can be imported"
-        )
+    if config.peft_type not in KINDS:
+        raise InvalidPrompt(f"{path}: {refusal(config.peft_type)}")
+    if config.num_virtual_tokens is None:
+        raise InvalidPrompt(f"{path}: num_virtual_tokens is missing; save the adapter with PEFT")
     if config.num_transformer_submodules not in (None, 1):
         raise InvalidPrompt(
             f"{path}: num_transformer_submodules is {config.num_transformer_submodules}, a causal "
@@ -135,7 +169,8 @@ def read_config(folder: Path) -> AdapterConfig:
 def export_adapter(prompt: SoftPrompt, folder: Path) -> None:
     """Write a prompt as an adapter that `peft.PeftModel.from_pretrained` loads.
 
-    The verbalizer has no place in an adapter: the card goes along in the file's metadata.
+    Labels and template have no place in an adapter: the card goes along in the file's metadata, and
+    a template is found there when it comes back (`exported_template`).
 
     Raises:
         InvalidPrompt: the prompt follows the text; PEFT would put it before the text.
@@ -148,7 +183,10 @@ def export_adapter(prompt: SoftPrompt, folder: Path) -> None:
         )
     config = json.dumps(_peft_config(prompt), indent=2, sort_keys=True).encode()
     metadata = {"format": "pt", "card": prompt.card.to_json()}
-    tensors = safetensors.numpy.save({TENSOR: prompt.arrays["prompt"]}, metadata)
+    arrays = {TENSOR: prompt.arrays["prompt"]}
+    if prompt.card.head == "prompt":
+        arrays[HEAD] = prompt.arrays[LABEL_ROWS]
+    tensors = safetensors.numpy.save(arrays, metadata)
     try:
         durable.create_folder(folder)
         if any(folder.iterdir()):
@@ -161,38 +199,33 @@ def export_adapter(prompt: SoftPrompt, folder: Path) -> None:
         ) from error
 
 
-def _read_vectors(folder: Path) -> Array:
-    path = folder / TENSOR_FILE
-    if not path.exists() and (folder / PICKLE_FILE).exists():
-        raise InvalidPrompt(
-            f"{folder} holds only the pickled {PICKLE_FILE}, which could run code: it is never "
-            "opened; save the adapter again with PEFT's save_pretrained(safe_serialization=True)"
-        )
-    data = read_file(path)
+def exported_template(folder: Path) -> str | None:
+    """What stands around the texts of a prompt that `export_adapter` wrote; None: not known."""
     try:
-        names = sorted(read_header(data).tensors)
-        if names != [TENSOR]:
-            raise InvalidPrompt(f"it holds the tensors {names}, an adapter has only {TENSOR!r}")
-        return read_arrays(data)[TENSOR].astype(np.float32)
-    except InvalidPrompt as error:
-        raise InvalidPrompt(f"{path}: {error}") from None
+        return read_card(read_header(read_file(folder / TENSOR_FILE)).metadata).template
+    except (InvalidPrompt, NotFound):
+        return None
 
 
 def _refuse(folder: Path, differences: Sequence[str], *, unless: bool) -> None:
     if differences and not unless:
         raise InvalidPrompt(
             f"{folder / CONFIG_FILE}: {'; '.join(differences)}; give the model that the adapter "
-            "was trained for, or --origin-differs if you know that it goes with this one"
+            "was trained for, or --force if you know that it goes with this one"
         )
 
 
-def _origin(config: AdapterConfig, differences: Sequence[str]) -> dict[str, JsonValue]:
+def _origin(
+    config: AdapterConfig, differences: Sequence[str], of_task: int | None
+) -> dict[str, JsonValue]:
     told: dict[str, JsonValue] = {
-        "method": "peft prompt tuning",
+        "method": f"peft {config.peft_type.replace('_', ' ').lower()}",
         "base_model": config.base_model,
         "base_model_revision": config.revision,
         "task_type": config.task_type,
     }
+    if of_task is not None:
+        told["peft_task"] = of_task
     return {**told, "origin_differs": list(differences)} if differences else told
 
 
@@ -213,7 +246,7 @@ def _peft_config(prompt: SoftPrompt) -> dict[str, JsonValue]:
         "prompt_tuning_init": "RANDOM",
         "prompt_tuning_init_text": None,
         "revision": prompt.card.model.revision,
-        "task_type": "CAUSAL_LM",
+        "task_type": "CAUSAL_LM" if prompt.card.head == "model" else "SEQ_CLS",
         "token_dim": prompt.hidden_size,
         "tokenizer_name_or_path": None,
     }

@@ -1,8 +1,10 @@
 """A soft prompt and its file.
 
 One safetensors file: tensor `prompt`, (length, hidden) float32, and one JSON document, the card,
-in the metadata under `card`. Training state may travel in the same file as `state.*` tensors; it is
-checked, kept apart, and no part of the prompt's digest. Nothing is ever unpickled.
+in the metadata under `card`. A prompt with a head of its own has a tensor `label_rows`, (labels,
+hidden), that stands where others have their labels' rows of the model's head. Training state may
+travel in the same file as `state.*` tensors; it is checked, kept apart, and no part of the prompt's
+digest. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -19,33 +21,32 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 import safetensors.numpy
 
-from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidPrompt
 from isogloss.prompts.files import durable
 from isogloss.prompts.format.card import ModelRef, PromptCard, read_card
-from isogloss.prompts.format.safetensors_header import (
-    Array,
-    TensorSpec,
-    read_arrays,
-    read_file,
-    read_header,
+from isogloss.prompts.format.prompt_tensors import (
+    LABEL_ROWS,
+    SERVED,
+    STATE_SHAPES,
+    check_rows,
+    check_state,
+    check_tensors,
+    check_vectors,
 )
+from isogloss.prompts.format.safetensors_header import Array, read_arrays, read_file, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["STATE_SHAPES", "ModelRef", "PromptCard", "RunsPrompts", "SoftPrompt", "digest_of"]
-
-STATE_SHAPES: Mapping[str, tuple[str, ...]] = {
-    "state.prompt": ("length", "hidden"),
-    "state.w_down": ("bottleneck", "hidden"),
-    "state.b_down": ("bottleneck",),
-    "state.w_up": ("hidden", "bottleneck"),
-    "state.b_up": ("hidden",),
-    "state.norm_weight": ("hidden",),
-    "state.norm_bias": ("hidden",),
-}
-"""Training state of a residual prompt, by tensor name: p, W_down, W_up and LayerNorm."""
+__all__ = [
+    "LABEL_ROWS",
+    "STATE_SHAPES",
+    "ModelRef",
+    "PromptCard",
+    "RunsPrompts",
+    "SoftPrompt",
+    "digest_of",
+]
 
 
 class RunsPrompts(Protocol):
@@ -85,21 +86,24 @@ class SoftPrompt:
 
     card: PromptCard
     arrays: Mapping[str, Array]
-    """The file's tensors, float32: `prompt` (length, hidden) and those of STATE_SHAPES."""
+    """The file's tensors, float32: `prompt` (length, hidden), `label_rows` (labels, hidden) where
+    the head is the prompt's own, and those of STATE_SHAPES."""
 
     def __init__(
         self,
         card: PromptCard,
         vectors: Tensor | Array,
         state: Mapping[str, Tensor | Array] = MappingProxyType({}),
+        label_rows: Tensor | Array | None = None,
     ) -> None:
-        arrays = {
-            name: _own_copy(name, each) for name, each in {"prompt": vectors, **state}.items()
-        }
+        rows = {} if label_rows is None else {LABEL_ROWS: label_rows}
+        given = {"prompt": vectors, **rows, **state}
+        arrays = {name: _own_copy(name, each) for name, each in given.items()}
         object.__setattr__(self, "card", card)
         object.__setattr__(self, "arrays", arrays)
-        _check_vectors(arrays["prompt"])
-        _check_state(self._state_arrays(), self.length, self.hidden_size)
+        check_vectors(arrays["prompt"])
+        check_rows(arrays.get(LABEL_ROWS), card, self.hidden_size)
+        check_state(self._state_arrays(), self.length, self.hidden_size)
 
     @property
     def length(self) -> int:
@@ -117,12 +121,19 @@ class SoftPrompt:
         return _tensor(self.arrays["prompt"])
 
     @functools.cached_property
+    def label_rows(self) -> Tensor | None:
+        """Its own labels' rows: (labels, hidden) float32, on the CPU; None: the model's head has
+        them.
+        """
+        return _tensor(self.arrays[LABEL_ROWS]) if LABEL_ROWS in self.arrays else None
+
+    @functools.cached_property
     def state(self) -> Mapping[str, Tensor]:
         """Training state for a trainer, by the names and of the shapes of STATE_SHAPES."""
         return {name: _tensor(array) for name, array in self._state_arrays().items()}
 
     def _state_arrays(self) -> dict[str, Array]:
-        return {name: array for name, array in self.arrays.items() if name != "prompt"}
+        return {name: array for name, array in self.arrays.items() if name not in SERVED}
 
     @functools.cached_property
     def digest(self) -> str:
@@ -131,7 +142,7 @@ class SoftPrompt:
 
     def to_bytes(self, *, with_state: bool = False) -> bytes:
         """Return the prompt file; equal prompts give equal bytes."""
-        arrays = dict(self.arrays) if with_state else {"prompt": self.arrays["prompt"]}
+        arrays = {n: each for n, each in self.arrays.items() if with_state or n in SERVED}
         # One metadata key: the library keeps metadata in a hash map and writes it in any order.
         return safetensors.numpy.save(arrays, {"card": self.card.to_json()})
 
@@ -146,9 +157,10 @@ class SoftPrompt:
         """
         header = read_header(data)
         card = read_card(header.metadata)
-        _check_tensors(header.tensors)
+        check_tensors(header.tensors)
         arrays = read_arrays(data)
-        return cls(card=card, vectors=arrays.pop("prompt"), state=arrays)
+        vectors, rows = arrays.pop("prompt"), arrays.pop(LABEL_ROWS, None)
+        return cls(card=card, vectors=vectors, state=arrays, label_rows=rows)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -191,7 +203,7 @@ class SoftPrompt:
                 f"the prompt has length {self.length}, {backbone.model_id} takes at most "
                 f"{backbone.max_prompt_length}"
             )
-        for label in self.card.labels:
+        for label in self.card.labels if self.card.head == "model" else ():
             if label.token_id >= backbone.vocab_size:
                 raise InvalidPrompt(
                     f"label {label.label!r} has token id {label.token_id}, the vocabulary of "
@@ -239,53 +251,3 @@ def _tensor(array: Array) -> Tensor:
     import torch
 
     return torch.from_numpy(array)
-
-
-def _check_tensors(tensors: Mapping[str, TensorSpec]) -> None:
-    """Require the prompt and nothing unknown, all float32."""
-    for name, spec in tensors.items():
-        if name != "prompt" and name not in STATE_SHAPES:
-            raise InvalidPrompt(
-                f"the prompt file holds an unknown tensor {shown(name, 80)}; allowed are 'prompt' "
-                f"and {', '.join(STATE_SHAPES)}"
-            )
-        if spec.dtype != "F32":
-            raise InvalidPrompt(f"tensor {name!r} has dtype {spec.dtype}, it must be F32")
-    if "prompt" not in tensors:
-        raise InvalidPrompt("the prompt file has no tensor 'prompt'")
-
-
-def _check_vectors(vectors: Array) -> None:
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        raise InvalidPrompt(
-            f"tensor 'prompt' has shape {list(vectors.shape)}, it must be (length, hidden size), "
-            "both at least 1"
-        )
-    _check_finite("prompt", vectors)
-
-
-def _check_state(state: Mapping[str, Array], length: int, hidden: int) -> None:
-    sizes = {"length": length, "hidden": hidden, "bottleneck": _bottleneck(state)}
-    for name, array in state.items():
-        if name not in STATE_SHAPES:
-            raise InvalidPrompt(
-                f"unknown training state {name!r}; known are {', '.join(STATE_SHAPES)}"
-            )
-        expected = [sizes[dimension] for dimension in STATE_SHAPES[name]]
-        if list(array.shape) != expected:
-            raise InvalidPrompt(
-                f"tensor {name!r} has shape {list(array.shape)}, it must be {expected}"
-            )
-        _check_finite(name, array)
-
-
-def _bottleneck(state: Mapping[str, Array]) -> int:
-    """Return the bottleneck's width as W_down states it; the other tensors must agree."""
-    down = state.get("state.w_down")
-    return down.shape[0] if down is not None and down.ndim > 0 else 0
-
-
-def _check_finite(name: str, array: Array) -> None:
-    wrong = int((~np.isfinite(array)).sum())
-    if wrong:
-        raise InvalidPrompt(f"tensor {name!r} holds NaN or Inf in {wrong} of {array.size} places")

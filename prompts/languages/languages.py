@@ -1,6 +1,8 @@
 """The languages Isogloss knows: codes, names, and their place in the Glottolog tree.
 
-A code of the table, such as `fra_Latn`, is found as anybody writes it: see `language_codes`.
+A language is found as anybody writes it, by code or by name: `resolve` reads what a person or a
+program writes, `canonical` a folder's name, and `labelled` a detector's label. All three ask the
+same tables: codes, names, and what a standard means by a code that others read otherwise.
 
 The table, `data/languages.csv`, is built from lang2vec's `fam` vectors by
 `training/recipes/languages.py` and committed, so nothing here needs lang2vec.
@@ -15,9 +17,12 @@ from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
-from isogloss.prompts.console.refusals import shown, spelled_like
+from isogloss.prompts.console.refusals import shown
 from isogloss.prompts.errors import InvalidData, UnknownLanguage
 from isogloss.prompts.languages import codes as language_codes
+from isogloss.prompts.languages import names
+from isogloss.prompts.languages.nearest import hint, nearest
+from isogloss.prompts.languages.standards import GENERAL, Standard
 
 _LINEAGE_SEPARATOR = ">"
 # What a language is taken to be written in where nothing tells.
@@ -64,32 +69,42 @@ def languages() -> Mapping[str, Language]:
     return MappingProxyType({entry.code: entry for entry in entries})
 
 
-def language(code: str) -> Language:
-    """Return the language that a code of any standard means; `und` is UNDETERMINED.
+def resolve(name: str, standard: Standard = GENERAL) -> Language:
+    """Return the language that a code or an English name means; `und` is UNDETERMINED.
 
     Where the table has the language in one script, that one is meant, whatever the code says of it.
 
+    Args:
+        name: any of `fra_Latn`, `fr`, `fr-CA`, `FRE`, "French", "french (Canada)".
+        standard: whose code it is.
+
     Raises:
-        UnknownLanguage: the message names the code and those nearest to it.
+        UnknownLanguage: the message names it and those nearest to it.
     """
-    if code.casefold() == UNDETERMINED.code:
-        return UNDETERMINED
-    if (entry := languages().get(code)) or (entry := _meant(code.strip(), strict=False)):
+    if entry := languages().get(name) or _entry(name.strip(), standard):
         return entry
-    close = " or ".join(_close_codes(code, languages()))
-    hint = f"; did you mean {close}?" if close else ""
-    raise UnknownLanguage(f"unknown language code {shown(code)}{hint}")
+    if name.strip().casefold() in (UNDETERMINED.code, UNDETERMINED.name.casefold()):
+        return UNDETERMINED
+    raise _unknown(name, standard)
 
 
-@functools.lru_cache(4096)  # a data set's folders are named again and again
-def canonical(code: str) -> str:
-    """Return the table's code for a language in the script that a code names, else the code.
+def language(name: str) -> Language:
+    """Return the language that a code or name means where nobody says whose it is: see `resolve`.
 
-    `fr` and `pt-BR` are fra_Latn and por_Latn; `srp_Latn` stays, as the table has Serbian in
-    Cyrillic, and so does whatever is no language.
+    Raises:
+        UnknownLanguage: it is none.
     """
-    entry = _meant(code, strict=True)
-    return entry.code if entry else code
+    return resolve(name)
+
+
+def canonical(name: str) -> str:
+    """Return the table's code for a language in the script that a name says, else the name.
+
+    `fr`, `pt-BR` and `French` are fra_Latn and por_Latn; `srp_Latn` stays, as the table has Serbian
+    in Cyrillic, and so does whatever is no language.
+    """
+    entry = _entry(name, GENERAL, strict=True)
+    return entry.code if entry else name
 
 
 def named_languages(names: Iterable[str], where: str) -> dict[str, str]:
@@ -114,15 +129,15 @@ def named_languages(names: Iterable[str], where: str) -> dict[str, str]:
     return by_code
 
 
-def labelled(label: str, written: str, *, wikipedia: bool = False) -> Language:
+def labelled(label: str, written: str, standard: Standard = GENERAL) -> Language:
     """Return the language that a detector's label means; UNDETERMINED for those the table lacks.
 
     Args:
-        label: a code of any standard.
+        label: a code.
         written: the ISO 15924 script of the text, which decides where the label does not.
-        wikipedia: the labels are Wikipedia's codes.
+        standard: whose code it is.
     """
-    tag = language_codes.meaning(label, _by_language(), written=written, wikipedia=wikipedia)
+    tag = language_codes.meaning(label, _by_language(), written=written, standard=standard)
     if tag is None:
         return UNDETERMINED
     entries = _by_language()[tag.language]
@@ -156,14 +171,37 @@ def _by_language() -> Mapping[str, Sequence[Language]]:
     return MappingProxyType(by_language)
 
 
-def _meant(code: str, *, strict: bool) -> Language | None:
-    tag = language_codes.meaning(code, _by_language())
+def _entry(name: str, standard: Standard, *, strict: bool = False) -> Language | None:
+    return _meant(name, standard, strict) if len(name) <= names.LONGEST_NAME else None
+
+
+@functools.lru_cache(4096)  # a data set's folders are named again and again
+def _meant(name: str, standard: Standard, strict: bool) -> Language | None:
+    tag = _tag(name, standard)
     if tag is None:
         return None
     entries, script = _by_language()[tag.language], _script(tag)
     if not script:
         return _usual(entries)
     return _in_script(entries, script) or (entries[0] if len(entries) == 1 and not strict else None)
+
+
+def _tag(name: str, standard: Standard) -> language_codes.Tag | None:
+    """Return what a code means, else an English name, of the languages that the table has."""
+    tag = language_codes.meaning(name, _by_language(), standard=standard)
+    if tag is None and standard.has_names and (said := names.tag_of(name, _by_name())):
+        tag = language_codes.follow(said, _by_language())
+    return tag
+
+
+@functools.cache
+def _by_name() -> Mapping[names.Key, language_codes.Tag]:
+    """Return what each English name means, also of languages that the table lacks."""
+    further = {names.key(name): language_codes.parse(code) for name, code in names.further_names()}
+    by_name = {words: tag for words, tag in further.items() if tag}
+    for entry in languages().values():
+        by_name[names.key(entry.name)] = language_codes.Tag(entry.iso639_3, entry.script)
+    return MappingProxyType(by_name)
 
 
 def _script(tag: language_codes.Tag) -> str:
@@ -183,17 +221,38 @@ def _usual(entries: Sequence[Language]) -> Language:
     return next(in_order, entries[0])
 
 
-def _close_codes(code: str, known: Mapping[str, Language]) -> list[str]:
-    """Return codes someone may have meant: the same language, the same name, a like spelling."""
-    if len(code) > language_codes.LONGEST_CODE:
-        return []
-    asked = code.casefold().strip()
-    tag = language_codes.meaning(asked.replace("_", "-").split("-")[0], _by_language())
-    same = [
-        entry.code
-        for entry in known.values()
-        if (tag and tag.language == entry.iso639_3) or asked == entry.name.casefold()
-    ]
-    named = [entry.code for entry in known.values() if asked in entry.name.casefold().split()]
-    meant = list(dict.fromkeys([*same, *named]))
-    return (meant or spelled_like(code, known, cutoff=0.7))[:3]
+def _unknown(name: str, standard: Standard) -> UnknownLanguage:
+    """Say what is wrong with a name, and what may have been meant."""
+    begin = names.folded(name[: names.LONGEST_NAME]).split(" ")[0]
+    tag = _tag(begin, standard) if len(name) <= names.LONGEST_NAME else None
+    same = _by_language()[tag.language] if tag else ()
+    remedy = "write a code such as fra_Latn or fr, or an English name"
+    close = hint(nearest(name, same, _spellings()), remedy)
+    lacking = _lacking().get(name.strip().casefold(), "")
+    known = f" ({lacking}, which is not among the {len(languages())})" if lacking else ""
+    return UnknownLanguage(f"unknown language {shown(name)}{known}; {close}")
+
+
+@functools.cache
+def _spellings() -> Mapping[str, Language]:
+    """Return every language's codes and names, folded; of one in two scripts, the usual one's."""
+    spellings: dict[str, Language] = {}
+    further = [(code, code) for code in language_codes.short_codes()]
+    for name, code in (*further, *names.further_names()):
+        if entry := _entry(code, GENERAL):
+            spellings[names.folded(name)] = entry
+    for entry in languages().values():
+        usual = _usual(_by_language()[entry.iso639_3])
+        spellings |= {entry.iso639_3: usual, entry.code.casefold(): entry}
+        spellings[names.folded(entry.name)] = entry
+    return MappingProxyType(spellings)
+
+
+@functools.cache
+def _lacking() -> Mapping[str, str]:
+    """Return the names of languages that the table lacks, by their codes and names."""
+    lacking: dict[str, str] = {}
+    for name, code in names.further_names():
+        if not _entry(code, GENERAL):
+            lacking |= {code: name, name.casefold(): name}
+    return MappingProxyType(lacking)

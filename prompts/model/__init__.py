@@ -1,1 +1,1 @@
-"""The frozen XGLM or BLOOM that runs prompts: checkpoints, tokenizers, and the backbone."""
+"""The frozen language model that runs prompts: checkpoints, tokenizers, and the backbone."""

@@ -1,4 +1,4 @@
-"""One frozen XGLM or BLOOM, and the prompt-aware forward pass over it.
+"""One frozen causal decoder, and the prompt-aware forward pass over it.
 
     kv = backbone.encode(texts)                   # takes no prompt: shared by all of them
     backbone.score(kv, prompts, backbone.label_rows(token_ids))
@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from isogloss.prompts.languages.pretraining import Pretraining
 from isogloss.prompts.model.checkpoint import (
     Device,
     Dtype,
@@ -38,7 +39,7 @@ from isogloss.prompts.model.packed import forward
 from isogloss.prompts.model.packed.pack import for_serving
 from isogloss.prompts.model.tokenizer import Tokenizer
 
-__all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs"]
+__all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs", "label_scores"]
 
 _STORED_AS = {torch.int8: torch.float32, E4M3: torch.bfloat16}
 """What linear layers in eight bits are made of, and what all else is in beside them."""
@@ -72,7 +73,9 @@ class Backbone(LoadedModel):
         """
         where = choose_device(device)
         chosen = choose_dtype(dtype, where)
-        checkpoint = load_checkpoint(model, revision)
+        # Where it runs in float32, its own answers are compared with ours unrounded.
+        in_float = _STORED_AS.get(chosen, chosen) == torch.float32
+        checkpoint = load_checkpoint(model, revision, torch.float32 if in_float else "auto")
         return cls.from_transformers(
             checkpoint.model,
             checkpoint.tokenizer,
@@ -81,6 +84,7 @@ class Backbone(LoadedModel):
             device=where,
             dtype=chosen,
             tables_on_device=tables_on_device,
+            pretraining=checkpoint.pretraining,
         )
 
     @classmethod
@@ -109,17 +113,19 @@ class Backbone(LoadedModel):
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         tables_on_device: bool = False,
+        pretraining: Pretraining | None = None,
     ) -> Self:
-        """Take over the tensors of a `BloomForCausalLM` or `XGLMForCausalLM`.
+        """Take over the tensors of a transformers causal language model.
 
         Without a tokenizer (random weights in benchmarks) everything but `tokenizer` works. With
         int8 or fp8 they are packed `for_serving`.
 
         Raises:
-            InvalidInput: a tensor holds NaN or Inf, or would in this precision.
+            InvalidInput: a tensor holds NaN or Inf, or would in this precision; or it is a model
+                that is not computed here.
         """
         stored = _STORED_AS.get(dtype, dtype)
-        weights, digest = take_apart(model, tokenizer, model_id, stored)
+        weights, folding, digest = take_apart(model, tokenizer, model_id, stored)
         where = device or torch.device("cpu")
         moved = cast(weights, where, stored, where if tables_on_device else torch.device("cpu"))
         loaded = cls(
@@ -129,9 +135,11 @@ class Backbone(LoadedModel):
             fingerprint=digest,
             max_positions=max_positions(model.config),
             weights=moved,
+            folding=folding,
             config=model.config,
             optional_tokenizer=tokenizer,
             linear_dtype=stored,
+            pretraining=pretraining,
         )
         return loaded if stored == dtype else loaded.for_serving(dtype)
 
@@ -216,12 +224,19 @@ class Backbone(LoadedModel):
         """
         return label_log_probs(self.read(kv, prompts), label_rows)
 
-    def label_rows(self, token_ids: Sequence[int]) -> Tensor:
-        """The verbalizer's rows of the LM head: (labels, hidden)."""
-        return look_up(self.weights.head, self._ids(token_ids), self.device)
+    def label_rows(self, token_ids: Sequence[int], none_id: int | None = None) -> Tensor:
+        """The verbalizer's rows of the LM head: (labels, hidden).
+
+        With a token for "none of them" they are less its row, float32: a state's products with them
+        are each label's log odds (`Verbalizer`).
+        """
+        rows = look_up(self.weights.head, self._ids(token_ids), self.device)
+        if none_id is None:
+            return rows
+        return rows.float() - look_up(self.weights.head, self._ids([none_id]), self.device).float()
 
     def embed(self, token_ids: Sequence[int]) -> Tensor:
-        """Embeddings as the model receives them (XGLM: scaled): (tokens, hidden), float32."""
+        """Embeddings as the model receives them (Gemma: scaled): (tokens, hidden), float32."""
         return embed_tokens(self.weights, self._ids(token_ids)).detach().float()
 
     def for_serving(self, dtype: torch.dtype | None = None) -> Self:
@@ -266,4 +281,21 @@ class Backbone(LoadedModel):
 
 def label_log_probs(states: Tensor, label_rows: Tensor) -> Tensor:
     """(pairs, hidden), (labels, hidden) -> (pairs, labels): log-softmax over labels, float32."""
-    return (states.float() @ label_rows.float().T).log_softmax(dim=-1)
+    return label_logits(states, label_rows).log_softmax(dim=-1)
+
+
+def label_logits(states: Tensor, label_rows: Tensor) -> Tensor:
+    """(pairs, hidden), (labels, hidden) -> (pairs, labels), float32.
+
+    Over rows that are less that of "none of them" (`Backbone.label_rows`) these are log odds.
+    """
+    return states.float() @ label_rows.float().T
+
+
+def label_scores(states: Tensor, label_rows: Tensor, *, independent: bool) -> Tensor:
+    """What a prompt says of each label: (pairs, labels), float32.
+
+    Log odds where labels are independent, log-probabilities where one is right. Either may be
+    averaged over prompts and divided by a temperature before it becomes a probability.
+    """
+    return (label_logits if independent else label_log_probs)(states, label_rows)

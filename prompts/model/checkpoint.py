@@ -18,12 +18,14 @@ import torch
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
 from isogloss.prompts.files.given_paths import expanded
+from isogloss.prompts.languages.pretraining import Pretraining, pretraining_of
 from isogloss.prompts.model.checkpoint_checks import (
     check_configuration,
     check_stored_types,
     check_tensors,
     check_tokenizer,
 )
+from isogloss.prompts.model.conversion import architecture_of
 from isogloss.prompts.model.cuda.fp8 import E4M3, check_fp8
 from isogloss.prompts.model.tokenizer import Tokenizer
 
@@ -31,16 +33,16 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"]
 Device = Literal["auto", "cpu", "cuda"]
 
 POCKET = Path(str(resources.files("isogloss.prompts").joinpath("pocket")))
-SUPPORTED = ("bloom", "xglm")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A transformers causal LM in its stored precision, with its tokenizer."""
+    """A transformers causal LM with its tokenizer."""
 
     model: Any
     tokenizer: Tokenizer | None
     revision: str | None
+    pretraining: Pretraining | None
 
 
 def pocket_models() -> dict[str, Path]:
@@ -72,8 +74,10 @@ def resolve(model: str) -> str:
     return model
 
 
-def load_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
-    """Load a BLOOM or XGLM and its tokenizer.
+def load_checkpoint(
+    model: str, revision: str | None = None, dtype: torch.dtype | Literal["auto"] = "auto"
+) -> Checkpoint:
+    """Load a causal language model and its tokenizer; "auto" leaves the numbers as they are stored.
 
     Raises:
         NotFound: no such model, or its files are missing or damaged.
@@ -85,18 +89,24 @@ def load_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     source = resolve(model)
     with _readable_errors(model), _quiet():
         config = AutoConfig.from_pretrained(source, revision=revision)
-        if config.model_type not in SUPPORTED:
-            raise InvalidInput(
-                f"model {model!r} is a {config.model_type!r}; supported are BLOOM and XGLM"
-            )
+        architecture_of(model, config)
         check_configuration(model, config)
-        loaded = _read_weights(model, source, revision, config)
+        loaded = _read_weights(model, source, revision, config, dtype)
         tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, revision=revision))
         check_tokenizer(model, tokenizer, len(loaded.get_input_embeddings().weight))
-    return Checkpoint(loaded, tokenizer, getattr(config, "_commit_hash", None))
+    folder = Path(source) if Path(source).is_dir() else None
+    rows = len(loaded.get_input_embeddings().weight)
+    diet = pretraining_of(folder, config.model_type, rows)
+    return Checkpoint(loaded, tokenizer, getattr(config, "_commit_hash", None), diet)
 
 
-def _read_weights(model: str, source: str, revision: str | None, config: Any) -> Any:
+def _read_weights(
+    model: str,
+    source: str,
+    revision: str | None,
+    config: Any,
+    dtype: torch.dtype | Literal["auto"],
+) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils.hub import cached_file
 
@@ -104,7 +114,7 @@ def _read_weights(model: str, source: str, revision: str | None, config: Any) ->
     loaded, report = read(
         source,
         revision=revision,
-        dtype="auto",
+        dtype=dtype,
         weights_only=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused by name

@@ -20,7 +20,6 @@ from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 _ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")
-_LAYERS = {"bloom": "n_layer", "xglm": "num_layers"}
 _LAYER = re.compile(r"(?:^|\.)(?:h|layers)\.(\d+)\.")
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
@@ -65,13 +64,14 @@ def check_tensors(model: str, config: Any, report: Mapping[str, Any]) -> None:
             f"{f' and {len(lost) - 3} more' if len(lost) > 3 else ''}; download it again, or "
             "correct its config.json"
         )
-    layers = getattr(config, _LAYERS[config.model_type])
+    layers = config.num_hidden_layers
     beyond = [name for name in report["unexpected_keys"] if _layer_of(name) >= layers]
     if beyond:
         last = max(map(_layer_of, beyond))
+        name = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
         raise InvalidInput(
             f"model {model!r}: its weights have layers up to number {last}, its config.json asks "
-            f"for {layers} ({_LAYERS[config.model_type]}), which ends at number {layers - 1}; "
+            f"for {layers} ({name}), which ends at number {layers - 1}; "
             "correct config.json"
         )
 

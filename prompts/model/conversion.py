@@ -4,57 +4,94 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.checkpoint_checks import check_values, is_tied
-from isogloss.prompts.model.decoder import bloom, xglm
+from isogloss.prompts.model.decoder.architectures import ARCHITECTURES, Architecture
+from isogloss.prompts.model.decoder.folding import Folding, sinusoids
+from isogloss.prompts.model.decoder.sizes import Sizes, rotation_tables
 from isogloss.prompts.model.decoder.weights import DecoderWeights
 from isogloss.prompts.model.fingerprint import constants, fingerprint
+from isogloss.prompts.model.limits import max_positions
+from isogloss.prompts.model.load_check import check_equal
 from isogloss.prompts.model.tokenizer import Tokenizer
 
-Architecture = Literal["bloom", "xglm"]
 
-_CONVERTERS = {"bloom": bloom, "xglm": xglm}
-_CLASSES = {"bloom": "BloomForCausalLM", "xglm": "XGLMForCausalLM"}
+def architecture_of(model_id: str, config: Any) -> Architecture:
+    """The row of a model's architecture.
+
+    Raises:
+        InvalidInput: there is none; names those there are.
+    """
+    found = ARCHITECTURES.get(config.model_type)
+    if found is None:
+        raise InvalidInput(
+            f"model {model_id!r} is a {config.model_type!r}; supported are "
+            f"{', '.join(ARCHITECTURES)}; an architecture is added by describing it "
+            "(docs/how-to/models.md)"
+        )
+    return found
 
 
 def take_apart(
     model: Any, tokenizer: Tokenizer | None, model_id: str, dtype: torch.dtype
-) -> tuple[DecoderWeights, str]:
-    """The weights of a `BloomForCausalLM` or `XGLMForCausalLM` as stored, and their fingerprint.
+) -> tuple[DecoderWeights, Folding, str]:
+    """The weights of a transformers model as stored, how they were made, and their fingerprint.
 
     Raises:
-        InvalidInput: a tensor holds NaN or Inf, or would in `dtype`.
+        InvalidInput: a tensor holds NaN or Inf, or would in `dtype`; or the model is none that is
+            computed here.
     """
+    own = architecture_of(model_id, model.config)
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     if model.config.tie_word_embeddings and is_tied(model):
         state.pop("lm_head.weight", None)
     check_values(model_id, state, dtype)
-    weights = _CONVERTERS[model.config.model_type].from_checkpoint(state, model.config)
-    return weights, fingerprint(state, constants(model.config), tokenizer)
+    try:
+        weights, folding = _fold(own, model, state)
+    except InvalidInput as error:
+        raise InvalidInput(f"model {model_id!r}, a {model.config.model_type!r}: {error}") from error
+    check_equal(model_id, model, weights)
+    said = constants(model.config, folding.sizes)
+    return weights, folding, fingerprint(state, said, tokenizer)
+
+
+def _fold(
+    architecture: Architecture, model: Any, state: dict[str, Tensor]
+) -> tuple[DecoderWeights, Folding]:
+    sizes = Sizes.of(architecture, model)
+    tables, step = rotation_tables(model, max_positions(model.config))
+    folding = Folding(architecture, sizes, 2 * tables[0].shape[1] if tables else 0, step)
+    positions = None
+    if architecture.sinusoids:
+        positions = sinusoids(model.config).to(state[f"{architecture.embedding}.weight"])
+    rotations = tuple(folding.still(table) for table in tables)
+    return folding.read(state, rotations=rotations, sinusoids=positions), folding
 
 
 def save_checkpoint(
     folder: Path,
     weights: DecoderWeights,
+    folding: Folding,
     config: Any,
-    dtype: torch.dtype,
     tokenizer: Tokenizer | None,
 ) -> None:
     """Write config.json, model.safetensors and the tokenizer, where there is one."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = _CONVERTERS[config.model_type].to_checkpoint(weights)
+    state = folding.write(weights)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config.save_pretrained(folder)
     file = folder / "config.json"
     written = json.loads(file.read_text(encoding="utf-8"))
-    written["dtype"] = str(dtype).removeprefix("torch.")
-    written["architectures"] = [_CLASSES[config.model_type]]
+    written["dtype"] = str(weights.embedding.dtype).removeprefix("torch.")
+    written["architectures"] = [folding.architecture.model_class]
     file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     if tokenizer is not None:
         tokenizer.save(folder)

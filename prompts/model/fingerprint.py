@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isogloss.prompts.model.decoder.sizes import Sizes
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 SAMPLES = 4096  # values of each tensor that enter the digest themselves
@@ -52,10 +53,14 @@ def _sum_of_bits(flat: Tensor) -> int:
     return sum(int(chunk.sum(dtype=torch.int64)) for chunk in chunks)
 
 
-def constants(config: Any) -> dict[str, Any]:
-    """What the arithmetic depends on besides the tensors."""
+def constants(config: Any, sizes: Sizes) -> dict[str, Any]:
+    """What the arithmetic depends on besides the tensors.
+
+    Of BLOOM and XGLM what it was when they were the only ones: prompts name the fingerprint.
+    """
     names = {
         "bloom": ("n_head", "layer_norm_epsilon", "apply_residual_connection_post_layernorm"),
         "xglm": ("attention_heads", "scale_embedding", "activation_function", "pad_token_id"),
-    }[config.model_type]
-    return {"model_type": config.model_type} | {name: getattr(config, name) for name in names}
+    }.get(config.model_type)
+    said = sizes.constants(config) if names is None else {n: getattr(config, n) for n in names}
+    return {"model_type": config.model_type} | said

@@ -1,7 +1,8 @@
-"""The four models of the paper's Table 2 at full size with random weights: nothing is downloaded.
+"""Models at full size with random weights: nothing is downloaded.
 
-For benchmarks and tests, where the weights' values do not matter and their number does. The
-configurations are those of the public checkpoints (bigscience/bloom-*, facebook/xglm-*).
+For benchmarks and tests, where the weights' values do not matter and their number does: the four of
+the paper's Table 2, and two that people start with today. The configurations are those of the
+public checkpoints (bigscience/bloom-*, facebook/xglm-*, Qwen/Qwen3-0.6B-Base, google/gemma-3-270m).
 """
 
 from __future__ import annotations
@@ -29,6 +30,32 @@ FULL_SIZE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "bloom-1b1": {**_BLOOM, "hidden_size": 1536},
         "xglm-564M": {**_XGLM, "d_model": 1024, "ffn_dim": 4096},
         "xglm-1.7B": {**_XGLM, "d_model": 2048, "ffn_dim": 8192},
+        "qwen3-0.6b": {
+            "model_type": "qwen3",
+            "vocab_size": 151_936,
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "max_position_embeddings": 32_768,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+            "tie_word_embeddings": True,
+        },
+        "gemma3-270m": {
+            "model_type": "gemma3_text",
+            "vocab_size": 262_144,
+            "hidden_size": 640,
+            "intermediate_size": 2048,
+            "num_hidden_layers": 18,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "head_dim": 256,
+            "query_pre_attn_scalar": 256,
+            "sliding_window": 512,
+            "max_position_embeddings": 32_768,
+        },
     }
 )
 
@@ -40,7 +67,7 @@ DRAWN = 4_194_301
 
 
 def full_size_config(name: str) -> Any:
-    """transformers' configuration of a model of Table 2.
+    """transformers' configuration of one of these models.
 
     Raises:
         NotFound: another name.
@@ -59,7 +86,7 @@ def random_model(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Any:
-    """A `BloomForCausalLM` or `XGLMForCausalLM` with random weights, ready to run.
+    """A causal language model of transformers with random weights, ready to run.
 
     Built without transformers' own initialisation, which takes minutes at these sizes.
     """
@@ -83,8 +110,12 @@ def random_model(
 
 
 def _restore_constants(model: Any) -> None:
-    """XGLM's sinusoids are no parameters: they must be made again after `to_empty`."""
+    """Sinusoids, rotations and scales are no parameters: they are made again after `to_empty`."""
+    if hasattr(model.base_model, "rotary_emb"):
+        model.base_model.rotary_emb = type(model.base_model.rotary_emb)(config=model.config)
     for module in model.modules():
+        if hasattr(module, "scalar_embed_scale"):
+            module.embed_scale.fill_(module.scalar_embed_scale)
         if hasattr(module, "make_weights"):
             rows = module.num_positions + module.offset
             module.make_weights(rows, module.embedding_dim, module.padding_idx)

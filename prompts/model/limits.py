@@ -14,13 +14,19 @@ from isogloss.prompts.errors import InvalidInput
 PROMPT_SHARE = 8
 # BLOOM's ALiBi has no end; its models were trained on texts of this many tokens.
 BLOOM_POSITIONS = 2048
+# Of models that could read more: biases, rotations and activations of a text grow with it.
+LONGEST = 8192
 
 
 def max_positions(config: Any) -> int:
     """Tokens of a text and a prompt together, from transformers' configuration."""
     if config.model_type == "bloom":
         return int(getattr(config, "seq_length", None) or BLOOM_POSITIONS)
-    return int(config.max_position_embeddings)
+    ropes = getattr(config, "rope_parameters", None) or {}
+    found = [int(config.max_position_embeddings)]
+    if ropes.get("rope_type") == "longrope":  # beyond, all keys would turn by other angles
+        found.append(int(config.original_max_position_embeddings))
+    return min(LONGEST, *found)
 
 
 def check_texts(texts: Sequence[Sequence[int]], max_tokens: int) -> None:

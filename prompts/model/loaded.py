@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.model.conversion import Architecture, save_checkpoint
+from isogloss.prompts.languages.pretraining import Pretraining
+from isogloss.prompts.model.conversion import save_checkpoint
+from isogloss.prompts.model.decoder.folding import Folding
 from isogloss.prompts.model.decoder.weights import DecoderWeights
 from isogloss.prompts.model.limits import PROMPT_SHARE
 from isogloss.prompts.model.tokenizer import Tokenizer
@@ -21,13 +23,15 @@ class LoadedModel:
 
     model_id: str  # what the user asked for: hub id, folder or pocket name
     revision: str | None  # commit of the hub's snapshot, where known
-    architecture: Architecture
+    architecture: str  # transformers' `model_type`
     fingerprint: str
     max_positions: int
     weights: DecoderWeights
+    folding: Folding  # how the weights were made of the checkpoint's tensors
     config: Any  # transformers' configuration
     optional_tokenizer: Tokenizer | None
     linear_dtype: torch.dtype  # of the linear layers; `dtype` is that of all else
+    pretraining: Pretraining | None = None  # what it read before it was frozen, where known
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -73,4 +77,4 @@ class LoadedModel:
 
     def save_pretrained(self, folder: Path) -> None:
         """Write config.json, model.safetensors and the tokenizer in the hub's layout."""
-        save_checkpoint(folder, self.weights, self.config, self.dtype, self.optional_tokenizer)
+        save_checkpoint(folder, self.weights, self.folding, self.config, self.optional_tokenizer)

@@ -14,7 +14,7 @@ import json
 import secrets
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -27,6 +27,7 @@ from isogloss.prompts.errors import InvalidInput
 _CHARACTERS = (6, 24, 96)
 # Tokens more than wanted that a beginning must yield: those beside the cut may be others' pieces.
 _MARGIN = 64
+_WORD = "a"  # something that words may follow
 _PROBE = "a 0 .\u3002\u044f"  # some of it is in every vocabulary
 _UNKNOWN = "\U0010fffd"  # a character that nobody has a use for
 _LONGEST = 18  # characters that NFKC makes of one
@@ -63,19 +64,25 @@ class Tokenizer:
         self._names: Names = {} if self._fast is None else _strip(self._fast)
         self._before, self._behind = self._frame()
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
+    def encode(
+        self, texts: Sequence[str], max_tokens: int, around: tuple[str, str] = ("", "")
+    ) -> list[TokenizedText]:
         """Token ids as the model expects them (XGLM: `</s>` first), at most `max_tokens` each.
 
         Of a long text only a beginning is tokenized. Its ids are those of the whole text, but where
         a word (or whatever this tokenizer looks at as one) of more than 64 tokens lies across the
         cut, or the first 96 characters for each token wanted do not yield `max_tokens`: then the
         text ends there, and is `truncated`.
+
+        With something `around` each text, before and behind it, ids are those of all three written
+        in one. Of what is too long the text is cut, and what stands behind it is kept.
         """
         room = max(0, max_tokens - len(self._before) - len(self._behind))
-        pieces, read = self._read(texts, room)
+        kept = self._kept(around[1])
+        pieces, read = self._read(texts, room, around, len(kept))
         return [
             TokenizedText(
-                (self._before + tuple(ids[:room]) + self._behind)[:max_tokens],
+                (self._before + _cut(ids, room, kept) + self._behind)[:max_tokens],
                 len(ids) > room or len(piece) < len(text),
             )
             for text, piece, ids in zip(texts, pieces, read, strict=True)
@@ -90,17 +97,34 @@ class Tokenizer:
         """A short text's own tokens: nothing is put before or behind them."""
         return self._ids([text], special=False)[0]
 
-    def first_token(self, word: str) -> tuple[int, str] | None:
-        """Id and surface of the first token of " " + word.
+    def first_token(self, word: str, *, spaced: bool = True) -> tuple[int, str] | None:
+        """Id and surface of the token that a word begins with behind a space, or of it alone.
 
-        None where there is none: no tokens, the unknown token, or a bare space.
+        None where there is none: no tokens, or the unknown token.
         """
-        ids = self.words(f" {word}")
-        if not ids or ids[0] == self.wrapped.unk_token_id:
+        token = next(self._beginnings(word) if spaced else self._unspaced(word), None)
+        if token is None or token == self.wrapped.unk_token_id:
             return None
-        spoken = self.wrapped.decode([ids[0]])
-        surface = self.wrapped.convert_ids_to_tokens(ids[0])
-        return (ids[0], surface) if spoken.strip() else None
+        return token, self.wrapped.convert_ids_to_tokens(token)
+
+    def _beginnings(self, word: str) -> Iterator[int]:
+        """What the word may begin with, the likeliest first: never a bare space.
+
+        Behind nothing some tokenizers put a second space before the first (Llama's first ones), and
+        in some vocabularies the space is a token of its own before many words.
+        """
+        alone, before = self.words(f" {word}"), self.words("a")
+        yield from (token for token in alone[:1] if not self._is_blank(token))
+        behind = self.words(f"a {word}")
+        if behind[: len(before)] == before:
+            yield from (token for token in behind[len(before) :] if not self._is_blank(token))
+
+    def _unspaced(self, word: str) -> Iterator[int]:
+        """What the word begins with where a template's end has the space already."""
+        yield from (token for token in self.words(word)[:1] if not self._is_blank(token))
+
+    def _is_blank(self, token: int) -> bool:
+        return not self.wrapped.decode([token]).strip()
 
     def vocabulary(self) -> dict[str, int]:
         """Token -> id, added tokens included."""
@@ -125,20 +149,35 @@ class Tokenizer:
         added = self._fast.get_added_tokens_decoder()
         return {number for number, token in added.items() if token.special}
 
-    def _read(self, texts: Sequence[str], room: int) -> tuple[list[str], list[list[int]]]:
-        """Of each text a beginning that yields `room` tokens, if the text does; and its ids."""
-        wanted = room + _MARGIN
+    def _kept(self, behind: str) -> tuple[int, ...]:
+        """Tokens of what stands behind a text that is cut: as behind a word, where they are apart.
+
+        At the start of a text a tokenizer may put a space before them, which is not there.
+        """
+        if not behind:
+            return ()
+        alone, both = self._ids([_WORD, _WORD + behind], special=False)
+        apart = both[: len(alone)] == alone
+        return tuple(both[len(alone) :] if apart else self.words(behind))
+
+    def _read(
+        self, texts: Sequence[str], room: int, around: tuple[str, str], kept: int
+    ) -> tuple[list[str], list[list[int]]]:
+        """Of each text a beginning that yields `room` tokens, if the text does; and its ids.
+
+        The ids are of the beginning with these `around` it, the last of which are `kept` tokens.
+        """
+        wanted = room + kept + _MARGIN
         pieces = [beginning(text, _CHARACTERS[0] * wanted) for text in texts]
-        read = self._ids(pieces, special=False)
+        read = self._ids(_between(pieces, around), special=False)
         for share in _CHARACTERS[1:]:
             left = [index for index, ids in enumerate(read) if len(ids) < wanted]
             left = [index for index in left if len(pieces[index]) < len(texts[index])]
             if not left:
                 break
             longer = [beginning(texts[index], share * wanted) for index in left]
-            for index, piece, ids in zip(
-                left, longer, self._ids(longer, special=False), strict=True
-            ):
+            ids_of_longer = self._ids(_between(longer, around), special=False)
+            for index, piece, ids in zip(left, longer, ids_of_longer, strict=True):
                 pieces[index], read[index] = piece, ids
         return pieces, read
 
@@ -163,6 +202,16 @@ class Tokenizer:
             verbose=False,
         )
         return [list(ids) for ids in encoded["input_ids"]]
+
+
+def _between(texts: Sequence[str], around: tuple[str, str]) -> Sequence[str]:
+    before, behind = around
+    return [f"{before}{text}{behind}" for text in texts] if before or behind else texts
+
+
+def _cut(ids: Sequence[int], room: int, kept: tuple[int, ...]) -> tuple[int, ...]:
+    """At most `room` of them; where that is not all, the last are those that are kept."""
+    return tuple(ids) if len(ids) <= room else (*ids[: max(0, room - len(kept))], *kept)[:room]
 
 
 def _strip(backend: Any) -> Names:

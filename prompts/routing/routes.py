@@ -76,6 +76,9 @@ LabelPrior = dict[str, Annotated[float, Field(allow_inf_nan=False)]]
 """Label -> mean log-probability that a route's prompt gives it on unlabelled text: what it would
 say anyway. It is taken off before scores are scaled."""
 
+Thresholds = dict[str, Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]]
+"""Label -> the probability at which it is assigned, where a text may have several labels."""
+
 UNIVERSAL = "universal"
 """In place of a clade: languages that no clade of the table holds."""
 
@@ -109,6 +112,7 @@ class Route:
     reason: Literal["clade", "universal"]
     temperature: float = 1.0  # of the scores
     prior: Mapping[str, float] | None = None  # taken off the labels' log-probabilities
+    thresholds: Mapping[str, float] | None = None  # at which labels are assigned
 
 
 class RouteTable(BaseModel):
@@ -122,6 +126,9 @@ class RouteTable(BaseModel):
     clades: dict[Clade, Reference] = Field(default_factory=dict)
     temperatures: dict[Clade, Temperature] = Field(default_factory=dict)
     priors: dict[Clade, LabelPrior] = Field(default_factory=dict)  # by language code, or clade
+    thresholds: dict[Clade, Thresholds] = Field(
+        default_factory=dict, exclude_if=lambda thresholds: not thresholds
+    )
     evidence: tuple[RouteEvidence, ...] = Field(default=(), fail_fast=True)
 
     @property
@@ -163,6 +170,7 @@ class RouteTable(BaseModel):
             "universal" if clade is None else "clade",
             next((self.temperatures[c] for c in reversed(above) if c in self.temperatures), 1.0),
             next((self.priors[c] for c in reversed(above) if c in self.priors), None),
+            self.thresholds.get(clade or UNIVERSAL),
         )
 
     def with_routes(self, reference: str, clades: Sequence[str]) -> RouteTable:
@@ -179,14 +187,16 @@ class RouteTable(BaseModel):
             clades={**self.clades, **chosen},
             temperatures=forgetful.temperatures,
             priors=forgetful.priors,
+            thresholds=forgetful.thresholds,
             evidence=forgetful.evidence,
         )
 
     def forgetting(self, clades: Collection[str]) -> RouteTable:
         """Return the same routes without what was measured with these clades' prompts.
 
-        That is their evidence, temperatures and priors, and those of all clades and languages
-        without a route, since a table does not know under which route's prompt they were fitted.
+        That is their evidence, temperatures, priors and thresholds, and those of all clades and
+        languages without a route, since a table does not know under which route's prompt they were
+        fitted.
         """
         if not clades:
             return self
@@ -195,6 +205,7 @@ class RouteTable(BaseModel):
             update={
                 "temperatures": {c: t for c, t in self.temperatures.items() if c in routed},
                 "priors": {c: prior for c, prior in self.priors.items() if c in routed},
+                "thresholds": {c: own for c, own in self.thresholds.items() if c in routed},
                 "evidence": tuple(e for e in self.evidence if (e.clade or UNIVERSAL) not in clades),
             }
         )

@@ -127,6 +127,12 @@ def _check_model_and_task(table: RouteTable, reference: str, prompt: Prompt) -> 
 
 def _check_alike(reference: str, prompt: Prompt, first_reference: str, first: Prompt) -> None:
     """One request's labels cannot depend on its language: a table's prompts agree on them."""
+    if _has_rows(prompt) != _has_rows(first):
+        raise InvalidPrompt(
+            f"of prompts {reference!r} and {first_reference!r} in the same route table one has "
+            "label rows of its own, and the other reads the model's; publish it for a task of its "
+            "own (--task)"
+        )
     labels, expected = (
         [(label.label, label.token_id) for label in p.card.labels] for p in (prompt, first)
     )
@@ -135,11 +141,21 @@ def _check_alike(reference: str, prompt: Prompt, first_reference: str, first: Pr
             f"prompt {reference!r} has labels (and token ids) {labels}, but {first_reference!r} in "
             f"the same route table has {expected}; train both with the same labels and words"
         )
+    if (answers := prompt.card.verbalizer) != (wanted := first.card.verbalizer):
+        raise InvalidPrompt(
+            f"prompt {reference!r} answers as {answers.problem} (none is token "
+            f"{answers.none_id}), but {first_reference!r} in the same route table as "
+            f"{wanted.problem} (token {wanted.none_id}); train both alike"
+        )
     if prompt.hidden_size != first.hidden_size:
         raise InvalidPrompt(
             f"prompt {reference!r} has hidden size {prompt.hidden_size}, but {first_reference!r} "
             f"in the same route table has {first.hidden_size}"
         )
+
+
+def _has_rows(prompt: Prompt) -> bool:
+    return not isinstance(prompt, Ensemble) and prompt.card.head == "prompt"  # without torch
 
 
 def check_servable(name: str, prompt: Prompt) -> None:

@@ -23,9 +23,9 @@ from isogloss.prompts.store.collect import free_deleted
 from isogloss.prompts.store.listing import versions_of
 from isogloss.prompts.store.numbering import GenerationId
 from isogloss.prompts.store.store import PromptStore, StoreState
-from isogloss.serving.api.service import Service
 from isogloss.serving.api.trial_query import TrialQuery
 from isogloss.serving.config import ADMIN_TOKEN_VARIABLE
+from isogloss.serving.http.service import Service
 from isogloss.serving.pipeline.admission import Stopping
 from isogloss.serving.registry.rollout import wait_until_served
 from isogloss.serving.registry.store_calls import StoreCalls, StoreSilent

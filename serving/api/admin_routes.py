@@ -6,11 +6,11 @@ from fastapi import FastAPI, Request, Response
 
 from isogloss.prompts.errors import TooLarge
 from isogloss.serving.api.admin import Admin, Given
-from isogloss.serving.api.bodies import FORM_BYTES, TABLE_VALUES, Bodies
-from isogloss.serving.api.openapi import PROMPT_BODY, SECURED, json_body
-from isogloss.serving.api.parsing import parse
 from isogloss.serving.api.routes import json_response
 from isogloss.serving.api.trial_query import parse_trial, query_parameters
+from isogloss.serving.http.bodies import FORM_BYTES, TABLE_VALUES, Bodies
+from isogloss.serving.http.openapi import PROMPT_BODY, SECURED, json_body
+from isogloss.serving.http.parsing import parse
 from isogloss.serving.pipeline.caller import given_request_id
 from isogloss.serving.schemas import (
     EnsembleRequest,

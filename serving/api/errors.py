@@ -1,4 +1,4 @@
-"""Every error of the HTTP routes in the contract's shape: decided here, and nowhere else."""
+"""Every error of the HTTP routes: decided here, and told in the shape that its caller reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from isogloss.prompts.console.refusals import named
-from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
-from isogloss.serving.api.bodies import UnknownCoding
+from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound, Unauthorized, Unavailable
+from isogloss.serving.api.dialects.shapes import shape_of
+from isogloss.serving.http.bodies import UnknownCoding
 from isogloss.serving.pipeline.admission import QueueFull
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ def error_response(
 ) -> JSONResponse:
     """Answer a request with an error; every error goes out through here."""
     request.scope[ERROR_TYPE] = error_type
-    body = {"error": sentence, "error_type": error_type}
-    return JSONResponse(body, status_code=status, headers=headers)
+    told = shape_of(request.scope)(status, sentence, error_type)
+    return JSONResponse(told.body, status_code=told.status, headers=headers)
 
 
 def refusal(request: Request, error: IsoglossError) -> JSONResponse:
@@ -83,9 +84,13 @@ def add_error_handlers(api: FastAPI) -> None:
 
 def _advice(error: IsoglossError) -> dict[str, str] | None:
     """What a program may do about an error, as headers."""
+    if isinstance(error, Unauthorized):
+        return {"www-authenticate": "Bearer"}
     if isinstance(error, QueueFull):
         return {"retry-after": str(error.retry_after_s)}
-    return {"accept-encoding": "gzip, identity"} if isinstance(error, UnknownCoding) else None
+    return (
+        {"accept-encoding": "gzip, deflate, identity"} if isinstance(error, UnknownCoding) else None
+    )
 
 
 def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:

@@ -12,7 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from isogloss.prompts.errors import TooLarge
 from isogloss.serving.api.errors import ERROR_TYPE, failure, refusal
 from isogloss.serving.config import Logged
-from isogloss.serving.pipeline.caller import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
+from isogloss.serving.pipeline.caller import (
+    CLIENT_NAME,
+    REQUEST_ID,
+    REQUEST_ID_HEADER,
+    request_id_of,
+)
 from isogloss.serving.telemetry.logs import current_request_id, fields, work_on
 from isogloss.serving.telemetry.metrics import ServingMetrics
 from isogloss.serving.telemetry.tracing import note_status, request_span
@@ -77,6 +82,8 @@ class RequestMiddleware:
         error_type = scope.get(ERROR_TYPE, "")
         note_status(known, status, error_type)
         self._metrics.requests.labels(route, str(status), error_type).inc()
+        if name := scope.get(CLIENT_NAME):
+            self._metrics.key_requests.labels(name, f"{status // 100}xx").inc()
         self._metrics.request_seconds.labels(route, f"{status // 100}xx").observe(spent_s)
         if self._logged == "all" or (self._logged == "failed" and status >= 500):
             about = {"method": scope[_ASKED_BY], "route": route, "status": status}

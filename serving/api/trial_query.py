@@ -11,7 +11,7 @@ from isogloss.prompts.console.refusals import named, problems
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.routing.routes import Clade
 from isogloss.prompts.routing.trials import TrialKind, TrialLimits
-from isogloss.serving.api.parsing import explain
+from isogloss.serving.http.parsing import explain
 
 _LISTS = ("route",)
 SHARE_PATTERN = r"^([0-9]{1,3}(\.[0-9]{1,9})?%|[01](\.[0-9]{1,9})?|\.[0-9]{1,9})$"

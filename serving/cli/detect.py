@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from isogloss.prompts.console.console import print_json, say
+from isogloss.serving.cli.language_options import LanguagesOption, parse_languages
 from isogloss.serving.cli.texts import AsJson, print_table, read_texts, shorten
 
 if TYPE_CHECKING:
     from isogloss.serving.detection.detection import Detection
+    from isogloss.serving.schemas import Languages
 
 _WHICH = (
-    "isogloss, py3langid, or fasttext:PATH for any fastText language model (fasttext-iso:PATH or "
-    "fasttext-wikipedia:PATH where its labels do not tell whose codes they are)."
+    "isogloss, py3langid, or fasttext:PATH for any fastText language model (fasttext-iso:PATH, "
+    "fasttext-flores:PATH or fasttext-wikipedia:PATH where its labels do not tell whose codes they "
+    "are)."
 )
-DetectorName = Annotated[str, typer.Option(help=_WHICH)]
+DetectorName = Annotated[str | None, typer.Option(help=f"{_WHICH} (default: isogloss)")]
 
 
 def detect(
@@ -27,6 +30,7 @@ def detect(
         list[str] | None,
         typer.Argument(help="Texts; - reads them from standard input, one a line."),
     ] = None,
+    languages: LanguagesOption = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,6 +63,8 @@ def detect(
     if evaluate is not None:
         if texts:
             raise InvalidInput("--evaluate takes its texts from its folder: give no others")
+        if languages is not None:
+            raise InvalidInput("--languages is for texts, not for --evaluate: leave it out")
         _evaluate(names, evaluate, headlines, split, out, as_json)
         return
     if headlines or out or len(names) > 1:
@@ -70,13 +76,12 @@ def detect(
         raise InvalidInput("there is no text: give one, or - for those of standard input")
     stdin = None if sys.stdin is None else sys.stdin.buffer
     given = read_texts(texts, stdin)
-    _detect([each.text for each in given], names[0], as_json)
+    bounded = parse_languages(languages)
+    _detect([each.text for each in given], names[0], bounded, as_json)
 
 
-def _detect(texts: Sequence[str], detector: str, as_json: bool) -> None:
-    from isogloss.serving.detection.detectors import load_detector
-
-    found = load_detector(detector).detect(texts)
+def _detect(texts: Sequence[str], detector: str, among: Languages | None, as_json: bool) -> None:
+    found = _found(texts, detector, among)
     if as_json:
         print_json({"results": [_row(each) for each in found]}, indent=None)
         return
@@ -93,6 +98,16 @@ def _detect(texts: Sequence[str], detector: str, as_json: bool) -> None:
             for text, each in zip(texts, found, strict=True)
         ],
     )
+
+
+def _found(texts: Sequence[str], detector: str, among: Languages | None) -> list[Detection]:
+    from isogloss.serving.detection.bounds import bounds_of, within
+    from isogloss.serving.detection.detectors import load_detector
+
+    if among is None:
+        return load_detector(detector).detect(texts)
+    bounds = bounds_of(among)
+    return [within(each, bounds) for each in load_detector(detector).posteriors(texts)]
 
 
 def _row(found: Detection) -> dict[str, object]:

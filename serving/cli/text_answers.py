@@ -7,20 +7,27 @@ number, and keeps its place among the results.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from isogloss.prompts.errors import InvalidInput, IsoglossError, TooLarge
-from isogloss.serving.api.parsing import built
+from isogloss.prompts.errors import InvalidInput, IsoglossError
 from isogloss.serving.cli.texts import GivenText, print_table, shorten
+from isogloss.serving.client.answering import (
+    ClassifyOptions,
+    Outcome,
+    answering,
+    drive_async,
+    named,
+)
+from isogloss.serving.client.async_client import AsyncClient
+from isogloss.serving.client.batches import MOST_TEXTS, batches, bytes_of
 from isogloss.serving.config import ServingSettings
-from isogloss.serving.pipeline import engine
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, Result
 
 _SHOWN_REFUSALS = 10
-_ABOUT_ONE = re.compile(r"inputs[\[.](\d+)\]?: (.*)", re.DOTALL)
+Ask = Callable[[ClassifyRequest], Awaitable[ClassifyResponse]]
 
 
 class Answers(Protocol):
@@ -69,22 +76,37 @@ def _as_json(result: Result | Refused) -> dict[str, Any]:
 
 
 def classify_texts(
-    settings: ServingSettings, texts: Sequence[GivenText], options: Mapping[str, Any]
+    settings: ServingSettings,
+    texts: Sequence[GivenText],
+    options: ClassifyOptions,
+    url: str | None = None,
 ) -> TextAnswers:
-    """Answer texts in this process; raises as `answer_texts`."""
+    """Answer texts in this process, or by the server at an address; raises as `answer_texts`."""
 
     async def answer() -> TextAnswers:
-        classifier = engine.build_classifier(settings)
-        try:
-            return await answer_texts(classifier, texts, options, settings.max_inputs)
-        finally:
-            classifier.close()
+        if url is not None:
+            async with AsyncClient(url) as client:
+                return await answer_texts(client.ask, texts, options)
+        async with in_process(settings) as answers:
+            return await answer_texts(answers.classify, texts, options, settings.max_inputs)
 
     return asyncio.run(answer())
 
 
+@contextlib.asynccontextmanager
+async def in_process(settings: ServingSettings) -> AsyncIterator[Answers]:
+    """What answers requests without a server, while open."""
+    from isogloss.serving.pipeline import engine
+
+    classifier = engine.build_classifier(settings)
+    try:
+        yield classifier
+    finally:
+        classifier.close()
+
+
 async def answer_texts(
-    answers: Answers, texts: Sequence[GivenText], options: Mapping[str, Any], size: int
+    ask: Ask, texts: Sequence[GivenText], options: ClassifyOptions, size: int = MOST_TEXTS
 ) -> TextAnswers:
     """Answer texts in requests of at most `size`.
 
@@ -94,11 +116,11 @@ async def answer_texts(
     """
     results: list[Result | Refused] = []
     facts: Mapping[str, Any] | None = None
-    for start in range(0, len(texts), size):
-        answer, own = await _answer(answers, texts[start : start + size], options)
-        results += own
-        if answer is not None and facts is None:
-            facts = answer.model_dump(mode="json", exclude={"results"})
+    for own in batches(texts, lambda each: bytes_of(each.text), size):
+        answered = await drive_async(answering([each.text for each in own], options), ask)
+        results += map(_result, own, answered.outcomes)
+        if answered.response is not None and facts is None:
+            facts = answered.response.model_dump(mode="json", exclude={"results"})
     if facts is None:
         raise InvalidInput(_none_answered([each for each in results if isinstance(each, Refused)]))
     return TextAnswers(facts, results)
@@ -109,36 +131,14 @@ def _none_answered(refused: Sequence[Refused]) -> str:
     return refused[0].error + more
 
 
-async def _answer(
-    answers: Answers, texts: Sequence[GivenText], options: Mapping[str, Any]
-) -> tuple[ClassifyResponse | None, list[Result | Refused]]:
-    """Answer one request's texts, without those that it is refused for."""
-    kept, refused = list(range(len(texts))), dict[int, Refused]()
-    answer: ClassifyResponse | None = None
-    while kept and answer is None:
-        try:
-            answer = await answers.classify(_request([texts[i].text for i in kept], options))
-        except (InvalidInput, TooLarge) as error:
-            index, own = _about_one(error, [texts[i] for i in kept])
-            refused[kept.pop(index)] = own
-    answered = iter(answer.results if answer else ())
-    return answer, [refused[i] if i in refused else next(answered) for i in range(len(texts))]
-
-
-def _request(texts: Sequence[str], options: Mapping[str, Any]) -> ClassifyRequest:
-    return built(ClassifyRequest, {"inputs": list(texts), **options})
-
-
-def _about_one(error: IsoglossError, texts: Sequence[GivenText]) -> tuple[int, Refused]:
-    """Which of these lines an error is about; raises an error that is about something else."""
-    found = _ABOUT_ONE.fullmatch(str(error))
-    if found is None:
-        raise error
-    index, text = int(found[1]), texts[int(found[1])]
-    said = f"{text.name}: {found[2]}"
+def _result(text: GivenText, outcome: Outcome) -> Result | Refused:
+    """The answer to a text; raises what is wrong with one that is no line among others."""
+    if not isinstance(outcome, IsoglossError):
+        return outcome
+    told = named(outcome, text.name)
     if not text.is_line:
-        raise type(error)(said) from error
-    return index, Refused(text.number, said, error.error_type)
+        raise told
+    return Refused(text.number, str(told), told.error_type)
 
 
 def print_answers(texts: Sequence[GivenText], answers: TextAnswers) -> None:
@@ -156,7 +156,7 @@ def _cells(result: Result | Refused) -> tuple[str, ...]:
     if isinstance(result, Refused):
         return (f"(line {result.line} is not answered)", "", "", "", "")
     return (
-        f"abstained ({result.label})" if result.abstained else result.label,
+        f"abstained ({result.label})" if result.abstained else result.cell,
         f"{result.score:.3f}",
         f"{result.language.name} ({result.language.code})",
         result.route.clade or result.route.reason,

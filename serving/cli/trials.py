@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -59,10 +61,18 @@ def _read(url: str) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise InvalidInput(f"--url {url!r}: give the server's address, http://HOST:PORT")
     try:
-        with open_url(f"{url.rstrip('/')}/v1/trials", _TIMEOUT_S) as reply:
+        with open_url(_request(f"{url.rstrip('/')}/v1/trials"), _TIMEOUT_S) as reply:
             return dict(json.loads(reply.read()))
     except (OSError, ValueError) as error:  # refused, timed out, an error status, not JSON
         raise Unavailable(f"no trials from {route_to(url)} ({error}); {_remedy(url)}") from error
+
+
+def _request(url: str) -> urllib.request.Request:
+    """With the API key of the environment, where there is one."""
+    from isogloss.serving.environment import CLIENT_KEY_VARIABLE
+
+    key = os.environ.get(CLIENT_KEY_VARIABLE, "").strip()
+    return urllib.request.Request(url, headers={"x-api-key": key} if key else {})
 
 
 def _remedy(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,4 +34,11 @@ class Detector(Protocol):
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order. Never raises for any string."""
+        ...
+
+    def posteriors(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        """Return the probability of each language that has any, by code, per text and in order.
+
+        A text without letters has none. Never raises for any string.
+        """
         ...

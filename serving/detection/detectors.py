@@ -1,8 +1,9 @@
 """Which language a text is in, and how sure we are: the detectors there are, by name.
 
 The default is ours, chosen by measurement (`serving/data/detector.md`); its weights are part of
-the installation. `fasttext:PATH` is any fastText language model; `fasttext-iso:PATH` and
-`fasttext-wikipedia:PATH` say whose codes its labels are, where they do not tell by themselves.
+the installation. `fasttext:PATH` is any fastText language model; `fasttext-iso:PATH`,
+`fasttext-flores:PATH` and `fasttext-wikipedia:PATH` say whose codes its labels are, where they do
+not tell by themselves.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from importlib import resources
 
 from isogloss.prompts.errors import NotFound
 from isogloss.prompts.files.given_paths import expanded
+from isogloss.prompts.languages.standards import FLORES, ISO_639_3, WIKIPEDIA, Standard
 from isogloss.serving.detection.detection import Detection, Detector
 from isogloss.serving.detection.ngram_detector import DetectorWeights, NgramDetector
 
 __all__ = ["DETECTORS", "Detection", "Detector", "fasttext_file", "load_detector"]
 
-# How the name of a detector begins that is a fastText model, whose path follows; and whether its
-# labels are Wikipedia's codes.
-_FASTTEXT = {"fasttext:": None, "fasttext-iso:": False, "fasttext-wikipedia:": True}
+# How the name of a detector begins that is a fastText model, whose path follows; and whose codes
+# its labels are; None: as they look.
+_FASTTEXT: dict[str, Standard | None] = {
+    "fasttext:": None,
+    "fasttext-flores:": FLORES,
+    "fasttext-iso:": ISO_639_3,
+    "fasttext-wikipedia:": WIKIPEDIA,
+}
 
 
 def _own() -> Detector:
@@ -43,7 +50,7 @@ def _fasttext(name: str) -> Detector:
 
     file = fasttext_file(name)
     path = expanded(file, "the detector's file")
-    return FastTextDetector(path, wikipedia=_FASTTEXT[name.removesuffix(file)])
+    return FastTextDetector(path, standard=_FASTTEXT[name.removesuffix(file)])
 
 
 def fasttext_file(name: str) -> str:

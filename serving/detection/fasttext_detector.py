@@ -11,23 +11,27 @@ two standards, the other labels tell which is meant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput, NotFound
-from isogloss.prompts.languages.languages import UNDETERMINED, Language
+from isogloss.prompts.languages.languages import UNDETERMINED
+from isogloss.prompts.languages.standards import Standard
 from isogloss.serving.detection.detection import TOP, Detection
 from isogloss.serving.detection.labels import (
+    Ranked,
     detect_by_script,
     language_of,
-    uses_wikipedia_codes,
-    weigh,
+    posteriors_by_script,
+    standard_of,
 )
 
 _PREFIX = "__label__"
 _ASKED = 4 * TOP  # labels per text, since some are of languages that the table lacks
 _EVERY = -1  # fastText's word for all labels
+_FLOOR = 1.001e-5  # fastText adds so much to every label's probability, lest it take a log of 0
 
 
 class FastTextDetector:
@@ -35,7 +39,7 @@ class FastTextDetector:
 
     Args:
         path: a supervised model, `.bin` or `.ftz`.
-        wikipedia: whether its labels are Wikipedia's codes; None: as they look.
+        standard: whose codes its labels are; None: as they look.
 
     Raises:
         ImportError: fasttext-predict is not installed.
@@ -43,7 +47,7 @@ class FastTextDetector:
         InvalidInput: it is no fastText model, or none of its labels is a language of the table.
     """
 
-    def __init__(self, path: Path, *, wikipedia: bool | None = None) -> None:
+    def __init__(self, path: Path, *, standard: Standard | None = None) -> None:
         import fasttext
 
         if not path.is_file():
@@ -60,8 +64,8 @@ class FastTextDetector:
                 "file again, or give another"
             ) from error
         names = [label.removeprefix(_PREFIX) for label in labels]
-        self._wikipedia = uses_wikipedia_codes(names) if wikipedia is None else wikipedia
-        if all(self._language(name) is UNDETERMINED for name in names):
+        self._standard = standard or standard_of(names)
+        if all(language_of(name, "", self._standard) is UNDETERMINED for name in names):
             raise InvalidInput(
                 f"detector 'fasttext:{path}': none of its {len(labels)} labels "
                 f"({', '.join(labels[:3])}, ...) is a language of the table; labels such as "
@@ -70,15 +74,19 @@ class FastTextDetector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order."""
-        return detect_by_script(texts, self._one)
+        return detect_by_script(texts, partial(self._rank, most=_ASKED), self._standard)
 
-    def _one(self, text: str, written: str) -> Detection:
+    def posteriors(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        """Return each text's posterior by code, in order."""
+        return posteriors_by_script(texts, self._rank_all, self._standard)
+
+    def _rank_all(self, text: str) -> Ranked:
+        held = ((name, chance - _FLOOR) for name, chance in self._rank(text, _EVERY))
+        return [(name, chance) for name, chance in held if chance > 0]
+
+    def _rank(self, text: str, most: int) -> Ranked:
         # One line, as fastText reads it, and no lone surrogates, which have no UTF-8.
         line = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
-        labels, chances = self._model.predict(line, _ASKED)
+        labels, chances = self._model.predict(line, most)
         names = [label.removeprefix(_PREFIX) for label in labels]
-        ranked = zip(names, map(float, chances), strict=True)
-        return weigh(ranked, written, wikipedia=self._wikipedia)
-
-    def _language(self, name: str) -> Language:
-        return language_of(name, "", wikipedia=self._wikipedia)
+        return zip(names, map(float, chances), strict=True)

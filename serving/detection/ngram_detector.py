@@ -7,7 +7,7 @@ running it takes numpy and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -75,10 +75,24 @@ class NgramDetector:
         detections: list[Detection] = []
         for at in range(0, len(texts), _CHUNK):
             features = ngrams.extract(texts[at : at + _CHUNK])
-            detections += self._read_off(features.scripts, self.posteriors(features))
+            detections += self._read_off(features.scripts, self._softmax(features))
         return detections
 
-    def posteriors(self, features: ngrams.Features) -> NDArray[np.float32]:
+    def posteriors(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        """Return each text's posterior over the languages of its script, by code, in order."""
+        posteriors: list[Mapping[str, float]] = []
+        for at in range(0, len(texts), _CHUNK):
+            features = ngrams.extract(texts[at : at + _CHUNK])
+            rows = zip(features.scripts.tolist(), self._softmax(features), strict=True)
+            posteriors += [self._by_code(row) if script else {} for script, row in rows]
+        return posteriors
+
+    def _by_code(self, row: NDArray[np.float32]) -> dict[str, float]:
+        held = np.flatnonzero(row)
+        codes = [self._weights.codes[k] for k in held.tolist()]
+        return dict(zip(codes, row[held].tolist(), strict=True))
+
+    def _softmax(self, features: ngrams.Features) -> NDArray[np.float32]:
         """Return (texts, L) probabilities over the languages of each text's script."""
         logits = self._logits(features) + self._barred[features.scripts]
         odds: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))

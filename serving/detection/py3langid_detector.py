@@ -6,11 +6,12 @@ languages than ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isogloss.prompts.languages.standards import CLD
 from isogloss.serving.detection.detection import TOP, Detection
-from isogloss.serving.detection.labels import detect_by_script, weigh
+from isogloss.serving.detection.labels import detect_by_script, posteriors_by_script
 
 
 class Py3LangidDetector:
@@ -23,7 +24,11 @@ class Py3LangidDetector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order."""
-        return detect_by_script(texts, self._one)
+        return detect_by_script(texts, lambda text: self._rank(text)[: 2 * TOP], CLD)
 
-    def _one(self, text: str, written: str) -> Detection:
-        return weigh(self._identifier.rank(text)[: 2 * TOP], written)
+    def posteriors(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        """Return each text's posterior by code, in order."""
+        return posteriors_by_script(texts, self._rank, CLD)
+
+    def _rank(self, text: str) -> list[tuple[str, float]]:
+        return [(str(label), float(chance)) for label, chance in self._identifier.rank(text)]

@@ -5,6 +5,11 @@ Of a canary the candidate answers, unless it failed; of a shadow, and off trial,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from isogloss.prompts.format.problem import ASSIGNED, expected_level
+from isogloss.prompts.languages.languages import UNDETERMINED
+from isogloss.prompts.languages.pretraining import Pretraining
 from isogloss.serving.pipeline.planning import Plan, Share
 from isogloss.serving.pipeline.scoring import Probabilities, Scores, Unscorable
 from isogloss.serving.registry.candidates import key_of
@@ -29,13 +34,16 @@ SCORE_DIGITS = 6
 """Beyond these a score depends on how a batch happened to be put together."""
 
 
-def result_of(plan: Plan, scores: Scores, request: ClassifyRequest) -> Result:
-    """Answer one text.
+def result_of(
+    plan: Plan, scores: Scores, request: ClassifyRequest, pretraining: Pretraining | None
+) -> Result:
+    """Answer one text; `pretraining`: what the model read of each language.
 
     Raises:
         Unscorable: the model's numbers overflow under the prompt that should answer.
     """
     share, probabilities = _answering(plan, scores)
+    read = [plan.text_in(template) for template in share.prompt.loaded.templates]
     ranked = sorted(
         zip(share.prompt.loaded.labels, probabilities, strict=True), key=lambda pair: -pair[1]
     )
@@ -43,19 +51,34 @@ def result_of(plan: Plan, scores: Scores, request: ClassifyRequest) -> Result:
         LabelScore(label=label, score=round(value, SCORE_DIGITS))
         for label, value in ranked[: request.top_k]
     ]
+    by_label = dict(ranked)
     return Result(
         label=listed[0].label,
         score=listed[0].score,
         abstained=request.abstain is not None and listed[0].score < request.abstain,
+        labels=_assigned(share, by_label) if share.prompt.loaded.independent else None,
+        level=_level(share, by_label) if share.prompt.loaded.problem == "ordered" else None,
         scores=listed,
-        language=_language(plan.heaviest, detected=request.language is None),
+        language=_language(plan.heaviest, pretraining, detected=request.language is None),
         route=_route(plan.heaviest),
         prompt=_prompt(share.prompt),
         mixture=_mixture(plan),
         trial=_trial(plan, share),
-        tokens=len(plan.ids),
-        truncated=plan.truncated,
+        tokens=max(len(text.ids) for text in read),
+        truncated=any(text.truncated for text in read),
     )
+
+
+def _assigned(share: Share, by_label: Mapping[str, float]) -> list[str]:
+    """The labels that reach their thresholds, the likeliest first."""
+    thresholds = (share.route.thresholds if share.route else None) or {}
+    return [name for name, p in by_label.items() if p >= thresholds.get(name, ASSIGNED)]
+
+
+def _level(share: Share, by_label: Mapping[str, float]) -> float:
+    """The mean of the levels' places, from 0: their order is that of the prompt's labels."""
+    levels = share.prompt.loaded.labels
+    return round(expected_level(by_label[name] for name in levels), SCORE_DIGITS)
 
 
 def written(answer: ClassifyResponse) -> bytes:
@@ -130,12 +153,16 @@ def _mixture(plan: Plan) -> list[MixturePart] | None:
     ]
 
 
-def _language(share: Share, *, detected: bool) -> LanguageAnswer:
+def _language(share: Share, pretraining: Pretraining | None, *, detected: bool) -> LanguageAnswer:
+    language, known = share.language, None
+    if pretraining is not None and language is not UNDETERMINED:
+        known = round(pretraining.shares.get(language.code, 0.0), SCORE_DIGITS)
     return LanguageAnswer(
-        code=share.language.code,
-        name=share.language.name,
+        code=language.code,
+        name=language.name,
         confidence=round(float(share.confidence), SCORE_DIGITS),
         detected=detected,
+        known=known,
     )
 
 

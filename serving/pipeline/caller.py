@@ -1,8 +1,9 @@
 """Who asks, how long they wait, and what the request is called: read from its headers.
 
 A client is named by what it identifies itself with: `x-api-key`, else `authorization`, else the
-address it calls from. Keys are not checked here (a gateway in front may), they only tell clients
-apart, and only a digest of them is kept. Behind proxies the address is the `x-forwarded-for` entry
+address it calls from. Keys are not checked here (`serving.api.access` or a gateway in front may;
+then the client is the key's name), they only tell clients apart, and only a digest of them is kept.
+Behind proxies the address is the `x-forwarded-for` entry
 that the outermost trusted one added, counted from the right, for what stands to the left of it is
 whatever the client wrote.
 """
@@ -26,6 +27,8 @@ REQUEST_ID = "isogloss.request_id"
 REQUEST_ID_HEADER = "x-request-id"
 ROUTING_KEY_HEADER = "x-routing-key"
 ROUTING_KEY_PATTERN = "[!-~]([ -~]{0,126}[!-~])?"
+CLIENT_NAME = "isogloss.client_name"
+"""Where an ASGI scope holds the name of the API key that a request bears."""
 _LONGEST_TIMEOUT_MS = 3_600_000
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _WITH_PORT = re.compile(r"(\[(?P<six>[^]]*)\]|(?P<four>[0-9.]+))(:[0-9]*)?")
@@ -80,6 +83,7 @@ def caller_of(
     request_id: str,
     timeout_s: float,
     forwarded_hops: int,
+    name: str = "",
 ) -> Caller:
     """Read a request's caller.
 
@@ -89,13 +93,14 @@ def caller_of(
         request_id: what the request is called in the logs.
         timeout_s: for requests that name none.
         forwarded_hops: trusted proxies that add to `x-forwarded-for`.
+        name: of the API key that was checked; empty: none was.
 
     Raises:
         InvalidInput: the time is no number of milliseconds, or the routing key is no key.
     """
     given = headers.get(TIMEOUT_HEADER)
     return Caller(
-        client=_client(headers, peer, forwarded_hops),
+        client=f"name:{name}" if name else _client(headers, peer, forwarded_hops),
         timeout_s=timeout_s if given is None else _timeout_s(given),
         request_id=request_id,
         routing_key=_routing_key(headers.get(ROUTING_KEY_HEADER)),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.answers import MOST_AT_ONCE, count, count_trial, result_of
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.gate import Gate, check_texts
-from isogloss.serving.pipeline.planning import Chunk, Plan, Planner
+from isogloss.serving.pipeline.planning import Chunk, Plan, Planner, Reading, tokens_of
 from isogloss.serving.pipeline.scoring import Scores, free_memory, score_batch
 from isogloss.serving.pipeline.warm_up import find_costs, run_once
 from isogloss.serving.registry.loaded import ServedPrompt
@@ -60,7 +61,7 @@ class Classifier:
         self.metrics = metrics
         self._settings = settings
         self.gate = Gate(settings, metrics, backbone.max_text_tokens)
-        self._planning: Batcher[Chunk, list[Plan]] = Batcher(
+        self._planning: Batcher[Chunk, list[Reading]] = Batcher(
             planner.plan,
             BatchQueue(settings.budget_chars, 0.0),
             name="isogloss-planning",
@@ -69,24 +70,38 @@ class Classifier:
         )
         self._store_calls = StoreCalls("isogloss-older-prompts")
         self._pricing = Pricing.of(settings)
-        self._queue: BatchQueue[Row[Plan, Scores]] = BatchQueue(
+        self._queue: BatchQueue[Row[Reading, tuple[Scores, ...]]] = BatchQueue(
             self._pricing.budget, settings.deadline_s
         )
-        self._scoring: Batcher[Plan, Scores] = Batcher(
+        self._scoring: Batcher[Reading, tuple[Scores, ...]] = Batcher(
             partial(score_batch, backbone),
             self._queue,
             name="isogloss-scoring",
-            flow_of=lambda plan: self._pricing.flow(plan.heaviest.prompt.name, plan.tokens),
+            flow_of=lambda reading: self._pricing.flow(
+                reading[0].heaviest.prompt.name, tokens_of(reading)
+            ),
             observe=self._observe_scoring,
             free_memory=partial(free_memory, backbone.device),
         )
         self._beside = ThreadPoolExecutor(1, "isogloss-beside")
+        self._loaded_on = datetime.now(UTC).date().isoformat()
         registry.rehearse_in(self._scoring.call)
 
     async def classify(
         self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
     ) -> ClassifyResponse:
-        """Answer one request, all its inputs under one generation.
+        """Answer one request, all its inputs under one generation; raises as `ask`."""
+        return (await self.ask(request, (), caller))[0]
+
+    async def ask(
+        self, request: ClassifyRequest, tasks: Sequence[str], caller: Caller = NOBODY_ELSE
+    ) -> list[ClassifyResponse]:
+        """Answer one request for several tasks, each text read once: an answer for each of them.
+
+        Args:
+            request: whose own task counts where no tasks are given.
+            tasks: by name; not together with a prompt.
+            caller: who asks.
 
         Cancelling it, or its time running out, drops what the model has not begun with.
 
@@ -95,15 +110,17 @@ class Classifier:
             TooLate: its time ran out.
             IsoglossError: as the contract's table of errors says.
         """
-        whole, caller = await self._begin(request, caller)
+        whole, caller = await self._begin(request, tuple(tasks), caller)
         async with self.gate.enter(whole.texts, caller) as admitted:
             admitted_s = time.perf_counter()
-            plans = await self._plan(whole, caller)  # detect, route, tokenize
-            self.gate.settle(caller, admitted, sum(plan.tokens for plan in plans))
-            scores = await self._score(plans, caller)  # batch, score
-        return await self._answer(whole, plans, scores, time.perf_counter() - admitted_s)
+            readings = await self._plan(whole, caller)  # detect, route, tokenize
+            self.gate.settle(caller, admitted, sum(map(tokens_of, readings)))
+            scores = await self._score(readings, caller)  # batch, score
+        return await self._answer(whole, readings, scores, time.perf_counter() - admitted_s)
 
-    async def _begin(self, request: ClassifyRequest, caller: Caller) -> tuple[Chunk, Caller]:
+    async def _begin(
+        self, request: ClassifyRequest, tasks: tuple[str, ...], caller: Caller
+    ) -> tuple[Chunk, Caller]:
         """Check the texts, and take the snapshot and the prompt that will answer them."""
         texts = request.texts
         check = partial(check_texts, texts, self._settings)
@@ -113,7 +130,7 @@ class Classifier:
             await self._apart(check)
         if self._settings.log_texts:
             logger.info("texts of a request", extra=fields(texts=list(texts)))
-        whole = Chunk(request, texts, self.registry.current, caller.routing_key)
+        whole = Chunk(request, texts, self.registry.current, caller.routing_key, tasks=tasks)
         if request.prompt is None:
             return whole, caller
         started_s = time.perf_counter()
@@ -138,7 +155,7 @@ class Classifier:
                 caller.within(self._settings.store_timeout_s),
             )
 
-    async def _plan(self, whole: Chunk, caller: Caller) -> list[Plan]:
+    async def _plan(self, whole: Chunk, caller: Caller) -> list[Reading]:
         """Plan a request beside others', or on the spot where it is short and nobody else is in."""
         size, texts = whole.characters, len(whole.texts)
         with self._scoring.expect(), stage_span("plan", caller.traceparent, texts=texts):
@@ -147,34 +164,54 @@ class Classifier:
             chunks = whole.divided(self._settings.budget_chars)
             sized = [(chunk, chunk.characters) for chunk in chunks]
             planned = await self._planning.submit(sized, caller.client, caller.request_id)
-            return [plan for plans in planned for plan in plans]
+            return [reading for readings in planned for reading in readings]
 
-    async def _score(self, plans: Sequence[Plan], caller: Caller) -> list[Scores]:
+    async def _score(self, readings: Sequence[Reading], caller: Caller) -> list[tuple[Scores, ...]]:
         """Have the model read each text, in batches with others'."""
-        priced = [(plan, self._pricing.price(plan.tokens)) for plan in plans]
+        priced = [(reading, self._pricing.price(tokens_of(reading))) for reading in readings]
         with stage_span("score", caller.traceparent, texts=len(priced)):
             return await self._scoring.submit(priced, caller.client, caller.request_id)
 
     async def _answer(
-        self, whole: Chunk, plans: Sequence[Plan], scores: Sequence[Scores], seconds: float
-    ) -> ClassifyResponse:
-        finish = partial(self._finish, whole, plans, scores, seconds)
+        self,
+        whole: Chunk,
+        readings: Sequence[Reading],
+        scores: Sequence[tuple[Scores, ...]],
+        seconds: float,
+    ) -> list[ClassifyResponse]:
+        finish = partial(self._finish, whole, readings, scores, seconds)
+        plans = (plan for reading in readings for plan in reading)
         if sum(len(plan.heaviest.prompt.loaded.labels) for plan in plans) <= MOST_AT_ONCE:
             return finish()
         return await self._apart(finish)
 
     def _finish(
-        self, whole: Chunk, plans: Sequence[Plan], scores: Sequence[Scores], seconds: float
+        self,
+        whole: Chunk,
+        readings: Sequence[Reading],
+        scores: Sequence[tuple[Scores, ...]],
+        seconds: float,
+    ) -> list[ClassifyResponse]:
+        by_task = zip(
+            whole.asked, zip(*readings, strict=True), zip(*scores, strict=True), strict=True
+        )
+        return [
+            self._finish_task(whole, task, list(zip(plans, said, strict=True)), seconds)
+            for task, plans, said in by_task
+        ]
+
+    def _finish_task(
+        self, whole: Chunk, task: str, scored: Sequence[tuple[Plan, Scores]], seconds: float
     ) -> ClassifyResponse:
-        scored = list(zip(plans, scores, strict=True))
-        results = [result_of(*each, whole.request) for each in scored]
+        diet = self.backbone.pretraining
+        results = [result_of(*each, whole.request, diet) for each in scored]
         for result in results:
-            count(self.metrics, whole.task, result)
+            count(self.metrics, task, result)
         for each in scored:
             count_trial(self.metrics, *each, seconds)
         return ClassifyResponse(
             model=self.backbone.model_id,
-            task=whole.task,
+            task=task,
             generation=whole.snapshot.generation,
             results=results,
         )
@@ -241,6 +278,8 @@ class Classifier:
             max_prompt_length=backbone.max_prompt_length,
             device=str(backbone.device),
             dtype=str(backbone.linear_dtype).removeprefix("torch."),
+            description=f"{backbone.architecture}, frozen, under soft prompts by language family",
+            release_date=self._loaded_on,
         )
 
     def close(self) -> None:
@@ -256,9 +295,9 @@ class Classifier:
             self.metrics.failed_runs.labels(stage, "error").inc(failed)
             self.metrics.failed_runs.labels(stage, "memory").inc(batch.out_of_memory)
 
-    def _observe_scoring(self, batch: BatchStats[Plan]) -> None:
+    def _observe_scoring(self, batch: BatchStats[Reading]) -> None:
         self._observe("score", batch)
-        each = [plan.tokens for plan in batch.work]
+        each = [tokens_of(reading) for reading in batch.work]
         tokens = sum(each)
         self.metrics.queue_seconds.observe(batch.queued_s)
         self.metrics.batch_tokens.observe(tokens)

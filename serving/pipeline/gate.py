@@ -55,6 +55,11 @@ class Gate:
         """How many are in."""
         return self._admission.requests
 
+    @property
+    def tokens(self) -> int:
+        """How many are let in and not answered yet."""
+        return self._admission.held.tokens
+
     @contextmanager
     def outside(self, texts: Sequence[str], caller: Caller) -> Iterator[None]:
         """Hold room for a request that has to wait for the store before it can be let in.

@@ -6,23 +6,28 @@ those prompts, and their label probabilities are mixed by the languages' posteri
 trial is one more share, which counts for nothing in the mixture. Each further prompt costs its few
 tokens: the text's keys and values are computed once.
 
+A text may be asked about several tasks at once: each has a plan of its own, and all are read in the
+text's one pass.
+
 Texts of many requests are detected and tokenized together: both cost less by the batch. A large
 request comes in chunks, so that it keeps nobody else's waiting. Nothing here asks the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError
+from isogloss.prompts.format.template import around
 from isogloss.prompts.languages.languages import UNDETERMINED, Language
 from isogloss.prompts.languages.languages import language as language_of
 from isogloss.prompts.model.tokenizer import TokenizedText
 from isogloss.prompts.routing.routes import UNIVERSAL, Route
 from isogloss.serving.backbone import EncodesTexts
 from isogloss.serving.config import DEFAULT_TASK
+from isogloss.serving.detection.bounds import bounds_of, within
 from isogloss.serving.detection.detectors import Detection, Detector
 from isogloss.serving.registry.candidates import OnTrial
 from isogloss.serving.registry.loaded import ServedPrompt
@@ -58,19 +63,27 @@ class Share:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """How one text will be answered: its tokens, and the shares it is read under.
+    """How one text will be answered for one task: its tokens, and the shares it is read under.
 
     Attributes:
         ids: the text's tokens.
         shares: the heaviest first; a candidate comes last.
         truncated: whether the text was longer than the model reads.
         on_trial: the trial on the text's route, also where this text is none of the trial's.
+        framed: the text in each template that a prompt of the shares wants around it.
     """
 
     ids: tuple[int, ...]
     shares: tuple[Share, ...]
     truncated: bool = False
     on_trial: OnTrial | None = None
+    framed: Mapping[str, TokenizedText] = field(default_factory=dict)
+
+    def text_in(self, template: str | None) -> TokenizedText:
+        """The text as prompts of this template read it."""
+        if template is None:
+            return TokenizedText(self.ids, self.truncated)
+        return self.framed[template]
 
     @property
     def heaviest(self) -> Share:
@@ -94,16 +107,26 @@ class Plan:
         route = self.heaviest.route
         return (route.clade if route else None) or UNIVERSAL
 
-    @property
-    def tokens(self) -> int:
-        """Positions of the model that text and prompts take.
 
-        All prompts that follow the text share one pass over it; each before it takes its own.
-        """
-        prompts = [share.prompt.loaded for share in self.shares]
-        before = sum(prompt.prefixes for prompt in prompts)
-        passes = before + any(prompt.prefixes < len(prompt.members) for prompt in prompts)
-        return passes * len(self.ids) + sum(prompt.length for prompt in prompts)
+Reading = tuple[Plan, ...]
+"""One text under a plan for each task that it is asked about; all have its tokens."""
+
+
+def tokens_of(reading: Reading) -> int:
+    """Positions of the model that a text and its prompts take.
+
+    All prompts that follow the text in one template share one pass over it; each before it takes
+    its own.
+    """
+    tokens, shared = 0, set()
+    for plan in reading:
+        for member in (m for share in plan.shares for m in share.prompt.loaded.members):
+            tokens += member.vectors.shape[0]
+            if member.position == "prefix" or member.template not in shared:
+                tokens += len(plan.text_in(member.template).ids)
+            if member.position == "suffix":
+                shared.add(member.template)
+    return tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +137,7 @@ class Chunk:
         routing_key: what trials go by; empty: each text's own words.
         override: the prompt that the request names.
         begins_at: index of the first text among the request's.
+        tasks: that are asked about together; none: the one that the request or its prompt names.
     """
 
     request: ClassifyRequest
@@ -122,6 +146,7 @@ class Chunk:
     routing_key: str = ""
     override: ServedPrompt | None = None
     begins_at: int = 0
+    tasks: tuple[str, ...] = ()
 
     @property
     def characters(self) -> int:
@@ -129,11 +154,11 @@ class Chunk:
         return sum(map(len, self.texts))
 
     @property
-    def task(self) -> str:
-        """The label set: the named prompt's, else the one that the request names."""
+    def asked(self) -> tuple[str, ...]:
+        """The label sets: the named prompt's, else those that the request names."""
         if self.override is not None:
-            return self.override.loaded.card.task
-        return self.request.task or DEFAULT_TASK
+            return (self.override.loaded.card.task,)
+        return self.tasks or (self.request.task or DEFAULT_TASK,)
 
     def divided(self, characters: int) -> list[Chunk]:
         """Divide it, in order, into chunks of no more than so many characters, or of one text."""
@@ -172,53 +197,107 @@ class Planner:
         self._detector = detector
         self._mixture_threshold = mixture_threshold
 
-    def plan(self, chunks: Sequence[Chunk]) -> list[list[Plan] | IsoglossError]:
+    def plan(self, chunks: Sequence[Chunk]) -> list[list[Reading] | IsoglossError]:
         """Plan every chunk's texts, or say what is wrong with it; one's error is not another's."""
-        unknown = [c.texts for c in chunks if c.request.language is None]
-        detected = iter(self._detector.detect([text for texts in unknown for text in texts]))
+        detected, posteriors = self._detect(chunks)
         texts = [text for chunk in chunks for text in chunk.texts]
         tokenized = iter(self._tokenizer.encode(texts, self._max_text_tokens))
-        planned: list[list[Plan] | IsoglossError] = []
+        planned: list[list[Reading] | IsoglossError] = []
         for chunk in chunks:
             tokens = [next(tokenized) for _ in chunk.texts]
-            named = chunk.request.language
-            detections = [next(detected) for _ in chunk.texts] if named is None else None
             try:
+                detections = _detections(chunk, detected, posteriors)
                 planned.append(self._plan_chunk(chunk, tokens, detections))
             except IsoglossError as error:
                 planned.append(error)
         return planned
 
+    def _detect(
+        self, chunks: Sequence[Chunk]
+    ) -> tuple[Iterator[Detection], Iterator[Mapping[str, float]]]:
+        """Ask the detector about all texts at once: what they are, or what they may be."""
+        unknown = [c for c in chunks if c.request.language is None]
+        free = [c.texts for c in unknown if c.request.languages is None]
+        detected = self._detector.detect([text for texts in free for text in texts])
+        if len(free) == len(unknown):
+            return iter(detected), iter(())
+        bounded = [c.texts for c in unknown if c.request.languages is not None]
+        posteriors = self._detector.posteriors([text for texts in bounded for text in texts])
+        return iter(detected), iter(posteriors)
+
     def _plan_chunk(
-        self,
-        chunk: Chunk,
-        tokens: Sequence[TokenizedText],
-        detections: Sequence[Detection] | None,
-    ) -> list[Plan]:
+        self, chunk: Chunk, tokens: Sequence[TokenizedText], detections: Sequence[Detection]
+    ) -> list[Reading]:
         _check_override(chunk)
-        if detections is None:  # the request names the language
-            detections = [Detection(language_of(chunk.request.language or ""), 1.0)] * len(tokens)
-        return [
+        readings = [
             self._plan_text(chunk, index, text, detection)
             for index, (text, detection) in enumerate(zip(tokens, detections, strict=True))
+        ]
+        return self._in_templates(chunk.texts, readings)
+
+    def _in_templates(self, texts: Sequence[str], readings: Sequence[Reading]) -> list[Reading]:
+        """Add each text in the templates that its prompts want; most want none."""
+        wanted: dict[str, list[int]] = {}  # template -> places of texts
+        for place, reading in enumerate(readings):
+            for template in _templates(reading):
+                wanted.setdefault(template, []).append(place)
+        framed: dict[int, dict[str, TokenizedText]] = {}  # place of a text -> by template
+        for template, places in wanted.items():
+            some = [texts[place] for place in places]
+            read = self._tokenizer.encode(some, self._max_text_tokens, around(template))
+            for place, text in zip(places, read, strict=True):
+                framed.setdefault(place, {})[template] = text
+        return [
+            tuple(replace(plan, framed=framed[place]) for plan in reading)
+            if place in framed
+            else reading
+            for place, reading in enumerate(readings)
         ]
 
     def _plan_text(
         self, chunk: Chunk, index: int, text: TokenizedText, detection: Detection
-    ) -> Plan:
+    ) -> Reading:
         if not text.ids:
             raise InvalidInput(
                 f"inputs[{chunk.begins_at + index}]: this model has no tokens for the text; send "
                 "other characters"
             )
+        key = chunk.routing_key or chunk.texts[index]
+        return tuple(self._plan_task(chunk, task, text, detection, key) for task in chunk.asked)
+
+    def _plan_task(
+        self, chunk: Chunk, task: str, text: TokenizedText, detection: Detection, key: str
+    ) -> Plan:
         if chunk.override is None:
-            shares = route(chunk.snapshot, chunk.task, detection, self._mixture_threshold)
+            shares = route(chunk.snapshot, task, detection, self._mixture_threshold)
         else:
-            shares = (_named(chunk.snapshot, chunk.task, detection, chunk.override),)
+            shares = (_named(chunk.snapshot, task, detection, chunk.override),)
         plan = Plan(text.ids, shares, text.truncated)
-        if not chunk.snapshot.trials:
-            return plan
-        return try_out(plan, chunk.snapshot, chunk.task, chunk.routing_key or chunk.texts[index])
+        return try_out(plan, chunk.snapshot, task, key) if chunk.snapshot.trials else plan
+
+
+def _templates(reading: Reading) -> list[str]:
+    """What the prompts of a text want around it, each once and always in the same order."""
+    wanted = (t for plan in reading for share in plan.shares for t in share.prompt.loaded.templates)
+    return sorted({template for template in wanted if template is not None})
+
+
+def _detections(
+    chunk: Chunk, detected: Iterator[Detection], posteriors: Iterator[Mapping[str, float]]
+) -> Sequence[Detection]:
+    """Return what a chunk's texts are, and take as many from what the detector said.
+
+    Raises:
+        UnknownLanguage: the request names a language that is none.
+    """
+    named, bounded = chunk.request.language, chunk.request.languages
+    if named is not None:
+        return [Detection(language_of(named), 1.0)] * len(chunk.texts)
+    if bounded is None:
+        return [next(detected) for _ in chunk.texts]
+    own = [next(posteriors) for _ in chunk.texts]  # taken, even where a language is wrong
+    bounds = bounds_of(bounded)
+    return [within(posterior, bounds) for posterior in own]
 
 
 def route(
@@ -306,8 +385,8 @@ def _by_prompt(snapshot: Snapshot, task: str, detection: Detection) -> list[Shar
 def _check_override(chunk: Chunk) -> None:
     """Require that the named prompt is for the task that the request names, if it names both."""
     asked = chunk.request.task
-    if chunk.override is not None and asked not in (None, chunk.task):
+    if chunk.override is not None and asked not in (None, *chunk.asked):
         raise InvalidInput(
-            f"prompt: {chunk.request.prompt!r} is for task {chunk.task!r}, not {asked!r}; leave "
-            "out one of the two"
+            f"prompt: {chunk.request.prompt!r} is for task {chunk.asked[0]!r}, not {asked!r}; "
+            "leave out one of the two"
         )

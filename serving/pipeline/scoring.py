@@ -1,6 +1,7 @@
 """Label probabilities of a mixed batch: any texts, any prompts, any tasks, one forward pass.
 
-A text read under several prompts is encoded once; what its prompts say is mixed by their weights.
+A text read under several prompts is encoded once, for however many tasks; what the prompts of one
+task say is mixed by their weights.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import IsoglossError
-from isogloss.prompts.model.backbone import label_log_probs
+from isogloss.prompts.model.backbone import label_log_probs, label_scores
 from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.batching.isolation import is_out_of_memory
-from isogloss.serving.pipeline.planning import Plan, Share
-from isogloss.serving.registry.loaded import ServedPrompt
+from isogloss.serving.pipeline.planning import Plan, Reading, Share
+from isogloss.serving.registry.loaded import LoadedMember, ServedPrompt
 
 logger = logging.getLogger(__name__)
 
@@ -42,56 +43,101 @@ class Scores(NamedTuple):
     """In the order of its own labels; None where there is none or it failed."""
 
 
-def score_batch(backbone: ServingBackbone, plans: Sequence[Plan]) -> list[Scores | Unscorable]:
-    """`score_plans`, and once more without the candidates where it fails with them.
+def score_batch(
+    backbone: ServingBackbone, readings: Sequence[Reading]
+) -> list[tuple[Scores, ...] | Unscorable]:
+    """`score_texts`, and once more without the candidates where it fails with them.
 
     So nothing that a candidate does to the model costs a text its answer. Where memory is short a
     smaller batch is tried first, with them.
     """
     try:
-        return score_plans(backbone, plans)
+        return score_texts(backbone, readings)
     except Exception as error:
-        no_candidates = all(plan.candidate is None for plan in plans)
-        if no_candidates or (is_out_of_memory(error) and len(plans) > 1):
+        no_candidates = all(plan.candidate is None for reading in readings for plan in reading)
+        if no_candidates or (is_out_of_memory(error) and len(readings) > 1):
             raise
-        spared = [replace(plan, shares=plan.routed) for plan in plans]
+        spared = [
+            tuple(replace(plan, shares=plan.routed) for plan in reading) for reading in readings
+        ]
         logger.warning("a batch failed with candidates on trial; trying without", exc_info=error)
-        return score_plans(backbone, spared)
+        return score_texts(backbone, spared)
 
 
 def score_plans(backbone: ServingBackbone, plans: Sequence[Plan]) -> list[Scores | Unscorable]:
-    """Probabilities of each text's labels, in the order of its heaviest prompt's.
+    """`score_texts` of texts that are asked about one task each."""
+    found = score_texts(backbone, [(plan,) for plan in plans])
+    return [each if isinstance(each, Unscorable) else each[0] for each in found]
+
+
+def score_texts(
+    backbone: ServingBackbone, readings: Sequence[Reading]
+) -> list[tuple[Scores, ...] | Unscorable]:
+    """Probabilities of each text's labels, task by task, in the order of its heaviest prompt's.
 
     A row that overflows fails alone: its neighbours are answered.
     """
-    if not plans:  # a store without prompts is warmed up, too
+    if not readings:  # a store without prompts is warmed up, too
         return []
     with torch.inference_mode():
-        return list(_answers(_read(backbone, plans), plans))
+        each = _answers(
+            _read(backbone, readings), [plan for reading in readings for plan in reading]
+        )
+        return [_whole([next(each) for _ in reading]) for reading in readings]
 
 
-def _read(backbone: ServingBackbone, plans: Sequence[Plan]) -> Tensor:
+def _whole(tasks: Sequence[Scores | Unscorable]) -> tuple[Scores, ...] | Unscorable:
+    """What a text's tasks say, if all of them say something."""
+    scores: list[Scores] = []
+    for each in tasks:
+        if isinstance(each, Unscorable):
+            return each
+        scores.append(each)
+    return tuple(scores)
+
+
+_Pass = tuple[str, int, str | None]
+"""What is read in one pass: position of the prompts, place of the text, template around it."""
+
+
+def _read(backbone: ServingBackbone, readings: Sequence[Reading]) -> Tensor:
     """State under every member of every share: (pairs, hidden), plan by plan, share by share."""
-    members = [
-        [member for share in plan.shares for member in share.prompt.loaded.members]
-        for plan in plans
-    ]
+    members, texts, pairs = _passes(readings)
     order: list[int] = []
     states: list[Tensor] = []
     for position, read in (
         ("suffix", backbone.read_suffixed),
         ("prefix", backbone.read_prefixed),
     ):
-        wanted = [[m.vectors for m in each if m.position == position] for each in members]
-        rows = [row for row, vectors in enumerate(wanted) if vectors]
-        if rows:
-            states.append(read([plans[row].ids for row in rows], [wanted[row] for row in rows]))
-            flat = (member.position for each in members for member in each)
-            order += [place for place, stands in enumerate(flat) if stands == position]
-    if len(states) == 1:
-        return states[0]
-    together = torch.cat(states)
+        if chosen := [each for each in pairs if each[0] == position]:
+            vectors = [[members[pair].vectors for pair in pairs[each]] for each in chosen]
+            states.append(read([texts[each] for each in chosen], vectors))
+            order += [pair for each in chosen for pair in pairs[each]]
+    together = states[0] if len(states) == 1 else torch.cat(states)
+    if order == list(range(len(members))):
+        return together
     return together[torch.tensor(order, device=together.device).argsort()]
+
+
+def _passes(
+    readings: Sequence[Reading],
+) -> tuple[list[LoadedMember], dict[_Pass, tuple[int, ...]], dict[_Pass, list[int]]]:
+    """The member of each pair; and by pass the text's tokens, and its pairs' places in that list.
+
+    A template is part of the text that a prompt reads: prompts of two templates have no keys and
+    values in common.
+    """
+    members: list[LoadedMember] = []
+    texts: dict[_Pass, tuple[int, ...]] = {}
+    pairs: dict[_Pass, list[int]] = {}
+    for row, plan in ((row, plan) for row, reading in enumerate(readings) for plan in reading):
+        for member in (each for share in plan.shares for each in share.prompt.loaded.members):
+            which = (member.position, row, member.template)
+            if which not in texts:
+                texts[which] = plan.text_in(member.template).ids
+            pairs.setdefault(which, []).append(len(members))
+            members.append(member)
+    return members, texts, pairs
 
 
 def free_memory(device: torch.device) -> None:
@@ -143,9 +189,11 @@ def _probabilities(states: Tensor, shares: Sequence[Share]) -> list[Probabilitie
         chosen = [shares[place] for place in places]
         rows = [row for place in places for row in pairs[place]]
         read = states if len(rows) == len(states) else states[rows]
-        log_probs = label_log_probs(read, chosen[0].prompt.loaded.label_rows)  # (rows, labels)
-        scaled = _scaled(_together(log_probs, chosen), chosen).softmax(-1).tolist()
-        probabilities.update(zip(places, scaled, strict=True))
+        loaded = chosen[0].prompt.loaded
+        scores = label_scores(read, loaded.label_rows, independent=loaded.independent)
+        scaled = _scaled(_together(scores, chosen), chosen)  # (places, labels)
+        said = _independent(scaled) if loaded.independent else scaled.softmax(-1)
+        probabilities.update(zip(places, said.tolist(), strict=True))
     return [
         probabilities[place]
         if all(map(math.isfinite, probabilities[place]))
@@ -154,21 +202,26 @@ def _probabilities(states: Tensor, shares: Sequence[Share]) -> list[Probabilitie
     ]
 
 
-def _together(log_probs: Tensor, shares: Sequence[Share]) -> Tensor:
+def _independent(log_odds: Tensor) -> Tensor:
+    """(shares, labels): a probability each. Log odds that overflow are NaN, not a sure answer."""
+    return log_odds.sigmoid().masked_fill(~log_odds.isfinite(), math.nan)
+
+
+def _together(scores: Tensor, shares: Sequence[Share]) -> Tensor:
     """(members, labels) -> (shares, labels): the mean over the members of each share's prompt."""
-    if len(log_probs) == len(shares):
-        return log_probs
+    if len(scores) == len(shares):
+        return scores
     sizes = torch.tensor([len(share.prompt.loaded.members) for share in shares])
-    owners = torch.arange(len(shares)).repeat_interleave(sizes).to(log_probs.device)
-    sums = log_probs.new_zeros(len(shares), log_probs.shape[1]).index_add_(0, owners, log_probs)
-    return sums / sizes[:, None].to(log_probs)
+    owners = torch.arange(len(shares)).repeat_interleave(sizes).to(scores.device)
+    sums = scores.new_zeros(len(shares), scores.shape[1]).index_add_(0, owners, scores)
+    return sums / sizes[:, None].to(scores)
 
 
-def _scaled(log_probs: Tensor, shares: Sequence[Share]) -> Tensor:
+def _scaled(scores: Tensor, shares: Sequence[Share]) -> Tensor:
     """(shares, labels): without what each prompt says anyway, divided by the temperature."""
     if any(share.prior for share in shares):
-        log_probs = log_probs - log_probs.new_tensor([_prior(share) for share in shares])
-    return log_probs / log_probs.new_tensor([[share.temperature] for share in shares])
+        scores = scores - scores.new_tensor([_prior(share) for share in shares])
+    return scores / scores.new_tensor([[share.temperature] for share in shares])
 
 
 def _prior(share: Share) -> list[float]:

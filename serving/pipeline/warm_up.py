@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from isogloss.prompts.model.processor import processor
+from isogloss.prompts.model.tokenizer import TokenizedText
 from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.batching.costs import CostTable
 from isogloss.serving.batching.kept_costs import CostKey, cost_folder, keep, recall
@@ -29,10 +30,17 @@ _WARM_UP_TEXT = "The first sentence takes longest, so it had better be ours."
 def run_once(backbone: ServingBackbone, snapshot: Snapshot) -> None:
     """Read one text under every prompt that may answer, candidates on trial included."""
     (text,) = backbone.tokenizer.encode([_WARM_UP_TEXT], backbone.max_text_tokens)
-    score_plans(backbone, [Plan(text.ids, (Share(prompt),)) for prompt in snapshot.answering])
+    score_plans(backbone, [plan_of(text, Share(prompt)) for prompt in snapshot.answering])
     for on_trial in {each.trial.candidate: each for each in snapshot.trials.values()}.values():
         beside = next(filter(on_trial.candidate.answers_like, snapshot.answering))
-        score_batch(backbone, [Plan(text.ids, (Share(beside), candidate_share(on_trial)))])
+        plan = plan_of(text, Share(beside), candidate_share(on_trial))
+        score_batch(backbone, [(plan,)])
+
+
+def plan_of(text: TokenizedText, *shares: Share) -> Plan:
+    """Tokens that stand for a text in whatever template: how many they are is all that counts."""
+    templates = {each for share in shares for each in share.prompt.loaded.templates if each}
+    return Plan(text.ids, shares, framed=dict.fromkeys(templates, text))
 
 
 def find_costs(
@@ -90,4 +98,5 @@ def _score(
     backbone: ServingBackbone, prompt: ServedPrompt, texts: Sequence[Sequence[int]]
 ) -> object:
     """What serving does with a batch, answers brought to the host included."""
-    return score_plans(backbone, [Plan(tuple(ids), (Share(prompt),)) for ids in texts])
+    each = (TokenizedText(tuple(ids), truncated=False) for ids in texts)
+    return score_plans(backbone, [plan_of(text, Share(prompt)) for text in each])

@@ -28,7 +28,7 @@ from isogloss.serving.ray.haproxy import inner_host
 from isogloss.serving.ray.hooks.guard import RUNNING_SERVE, check_hooks, require
 from isogloss.serving.ray.ports import check_port
 from isogloss.serving.ray.readiness import first_that_answers, urls
-from isogloss.serving.ray.remote import ActorBoard
+from isogloss.serving.ray.remote import ON_THE_HEAD, ActorBoard
 from isogloss.serving.ray.shared_cluster import (
     APPLICATION,
     ROOT,
@@ -123,7 +123,7 @@ class Claim:
 def _claim() -> Any:
     """Take the place, at once or not at all; None where another command has it."""
     try:
-        return ray.remote(Claim).options(name=_COMMAND, num_cpus=0).remote()
+        return ray.remote(Claim).options(name=_COMMAND, **ON_THE_HEAD).remote()
     except ValueError:  # what Ray raises where the name is taken
         return None
 

@@ -23,6 +23,7 @@ from isogloss.prompts.store.filesystems import address_of, backend_of
 from isogloss.prompts.store.seed import default_store_path
 from isogloss.prompts.store.store import open_store
 from isogloss.serving.config import ServingSettings
+from isogloss.serving.http.keys import api_keys
 from isogloss.serving.ray.cluster_watch import watched
 from isogloss.serving.ray.haproxy import haproxy_here, haproxy_is_installed
 from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads
@@ -104,6 +105,8 @@ def running(
     address = chosen_address(None, os.environ)
     if build is None:
         _check_models(settings)
+    if address.local:  # other machines have an environment and files of their own
+        api_keys(settings)
     open_store(settings.store)
     if address.local:
         server = _on_this_machine(settings, say, haproxy, build)
@@ -240,5 +243,6 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _logical_cpus(settings: ServingSettings) -> int:
-    """Ray's CPUs are places, not cores: there must be one for every replica."""
-    return max(os.cpu_count() or 1, (settings.replicas or 1) * len(settings.models))
+    """Ray's CPUs are places, not cores: there must be one for every replica that may come."""
+    most = settings.max_replicas or settings.replicas or 1
+    return max(os.cpu_count() or 1, most * len(settings.models))

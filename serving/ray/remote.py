@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import ray
+from grpc import RpcError
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from isogloss.prompts.errors import IsoglossError, Unavailable
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller, TooLate
+from isogloss.serving.ray.hooks.guard import OVER_GRPC, require
 from isogloss.serving.registry.replicas import LocalBoard, ReplicaReport, Wanted
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, ModelAnswer
 from isogloss.serving.telemetry.metrics import ServingMetrics
@@ -22,10 +24,23 @@ from isogloss.serving.telemetry.metrics import ServingMetrics
 logger = logging.getLogger(__name__)
 
 NAMESPACE = "isogloss"
+ON_THE_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+"""Options of an actor that all replicas need: a node that dies takes Ray ten seconds to notice, and
+the head is the one that nothing outlives anyway."""
 _BOARD_TIMEOUT_S = 5.0
 _WAITING = "waiting"
 _TRIES = 4
 """Of one request, each on another replica: as many as HAProxy makes in front of us."""
+
+
+def over_grpc(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
+    """Return the handle with connections of its own to the replicas, past Ray's actor calls.
+
+    Those fail only once the cluster knows that a node is dead, ten seconds later. A connection
+    fails with its process, wherever that was, and another replica is asked at once.
+    """
+    require(OVER_GRPC)
+    return handle.options(_by_reference=False)
 
 
 class RemoteModel:
@@ -36,21 +51,21 @@ class RemoteModel:
         self._handle = handle
         self._metrics = metrics
 
-    async def classify(
-        self, request: ClassifyRequest, caller: Caller = NOBODY_ELSE
-    ) -> ClassifyResponse:
+    async def ask(
+        self, request: ClassifyRequest, tasks: Sequence[str], caller: Caller = NOBODY_ELSE
+    ) -> list[ClassifyResponse]:
         """Answer one request; one that a dying replica leaves unanswered is asked of another.
 
         Raises:
             TooLate: the caller's time ran out before a replica was there to answer.
             Unavailable: no replica answers.
-            IsoglossError: as `Classifier.classify`.
+            IsoglossError: as `Classifier.ask`.
         """
         started_s = time.perf_counter()
 
         async def ask() -> Any:
             waited = caller.after(time.perf_counter() - started_s)
-            return await self._ask("classify", request, waited)
+            return await self._ask("ask", request, tuple(tasks), waited)
 
         try:
             async with asyncio.timeout(caller.timeout_s):
@@ -80,11 +95,11 @@ class RemoteModel:
             for _ in range(_TRIES - 1):
                 try:
                     return await ask()
-                except RayActorError:
+                except (RayActorError, RpcError):
                     logger.warning("a replica of %s died with a request; asking again", self._name)
                     self._metrics.asked_again.inc()
             return await ask()
-        except (RayError, RayServeException) as error:
+        except (RayError, RayServeException, RpcError) as error:
             raise Unavailable(
                 f"model {self._name} does not answer ({type(error).__name__}); try again in a "
                 "moment, or look at its replica's log"
@@ -108,8 +123,8 @@ class ActorBoard:
             "namespace": NAMESPACE,
             "get_if_exists": True,
             "lifetime": "detached",
-            "num_cpus": 0,
             "max_restarts": -1,
+            **ON_THE_HEAD,
         }
         self._actor = self._find()
 
@@ -117,7 +132,7 @@ class ActorBoard:
         """Put a replica's newest report up."""
         try:
             self._call("report", report)
-        except RayError:  # it died with its node: the next one fills from everybody's reports
+        except RayError:  # it died: the next one fills from everybody's reports
             self._actor = self._find()
             self._call("report", report)
 

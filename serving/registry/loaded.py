@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from torch import Tensor
 
 from isogloss.prompts.format.card import PromptCard
 from isogloss.prompts.format.ensemble import EnsembleCard, EnsembleMember
+from isogloss.prompts.format.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +24,8 @@ class LoadedMember:
     """What it is called in an ensemble; empty: it answers alone."""
     largest: float = 0.0
     """Of its numbers' sizes, as they were published."""
+    template: str | None = None
+    """What stands around the texts that it reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,12 @@ class LoadedPrompt:
     members: tuple[LoadedMember, ...]
     label_rows: Tensor  # (labels, hidden), shared by prompts with the same verbalizer
     labels: tuple[str, ...]
+    problem: Problem = "single_label"
+
+    @property
+    def independent(self) -> bool:
+        """Whether any number of labels may be right."""
+        return self.problem == "multi_label"
 
     @property
     def length(self) -> int:
@@ -42,6 +52,11 @@ class LoadedPrompt:
     def prefixes(self) -> int:
         """How many members stand before the text."""
         return sum(member.position == "prefix" for member in self.members)
+
+    @cached_property
+    def templates(self) -> frozenset[str | None]:
+        """What its members want around a text; None: nothing."""
+        return frozenset(member.template for member in self.members)
 
     @property
     def joined(self) -> tuple[EnsembleMember, ...] | None:
@@ -59,12 +74,18 @@ class ServedPrompt:
     loaded: LoadedPrompt
 
     def answers_like(self, other: ServedPrompt) -> bool:
-        """Whether both answer with the same labels, in any order."""
-        return set(self.loaded.labels) == set(other.loaded.labels)
+        """Whether both answer with the same labels, in any order, and in the same way."""
+        alike = self.loaded.problem == other.loaded.problem
+        return alike and set(self.loaded.labels) == set(other.loaded.labels)
 
     def reads_along(self, other: ServedPrompt) -> bool:
-        """Whether both can also be read in one pass: one before the text takes another over it."""
-        return not (self.loaded.prefixes or other.loaded.prefixes) and self.answers_like(other)
+        """Whether both can also be read in one pass.
+
+        One before the text takes another over it, and so does one with something else around it.
+        """
+        ours, theirs = self.loaded, other.loaded
+        one_pass = not (ours.prefixes or theirs.prefixes) and ours.templates == theirs.templates
+        return one_pass and self.answers_like(other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
+from torch import Tensor
+
 from isogloss.prompts.errors import InvalidPrompt, StoreError, Unavailable
 from isogloss.prompts.format.ensemble import Member
 from isogloss.prompts.format.prompt import Prompt, members_of
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.template import check_room
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.backbone import ServingBackbone
 from isogloss.serving.registry.loaded import LoadedMember, LoadedPrompt, Unfit
@@ -128,13 +132,23 @@ class PromptLoader:
     def _load(self, prompt: Prompt) -> LoadedPrompt:
         prompt.check_fits(self.backbone)
         prompt.check_served()
-        labels = prompt.card.labels
+        for member in members_of("", prompt):
+            check_room(member.prompt.card.template, self.backbone)
+        verbalizer = prompt.card.verbalizer
         return LoadedPrompt(
             card=prompt.card,
             members=tuple(map(self._load_member, members_of("", prompt))),
-            label_rows=self._label_rows(tuple(label.token_id for label in labels)),
-            labels=tuple(label.label for label in labels),
+            label_rows=self._rows(prompt),
+            labels=tuple(label.label for label in verbalizer.labels),
+            problem=verbalizer.problem,
         )
+
+    def _rows(self, prompt: Prompt) -> Tensor:
+        """(labels, hidden): the prompt's own, or the model's at the labels' tokens."""
+        if isinstance(prompt, SoftPrompt) and prompt.label_rows is not None:
+            return prompt.label_rows.to(self.backbone.device)
+        verbalizer = prompt.card.verbalizer
+        return self._label_rows(verbalizer.token_ids, verbalizer.none_id)
 
     def _load_member(self, member: Member) -> LoadedMember:
         vectors = member.prompt.vectors
@@ -143,6 +157,7 @@ class PromptLoader:
             position=member.prompt.card.position,
             vectors=vectors.to(self.backbone.device, self.backbone.dtype),
             largest=float(vectors.abs().max()),
+            template=member.prompt.card.template,
         )
 
 

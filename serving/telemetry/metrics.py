@@ -42,6 +42,16 @@ class ServingMetrics:
             ["route", "class"],
             buckets=(*_SECONDS, 20, 50, 100),
         )
+        self.key_requests = self._counter(
+            "isogloss_key_requests",
+            "HTTP requests answered, by the name of the API key that they bore and status class.",
+            ["key", "class"],
+        )
+        self.key_texts = self._counter(
+            "isogloss_key_texts",
+            "Texts classified, once for each task, by the name of the API key that asked.",
+            ["key"],
+        )
         self.asked_again = self._counter(
             "isogloss_asked_again",
             "Requests for another model than the default one that were asked of a second replica, "

@@ -8,7 +8,7 @@ What a client writes freely is in none of them: no text, no path, no message of 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -109,19 +109,23 @@ def note_status(route: str | None, status: int, error_type: str) -> None:
         _spans.note_status(route, status, error_type)
 
 
-def note_answer(answer: ClassifyResponse) -> None:
-    """Say on the current span which generation, clades and prompts answered how many texts."""
+def note_answers(answers: Sequence[ClassifyResponse]) -> None:
+    """Say on the current span which generation, clades and prompts answered how many texts.
+
+    Args:
+        answers: to one request, one of each task, all about the same texts.
+    """
     if _spans is None:
         return
-    results = answer.results
+    first, results = answers[0], [result for each in answers for result in each.results]
     parts = [part.prompt for each in results for part in each.mixture or ()]
     prompts = {f"{p.name}@{p.version}" for p in (*parts, *(each.prompt for each in results))}
     _spans.note(
-        model=answer.model,
-        task=answer.task,
-        generation=answer.generation,
-        texts=len(results),
-        tokens=sum(each.tokens for each in results),
+        model=first.model,
+        task=",".join(each.task for each in answers),
+        generation=first.generation,
+        texts=len(first.results),
+        tokens=sum(each.tokens for each in first.results),
         clades=sorted({each.route.clade or each.route.reason for each in results}),
         prompts=sorted(prompts),
     )

@@ -71,9 +71,10 @@ def test_it_runs_the_server_as_nobody_special(instructions: list[tuple[str, str]
     last = dict(instructions)  # of each instruction the last one, which is in the last stage
     assert last["USER"] == "1000:1000"
     assert any("useradd --uid 1000" in rest for word, rest in instructions if word == "RUN")
-    assert last["CMD"] == '["isogloss", "serve", "--host", "0.0.0.0", "--port", "8000"]'
+    assert last["CMD"] == '["isogloss", "serve", "--host", "0.0.0.0"]'  # ISOGLOSS_PORT is heeded
     assert last["EXPOSE"] == "8000"
-    assert last["HEALTHCHECK"].rstrip('"]').endswith("http://127.0.0.1:8000/health")
+    where = "http://127.0.0.1:${ISOGLOSS_PORT:-${AIP_HTTP_PORT:-8000}}/health"
+    assert last["HEALTHCHECK"].rstrip('"').endswith(where)
     assert not any("TOKEN" in rest for word, rest in instructions if word in ("ENV", "ARG"))
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from isogloss.deploy import smoke
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
-from isogloss.serving.api.service import Service
+from isogloss.serving.http.service import Service
 from isogloss.serving.registry.registry import Poller
 from isogloss.serving.registry.replicas import LocalBoard, Reporter
 from tests.fakes import fake_classifier, fake_settings, fake_store

@@ -92,7 +92,7 @@ class Reader:
         for line in self.server.stderr:
             said.append(line)
             if found := re.search(r"ready after \d+ s: (http://\S+)", line):
-                self.url = found[1]
+                self.url = self.environment["ISOGLOSS_URL"] = found[1]
                 return
         pytest.fail(f"the server did not start: {''.join(said)}")
 

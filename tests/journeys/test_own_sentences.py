@@ -102,6 +102,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.ray
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_six_in_ten_are_right_end_to_end(server: str, sentences: list[Sentence]) -> None:
     answers = own_sentences.ask(server, sentences, model=None)

@@ -151,17 +151,19 @@ def post(
     store: Path,
     request: dict[str, Any],
     between: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
+    path: str = "/v1/classify",
+    status: int = 200,
+) -> Any:
     """Ask one replica over HTTP; with `between`, ask again after it and a look at the store."""
 
-    async def run() -> dict[str, Any]:
+    async def run() -> Any:
         settings = ServingSettings(store=store, device="cpu", poll_interval_s=3600)
         classifier = build_classifier(settings)
         from isogloss.prompts.store.store import PromptStore
 
         opened = PromptStore.open(store)
         async with http_client(classifier, opened, settings, None) as client:
-            answer = await _ask(client, request)
+            answer = await _ask(client, request, path, status)
             if between is not None:
                 between(answer)
                 assert classifier.registry.refresh()
@@ -171,7 +173,12 @@ def post(
     return asyncio.run(run())
 
 
-async def _ask(client: httpx.AsyncClient, request: dict[str, Any]) -> dict[str, Any]:
-    answer = await client.post("/v1/classify", json=request)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+async def _ask(
+    client: httpx.AsyncClient,
+    request: dict[str, Any],
+    path: str = "/v1/classify",
+    status: int = 200,
+) -> Any:
+    answer = await client.post(path, json=request)
+    assert answer.status_code == status, answer.text
+    return answer.json()

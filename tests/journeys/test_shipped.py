@@ -100,7 +100,7 @@ def test_english_is_well_above_chance_with_a_prompt_trained_on_english(
 ) -> None:
     """The least that is asked of a pocket model: 32 % of SIB-200's English test sentences."""
     texts, gold = read(sib200, "eng_Latn")
-    prompt = prompt_of(state, f"{backbone.architecture}-english-all-plain")
+    prompt = prompt_of(state, f"{backbone.architecture}-whole-plain")
     assert prompt.card.training["sources"] == ["eng_Latn"]
     assert accuracy(backbone, prompt, texts, gold) >= 0.32
 

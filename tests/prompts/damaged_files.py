@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from isogloss.prompts.format.card import PromptCard
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from tests.prompts import samples
 
@@ -29,6 +30,18 @@ def residual() -> bytes:
     state = {name: torch.zeros(shape) for name, shape in zeros.items()}
     prompt = samples.prompt(1)
     return SoftPrompt(prompt.card, prompt.vectors, state).to_bytes(with_state=True)
+
+
+def classifier() -> bytes:
+    """A whole file of a prompt from PEFT with a template and a head of its own."""
+    fields = samples.card(position="prefix").model_dump(exclude={"format_version"})
+    more = {"template": "Heard: {text} About:", "head": "prompt"}
+    labels = [
+        {"label": each, "word": each, "token": "", "token_id": n} for n, each in enumerate("ab")
+    ]
+    card = PromptCard.model_validate({**fields, **more, "labels": labels})
+    vectors = samples.prompt(1).vectors
+    return SoftPrompt(card, vectors, label_rows=vectors[:2]).to_bytes()
 
 
 def ensemble() -> bytes:

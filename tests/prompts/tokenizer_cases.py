@@ -91,7 +91,58 @@ def _dress_as_xglm(backend: Backend) -> None:
     backend.decoder = decoders.Metaspace()
 
 
-KINDS: dict[str, Callable[[], Backend]] = {"bloom": bloom_like, "xglm": xglm_like}
+def gemma_like() -> Backend:
+    """SentencePiece's BPE over whole texts, bytes for what it lacks; BOS first."""
+    return Backend.from_str(_learned_pieces(prepended=False))
+
+
+def llama_like() -> Backend:
+    """The same with a blank before every text, as Llama's and Mistral's first ones have it."""
+    return Backend.from_str(_learned_pieces(prepended=True))
+
+
+@cache
+def _learned_pieces(prepended: bool) -> str:
+    blanks = [normalizers.Replace(" ", "\u2581")]
+    before = [normalizers.Prepend("\u2581")] if prepended else []
+    trained = Backend(models.BPE())
+    trained.normalizer = normalizers.Sequence([*before, *blanks])
+    trained.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")  # only to learn
+    bytes_of_their_own = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=SPECIAL + bytes_of_their_own, show_progress=False
+    )
+    trained.train_from_iterator(_TEXTS, trainer)
+    document = json.loads(trained.to_str())
+    document["pre_tokenizer"] = None
+    document["added_tokens"] = []
+    document["model"].update(byte_fallback=True, fuse_unk=True, unk_token="<unk>")
+    backend = Backend.from_str(json.dumps(document))
+    backend.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
+    )
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return backend.to_str()
+
+
+def qwen_like() -> Backend:
+    """Byte-level BPE behind NFC; nothing before a text; signs of chats are special."""
+    backend = bloom_like()
+    backend.normalizer = normalizers.NFC()
+    backend.add_special_tokens([AddedToken("<|im_start|>", special=True)])
+    return backend
+
+
+KINDS: dict[str, Callable[[], Backend]] = {
+    "bloom": bloom_like,
+    "xglm": xglm_like,
+    "gemma": gemma_like,
+    "llama": llama_like,
+    "qwen": qwen_like,
+}
 
 
 def load(

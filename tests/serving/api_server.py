@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from isogloss.prompts.store.store import PromptStore
+from isogloss.serving.http.keys import ApiKeys
 from tests.fakes import fake_classifier, fake_settings, fake_store, http_client
 
 TOKEN = "open sesame"
@@ -26,17 +27,23 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def client(
-        self, token: str | None = TOKEN, **changes: object
+        self, token: str | None = TOKEN, keys: ApiKeys | None = None, **changes: object
     ) -> AsyncIterator[httpx.AsyncClient]:
         """A client of the routes, with these settings changed."""
         settings = fake_settings(self.store.root, **changes)
         classifier = fake_classifier(settings)
-        async with http_client(classifier, self.store, settings, token) as client:
+        async with http_client(classifier, self.store, settings, token, keys=keys) as client:
             yield client
 
-    def __call__(self, scenario: Scenario, token: str | None = TOKEN, **changes: object) -> None:
+    def __call__(
+        self,
+        scenario: Scenario,
+        token: str | None = TOKEN,
+        keys: ApiKeys | None = None,
+        **changes: object,
+    ) -> None:
         async def run() -> None:
-            async with self.client(token, **changes) as client:
+            async with self.client(token, keys, **changes) as client:
                 await scenario(client)
 
         asyncio.run(run())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 _GOOD: tuple[dict[str, Any], ...] = (
     {"inputs": "Le match est fini."},
     {"inputs": ["one", "two", "three"], "top_k": 2},
     {"inputs": "Bo?", "language": "fra_Latn", "abstain": 0.5},
+    {"inputs": "Bo?", "languages": ["sw", "rw"]},
+    {"inputs": "Bo?", "languages": {"sw": 2.0, "rw": 1}},
     {"inputs": ["x"], "prompt": "romance@1", "task": "topic", "model": "fake-bloom"},
 )
 _ODD: tuple[Any, ...] = (
@@ -26,7 +28,10 @@ _LITERALS = (
     b'"open', b"1" * 5000, b"-" + b"9" * 400, b"1e" + b"9" * 50, b"[" * 130 + b"]" * 130,
     b'{"a":' * 130 + b"1" + b"}" * 130, b"[" * 5000, b'{"":' * 5000, b"{}{}", b"", b"[,]", b"[1,]",
 )  # fmt: skip
-_FIELDS = ("inputs", "model", "task", "language", "prompt", "top_k", "abstain", "", "__class__")
+_FIELDS = (
+    *("inputs", "model", "task", "language", "languages", "prompt", "top_k", "abstain"),
+    *("", "__class__"),
+)
 _TOKENS = (
     b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\u", b"\\ud83d", b"\x00", b"\xff", b"\xc3",
     b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"NaN", b"Infinity", b"-", b"1e999", b"//", b"'", b"\r\n",
@@ -49,8 +54,38 @@ def malformed_rollbacks(seed: int, count: int) -> Iterator[bytes]:
     return _distinct(seed, count, _ROLLBACK_KINDS)
 
 
+def malformed_of(seed: int, count: int, good: Sequence[Any]) -> Iterator[bytes]:
+    """Yield distinct bodies made of good ones: odd values anywhere in them, or bytes changed."""
+
+    def odd_somewhere(draw: random.Random) -> bytes:
+        body = json.loads(json.dumps(draw.choice(good)))
+        place = body
+        while isinstance(place, dict | list) and place:
+            key = draw.choice([*place]) if isinstance(place, dict) else draw.randrange(len(place))
+            inner = place[key]
+            if not isinstance(inner, dict | list) or not inner or draw.random() < 0.3:
+                place[key] = draw.choice(_ODD)
+                break
+            place = inner
+        return json.dumps(body).encode()
+
+    def mutated(draw: random.Random) -> bytes:
+        return _with_bytes_changed(draw, json.dumps(draw.choice(good)).encode())
+
+    def cut(draw: random.Random) -> bytes:
+        whole = json.dumps(draw.choice(good)).encode()
+        return whole[: draw.randrange(len(whole))]
+
+    return _distinct(seed, count, (odd_somewhere, odd_somewhere, mutated, mutated, cut, _tokens))
+
+
+def malformed_bytes(seed: int, count: int, good: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield distinct bodies made of good ones that are no JSON, by changing bytes."""
+    return _distinct(seed, count, (lambda draw: _with_bytes_changed(draw, draw.choice(good)),))
+
+
 def _distinct(
-    seed: int, count: int, kinds: tuple[Callable[[random.Random], bytes], ...]
+    seed: int, count: int, kinds: Sequence[Callable[[random.Random], bytes]]
 ) -> Iterator[bytes]:
     draw, seen = random.Random(seed), set[bytes]()
     while len(seen) < count:
@@ -88,8 +123,12 @@ def _odd_item(draw: random.Random) -> bytes:
 
 
 def _mutated(draw: random.Random) -> bytes:
+    return _with_bytes_changed(draw, json.dumps(draw.choice(_GOOD)).encode())
+
+
+def _with_bytes_changed(draw: random.Random, good: bytes) -> bytes:
     """A good request with bytes flipped, removed, doubled or put in."""
-    body = bytearray(json.dumps(draw.choice(_GOOD)).encode())
+    body = bytearray(good)
     for _ in range(draw.randint(1, 4)):
         at = draw.randrange(len(body) + 1)
         kind = draw.randrange(4)

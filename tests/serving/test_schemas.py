@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isogloss.prompts.errors import InvalidInput, MalformedInput
-from isogloss.serving.api.parsing import parse
+from isogloss.serving.http.parsing import parse
 from isogloss.serving.schemas import ClassifyRequest, RollbackRequest
 
 

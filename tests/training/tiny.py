@@ -155,11 +155,13 @@ def prompt(
     position: Literal["suffix", "prefix"] = "suffix",
     labels: tuple[str, ...] = LABELS,
     words: dict[str, str] | None = None,
+    template: str | None = None,
 ) -> SoftPrompt:
     """An untrained prompt for a tiny model."""
     card = PromptCard(
         model=ModelRef(id=model.model_id, fingerprint=model.fingerprint),
         position=position,
+        template=template,
         kind="plain",
         task="home",
         labels=verbalize(labels, model.tokenizer, words),

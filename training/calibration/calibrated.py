@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from isogloss.prompts.errors import InvalidData, NotFound, Unavailable
+from isogloss.prompts.errors import InvalidData, InvalidInput, NotFound, Unavailable
 from isogloss.prompts.reliability import Bin
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.prompts.store.store import PromptStore, StoreState
@@ -22,8 +22,15 @@ from isogloss.training.calibration.scaling import (
     with_evidence,
 )
 from isogloss.training.calibration.temperatures import Answers, nodes
+from isogloss.training.calibration.thresholds import (
+    assigned,
+    cross_fitted_assigned,
+    fit_thresholds,
+    with_thresholds,
+)
 from isogloss.training.data.clades import lineages_of
 from isogloss.training.data.labelled import Split
+from isogloss.training.evaluation.assigned import Assigned
 from isogloss.training.evaluation.predictions import Group, Prediction, read_split
 
 EVERYWHERE = "(all)"
@@ -56,6 +63,8 @@ class Calibrated:
     clades: tuple[CladeReport, ...]  # EVERYWHERE first, then parents before children
     reliability: Mapping[tuple[Split, bool], Sequence[Bin]]  # by split, and whether scaled
     priors: tuple[PriorDecision, ...] = ()  # of the routes whose priors were learned
+    # Where texts may have several labels: F1 at one half, and at the thresholds.
+    assigned: Mapping[Split, tuple[Assigned, Assigned]] = field(default_factory=dict)
 
     @property
     def overall(self) -> CladeReport:
@@ -105,8 +114,14 @@ def calibrate(
     Raises:
         NotFound: the store has no routes for this model and task.
         InvalidData: no dev predictions of the prompts that are routed to, or without scores.
+        InvalidInput: priors for texts that may have several labels.
     """
     table = routes_of(key, dev, state)
+    if rule is not None and any(row.problem == "multi_label" for row in dev):
+        raise InvalidInput(
+            f"--unlabelled: texts of task {key[1]!r} may have several labels, and what a prompt "
+            "says anyway is taken off where one is right; leave it out"
+        )
     digests = {reference: state.resolve(reference)[2] for reference in table.references}
     evidence = Answers.of(_answered(dev, table, digests))
     scaled: _Scaled = {"dev": (evidence, cross_fitted(evidence, table, rule))}
@@ -116,6 +131,9 @@ def calibrate(
     if test:
         judged = Answers.of(_answered(test, table, digests))
         scaled["test"] = (judged, Scaling.served(judged, chosen))
+    if evidence.claims is not None:
+        served = Scaling.served(evidence, chosen)
+        chosen = with_thresholds(chosen, fit_thresholds(evidence, served, chosen))
     codes = tuple(sorted(set(evidence.languages.tolist())))
     return Calibrated(
         table=chosen,
@@ -124,7 +142,22 @@ def calibrate(
         clades=tuple(_report(chosen, codes, scaled)),
         reliability=_reliability(scaled),
         priors=decisions,
+        assigned=_assigned(chosen, scaled) if evidence.claims is not None else {},
     )
+
+
+def _assigned(table: RouteTable, scaled: _Scaled) -> dict[Split, tuple[Assigned, Assigned]]:
+    """F1 before and after: dev at what its other folds fitted, test as served."""
+    halves = with_thresholds(table, {})
+    return {
+        split: (
+            assigned(answers, scaling, halves),
+            cross_fitted_assigned(answers, scaling, halves)
+            if split == "dev"
+            else assigned(answers, scaling, table),
+        )
+        for split, (answers, scaling) in scaled.items()
+    }
 
 
 def publish_temperatures(

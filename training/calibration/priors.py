@@ -128,20 +128,20 @@ def hear(model: Backbone, candidate: Candidate, texts: Sequence[str], code: str)
     Raises:
         InvalidData: the model's numbers overflow.
     """
-    ids = [tokens for tokens in tokenize(model, texts, None) if tokens]
+    read = [text for text, ids in zip(texts, tokenize(model, texts, None), strict=True) if ids]
     labels = [label.label for label in candidate.prompt.card.labels]
-    if not ids:
+    if not read:
         return Heard(0, dict.fromkeys(labels, 0.0), dict.fromkeys(labels, 0.0))
-    scores = score_prompts(model, [candidate], ids)[0].double().numpy()  # (texts, labels)
+    scores = score_prompts(model, [candidate], read)[0].double().numpy()  # (texts, labels)
     if not np.isfinite(scores).all():
         raise InvalidData(
             f"prompt {candidate.name!r} makes the model's numbers overflow on a text of {code}; "
             "read with --dtype float32"
         )
     centred = scores - scores.mean(axis=1, keepdims=True)
-    variance = centred.var(axis=0, ddof=1) if len(ids) > 1 else np.zeros(len(labels))
+    variance = centred.var(axis=0, ddof=1) if len(read) > 1 else np.zeros(len(labels))
     return Heard(
-        len(ids),
+        len(read),
         dict(zip(labels, centred.mean(axis=0).tolist(), strict=True)),
         dict(zip(labels, variance.tolist(), strict=True)),
     )

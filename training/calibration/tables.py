@@ -79,6 +79,7 @@ def as_json(calibrated: Calibrated) -> dict[str, Any]:
         "temperatures": calibrated.table.temperatures,
         "priors": calibrated.table.priors,
         "prior_decisions": [asdict(decision) for decision in calibrated.priors],
+        **_several(calibrated),
         "unmeasured": calibrated.unmeasured,
         "clades": [
             {
@@ -92,6 +93,28 @@ def as_json(calibrated: Calibrated) -> dict[str, Any]:
             for report in calibrated.clades
         ],
     }
+
+
+def _several(calibrated: Calibrated) -> dict[str, Any]:
+    """What there is to say where texts may have several labels."""
+    if not calibrated.assigned:
+        return {}
+    return {
+        "thresholds": calibrated.table.thresholds,
+        "assigned": {
+            split: {"at_one_half": asdict(half), "at_thresholds": asdict(fitted)}
+            for split, (half, fitted) in calibrated.assigned.items()
+        },
+    }
+
+
+def assigned_in_words(calibrated: Calibrated) -> str:
+    """F1 at one half and at the thresholds, split by split; empty where one label is right."""
+    return ", ".join(
+        f"micro F1 {half.micro_f1:.1%} -> {fitted.micro_f1:.1%} and macro F1 "
+        f"{half.macro_f1:.1%} -> {fitted.macro_f1:.1%} on {split}"
+        for split, (half, fitted) in calibrated.assigned.items()
+    )
 
 
 def calibration_csv(calibrated: Sequence[Calibrated]) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isogloss.prompts.errors import InvalidData
+from isogloss.prompts.format.problem import labels_in_cell, split_labels
 from isogloss.prompts.routing.routes import UNIVERSAL, RouteTable
 from isogloss.training.data.articles import articles_of
 from isogloss.training.data.clades import branching_clades, lineages_of
@@ -36,6 +37,8 @@ class Answers:
     """What the routed prompts said, a row for each language and sentence.
 
     `log_probs`: (rows, labels), natural logarithms; `gold`: (rows,), the right label's column.
+    Where a text may have several labels a row is a claim, that it has a certain one, and the two
+    columns are that it has not and that it has. Claims lie text by text, label by label.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +46,9 @@ class Answers:
     gold: NDArray[np.intp]
     languages: NDArray[np.str_]
     sentences: NDArray[np.str_]  # translations of one sentence share a name
+    cells: NDArray[np.str_]  # the right label of each, or all of them in one cell
+    claims: NDArray[np.str_] | None = None  # the label that each row claims
+    names: tuple[str, ...] = ()  # of the labels that are claimed
 
     @classmethod
     def of(cls, rows: Sequence[Prediction]) -> Answers:
@@ -59,17 +65,44 @@ class Answers:
                 f"prompt {odd.prompt!r} scores {sorted(odd.log_probs)}, others {sorted(labels)}; "
                 "evaluate prompts of one task together"
             )
-        if odd := next((row for row in rows if row.gold not in labels), None):
+        several = rows[0].problem == "multi_label"
+        if odd := next(
+            (r for r in rows if not set(labels).issuperset(labels_in_cell(r.problem, r.gold))), None
+        ):
             raise InvalidData(
                 f"{odd.language} {odd.index_id!r}: {odd.gold!r} is not among the scored labels "
                 f"{sorted(labels)}; evaluate again"
             )
+        said = np.array([[row.log_probs[label] for label in labels] for row in rows])
+        if several:
+            return cls._claims(rows, tuple(labels), said)
         return cls(
             tuple(labels),
-            np.array([[row.log_probs[label] for label in labels] for row in rows]),
+            said,
             np.array([labels.index(row.gold) for row in rows]),
             np.array([row.language for row in rows]),
             np.array([row.index_id for row in rows]),
+            np.array([row.gold for row in rows]),
+        )
+
+    @classmethod
+    def _claims(cls, rows: Sequence[Prediction], labels: tuple[str, ...], said: Floats) -> Answers:
+        """(texts, labels) log-probabilities as claims, one a text and label."""
+        golds = [set(split_labels(row.gold)) for row in rows]
+        yes = np.minimum(said, -_SURE).ravel()
+
+        def each(values: Sequence[str]) -> NDArray[np.str_]:
+            return np.repeat(np.array(values), len(labels))
+
+        return cls(
+            ("not assigned", "assigned"),
+            np.stack([np.log(-np.expm1(yes)), yes], axis=1),
+            np.array([int(label in own) for own in golds for label in labels]),
+            each([row.language for row in rows]),
+            each([row.index_id for row in rows]),
+            each([row.gold for row in rows]),
+            np.tile(np.array(labels), len(rows)),
+            labels,
         )
 
     def where(self, chosen: NDArray[Any]) -> Answers:
@@ -80,6 +113,9 @@ class Answers:
             self.gold[chosen],
             self.languages[chosen],
             self.sentences[chosen],
+            self.cells[chosen],
+            None if self.claims is None else self.claims[chosen],
+            self.names,
         )
 
     def without(self, priors: Floats) -> Answers:
@@ -90,7 +126,7 @@ class Answers:
     def articles(self) -> NDArray[np.str_]:
         """What is one unit of evidence, (rows,): an article's sentences with their translations."""
         names = self.sentences.tolist()
-        article = articles_of(names, [self.labels[column] for column in self.gold])
+        article = articles_of(names, self.cells.tolist())
         return np.array([article[name] for name in names])
 
     @property
@@ -105,6 +141,10 @@ class Answers:
 
         scaled: Floats = log_softmax(self.log_probs / temperatures[:, None], axis=1)
         return scaled
+
+
+_SURE = 1e-12
+"""What is left of a probability that was rounded to one."""
 
 
 @dataclass(frozen=True, slots=True)

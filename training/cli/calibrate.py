@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isogloss.prompts.cli.settings import as_command
-from isogloss.prompts.console.console import print_json, print_table
+from isogloss.prompts.console.console import print_json, print_table, say
 from isogloss.prompts.errors import InvalidData, InvalidInput
 from isogloss.training.cli.options import (
     AsJson,
@@ -210,11 +210,13 @@ def _tell_unmeasured(calibrated: Calibrated) -> None:
 
 
 def _in_words(calibrated: Calibrated) -> str:
-    from isogloss.training.calibration.tables import accuracies, before_after
+    from isogloss.training.calibration.tables import accuracies, assigned_in_words, before_after
 
     measured, table = calibrated.overall.measured, calibrated.table
     errors = [f"{before_after(measures)} on {split}" for split, measures in measured.items()]
     words = f"{table.model.id}, {table.task}: calibration error {', '.join(errors)}"
+    if told := assigned_in_words(calibrated):
+        words = f"{words}; at thresholds in place of one half {told}"
     if not calibrated.priors:
         return words
     shares = [f"{accuracies(measures)} on {split}" for split, measures in measured.items()]
@@ -238,4 +240,6 @@ def _report(found: Sequence[Calibrated], generation: int | None, as_json: bool) 
         return
     for calibrated in found:
         print_table(tables.calibration_table(calibrated))
+        if told := tables.assigned_in_words(calibrated):
+            say(f"at thresholds in place of one half: {told}")
     tell_generation(generation)

@@ -16,6 +16,7 @@ from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.languages.languages import canonical
 
 if TYPE_CHECKING:
+    from isogloss.prompts.format.problem import Problem
     from isogloss.prompts.model.backbone import Backbone
     from isogloss.training.workers.units import PoolSpec
 
@@ -51,8 +52,50 @@ MinProbability = Annotated[
         help="How probable it must be that a route gains (--confidence: its older name).",
     ),
 ]
+MultiLabel = Annotated[
+    bool,
+    typer.Option(
+        "--multi-label",
+        help="A text may have several labels, or none: a cell holds them with | between them.",
+    ),
+]
+Levels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,...,HIGH",
+        help="The labels are levels in this order, with commas between them, the lowest first.",
+    ),
+]
+NoneWord = Annotated[
+    str | None,
+    typer.Option(
+        help="With --multi-label, the word that every label is held against. (default: none)"
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the choice and publish nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+def parse_kind(
+    multi_label: bool, levels: str | None, none_word: str | None
+) -> tuple[Problem, tuple[str, ...] | None]:
+    """What kind of answer is wanted, and its levels.
+
+    Raises:
+        InvalidInput: the options exclude each other, or levels are too few.
+    """
+    if multi_label and levels is not None:
+        raise InvalidInput(
+            "--multi-label and --levels: a text has several labels or one level; leave one out"
+        )
+    if none_word is not None and not multi_label:
+        raise InvalidInput(f"--none-word {none_word!r}: it goes with --multi-label")
+    if levels is None:
+        return ("multi_label" if multi_label else "single_label"), None
+    names = tuple(name.strip() for name in levels.split(",") if name.strip())
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InvalidInput(f"--levels {levels!r}: name two levels or more, each once, lowest first")
+    return "ordered", names
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,27 @@ def _how_it_ended(result: Trained) -> str:
 
 def summary_tables(summaries: Sequence[PromptSummary]) -> list[PlainTable]:
     """Means per prompt and, for a handful of prompts, per clade and per language."""
-    means = PlainTable("Prompt", "Mean", "Worst language", "Best language", title="Accuracy")
+    more = list(summaries[0].measures)
+    columns = ("Prompt", "Mean", *map(_heading, more), "Worst language", "Best language")
+    means = PlainTable(*columns, title="Accuracy")
     for summary in summaries:
         accuracy = summary.languages
         ranked = sorted(accuracy, key=accuracy.__getitem__)
         ends = [f"{name_of(code)} {accuracy[code]:.1%}" for code in (ranked[0], ranked[-1])]
-        means.add_row(summary.prompt, _percent(summary.mean), *ends)
+        measured = [_measure(name, summary.measures[name]) for name in more]
+        means.add_row(summary.prompt, _percent(summary.mean), *measured, *ends)
     if len(summaries) > _MOST_COLUMNS:
         return [means]
     return [_by_language(summaries), _by_clade(summaries), means]
+
+
+def _heading(measure: str) -> str:
+    words = measure.replace("_", " ")
+    return words[0].upper() + words[1:].replace("f1", "F1")
+
+
+def _measure(name: str, value: float) -> str:
+    return f"{value:.2f}" if name == "levels_off" else _percent(value)
 
 
 def _by_language(summaries: Sequence[PromptSummary]) -> PlainTable:

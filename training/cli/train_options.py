@@ -10,8 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from isogloss.prompts.format.labels import parse_words
+from isogloss.prompts.format.template import checked_template
 from isogloss.prompts.languages.languages import canonical
-from isogloss.training.cli.options import parse_languages, parse_shots
+from isogloss.training.cli.options import (
+    Levels,
+    MultiLabel,
+    NoneWord,
+    parse_kind,
+    parse_languages,
+    parse_shots,
+)
 from isogloss.training.tuning.config import TrainingConfig
 
 _DEFAULT = TrainingConfig.model_construct()  # defaults are stated once, there
@@ -40,6 +48,9 @@ class Choices:
             "--word", help="label=word: speak a label as this word. Repeat for more labels."
         ),
     ] = None
+    multi_label: MultiLabel = False
+    levels: Levels = None
+    none_word: NoneWord = None
     unfrozen: Annotated[
         bool, typer.Option("--unfrozen", help="Train all weights too (the paper's baseline).")
     ] = False
@@ -174,6 +185,15 @@ class Choices:
             "is evaluated so and cannot be served. (default: model)",
         ),
     ] = None
+    template: Annotated[
+        list[str] | None,
+        _setting(
+            metavar="TEMPLATE",
+            help="What stands around every text, in training and serving alike, with {text} where "
+            "it goes: 'Review: {text} Topic:'. (default: nothing, or as around the texts of the "
+            "prompt that --init names)",
+        ),
+    ] = None
     verbalizer: Annotated[
         list[str] | None,
         _left_open(
@@ -203,12 +223,19 @@ class Choices:
         Raises:
             InvalidInput: one cannot be read.
         """
-        return {name: value or () for name, value in vars(self).items()} | {
+        problem, levels = parse_kind(self.multi_label, self.levels, self.none_word)
+        return {
+            name: value or () for name, value in vars(self).items() if name != "multi_label"
+        } | {
             "task": [self.task],
+            "problem": [problem],
+            "levels": [levels],
+            "none_word": [self.none_word],
             "words": [parse_words(self.words or [])],
             "unfrozen": [self.unfrozen],
             "sources": [parse_languages(codes) for codes in self.sources or []],
             "shots": [parse_shots(count) for count in self.shots or []],
+            "template": [checked_template(each) for each in self.template or []],
             "teacher_language": [canonical(code) for code in self.teacher_language or []],
             "parallel": [tuple(self.parallel)] if self.parallel else [],
         }

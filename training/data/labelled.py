@@ -2,16 +2,17 @@
 
 A folder is laid out as SIB-200 is: `<code>/{train,dev,test}.tsv`, tab-separated with a header, the
 columns `index_id category text`, read as `prompts.files.tables` reads every table. The code is one
-of any standard (`fra_Latn`, `fr`, `pt-BR`), or a name of one's own.
+of any standard (`fra_Latn`, `fr`, `pt-BR`), or a name of one's own. Where a task's texts may have
+several labels, a cell holds them with "|" between them (on the hub a list does), or nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from isogloss.prompts.console.refusals import shown, spelled_like
 from isogloss.prompts.errors import InvalidData
@@ -19,6 +20,7 @@ from isogloss.prompts.files.given_paths import expanded
 from isogloss.prompts.files.tables import Layout, Row, read_table
 from isogloss.prompts.format import labels as label_names
 from isogloss.prompts.format.labels import confused
+from isogloss.prompts.format.problem import Problem, join_labels, labels_in_cell, split_labels
 from isogloss.prompts.languages.codes import LONGEST_CODE
 from isogloss.prompts.languages.languages import canonical, named_languages
 
@@ -36,11 +38,13 @@ class Example:
     """One labelled text. Texts that are translations of each other share their `index_id`."""
 
     index_id: str
-    label: str
+    label: str  # of several, all in one cell: see `prompts.format.problem`
     text: str
 
 
-def load_split(source: str, code: str, split: Split) -> list[Example]:
+def load_split(
+    source: str, code: str, split: Split, problem: Problem = "single_label"
+) -> list[Example]:
     """Read one split of one language, in the order of the file.
 
     Args:
@@ -48,14 +52,30 @@ def load_split(source: str, code: str, split: Split) -> list[Example]:
         code: the language's folder or configuration, such as `eng_Latn`; of another standard, the
             one that means the same.
         split: `dev` is the hub's `validation`.
+        problem: whether a cell may hold several labels, or none.
 
     Raises:
         InvalidData: no such data, language or split, or a line that cannot be read; the message
             names the file, the line and the remedy.
     """
     if (folder := _folder(source)) is not None:
-        return _load_file(_language_folder(folder, code) / f"{split}.tsv")
-    return _load_from_hub(source, code, split)
+        return _load_file(_language_folder(folder, code) / f"{split}.tsv", problem)
+    return _load_from_hub(source, code, split, problem)
+
+
+def has_split(source: str, code: str, split: Split) -> bool:
+    """Whether a language of a data set has this split.
+
+    Raises:
+        InvalidData: no such data or language.
+    """
+    if (folder := _folder(source)) is not None:
+        return (_language_folder(folder, code) / f"{split}.tsv").is_file()
+    import datasets
+
+    name = _hub_codes(source).get(canonical(code), code)
+    held = _hub(source, lambda: datasets.get_dataset_split_names(source, name))
+    return any(each in held for each in _HUB_SPLITS[split])
 
 
 def load_texts(folder: Path, code: str) -> dict[str, str]:
@@ -84,8 +104,15 @@ def language_codes(source: str) -> list[str]:
     return codes
 
 
-def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
-    """The labels of a task, sorted: those of its training split.
+def labels_in(example: Example, problem: Problem) -> tuple[str, ...]:
+    """The labels of a text: one, or any number of them."""
+    return labels_in_cell(problem, example.label)
+
+
+def labels_of(
+    train: Iterable[Example], problem: Problem = "single_label", levels: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The labels of a task: those of its training split, sorted; levels as they are given.
 
     Raises:
         InvalidData: they may not be a task's labels, or two of them are one in two spellings; the
@@ -93,7 +120,10 @@ def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
     """
     first: dict[str, str] = {}
     for example in train:
-        first.setdefault(example.label, example.index_id)
+        for label in labels_in(example, problem):
+            first.setdefault(label, example.index_id)
+    if levels is not None:
+        return _levels(first, levels)
     if alike := confused(first):
         one, other = (f"{label!a} (index_id {first[label]!r})" for label in alike)
         raise InvalidData(
@@ -105,16 +135,42 @@ def labels_of(train: Iterable[Example]) -> tuple[str, ...]:
     return labels
 
 
-def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str) -> None:
-    """Refuse examples whose label is none of `labels`.
+def _levels(first: Mapping[str, str], levels: Sequence[str]) -> tuple[str, ...]:
+    """Levels, lowest first, all of which the data must know.
+
+    Args:
+        first: label -> the first text with it.
+        levels: as they are given.
+    """
+    if unknown := sorted(set(first) - set(levels)):
+        raise InvalidData(
+            f"--levels {','.join(levels)}: the data also has {unknown[0]!a} (index_id "
+            f"{first[unknown[0]]!r}); name every level, lowest first, or correct the category"
+        )
+    if missing := [level for level in levels if level not in first]:
+        raise InvalidData(
+            f"--levels {','.join(levels)}: no text of the train split is {missing[0]!a}; the "
+            f"labels there are {', '.join(sorted(first))}"
+        )
+    label_names.check_labels(levels)
+    return tuple(levels)
+
+
+def check_labels(
+    examples: Iterable[Example],
+    labels: Sequence[str],
+    where: str,
+    problem: Problem = "single_label",
+) -> None:
+    """Refuse examples that have a label which is none of `labels`.
 
     Raises:
         InvalidData: names the unknown labels and the first sentence that has one.
     """
     known = set(labels)
-    unknown = [example for example in examples if example.label not in known]
+    unknown = [each for each in examples if not known.issuperset(labels_in(each, problem))]
     if unknown:
-        names = sorted({example.label for example in unknown})
+        names = sorted({name for each in unknown for name in labels_in(each, problem)} - known)
         other = confused([*labels, *names])
         hint = f"; {other[1]!a} is {other[0]!a} in another spelling" if other else ""
         raise InvalidData(
@@ -148,16 +204,26 @@ def _language_folder(root: Path, code: str) -> Path:
     return root / name
 
 
-def _load_file(path: Path) -> list[Example]:
+def _load_file(path: Path, problem: Problem) -> list[Example]:
+    may_be_empty = ("category",) if problem == "multi_label" else ()
     return [
-        Example(cells["index_id"].strip(), cells["category"].strip(), cells["text"])
-        for cells in _read_file(path, _COLUMNS)
+        Example(cells["index_id"].strip(), _category([cells["category"]], problem), cells["text"])
+        for cells in _read_file(path, _COLUMNS, may_be_empty)
     ]
 
 
-def _read_file(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def _category(cells: Iterable[str], problem: Problem) -> str:
+    """A text's label, or all of them in one cell; one that is written twice counts once."""
+    if problem != "multi_label":
+        return "".join(cells).strip()
+    return join_labels(label for cell in cells for label in split_labels(cell))
+
+
+def _read_file(
+    path: Path, columns: tuple[str, ...], may_be_empty: tuple[str, ...] = ()
+) -> list[dict[str, str]]:
     """The rows' cells by column; those named in `columns` are there and not empty."""
-    layout = Layout(columns, missing="a language needs this split")
+    layout = Layout(columns, missing="a language needs this split", may_be_empty=may_be_empty)
     rows = list(_unique(read_table(path, layout)))
     if not rows:
         raise InvalidData(f"{path}: no examples; add rows below the header")
@@ -177,7 +243,7 @@ def _unique(rows: Iterable[Row]) -> Iterator[dict[str, str]]:
         yield row.cells
 
 
-def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
+def _load_from_hub(source: str, code: str, split: Split, problem: Problem) -> list[Example]:
     import datasets
 
     code = _hub_codes(source).get(canonical(code), code)
@@ -188,12 +254,24 @@ def _load_from_hub(source: str, code: str, split: Split) -> list[Example]:
     table = _hub(source, lambda: datasets.load_dataset(source, code, split=name))
     if missing := [column for column in _COLUMNS if column not in table.column_names]:
         raise InvalidData(f"{source} {code} {name}: no column {', '.join(missing)}")
-    # Some versions of SIB-200 store the category as a number with names beside it.
+    # Some versions of SIB-200 store the category as a number with names beside it; several labels
+    # are a list of either.
     feature = table.features["category"]
-    naming = feature.int2str if isinstance(feature, datasets.ClassLabel) else str
+    inner = getattr(feature, "feature", feature)
+    naming = inner.int2str if isinstance(inner, datasets.ClassLabel) else str
     return [
-        Example(str(r["index_id"]), naming(r["category"]).strip(), str(r["text"])) for r in table
+        Example(
+            str(r["index_id"]),
+            _category(map(naming, _listed(r["category"])), problem),
+            str(r["text"]),
+        )
+        for r in table
     ]
+
+
+def _listed(cell: Any) -> list[Any]:
+    """What a cell holds: one value, or a list of them."""
+    return list(cell) if isinstance(cell, list | tuple) else [] if cell is None else [cell]
 
 
 def _hub_codes(source: str) -> dict[str, str]:

@@ -79,6 +79,22 @@ class ParallelText:
         )
 
 
+def languages_of_folder(folder: Path) -> tuple[str, ...]:
+    """Codes of the languages that a folder has text of, sorted.
+
+    Raises:
+        InvalidData: it has no known layout, or two names for one language.
+    """
+    read = _layout(folder)
+    if read is _read_ntrex:
+        return tuple(sorted(ntrex.files(folder)))
+    pattern = "*/train.tsv" if read is _read_sib200 else "*.txt"
+    names = {
+        path.parent.name if read is _read_sib200 else path.stem for path in folder.glob(pattern)
+    }
+    return tuple(sorted(named_languages(names, f"--parallel {folder}")))
+
+
 def draw_pairs(text: ParallelText, pairs: int | None, seed: int) -> Sample[Translation]:
     """A run's sentences, the same for the same seed, with all their translations.
 

@@ -10,13 +10,20 @@ read. What validates is of other articles than what trains, where there are enou
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from isogloss.prompts.errors import InvalidData
+from isogloss.prompts.format.problem import Problem
 from isogloss.training.data.articles import articles_of
-from isogloss.training.data.labelled import Example, check_labels, labels_of, load_split
+from isogloss.training.data.labelled import (
+    Example,
+    check_labels,
+    labels_in,
+    labels_of,
+    load_split,
+)
 
 T = TypeVar("T")
 Shots = int | Literal["all"]
@@ -40,27 +47,53 @@ class SourceData:
     train: dict[str, list[Example]]
     dev: dict[str, list[Example]]
     labels: tuple[str, ...]
+    problem: Problem = "single_label"
 
     @classmethod
-    def load(cls, source: str, codes: Sequence[str], validation: ValidationSource) -> SourceData:
+    def load(
+        cls,
+        source: str,
+        codes: Sequence[str],
+        validation: ValidationSource,
+        problem: Problem = "single_label",
+        levels: tuple[str, ...] | None = None,
+    ) -> SourceData:
         """Read what training may see; the dev split only where validation comes from it.
+
+        Args:
+            source: of labelled texts.
+            codes: of the source languages.
+            validation: where the texts come from that choose the checkpoint.
+            problem: what kind of answer is learnt.
+            levels: of an ordered task, the lowest first.
 
         Raises:
             InvalidData: a split cannot be read, or a label of one language or split is not among
                 the labels of the source languages' train splits.
         """
-        train = {code: load_split(source, code, "train") for code in codes}
-        dev = {code: load_split(source, code, "dev") for code in codes if validation == "dev"}
-        labels = labels_of(example for examples in train.values() for example in examples)
+        validating = codes if validation == "dev" else ()
+        train = {code: load_split(source, code, "train", problem) for code in codes}
+        dev = {code: load_split(source, code, "dev", problem) for code in validating}
+        everything = (example for examples in train.values() for example in examples)
+        labels = labels_of(everything, problem, levels)
         for code, examples in dev.items():
-            check_labels(examples, labels, f"{source} {code} dev")
-        return cls(train, dev, labels)
+            check_labels(examples, labels, f"{source} {code} dev", problem)
+        return cls(train, dev, labels, problem)
+
+    def with_label(self, examples: Iterable[Example], label: str) -> list[Example]:
+        """Those that have a label, perhaps among others; "" are those without any."""
+        if not label:
+            return [each for each in examples if not each.label]
+        return [each for each in examples if label in labels_in(each, self.problem)]
 
 
 def draw_shots(
     data: SourceData, shots: Shots, seed: int, examples: int | None = None
 ) -> Sample[Example]:
     """Draw a run's examples: per source language and label, the same ones for the same seed.
+
+    Where texts may have several labels each label gets at least so many, the rare ones first, and
+    "none of them" as many where there are any: they need no draw of their own to be learnt.
 
     `shots="all"` takes both splits whole; without a dev split, a tenth of the train split's
     sentences validates, with their translations and the rest of their articles.
@@ -79,7 +112,7 @@ def draw_shots(
     train = [
         example
         for code, own in data.train.items()
-        for example in _draw(own, data.labels, shots, f"{seed} {code} train", f"{code} train")
+        for example in _draw(own, data, shots, f"{seed} {code} train", f"{code} train")
     ]
     # Parallel sources share sentences: what one language trains on, none may validate on.
     article = _articles(data)
@@ -102,16 +135,19 @@ def _validation(
 ) -> list[Example]:
     key = f"{seed} {code} validation"
     if code in data.dev:
-        return _draw(data.dev[code], data.labels, wanted, key, f"{code} dev")
+        return _draw(data.dev[code], data, wanted, key, f"{code} dev")
     rest = [each for each in data.train[code] if each.index_id not in taken]
     articles = {article[name] for name in taken}
-    chosen = [
+    chosen = dict.fromkeys(
         each
-        for label in data.labels
-        for each in _apart([own for own in rest if own.label == label], article, articles, wanted)
-    ]
+        for label in (*data.labels, "")
+        for each in _apart(data.with_label(rest, label), article, articles, wanted)
+    )
     where = f"{code} train, beyond the shots (or validate on --validation dev)"
-    return _draw(chosen, data.labels, wanted, key, where)
+    if data.problem == "multi_label" and chosen:
+        # The texts of a label may all have been drawn for their other labels.
+        return _draw_several(_by_label(list(chosen), data), wanted, key)
+    return _draw(list(chosen), data, wanted, key, where)
 
 
 def _apart(
@@ -145,8 +181,8 @@ def _held_out(data: SourceData, seed: int) -> set[str]:
     """
     article = _articles(data)
     by_label: dict[str, dict[str, list[str]]] = {label: {} for label in data.labels}
-    for name, label in _labels(data).items():
-        by_label[label].setdefault(article[name], []).append(name)
+    for name, label in _labels(data).items():  # of several labels, by all of them together
+        by_label.setdefault(label, {}).setdefault(article[name], []).append(name)
     held_out: set[str] = set()
     for label, articles in by_label.items():
         names = sorted(articles)
@@ -198,16 +234,40 @@ def _articles(data: SourceData) -> dict[str, str]:
 
 
 def _draw(
-    examples: Sequence[Example], labels: Collection[str], wanted: int, key: str, where: str
+    examples: Sequence[Example], data: SourceData, wanted: int, key: str, where: str
 ) -> list[Example]:
     """`wanted` examples of each label; the seed's text makes draws independent of one another."""
-    drawn = []
-    for label in sorted(labels):
-        of_label = [example for example in examples if example.label == label]
-        if len(of_label) < wanted:
+    of_labels = _by_label(examples, data)
+    for label, own in of_labels.items():
+        if label and len(own) < wanted:
             raise InvalidData(
-                f"{where}: label {label!r} has {len(of_label)} examples and {wanted} are wanted; "
+                f"{where}: label {label!r} has {len(own)} examples and {wanted} are wanted; "
                 "lower --shots or add examples"
             )
-        drawn += random.Random(f"{key} {label}").sample(of_label, wanted)
-    return drawn
+    if data.problem == "multi_label":
+        return _draw_several(of_labels, wanted, key)
+    return [
+        example
+        for label, own in of_labels.items()
+        for example in random.Random(f"{key} {label}").sample(own, wanted)
+    ]
+
+
+def _by_label(examples: Sequence[Example], data: SourceData) -> dict[str, list[Example]]:
+    """Examples of each label, perhaps among others; where that may be, "" are those of none."""
+    none = ("",) if data.problem == "multi_label" else ()
+    return {label: data.with_label(examples, label) for label in (*none, *sorted(data.labels))}
+
+
+def _draw_several(
+    of_labels: Mapping[str, Sequence[Example]], wanted: int, key: str
+) -> list[Example]:
+    """Until every label has `wanted` examples, counting those that another label drew."""
+    drawn: dict[Example, None] = {}
+    for label in sorted(of_labels, key=lambda label: (len(of_labels[label]), label)):
+        own = of_labels[label]
+        lacking = wanted - sum(example in drawn for example in own)
+        rest = [example for example in own if example not in drawn]
+        chosen = random.Random(f"{key} {label}").sample(rest, min(max(lacking, 0), len(rest)))
+        drawn.update(dict.fromkeys(chosen))
+    return list(drawn)

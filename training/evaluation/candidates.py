@@ -65,9 +65,10 @@ def check_alike(model: Backbone, candidates: Sequence[Candidate]) -> tuple[str, 
     return tuple(label.label for label in first.prompt.card.labels)
 
 
-def _task_and_labels(candidate: Candidate) -> tuple[str, list[str]]:
+def _task_and_labels(candidate: Candidate) -> tuple[str, str, list[str]]:
     card = candidate.prompt.card
-    return card.task, sorted(label.label for label in card.labels)
+    labels = [label.label for label in card.labels]
+    return card.task, card.problem, labels if card.problem == "ordered" else sorted(labels)
 
 
 def prompt_files(folder: Path) -> dict[str, Path]:

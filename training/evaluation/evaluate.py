@@ -15,6 +15,7 @@ from pathlib import Path
 
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.languages.languages import canonical, languages
+from isogloss.prompts.languages.pretraining_data import CORPORA
 from isogloss.prompts.languages.sib200 import PAPER_52
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example, Split, check_labels, language_codes, load_split
@@ -126,8 +127,9 @@ def _unit(
     labels: Sequence[str],
     parts: Path,
 ) -> LanguageUnit:
-    examples = load_split(job.data, code, job.split)
-    check_labels(examples, labels, f"{job.data} {code} {job.split}")
+    problem = candidates[0].prompt.card.problem
+    examples = load_split(job.data, code, job.split, problem)
+    check_labels(examples, labels, f"{job.data} {code} {job.split}", problem)
     part = parts / f"{code}-{job.split}-{examples_digest(examples)}.jsonl"
     return LanguageUnit(code, job.split, tuple(examples), tuple(candidates), part)
 
@@ -136,8 +138,8 @@ def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:
     """The languages of `--languages`.
 
     `all` are the data's languages that the model was pretrained on (pocket models: the paper's 52,
-    whichever the architecture), `every` all that the data has, and anything else a list of codes
-    with commas between them.
+    whichever the architecture; models of which nothing is known: all that the data has), `every`
+    all that the data has, and anything else a list of codes with commas between them.
 
     Raises:
         InvalidData: the data lacks a language that was asked for, or has none of them.
@@ -166,6 +168,8 @@ def choose_languages(model: Backbone, data: str, asked: str) -> tuple[str, ...]:
 def _pretrained_on(model: Backbone, code: str) -> bool:
     if Path(model.model_id).name.startswith("pocket-"):
         return code in PAPER_52
+    if model.architecture not in CORPORA:
+        return model.pretraining is None or model.pretraining.known(code) > 0
     entry = languages().get(code)
     if entry is None:
         return False

@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from isogloss.prompts.format.ensemble import Ensemble
 from isogloss.prompts.format.prompt import Prompt, members_of
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.model.backbone import Backbone, label_log_probs
+from isogloss.prompts.model.backbone import Backbone, label_scores
 from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.training.data.labelled import Example, Split
 from isogloss.training.evaluation.candidates import Candidate
-from isogloss.training.evaluation.predictions import Prediction
-from isogloss.training.tuning.texts import Texts, TextStart, started, tokenize
+from isogloss.training.evaluation.predictions import Prediction, best_answer, score_of
+from isogloss.training.tuning.texts import Texts, tokenize
 
 _Scores = list[tuple[int, Tensor]]  # a prompt's place, and (texts, labels)
 
@@ -41,22 +42,28 @@ def predict(
     split: Split,
 ) -> list[Prediction]:
     """Predictions of every prompt for every example: prompt by prompt, in the examples' order."""
-    ids = tokenize(model, [example.text for example in examples], None)
-    scores = score_prompts(model, candidates, ids)
+    scores = score_prompts(model, candidates, [example.text for example in examples])
     return [
         _prediction(model, candidate, language, split, example, row)
         for candidate, rows in zip(candidates, scores, strict=True)
-        for example, row in zip(examples, rows.tolist(), strict=True)
+        for example, row in zip(examples, _log_probs(candidate, rows).tolist(), strict=True)
     ]
 
 
-def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) -> list[Tensor]:
-    """Label log-probabilities of each prompt: (texts, labels), labels in the prompt's own order.
+def _log_probs(candidate: Candidate, scores: Tensor) -> Tensor:
+    """(texts, labels) as `score_prompts` has them -> natural logarithms of probabilities."""
+    return logsigmoid(scores) if candidate.prompt.card.verbalizer.independent else scores
 
-    `ids` begin as the model expects, and each prompt reads them from the start that its card names.
-    An ensemble's are the mean of its members', as a softmax again; a prompt that is a member of
-    several is read once. The same bits whatever the number of threads, and so in this process as
-    in a worker.
+
+def score_prompts(
+    model: Backbone, candidates: Sequence[Candidate], texts: Sequence[str]
+) -> list[Tensor]:
+    """What each prompt says of every label: (texts, labels), labels in the prompt's own order.
+
+    Log-probabilities; of independent labels log odds, as `label_scores`. Each prompt reads the
+    texts in the form that its card names: from its start, in its template. An ensemble's are the
+    mean of its members', as a softmax again; a prompt that is a member of several is read once.
+    The same bits whatever the number of threads, and so in this process as in a worker.
     """
     members = {
         member.prompt.digest: member.prompt
@@ -64,12 +71,10 @@ def score_prompts(model: Backbone, candidates: Sequence[Candidate], ids: Texts) 
         for member in members_of(candidate.name, candidate.prompt)
     }
     by_digest: dict[str, Tensor] = {}
-    starts: tuple[TextStart, ...] = ("model", "none")
-    for start in starts:
-        alike = {d: each for d, each in members.items() if each.card.text_start == start}
-        if alike:
-            scored = _score_members(model, list(alike.values()), started(ids, model, start))
-            by_digest |= dict(zip(alike, scored, strict=True))
+    for form in dict.fromkeys(each.card.text_form for each in members.values()):
+        alike = {d: each for d, each in members.items() if each.card.text_form == form}
+        ids = tokenize(model, texts, None, *form)
+        by_digest |= dict(zip(alike, _score_members(model, [*alike.values()], ids), strict=True))
     return [_together(candidate.prompt, by_digest) for candidate in candidates]
 
 
@@ -82,7 +87,8 @@ def _together(prompt: Prompt, scored: Mapping[str, Tensor]) -> Tensor:
     for member in prompt.prompts:
         place = {label.label: n for n, label in enumerate(member.card.labels)}
         said.append(scored[member.digest][:, [place[label] for label in labels]])
-    return torch.stack(said).mean(dim=0).log_softmax(-1)
+    mean = torch.stack(said).mean(dim=0)
+    return mean if prompt.card.verbalizer.independent else mean.log_softmax(-1)
 
 
 def _score_members(model: Backbone, prompts: Sequence[SoftPrompt], ids: Texts) -> list[Tensor]:
@@ -135,6 +141,7 @@ class _Run:
 
     position: Literal["suffix", "prefix"]
     rows: Tensor  # (labels, hidden)
+    independent: bool  # labels, so that they have log odds
     places: list[int]  # of the prompts among all
     vectors: list[Tensor]  # of each, where the model is
 
@@ -155,14 +162,16 @@ class _Run:
 
 def _runs(model: Backbone, prompts: Sequence[SoftPrompt]) -> list[_Run]:
     """Move every prompt to the model and look its labels up, once for all texts."""
-    runs: dict[tuple[str, tuple[int, ...]], _Run] = {}
+    runs: dict[tuple[Any, ...], _Run] = {}
     for index, prompt in enumerate(prompts):
-        card = prompt.card
-        tokens = tuple(label.token_id for label in card.labels)
-        if (card.position, tokens) not in runs:
-            rows = model.label_rows(tokens)
-            runs[card.position, tokens] = _Run(card.position, rows, [], [])
-        run = runs[card.position, tokens]
+        card, verbalizer, own = prompt.card, prompt.card.verbalizer, prompt.label_rows
+        head = None if own is None else prompt.digest
+        key = (card.position, verbalizer.token_ids, verbalizer.none_id, head)
+        if key not in runs:
+            tokens = (verbalizer.token_ids, verbalizer.none_id)
+            rows = model.label_rows(*tokens) if own is None else own.to(model.device)
+            runs[key] = _Run(card.position, rows, verbalizer.independent, [], [])
+        run = runs[key]
         run.places.append(index)
         run.vectors.append(prompt.vectors.to(model.device, model.dtype))
     return list(runs.values())
@@ -178,8 +187,8 @@ def _score(
     else:
         assert kv is not None
         states = model.read(kv, prompts)
-    log_probs = label_log_probs(states, run.rows).cpu()
-    return log_probs.view(len(batch), len(group), -1)
+    scores = label_scores(states, run.rows, independent=run.independent).cpu()
+    return scores.view(len(batch), len(group), -1)
 
 
 def _similar_lengths(ids: Texts) -> Iterator[list[int]]:
@@ -198,6 +207,7 @@ def _prediction(
 ) -> Prediction:
     card = candidate.prompt.card
     by_label = {label.label: score for label, score in zip(card.labels, scores, strict=True)}
+    predicted = best_answer(card.problem, by_label)
     return Prediction(
         model=model.model_id,
         fingerprint=model.fingerprint,
@@ -208,6 +218,8 @@ def _prediction(
         split=split,
         index_id=example.index_id,
         gold=example.label,
-        predicted=max(by_label, key=by_label.__getitem__),
+        predicted=predicted,
         log_probs=by_label,
+        problem=card.problem,
+        score=score_of(card.problem, example.label, predicted, by_label),
     )

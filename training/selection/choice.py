@@ -118,7 +118,8 @@ class Judge:
     @classmethod
     def of(cls, evidence: Evidence, rule: Rule) -> Self:
         """Draw the conclusions that all decisions share."""
-        return cls(evidence, infer(evidence), rule, _best_overall(evidence))
+        posterior = infer(evidence)
+        return cls(evidence, posterior, rule, _best_overall(evidence, posterior))
 
     def expected_best(self, codes: Sequence[str], baseline: str) -> str:
         """Highest expected accuracy; on a tie the baseline, then the first by name.
@@ -167,14 +168,18 @@ class Judge:
         return float(self.evidence.accuracy[index] @ self.evidence.weights(codes))
 
 
-def _best_overall(evidence: Evidence) -> str:
-    """Highest mean accuracy over all languages; on a tie the first by name.
+def _best_overall(evidence: Evidence, posterior: Posterior) -> str:
+    """Highest mean accuracy over all languages; on a tie the highest expected, then by name.
+
+    On few sentences ties are many, and what is expected also counts how surely each answer was
+    right, and how alike prompts do.
 
     A prompt made for one clade counts too: what routes gain is to be gained over the best that one
     prompt can do.
     """
     means = evidence.accuracy.mean(axis=1).round(9)
-    return min(zip(-means, evidence.prompts, strict=True))[1]
+    expected = posterior.accuracies.mean(axis=1).round(9)
+    return min(zip(-means, -expected, evidence.prompts, strict=True))[2]
 
 
 def _candidates(

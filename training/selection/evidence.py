@@ -95,7 +95,7 @@ class Evidence:
 
     prompts: tuple[str, ...]
     lineages: Mapping[str, Sequence[str]]  # language -> clades, root first; in order of `languages`
-    correct: NDArray[np.bool_]  # (prompt, language, sentence)
+    correct: NDArray[np.float64]  # (prompt, language, sentence): how right, from 0 to 1
     answered: NDArray[np.bool_]  # (language, sentence): has this language this sentence?
     leads: NDArray[np.float64] | None = (
         None  # as `correct`: log odds of gold to the best other label
@@ -110,8 +110,8 @@ class Evidence:
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
-        """Share of right answers, (prompt, language)."""
-        right = (self.correct & self.answered).sum(axis=2).astype(np.float64)
+        """Share of right answers, or how right they are in the mean, (prompt, language)."""
+        right: NDArray[np.float64] = (self.correct * self.answered).sum(axis=2)
         shares: NDArray[np.float64] = right / self.answered.sum(axis=1).astype(np.float64)
         return shares
 
@@ -230,7 +230,7 @@ def _aligned(
     prompts = sorted(answers)
     answered = np.zeros((len(codes), len(columns)), dtype=np.bool_)
     answered[cells] = True
-    correct = np.zeros((len(prompts), *answered.shape), dtype=np.bool_)
+    correct = np.zeros((len(prompts), *answered.shape))
     leads = np.zeros(correct.shape)
     for index, prompt in enumerate(prompts):
         rows = [answers[prompt][key] for key in keys]
@@ -244,6 +244,11 @@ def _aligned(
 
 
 def _lead(row: Prediction) -> float:
-    """Logarithm of the gold label's odds against the best other; NaN where scores were not kept."""
+    """Logarithm of the gold label's odds against the best other.
+
+    NaN where scores were not kept, or where an answer is not simply right or wrong.
+    """
+    if row.problem != "single_label":
+        return np.nan
     others = [value for label, value in row.log_probs.items() if label != row.gold]
     return row.log_probs[row.gold] - max(others) if others else np.nan

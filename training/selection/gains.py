@@ -26,6 +26,8 @@ from isogloss.training.selection.evidence import Evidence
 from isogloss.training.selection.served import evaluated_name
 
 Matrix = NDArray[np.float64]
+Level = Literal["overall", "clade", "amount", "language"]
+"""What a group is: all languages, a clade's, those of alike pretraining, or one."""
 _DRAWS = 4000
 _SEED = 0
 
@@ -36,7 +38,7 @@ class GainRow:
 
     model: str
     task: str
-    level: Literal["overall", "clade", "language"]
+    level: Level
     name: str
     code: str  # of a language, else empty
     languages: int
@@ -57,7 +59,7 @@ class GainRow:
 class Group:
     """Languages whose mean gain is reported together."""
 
-    level: Literal["overall", "clade", "language"]
+    level: Level
     name: str
     codes: tuple[str, ...]
 
@@ -121,7 +123,7 @@ def compare(
     estimates, draws = resample(
         routed_answers - single_answers, answered, weights, evidence.membership
     )
-    bounds = _bounds(estimates, draws, [group.level for group in groups])
+    ends = bounds(estimates, draws, [group.level for group in groups])
     single, routed = (
         weights @ (a.sum(1) / answered.sum(1)) for a in (single_answers, routed_answers)
     )
@@ -137,7 +139,7 @@ def compare(
             " ".join(sorted({ours[c] for c in group.codes if ours[c] != other[c]})),
             over,
             *(round(100 * float(value), 3) for value in (single[n], routed[n], estimates[n])),
-            *(round(100 * float(value), 3) for value in bounds[n]),
+            *(round(100 * float(value), 3) for value in ends[n]),
         )
         for n, group in enumerate(groups)
     ]
@@ -161,7 +163,7 @@ def answers(evidence: Evidence, prompts: Mapping[str, str]) -> Matrix:
         InvalidData: a prompt was not evaluated.
     """
     indices = [place(evidence, prompts[code]) for code in evidence.languages]
-    right = evidence.correct[indices, np.arange(len(indices))] & evidence.answered
+    right = evidence.correct[indices, np.arange(len(indices))] * evidence.answered
     return right.astype(np.float64)
 
 
@@ -199,7 +201,7 @@ def drawn_articles(articles: int) -> Matrix:
     return counts.astype(np.float64)
 
 
-def _bounds(estimates: Matrix, draws: Matrix, levels: Sequence[str]) -> Matrix:
+def bounds(estimates: Matrix, draws: Matrix, levels: Sequence[str]) -> Matrix:
     """(group, 4): the bootstrap's central 95 %; and bounds that hold for a level all at once."""
     low, high = np.quantile(draws, (0.025, 0.975), axis=0)
     errors = draws.std(axis=0)

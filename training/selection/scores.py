@@ -25,7 +25,7 @@ def scores(evidence: Evidence) -> Scores:
 
     A candidate's mean over a sentence's languages is its share of right answers.
     """
-    right: Scores = (evidence.correct & evidence.answered).astype(np.float64)
+    right: Scores = evidence.correct * evidence.answered
     if evidence.leads is None:
         return right
     clear = _clearness(evidence.leads, right, evidence.answered)

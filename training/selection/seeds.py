@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from isogloss.training.selection.evidence import Evidence
-from isogloss.training.selection.gains import Matrix, drawn_articles, groups_of, place
+from isogloss.training.selection.gains import Level, Matrix, drawn_articles, groups_of, place
 
 _SEED_SUFFIX = re.compile(r"-seed[0-9]+$")
 _LUCK = 1
@@ -29,7 +28,7 @@ class SeedRow:
 
     model: str
     task: str
-    level: Literal["overall", "clade", "language"]
+    level: Level
     name: str
     languages: int
     moved: int
@@ -97,7 +96,7 @@ def _drawn_accuracies(evidence: Evidence, settings: Sequence[tuple[int, ...]]) -
     counts = drawn_articles(membership.shape[1])
     sizes = np.maximum(counts @ (evidence.answered @ membership).T, 1)[:, None, :]
     for seeds in settings:
-        right = (evidence.correct[list(seeds)] & evidence.answered) @ membership
+        right = (evidence.correct[list(seeds)] * evidence.answered) @ membership
         yield np.tensordot(counts, right, axes=(1, 2)) / sizes
 
 

@@ -36,7 +36,7 @@ def as_served(row: Prediction, route: Route) -> Prediction:
             "evaluate again with --scores"
         )
     left = {label: said - route.prior.get(label, 0.0) for label, said in row.log_probs.items()}
-    return replace(row, predicted=max(left, key=left.__getitem__), log_probs=left)
+    return row.answering(left)
 
 
 def with_served(

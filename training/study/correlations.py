@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
+from isogloss.prompts.languages.pretraining_data import CORPORA
 from isogloss.training.study.estimates import Interval, difference, interval_of
 from isogloss.training.study.paper import paper_correlation
 from isogloss.training.study.results import SETTINGS, Setting, StudyResults, StudyRun
@@ -17,7 +18,6 @@ from isogloss.training.typology.distances import (
     PublishedDifference,
     published_differences,
 )
-from isogloss.training.typology.pretraining_data import Architecture
 from isogloss.training.typology.transfer import (
     TransferCorrelation,
     freezing_differences,
@@ -125,10 +125,10 @@ def _accuracy(runs: Sequence[StudyRun]) -> dict[str, float]:
     )
 
 
-def _corpus_of(results: StudyResults) -> Architecture | None:
+def _corpus_of(results: StudyResults) -> str | None:
     """Whose pretraining data counts: the pocket models saw neither BLOOM's nor XGLM's."""
     pocket = Path(results.model).name.startswith("pocket-")
-    return None if pocket else results.architecture
+    return None if pocket or results.architecture not in CORPORA else results.architecture
 
 
 def _paper_weaker_by(paper: str | None, metric: str) -> float | None:

@@ -25,7 +25,6 @@ from isogloss.training.evaluation.scoring import score_prompts
 from isogloss.training.files import writable_folder, write_atomically
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.outputs import PROMPT_FOLDER
-from isogloss.training.tuning.texts import tokenize
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class EvidenceUnit:
         for candidate in asked:
             candidate.prompt.check_fits(model)
         texts = [example.text for example in self.questions.examples]
-        scores = score_prompts(model, asked, tokenize(model, texts, None))
+        scores = score_prompts(model, asked, texts)
         kept = Answers.read(path) or Answers(self.labels, {})
         fresh = {
             candidate.prompt.digest: self._in_our_order(candidate, row.argmax(-1).tolist())

@@ -50,7 +50,7 @@ def family_findings(results: StudyResults) -> tuple[FindingRow, ...]:
     findings = [
         _mean(results),
         _differs(results),
-        *(_claim(results, clade) for clade in _CLAIMS[results.architecture]),
+        *(_claim(results, clade) for clade in _CLAIMS.get(results.architecture, {})),
     ]
     return tuple(one for one in findings if one is not None)
 

@@ -91,7 +91,7 @@ class StudyResults:
     """Every run of one study, with what it takes to read them."""
 
     model: str
-    architecture: Literal["bloom", "xglm"]
+    architecture: str
     hidden_size: int
     paper_model: str | None  # the paper's own name for the model ("bloom-560m"), if one of its four
     data: str

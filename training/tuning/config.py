@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.format.problem import Problem
+from isogloss.prompts.format.template import Template, TextForm, TextStart, check_room
 from isogloss.training.data.shots import ValidationSource
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ _PAPER = {
 _SMALLEST_OF_PAPER = 1024
 
 
-def defaults_for(architecture: Literal["bloom", "xglm"], hidden_size: int) -> ModelDefaults:
+def defaults_for(architecture: str, hidden_size: int) -> ModelDefaults:
     """Settings for a backbone: the paper's for its four models and for larger ones.
 
     Below a hidden size of 1,024 (the pocket models) prompts are shorter vectors, and a rate of 0.03
@@ -88,6 +90,10 @@ class TrainingConfig(BaseModel):
     # Dev sentences choose among prompts; were they to choose checkpoints, too, they would flatter.
     validation: ValidationSource | None = "train"
     words: dict[str, str] = Field(default_factory=dict)  # label -> word, where not the default
+    # One label, any number of them, or one of `levels`, which stand lowest first.
+    problem: Problem = "single_label"
+    levels: tuple[str, ...] | None = Field(None, min_length=2)
+    none_word: str | None = Field(None, min_length=1)  # of multi_label; None: "none"
     # Each label's own first word is the paper's text; `published` are the words of its code.
     verbalizer: Literal["labels", "published"] = "labels"
     seed: int = Field(0, ge=0, lt=2**63)
@@ -127,7 +133,9 @@ class TrainingConfig(BaseModel):
     norm_gain: float = Field(1.0, ge=0, allow_inf_nan=False)
     max_text_tokens: int | None = Field(None, ge=1)  # None: as many as the model reads when serving
     # What stands before a text. XGLM was trained with `</s>` there, and a server puts it there.
-    text_start: Literal["model", "none"] = "model"
+    text_start: TextStart = "model"
+    # What stands around every text that the prompt reads, for good: its card keeps it.
+    template: Template | None = None
     # What chooses the epoch. Accuracy is what is wanted of it; the paper's code takes the loss.
     checkpoint: Literal["accuracy", "loss"] = "accuracy"
 
@@ -146,6 +154,18 @@ class TrainingConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _levels_are_ordered(self) -> Self:
+        if (self.levels is not None) != (self.problem == "ordered"):
+            raise ValueError("levels are those of problem 'ordered', which needs them: --levels")
+        if self.levels and len(set(self.levels)) < len(self.levels):
+            raise ValueError("levels: each may appear once")
+        if self.none_word is not None and self.problem != "multi_label":
+            raise ValueError("none_word is that of problem 'multi_label': --multi-label")
+        if self.problem == "multi_label" and self.loss != "verbalizer":
+            raise ValueError("with several labels the loss is over the labels: verbalizer")
+        return self
+
+    @model_validator(mode="after")
     def _labels_or_a_teacher(self) -> Self:
         if self.teacher is None:
             if self.parallel or self.pairs or self.teacher_language:
@@ -160,6 +180,11 @@ class TrainingConfig(BaseModel):
                 raise ValueError(
                     "shots, validation and words go with labels; with a teacher none are used"
                 )
+            if self.problem != "single_label":
+                raise ValueError(
+                    f"problem {self.problem}: a task that is learnt from a teacher is of the "
+                    "teacher's kind; leave --multi-label or --levels out"
+                )
             if self.loss != "verbalizer":
                 raise ValueError("a teacher's targets are over the labels: loss must be verbalizer")
         return self
@@ -168,6 +193,11 @@ class TrainingConfig(BaseModel):
     def starts_at(self) -> str:
         """`init`, the seed put in where it says `{seed}`: each run goes on from its own prompt."""
         return with_seed(self.init, self.seed)
+
+    @property
+    def text_form(self) -> TextForm:
+        """All that decides which tokens a text becomes."""
+        return TextForm(self.text_start, self.template)
 
     @property
     def kind(self) -> Literal["plain", "residual"]:
@@ -192,6 +222,7 @@ def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
 
     Raises:
         InvalidInput: a value outside its range, naming field, value and what would be accepted.
+        InvalidPrompt: a template that leaves a text too little room.
     """
     chosen = {name: value for name, value in choices.items() if value is not None}
     defaults = defaults_for(model.architecture, model.hidden_size)
@@ -209,6 +240,7 @@ def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
             f"length {config.length}: {model.model_id} takes prompts of at most "
             f"{model.max_prompt_length} tokens"
         )
+    check_room(config.template, model)
     return config
 
 

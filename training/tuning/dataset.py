@@ -15,7 +15,8 @@ from torch import Tensor
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files.given_paths import expanded
 from isogloss.prompts.format.labels import settle_words
-from isogloss.prompts.format.verbalizer import LabelToken, verbalize
+from isogloss.prompts.format.problem import split_labels
+from isogloss.prompts.format.verbalizer import NONE, Verbalizer, verbalize, verbalize_none
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example
 from isogloss.training.data.parallel import ParallelText, Translation, draw_pairs
@@ -29,7 +30,7 @@ from isogloss.training.tuning.published import PUBLISHED_WORDS
 class Dataset:
     """Texts of one run, and the answers wanted to them."""
 
-    labels: tuple[LabelToken, ...]  # what can be answered, with the tokens
+    verbalizer: Verbalizer  # what can be answered, with the tokens
     train: tuple[str, ...]  # texts to learn from
     validation: tuple[str, ...]  # texts that choose the best epoch
     # Of each text, those of `train` first: its label, or the sentence that the teacher reads.
@@ -51,7 +52,12 @@ class Dataset:
         if self.teacher is not None:
             answers = self.teacher.answers(model, self.references, max_tokens, progress)
             return answers.to(model.device)
-        index = {label.label: i for i, label in enumerate(self.labels)}
+        index = {label.label: i for i, label in enumerate(self.verbalizer.labels)}
+        if self.verbalizer.independent:
+            wanted = torch.zeros(len(self.references), len(index))
+            for row, cell in enumerate(self.references):
+                wanted[row, [index[label] for label in split_labels(cell)]] = 1.0
+            return wanted.to(model.device)
         return torch.tensor([index[label] for label in self.references], device=model.device)
 
 
@@ -82,17 +88,24 @@ class Datasets:
     def _few_shot(self, config: TrainingConfig) -> Dataset:
         assert config.shots is not None
         assert config.validation is not None
-        source = self._labelled(config.sources, config.validation)
-        words = _words(config, source.labels)
+        source = self._labelled(config.sources, config.validation, config.problem, config.levels)
         drawn = draw_shots(source, config.shots, config.seed, config.examples)
         examples = (*drawn.train, *drawn.validation)
         return Dataset(
-            labels=verbalize(source.labels, self._model.tokenizer, words),
+            verbalizer=self._verbalizer(config, source.labels),
             train=tuple(example.text for example in drawn.train),
             validation=tuple(example.text for example in drawn.validation),
             references=tuple(example.label for example in examples),
             identity={"data": self._data, "examples": _digest(examples)},
         )
+
+    def _verbalizer(self, config: TrainingConfig, names: Sequence[str]) -> Verbalizer:
+        tokenizer = self._model.tokenizer
+        labels = verbalize(names, tokenizer, _words(config, names))
+        none = None
+        if config.problem == "multi_label":
+            none = verbalize_none(labels, tokenizer, config.none_word or NONE)
+        return Verbalizer(labels, config.problem, none)
 
     def _distilled(self, config: TrainingConfig) -> Dataset:
         assert config.teacher is not None
@@ -103,7 +116,7 @@ class Datasets:
         drawn = draw_pairs(text, config.pairs, config.seed)
         pairs = (*drawn.train, *drawn.validation)
         return Dataset(
-            labels=teacher.prompt.card.labels,
+            verbalizer=teacher.prompt.card.verbalizer,
             train=tuple(pair.text for pair in drawn.train),
             validation=tuple(pair.text for pair in drawn.validation),
             references=tuple(pair.original for pair in pairs),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from isogloss.prompts.errors import InvalidPrompt
 from isogloss.prompts.format.soft_prompt import PromptCard, SoftPrompt
-from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.backbone import Backbone, label_scores
 from isogloss.training.tuning.given_prompt import identity, load_prompt
 from isogloss.training.tuning.texts import tokenize
 
@@ -66,6 +66,8 @@ class Teacher:
     ) -> Tensor:
         """(sentences, labels) float32 probabilities, in the order of the card's labels.
 
+        Of independent labels each is of its own.
+
         They are constants of the student's training. In their last bits they depend on what is read
         together: equal lists give equal bits, whatever was asked before.
         """
@@ -84,15 +86,18 @@ class Teacher:
         max_tokens: int | None,
         progress: Callable[[int, int], None],
     ) -> Tensor:
-        texts = tokenize(model, sentences, max_tokens, self.prompt.card.text_start)
-        rows = model.label_rows([label.token_id for label in self.prompt.card.labels])
+        texts = tokenize(model, sentences, max_tokens, *self.prompt.card.text_form)
+        verbalizer = self.prompt.card.verbalizer
+        rows = model.label_rows(verbalizer.token_ids, verbalizer.none_id)
         vectors = self.prompt.vectors.to(model.device)
         scores: list[Tensor] = []
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
-            scores.append(model.score(model.encode(chunk), [[vectors]] * len(chunk), rows))
+            states = model.read(model.encode(chunk), [[vectors]] * len(chunk))
+            scores.append(label_scores(states, rows, independent=verbalizer.independent))
             progress(start + len(chunk), len(texts))
-        return torch.cat(scores).exp()
+        said = torch.cat(scores)
+        return said.sigmoid() if verbalizer.independent else said.exp()
 
 
 def _language_read(path: str, card: PromptCard) -> str:

@@ -19,7 +19,7 @@ from isogloss.training.tuning.config import (
     configure,
     with_seed,
 )
-from isogloss.training.tuning.initialization import start_length
+from isogloss.training.tuning.initialization import start_length, start_template
 
 _LONGEST_NAME = 64  # in a prompt store
 
@@ -46,6 +46,7 @@ def expand(model: Backbone, choices: Mapping[str, Sequence[Any]]) -> tuple[Train
         if (init := choice.get("init")) is not None:
             init = with_seed(init, choice.get("seed") or 0)
         choice["length"] = start_length(model, init, choice.get("length"))
+        choice["template"] = start_template(model, init, choice.get("template"))
         if (config := configure(model, choice)) not in configs:
             configs.append(config)
     return tuple(configs)
@@ -124,7 +125,8 @@ def _likeness(config: TrainingConfig) -> tuple[Any, ...]:
         config.seed,
         config.examples or 0,
     )
-    taught = (config.teacher or "", config.pairs or 0, config.text_start)
+    form = (config.text_start, config.template or "")
+    taught = (config.teacher or "", config.pairs or 0, *form)
     return (*taught, *examples, config.max_text_tokens or 0, config.batch_size, config.length)
 
 
@@ -193,6 +195,8 @@ _TAGS: dict[str, Callable[[Any], str]] = {
     "norm_gain": _tagged("gain"),
     "max_text_tokens": lambda value: f"tokens{value}" if value else "tokensall",
     "text_start": _tagged("start-"),
+    "template": lambda value: f"template-{_digits(value)}" if value else "bare",
     "checkpoint": _tagged("by-"),
     "verbalizer": _tagged("words-"),
+    "problem": _tagged(""),
 }

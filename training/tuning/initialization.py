@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.format.soft_prompt import SoftPrompt
+from isogloss.prompts.format.template import settled_template
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.tuning.config import START_PROMPT, START_WORDS, TrainingConfig
 from isogloss.training.tuning.given_prompt import load_prompt
@@ -76,6 +78,18 @@ def start_length(model: Backbone, init: str | None, length: int | None) -> int |
     return length
 
 
+def start_template(model: Backbone, init: str | None, template: str | None) -> str | None:
+    """What stands around the texts of a prompt that starts in this way: as around its start's.
+
+    A template that was given wins, and so does `{text}`, which is none.
+
+    Raises: as `initial_prompt`.
+    """
+    if template is not None or init is None or not init.startswith(START_PROMPT):
+        return settled_template(template)
+    return _given_start(model, init).card.template
+
+
 def _vectors(
     model: Backbone,
     label_ids: Sequence[int],
@@ -105,13 +119,16 @@ def _vectors(
 
 def _start_of_prompt(model: Backbone, init: str, length: int | None) -> Tensor:
     """(length, hidden) float32 on the CPU."""
-    path = init.removeprefix(START_PROMPT)
-    prompt = load_prompt(path, model, f"--init {START_PROMPT}")
+    prompt = _given_start(model, init)
     if length not in (None, prompt.length):
         raise InvalidInput(
             f"length {length}: --init {init} has {prompt.length} vectors; leave --length out"
         )
     return prompt.vectors
+
+
+def _given_start(model: Backbone, init: str) -> SoftPrompt:
+    return load_prompt(init.removeprefix(START_PROMPT), model, f"--init {START_PROMPT}")
 
 
 def _token_ids(model: Backbone, init: str) -> list[int]:

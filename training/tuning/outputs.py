@@ -100,7 +100,7 @@ class Run:
         if not self.prompt_path.exists():
             return None
         prompt = SoftPrompt.load(self.prompt_path)
-        was = written_settings(prompt.card.training)
+        was = written_settings(prompt.card.training) | {"template": prompt.card.template}
         differing = [name for name in self.settings if was.get(name) != self.settings[name]]
         if differing and not overwrite:
             raise InvalidInput(
@@ -146,9 +146,10 @@ class Run:
         return self._saved(save(trainer, best, facts), seconds, interrupted, trainer.failure)
 
     def _facts(self, model: Backbone, trainer: PromptTrainer, best: Best) -> dict[str, JsonValue]:
-        """How the prompt was made, for its card."""
+        """How the prompt was made, for its card, which says its template itself."""
+        settings = {name: value for name, value in self.settings.items() if name != "template"}
         return {
-            **self.settings,
+            **settings,
             **supervision_facts(self.config),
             "train_examples": len(self.dataset.train),
             "validation_examples": len(self.dataset.validation),
@@ -232,8 +233,11 @@ class Run:
             model=model,
             position="suffix",
             kind=self.config.kind,
+            template=self.config.template,
             task=self.config.task,
-            labels=self.dataset.labels,
+            labels=self.dataset.verbalizer.labels,
+            problem=self.dataset.verbalizer.problem,
+            none=self.dataset.verbalizer.none,
             training=dict(facts),
             dev_accuracy=best.record.dev_accuracy if self.config.validation == "dev" else None,
             created_at=datetime.now(UTC),

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from isogloss.prompts.model.backbone import Backbone, label_log_probs
+from isogloss.prompts.model.backbone import Backbone, label_scores
 from isogloss.training.tuning.config import TrainingConfig
 from isogloss.training.tuning.initialization import initial_prompt
 from isogloss.training.tuning.texts import EncodedExamples
@@ -26,6 +26,7 @@ class EpochRecord:
     """What one epoch came to. Losses are means over examples, in nats.
 
     `dev_` is of what validates, held out of train or of the dev split: the files' name of old.
+    Accuracy is how right answers are, `score_answer`, in the mean.
     """
 
     epoch: int  # from 1
@@ -83,6 +84,7 @@ class PromptTrainer:
         train: what it learns from.
         dev: what chooses its best epoch.
         weights: the model's parameters where they are trained; they belong to this prompt alone.
+        none_id: token of "none of them"; makes the labels independent, and answers log odds.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class PromptTrainer:
         train: EncodedExamples,
         dev: EncodedExamples,
         weights: Sequence[Tensor] = (),
+        none_id: int | None = None,
     ) -> None:
         self.model, self.config, self.train, self.dev = model, config, train, dev
         self.weights = tuple(weights)
@@ -104,10 +107,9 @@ class PromptTrainer:
         self.failure: str | None = None  # why it stopped early, where its numbers broke
         self.steps = 0
         self._loss_sum = 0.0
-        self._label_ids = list(label_ids)
-        self._read_ids = label_ids if config.loss == "verbalizer" else range(model.vocab_size)
+        self._label_ids, self._none_id = list(label_ids), none_id
         # A frozen head is looked up once; one that is being trained, at every step.
-        self._rows = None if self.weights else model.label_rows(self._read_ids).detach()
+        self._rows = None if self.weights else self._look_up().detach()
         self._order: tuple[int, list[int]] = (0, [])  # an epoch and its order of examples
 
     @property
@@ -142,14 +144,22 @@ class PromptTrainer:
     def log_probs(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """States (texts, hidden) -> (texts, labels) for the loss, and for predicting.
 
-        They differ where the loss is over the whole vocabulary.
+        They differ where the loss is over the whole vocabulary. Of independent labels both are the
+        labels' log odds.
         """
-        rows = self.model.label_rows(self._read_ids) if self._rows is None else self._rows
-        read = label_log_probs(states, rows)  # (texts, labels) or (texts, vocabulary)
+        rows = self._look_up() if self._rows is None else self._rows
+        # (texts, labels) or (texts, vocabulary)
+        read = label_scores(states, rows, independent=self._none_id is not None)
         if self.config.loss == "verbalizer":
             return read, read
         labels = read[:, self._label_ids]
         return labels, labels.log_softmax(-1)
+
+    def _look_up(self) -> Tensor:
+        """Rows of the head that are read: (labels, hidden), or the whole vocabulary's."""
+        if self.config.loss == "verbalizer":
+            return self.model.label_rows(self._label_ids, self._none_id)
+        return self.model.label_rows(range(self.model.vocab_size))
 
     def loss(self, states: Tensor, places: Sequence[int]) -> Tensor:
         """Mean loss over examples of `train`, from their prompt's last states (texts, hidden)."""
@@ -177,7 +187,7 @@ class PromptTrainer:
         """End an epoch with the last states (texts, hidden) of the whole dev set."""
         read, labels = self.log_probs(states)
         loss = self.dev.loss(read).item()
-        right = self.dev.hits(labels) / len(self.dev)
+        right = self.dev.rightness(labels) / len(self.dev)
         accuracy, agreement = (None, right) if self.config.teacher else (right, None)
         mean = self._loss_sum / len(self.train)
         record = EpochRecord(len(self.history) + 1, mean, loss, accuracy, agreement)

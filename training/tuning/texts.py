@@ -12,20 +12,20 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.format.problem import ASSIGNED, Problem
+from isogloss.prompts.format.template import TextStart, around, check_room
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.model.decoder.text_kv import TextKV
 
 _CHUNK = 32  # texts encoded at a time: bounds the activations held beside the cache
 Texts = Sequence[Sequence[int]]
-TextStart = Literal["model", "none"]
-"""What stands before a text's own tokens: what the model expects there, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +160,12 @@ class EncodedExamples:
     """Rows of encoded texts, and the answers wanted to them, where the model is.
 
     As in torch's cross-entropy, `targets` are (texts,) int64 places of the labels, or (texts,
-    labels) float32 probabilities: a teacher's.
+    labels) float32 probabilities: a teacher's. Of independent labels they are (texts, labels).
     """
 
     rows: tuple[int, ...]
     targets: Tensor
+    problem: Problem = "single_label"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -172,28 +173,51 @@ class EncodedExamples:
     def split(self, count: int) -> tuple[EncodedExamples, EncodedExamples]:
         """The first `count` of them, and the others."""
         return (
-            EncodedExamples(self.rows[:count], self.targets[:count]),
-            EncodedExamples(self.rows[count:], self.targets[count:]),
+            EncodedExamples(self.rows[:count], self.targets[:count], self.problem),
+            EncodedExamples(self.rows[count:], self.targets[count:], self.problem),
         )
 
-    def loss(self, log_probs: Tensor, places: Sequence[int] | None = None) -> Tensor:
+    def loss(self, scores: Tensor, places: Sequence[int] | None = None) -> Tensor:
         """Mean loss in nats of (texts, answers) over these places of `rows`; None: all of them.
 
-        Cross-entropy with labels, KL(teacher || student) with probabilities.
+        Cross-entropy with labels, KL(teacher || student) with probabilities. Of independent labels,
+        whose scores are log odds, the mean over labels of the binary cross-entropy.
         """
         wanted = self.targets if places is None else self.targets[list(places)]
+        if self.problem == "multi_label":
+            return F.binary_cross_entropy_with_logits(scores, wanted)
         if wanted.ndim == 1:
-            return F.nll_loss(log_probs, wanted)
-        return F.kl_div(log_probs, wanted, reduction="batchmean")
+            return F.nll_loss(scores, wanted)
+        return F.kl_div(scores, wanted, reduction="batchmean")
 
-    def hits(self, log_probs: Tensor) -> int:
-        """To how many of all the texts the likeliest of (texts, labels) is the wanted answer."""
+    def rightness(self, scores: Tensor) -> float:
+        """How right the answers of (texts, labels) are, summed over all the texts: `score_answer`.
+
+        A teacher's answer counts as the right one.
+        """
+        if self.problem == "multi_label":
+            return _f1_sum(scores > 0, self.targets >= ASSIGNED)
         wanted = self.targets if self.targets.ndim == 1 else self.targets.argmax(-1)
-        return int((log_probs.argmax(-1) == wanted).sum())
+        answers = scores.argmax(-1)
+        if self.problem == "ordered":
+            off = (answers - wanted).abs().sum().item()
+            return len(wanted) - off / (scores.shape[1] - 1)
+        return int((answers == wanted).sum())
+
+
+def _f1_sum(said: Tensor, right: Tensor) -> float:
+    """(texts, labels) of what is assigned and what should be -> F1 of each text, summed."""
+    both = (said & right).sum(-1)
+    sizes = said.sum(-1) + right.sum(-1)
+    return float(torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0).sum())
 
 
 def tokenize(
-    model: Backbone, texts: Sequence[str], max_tokens: int | None, start: TextStart = "model"
+    model: Backbone,
+    texts: Sequence[str],
+    max_tokens: int | None,
+    start: TextStart = "model",
+    template: str | None = None,
 ) -> Texts:
     """Token ids of each text, cut to `max_tokens` (the start among them) and what the model reads.
 
@@ -202,14 +226,13 @@ def tokenize(
         texts: to read.
         max_tokens: where they are cut; None: where the model cuts them.
         start: what stands before them.
+        template: what stands around them, which is never cut.
+
+    Raises:
+        InvalidPrompt: the template leaves a text too little room.
     """
+    check_room(template, model)
     limit = min(max_tokens or model.max_text_tokens, model.max_text_tokens)
-    return started([text.ids for text in model.tokenizer.encode(texts, limit)], model, start)
-
-
-def started(texts: Texts, model: Backbone, start: TextStart) -> Texts:
-    """Texts that begin as the model expects (from `tokenize`), beginning in this way instead."""
-    if start == "model":
-        return texts
-    before = len(model.tokenizer.start)
-    return [text[before:] for text in texts]
+    read = model.tokenizer.encode(texts, limit, around(template))
+    before = len(model.tokenizer.start) if start == "none" else 0
+    return [text.ids[before:] for text in read]

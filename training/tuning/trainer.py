@@ -107,7 +107,7 @@ class Trainer:
                 model,
                 (*data.train, *data.validation),
                 config.max_text_tokens,
-                config.text_start,
+                *config.text_form,
             )
             for config, data in lessons
         ]
@@ -115,10 +115,12 @@ class Trainer:
         prompts = []
         for (config, data), ids in zip(lessons, token_ids, strict=True):
             targets = data.targets(model, config.max_text_tokens, progress.encoded)
-            examples = EncodedExamples(tuple(islice(rows, len(ids))), targets)
+            examples = EncodedExamples(
+                tuple(islice(rows, len(ids))), targets, data.verbalizer.problem
+            )
             train, dev = examples.split(len(data.train))
-            labels = [label.token_id for label in data.labels]
-            prompts.append(PromptTrainer(trained, labels, config, train, dev, weights))
+            labels, none = data.verbalizer.token_ids, data.verbalizer.none_id
+            prompts.append(PromptTrainer(trained, labels, config, train, dev, weights, none))
         return cls(trained, texts, prompts)
 
     def states(self) -> list[PromptState]:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from isogloss.prompts.languages.pretraining_data import CORPORA, pretraining_sizes
 from isogloss.training.typology.correlation import Difference, Values, compare, correlate
 from isogloss.training.typology.distances import METRICS, Distances, Metric, distances
-from isogloss.training.typology.pretraining_data import CORPORA, Architecture, pretraining_sizes
 
 Measure = Literal["DATA"] | Metric
 MEASURES: tuple[Measure, ...] = ("DATA", *METRICS)  # in the order of the paper's Table 1
@@ -57,7 +57,7 @@ class TransferCorrelation:
 def transfer_correlations(
     accuracy: Mapping[str, float],
     source: str,
-    architecture: Architecture | None,
+    architecture: str | None,
     *,
     uriel: Path | None = None,
 ) -> list[TransferCorrelation]:
@@ -75,7 +75,7 @@ def freezing_differences(
     frozen: Mapping[str, float],
     full: Mapping[str, float],
     source: str,
-    architecture: Architecture | None,
+    architecture: str | None,
     *,
     uriel: Path | None = None,
 ) -> dict[Measure, Difference]:
@@ -90,7 +90,7 @@ def freezing_differences(
 def likenesses(
     source: str,
     codes: Collection[str],
-    architecture: Architecture | None,
+    architecture: str | None,
     uriel: Path | None = None,
 ) -> dict[Measure, Likeness]:
     """Pretraining data size and 1 - distance in each metric, for these languages."""
@@ -106,7 +106,7 @@ def similarities(measured: Distances, metric: Metric) -> dict[str, float | None]
     return {code: None if far is None else 1 - far for code, far in measured[metric].items()}
 
 
-def _data(architecture: Architecture | None, codes: Collection[str]) -> Likeness:
+def _data(architecture: str | None, codes: Collection[str]) -> Likeness:
     if architecture is None:
         return Likeness({}, "this model's pretraining data was not counted by language")
     sizes = pretraining_sizes(architecture)

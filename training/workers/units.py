@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -23,9 +26,32 @@ class ModelSpec:
 
     def load(self) -> Backbone:
         """Load it in this process; raises what `Backbone.load` raises."""
-        return Backbone.load(
+        kept = _kept.get()
+        if kept is not None and self in kept:
+            return kept[self]
+        model = Backbone.load(
             self.model, device=self.device, dtype=self.dtype, revision=self.revision
         )
+        if kept is not None:
+            kept.clear()
+            kept[self] = model
+        return model
+
+
+_kept: ContextVar[dict[ModelSpec, Backbone] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def kept_loaded() -> Iterator[None]:
+    """Within, a model that is loaded again is the one that was loaded before, if it was the last.
+
+    For commands that run other commands: a billion parameters are read once.
+    """
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Attention of packed rows over packed rows, of both architectures, in one kernel.
+"""Attention of packed rows over packed rows, of every architecture, in one kernel.
 
 FlexAttention (torch.nn.attention.flex_attention; Dong et al. 2024) compiles what a row sees and
 what is added to its scores into a fused kernel that computes only the blocks it is told of. ALiBi
@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from isogloss.prompts.model.cuda.plan import BLOCK
+from isogloss.prompts.model.decoder.weights import DecoderWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +46,28 @@ class Sight:
     blocks: Tensor  # (B, B)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, slopes: Tensor | None) -> Tensor:
-    """q, k, v (1, heads, rows, head_size) -> same; slopes (heads,) float32, None without ALiBi."""
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, sight: Sight, weights: DecoderWeights, window: int | None
+) -> Tensor:
+    """q (1, heads, rows, head_size), k and v (1, kv_heads, rows, head_size) -> as q."""
     first, text_end, prompt_begin = sight.first, sight.text_end, sight.prompt_begin
+    slopes, cap = weights.slopes, weights.score_cap
     rows = q.shape[2]
+
+    def distance(query: Tensor, key: Tensor) -> Tensor:
+        # Between a prompt and its text may lie the text's other prompts: they take no positions.
+        between = prompt_begin[query] - text_end[query]
+        return key - query + torch.where(key < prompt_begin[query], between, 0)
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         in_sight = (key >= first[query]) & (key <= query)
-        return in_sight & ((key < text_end[query]) | (key >= prompt_begin[query]))
+        in_sight = in_sight & ((key < text_end[query]) | (key >= prompt_begin[query]))
+        return in_sight if window is None else in_sight & (distance(query, key) > -window)
 
-    def with_alibi(
-        score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor
-    ) -> Tensor:
-        assert slopes is not None
-        # Between a prompt and its text may lie the text's other prompts: they take no positions.
-        between = prompt_begin[query] - text_end[query]
-        distance = key - query + torch.where(key < prompt_begin[query], between, 0)
-        return score + slopes[head] * distance.float()
+    def scored(score: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        if cap is not None:
+            score = (score / cap).tanh() * cap
+        return score if slopes is None else score + slopes[head] * distance(query, key).float()
 
     mask = BlockMask.from_kv_blocks(
         sight.block_counts[None, None],
@@ -73,12 +79,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, slopes: Tensor | None)
     )
     # No promise of ROWS_GUARANTEED_SAFE: every row sees itself, but perhaps nothing of the first
     # block that its neighbours in the block of queries see.
-    return _flex(q, k, v, None if slopes is None else with_alibi, mask)
+    return _flex(q, k, v, None if slopes is None and cap is None else scored, mask)
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, score_mod: Any, mask: BlockMask) -> Tensor:
     # TRITON: below 128 rows torch would take another kernel, for decoding, that has other rules.
     options: Any = {"BACKEND": "TRITON"} if q.device.type == "cuda" else None
     call: Any = flex_attention
-    mixed: Tensor = call(q, k, v, score_mod=score_mod, block_mask=mask, kernel_options=options)
+    mixed: Tensor = call(
+        q,
+        k,
+        v,
+        score_mod=score_mod,
+        block_mask=mask,
+        enable_gqa=q.shape[1] != k.shape[1],
+        kernel_options=options,
+    )
     return mixed

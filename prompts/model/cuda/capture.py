@@ -45,7 +45,7 @@ class GraphCapture:
         capability = torch.cuda.get_device_capability(weights.device)
         if capability < OLDEST_CAPABILITY:
             return f"compute capability {capability} is below {OLDEST_CAPABILITY}"
-        size = weights.hidden_size // weights.heads
+        size = weights.head_size
         return None if size >= SMALLEST_HEAD else f"head size {size} is below {SMALLEST_HEAD}"
 
     def __call__(self, run: Run) -> Run:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.model.cuda.attention import Sight, attend
-from isogloss.prompts.model.decoder.decoder import enter, mlp, normalize
+from isogloss.prompts.model.decoder.decoder import enter, finish, normalize, project
+from isogloss.prompts.model.decoder.rotation import Turns, turns
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 
 
@@ -21,8 +22,8 @@ from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 class Layers:
     """A layer's code, plain or compiled: of all layers but the last, and of the last."""
 
-    inner: Callable[[DecoderWeights, LayerWeights, Tensor, Sight], Tensor]
-    last: Callable[[DecoderWeights, LayerWeights, Tensor, Sight, Tensor], Tensor]
+    inner: Callable[[DecoderWeights, LayerWeights, Tensor, Turns, Sight], Tensor]
+    last: Callable[[DecoderWeights, LayerWeights, Tensor, Turns, Sight, Tensor], Tensor]
 
 
 def forward(
@@ -34,29 +35,35 @@ def forward(
     last: Tensor,
 ) -> Tensor:
     """(rows, hidden), (rows,), sight, rows asked for (pairs,) -> final states (pairs, hidden)."""
-    x = enter(weights, vectors, positions)
+    x, turn = enter(weights, vectors, positions), turns(weights, positions)
     for layer in weights.layers[:-1]:
-        x = layers.inner(weights, layer, x, sight)
-    return layers.last(weights, weights.layers[-1], x, sight, last)
+        x = layers.inner(weights, layer, x, turn, sight)
+    return layers.last(weights, weights.layers[-1], x, turn, sight, last)
 
 
-def inner_layer(weights: DecoderWeights, layer: LayerWeights, x: Tensor, sight: Sight) -> Tensor:
+def inner_layer(
+    weights: DecoderWeights, layer: LayerWeights, x: Tensor, turn: Turns, sight: Sight
+) -> Tensor:
     """(rows, hidden) -> same."""
-    mixed, residual = _mix(weights, layer, x, sight)
-    return _finish(weights, layer, mixed, residual)
+    return finish(weights, layer, *_mix(weights, layer, x, turn, sight))
 
 
 def last_layer(
-    weights: DecoderWeights, layer: LayerWeights, x: Tensor, sight: Sight, last: Tensor
+    weights: DecoderWeights,
+    layer: LayerWeights,
+    x: Tensor,
+    turn: Turns,
+    sight: Sight,
+    last: Tensor,
 ) -> Tensor:
     """(rows, hidden) -> final states (pairs, hidden) of the rows `last` (pairs,).
 
     Keys and values are needed of all rows, all else of those. Their queries are not picked out
     before the attention: what the GPU gains is below what scattered queries lose in blocks.
     """
-    mixed, residual = _mix(weights, layer, x, sight)
-    x = _finish(weights, layer, mixed.index_select(0, last), residual.index_select(0, last))
-    return normalize(x, weights.final_norm, weights.norm_eps)
+    mixed, residual = _mix(weights, layer, x, turn, sight)
+    x = finish(weights, layer, mixed.index_select(0, last), residual.index_select(0, last))
+    return normalize(weights, x, weights.final_norm)
 
 
 def compiled_layers() -> Layers:
@@ -73,17 +80,13 @@ def compiled_layers() -> Layers:
 
 
 def _mix(
-    weights: DecoderWeights, layer: LayerWeights, x: Tensor, sight: Sight
+    weights: DecoderWeights, layer: LayerWeights, x: Tensor, turn: Turns, sight: Sight
 ) -> tuple[Tensor, Tensor]:
     """What attention gives to each row, and what it is to be added to: (rows, hidden) each."""
-    normed = normalize(x, layer.attention_norm, weights.norm_eps)
-    qkv = layer.qkv.apply(normed).unflatten(-1, (3, weights.heads, -1))
-    q, k, v = qkv.permute(1, 2, 0, 3).unsqueeze(1).unbind(0)  # (1, heads, rows, head_size)
-    mixed = attend(q, k, v, sight, weights.slopes)
+    normed = normalize(weights, x, layer.attention_norm)
+    cells = project(weights, layer, normed, turn).unflatten(-1, (-1, weights.head_size))
+    counts = [weights.heads, weights.kv_heads, weights.kv_heads]
+    # (1, heads or kv_heads, rows, head_size)
+    q, k, v = (part[None] for part in cells.transpose(0, 1).split(counts))
+    mixed = attend(q, k, v, sight, weights, layer.window)
     return mixed[0].transpose(0, 1).flatten(1), normed if weights.residual_after_norm else x
-
-
-def _finish(
-    weights: DecoderWeights, layer: LayerWeights, mixed: Tensor, residual: Tensor
-) -> Tensor:
-    return mlp(weights, layer, layer.attention_out.apply_add(mixed, residual))

@@ -31,7 +31,7 @@ class Fp8Linear(Linear):
 
     rows: Tensor  # (out, in), e4m3
     scales: Tensor  # (out,), float32
-    bias: Tensor  # (out,), bf16
+    bias: Tensor | None  # (out,), bf16
 
     @classmethod
     def of(cls, layer: Affine) -> Fp8Linear:
@@ -81,6 +81,7 @@ def _layer(layer: LayerWeights) -> LayerWeights:
         attention_out=_rounded(layer.attention_out),
         mlp_up=_rounded(layer.mlp_up),
         mlp_down=_rounded(layer.mlp_down),
+        mlp_gate=None if layer.mlp_gate is None else _rounded(layer.mlp_gate),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from isogloss.prompts.model.decoder.decoder import decode, embed_tokens, enter
+from isogloss.prompts.model.decoder.decoder import decode, embed_tokens
 from isogloss.prompts.model.decoder.packing import PromptLayout, TextLayout
 from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.prompts.model.decoder.uploads import on_device
@@ -29,17 +29,17 @@ def read_suffixed(weights: DecoderWeights, texts: Texts, prompts: Prompts) -> Te
 
 
 def text_rows(weights: DecoderWeights, texts: Texts) -> tuple[Tensor, TextLayout]:
-    """Texts as the first layer takes them, (tokens, hidden), and where they lie."""
+    """Texts embedded, (tokens, hidden), and where they lie."""
     layout = TextLayout.of([len(text) for text in texts], weights.device)
     ids = [token for index in layout.order for token in texts[index]]
     vectors = embed_tokens(weights, on_device(ids, weights.embedding.device))
-    return enter(weights, vectors, layout.positions(weights.device)), layout
+    return vectors, layout
 
 
 def prompt_rows(
     weights: DecoderWeights, texts: TextLayout | TextKV, prompts: Prompts
 ) -> tuple[Tensor, PromptLayout]:
-    """Prompts behind texts as the first layer takes them, (tokens, hidden), and where they lie."""
+    """Prompts behind texts, (tokens, hidden), and where they lie."""
     lengths = [[prompt.shape[0] for prompt in row] for row in prompts]
     buckets = [bucket.texts for bucket in texts.buckets]
     layout = PromptLayout.of(buckets, lengths, weights.device)
@@ -50,4 +50,4 @@ def prompt_rows(
         for key, prompt in {id(prompt): prompt for prompt in chosen}.items()
     }
     vectors = torch.cat([rows[id(prompt)] for prompt in chosen])
-    return enter(weights, vectors, layout.positions(texts.lengths, weights.device)), layout
+    return vectors, layout

@@ -1,4 +1,4 @@
-"""The forward pass: a causal pre-norm decoder over packed rows, texts and prompts side by side.
+"""The forward pass: a causal decoder over packed rows, texts and prompts side by side.
 
 In a layer, text rows and prompt rows share every matrix product; only attention tells them apart.
 """
@@ -14,12 +14,14 @@ from torch import Tensor
 from isogloss.prompts.model.decoder.attention import (
     attend_text,
     causal_bias,
+    in_effect,
     prompt_bias,
     text_bias,
 )
-from isogloss.prompts.model.decoder.linear import Affine
+from isogloss.prompts.model.decoder.linear import Affine, Linear
 from isogloss.prompts.model.decoder.packing import PromptLayout, TextLayout
 from isogloss.prompts.model.decoder.prompt_attention import PromptBucket, attend_prompts
+from isogloss.prompts.model.decoder.rotation import Turns, rms_scale, turned, turns
 from isogloss.prompts.model.decoder.text_kv import KVBucket, TextKV
 from isogloss.prompts.model.decoder.uploads import host_buffer, on_device
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
@@ -46,11 +48,10 @@ def look_up(table: Tensor, rows: Tensor, device: torch.device) -> Tensor:
 
 def enter(weights: DecoderWeights, vectors: Tensor, positions: Tensor) -> Tensor:
     """Embeddings or prompt vectors (rows, hidden), positions (rows,) -> the first layer's input."""
-    if weights.sinusoids is not None:
-        vectors = vectors + weights.sinusoids.index_select(0, positions)
-    if weights.embedding_norm is not None:
-        vectors = normalize(vectors, weights.embedding_norm, weights.norm_eps)
-    return vectors
+    for table in (weights.sinusoids, weights.positions):
+        if table is not None:
+            vectors = vectors + table.index_select(0, positions)
+    return normalize(weights, vectors, weights.embedding_norm)
 
 
 def decode(
@@ -64,8 +65,8 @@ def decode(
 
     Args:
         weights: the backbone.
-        text: rows (text tokens, hidden) from `enter`, with their layout.
-        prompts: rows (prompt tokens, hidden) from `enter`, laid out over `text` or over `kv`.
+        text: embedded rows (text tokens, hidden), with their layout.
+        prompts: rows (prompt tokens, hidden), laid out over `text` or over `kv`.
         kv: keys and values of texts encoded before; exclusive with `text`.
         keep_kv: return the texts' keys and values.
 
@@ -75,16 +76,17 @@ def decode(
         The texts' keys and values, if kept.
     """
     rows = [part[0] for part in (text, prompts) if part is not None]
-    x = torch.cat(rows) if len(rows) > 1 else rows[0]
+    positions = _positions(text, prompts, kv, rows[0].device)
+    x = enter(weights, torch.cat(rows) if len(rows) > 1 else rows[0], positions)
+    turn = turns(weights, positions)
     n_text = 0 if text is None else text[0].shape[0]
     attention = _Attention(weights, text, prompts, kv, x)
     kept: list[list[tuple[Tensor, Tensor]]] = []
     wants_states = prompts is not None or not keep_kv
     for index, layer in enumerate(weights.layers):
-        residual, h = x, normalize(x, layer.attention_norm, weights.norm_eps)
-        qkv = layer.qkv.apply(h)
-        if weights.residual_after_norm:
-            residual = h
+        h = normalize(weights, x, layer.attention_norm)
+        qkv = project(weights, layer, h, turn)
+        residual = h if weights.residual_after_norm else x
         is_last = index == len(weights.layers) - 1
         # Of the last layer's texts only keys and values are read, unless they stand alone.
         text_needed = not is_last or (prompts is None and wants_states)
@@ -97,22 +99,73 @@ def decode(
             wanted = attention.final_rows(n_text)
             residual = residual.index_select(0, wanted)
             mixed = mixed.index_select(0, wanted - (n_text if not text_needed else 0))
-        x = layer.attention_out.apply_add(mixed, residual)
-        x = mlp(weights, layer, x)
-    states = normalize(x, weights.final_norm, weights.norm_eps) if wants_states else None
+        x = finish(weights, layer, mixed, residual)
+    states = normalize(weights, x, weights.final_norm) if wants_states else None
     return states, _collect(text, kept) if keep_kv else None
 
 
-def mlp(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
-    """A layer's second half: (rows, hidden) -> same."""
-    h = normalize(x, layer.mlp_norm, weights.norm_eps)
-    up = layer.mlp_up.apply_gelu(h, weights.gelu)
-    return layer.mlp_down.apply_add(up, h if weights.residual_after_norm else x)
+def _positions(
+    text: tuple[Tensor, TextLayout] | None,
+    prompts: tuple[Tensor, PromptLayout] | None,
+    kv: TextKV | None,
+    device: torch.device,
+) -> Tensor:
+    """(rows,) position of every row in its sequence."""
+    parts = [] if text is None else [text[1].positions(device)]
+    if prompts is not None:
+        behind = kv if text is None else text[1]
+        assert behind is not None
+        parts.append(prompts[1].positions(behind.lengths, device))
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def normalize(x: Tensor, affine: Affine, eps: float) -> Tensor:
-    """Layer norm of rows: (rows, hidden) -> same."""
-    return F.layer_norm(x, (x.shape[-1],), affine.weight, affine.bias, eps)
+def project(weights: DecoderWeights, layer: LayerWeights, h: Tensor, turn: Turns) -> Tensor:
+    """Queries, keys and values as attention takes them, normed and turned where a model does so.
+
+    (rows, hidden) -> (rows, (heads + 2 x kv_heads) x head_size).
+    """
+    qkv = layer.qkv.apply(h)
+    if layer.q_norm is None and layer.rotation is None:
+        return qkv
+    return turned(weights, layer, qkv, turn)
+
+
+def finish(weights: DecoderWeights, layer: LayerWeights, mixed: Tensor, x: Tensor) -> Tensor:
+    """A layer from its attention on: (rows, heads x head_size), (rows, hidden) -> (rows, hidden).
+
+    `x` are the rows that attention adds to.
+    """
+    y = _add(weights, layer.attention_out, mixed, x, layer.attention_out_norm)
+    shared = weights.parallel and layer.mlp_norm is None  # Cohere: one norm for both
+    norm = layer.attention_norm if shared else layer.mlp_norm
+    h = normalize(weights, x if weights.parallel else y, norm)
+    if layer.mlp_gate is None:
+        up = layer.mlp_up.apply_activated(h, layer.activation)
+    else:
+        up = layer.mlp_up.apply_mul(h, layer.mlp_gate.apply_activated(h, layer.activation))
+    residual = h if weights.residual_after_norm else y
+    return _add(weights, layer.mlp_down, up, residual, layer.mlp_out_norm)
+
+
+def _add(
+    weights: DecoderWeights, linear: Linear, x: Tensor, residual: Tensor, norm: Affine | None
+) -> Tensor:
+    """(rows, in), (rows, hidden) -> (rows, hidden): the residual and what a layer adds to it."""
+    if norm is None:
+        return linear.apply_add(x, residual)
+    return residual + normalize(weights, linear.apply(x).to(residual.dtype), norm)
+
+
+def normalize(weights: DecoderWeights, x: Tensor, norm: Affine | None) -> Tensor:
+    """The model's kind of norm, none if None: (rows, hidden) -> same."""
+    if norm is None:
+        return x
+    if weights.norm == "layer":
+        return F.layer_norm(x, (x.shape[-1],), norm.weight, norm.bias, weights.norm_eps)
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return F.rms_norm(x, (x.shape[-1],), norm.weight, weights.norm_eps)
+    scaled = x * rms_scale(x, weights.norm_eps)  # F.rms_norm takes 1.7 times as long
+    return scaled.mul_(norm.weight).to(x.dtype)
 
 
 class _Attention:
@@ -126,39 +179,55 @@ class _Attention:
         kv: TextKV | None,
         like: Tensor,
     ) -> None:
-        self.heads = weights.heads
+        self.weights = weights
         self.n_text = 0 if text is None else text[0].shape[0]
         self.layout = None if text is None else text[1]
         self.prompts = None if prompts is None else prompts[1]
         self.kv = kv
         self.device = like.device
-        self.text_biases = self._text_biases(weights.slopes, like.dtype)
-        self.prompt_buckets = self._prompt_buckets(weights.slopes)
+        self.spans = self._spans()
+        longest = self._longest()
+        self.windows = [in_effect(layer.window, longest) for layer in weights.layers]
+        each = set(self.windows)
+        self.text_biases = {window: self._text_biases(window, like.dtype) for window in each}
+        self.prompt_buckets = {window: self._prompt_buckets(window) for window in each}
 
-    def _text_biases(self, slopes: Tensor | None, dtype: torch.dtype) -> list[Tensor | None]:
+    def _spans(self) -> list[tuple[tuple[int, ...], int]]:
+        """Of each bucket of texts, their lengths and its width."""
+        if self.kv is not None:
+            return [(bucket.lengths, bucket.keys[0].shape[2]) for bucket in self.kv.buckets]
+        return [(bucket.lengths, bucket.width) for bucket in self._text_layout().buckets]
+
+    def _longest(self) -> int:
+        """Positions that the longest text and the longest prompt take together."""
+        prompts = () if self.prompts is None else self.prompts.lengths
+        return max(width for _, width in self.spans) + max(prompts, default=0)
+
+    def _text_biases(self, window: int | None, dtype: torch.dtype) -> list[Tensor | None]:
         if self.layout is None:
             return []
-        if slopes is None:
+        slopes = self.weights.slopes
+        if slopes is None and window is None and self.weights.score_cap is None:
             return [None] * len(self.layout.buckets)
-        return [causal_bias(slopes, bucket.width, dtype) for bucket in self.layout.buckets]
+        flat = torch.zeros(1, device=self.device) if slopes is None else slopes
+        return [causal_bias(flat, bucket.width, dtype, window) for bucket in self.layout.buckets]
 
-    def _prompt_buckets(self, slopes: Tensor | None) -> list[PromptBucket | None]:
+    def _prompt_buckets(self, window: int | None) -> list[PromptBucket | None]:
         """Of each bucket of texts, its prompts; None where it has none."""
         if self.prompts is None:
             return []
-        spans = (
-            [(bucket.lengths, bucket.keys[0].shape[2]) for bucket in self.kv.buckets]
-            if self.kv is not None
-            else [(bucket.lengths, bucket.width) for bucket in self._text_layout().buckets]
-        )
+        slopes, groups = self.weights.slopes, self.weights.heads // self.weights.kv_heads
         buckets: list[PromptBucket | None] = []
-        for (lengths, width), padding in zip(spans, self.prompts.paddings, strict=True):
+        for (lengths, width), padding in zip(self.spans, self.prompts.paddings, strict=True):
             if padding is None:
                 buckets.append(None)
                 continue
-            counts = on_device(lengths, self.device)
-            bias = prompt_bias(slopes, padding.shape[2], self.device)
-            buckets.append(PromptBucket(padding, text_bias(slopes, counts, width), bias))
+            counts, asking = on_device(lengths, self.device), padding.shape[2]
+            behind = text_bias(slopes, counts, width, asking, window)
+            if window is not None:
+                behind = behind.repeat(1, 1, groups, 1)
+            own = prompt_bias(slopes, asking, self.device, window).repeat(1, 1, groups, 1)
+            buckets.append(PromptBucket(padding, behind, own))
         return buckets
 
     def _text_layout(self) -> TextLayout:
@@ -174,36 +243,42 @@ class _Attention:
     def __call__(
         self, qkv: Tensor, layer: int, text_needed: bool
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """(rows, 3 x hidden) -> (rows, hidden), and each text bucket's keys and values.
+        """(rows, projection) -> (rows, heads x head_size), and each text bucket's keys and values.
 
         Text rows are left out of the result where they are not needed.
         """
+        window = self.windows[layer]
         mixed: list[Tensor] = []
         text_kv: list[tuple[Tensor, Tensor]] = []
         if self.layout is not None:
-            for bucket, bias in zip(self.layout.buckets, self.text_biases, strict=True):
+            for bucket, bias in zip(self.layout.buckets, self.text_biases[window], strict=True):
                 q, k, v = self._split(bucket.padding.pad(qkv))
                 text_kv.append((k, v))
                 if text_needed:
-                    out = attend_text(q, k, v, bias).transpose(1, 2)
+                    out = attend_text(q, k, v, bias, self.weights.score_cap).transpose(1, 2)
                     mixed.append(bucket.padding.unpad(out.flatten(2)))
         if self.kv is not None:
             text_kv = [(bucket.keys[layer], bucket.values[layer]) for bucket in self.kv.buckets]
         if self.prompts is not None:
-            mixed.append(self._over_texts(qkv[self.n_text :], text_kv))
+            mixed.append(self._over_texts(qkv[self.n_text :], text_kv, window))
         return (torch.cat(mixed) if len(mixed) != 1 else mixed[0]) if mixed else qkv, text_kv
 
-    def _over_texts(self, qkv: Tensor, text_kv: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    def _over_texts(
+        self, qkv: Tensor, text_kv: Sequence[tuple[Tensor, Tensor]], window: int | None
+    ) -> Tensor:
         present = [
             (bucket, kv)
-            for bucket, kv in zip(self.prompt_buckets, text_kv, strict=True)
+            for bucket, kv in zip(self.prompt_buckets[window], text_kv, strict=True)
             if bucket is not None
         ]
-        return attend_prompts(qkv, [kv[0] for kv in present], [kv[1] for kv in present], self.heads)
+        buckets, pairs = zip(*present, strict=True)
+        return attend_prompts(qkv, buckets, pairs, self.weights)
 
     def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(sequences, width, 3 x hidden) -> three of (sequences, heads, width, head_size)."""
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        """(sequences, width, projection) -> q, k, v (sequences, heads or kv_heads, width, size)."""
+        own = self.weights
+        cells = qkv.unflatten(-1, (-1, own.head_size)).transpose(1, 2)
+        q, k, v = cells.split([own.heads, own.kv_heads, own.kv_heads], dim=1)
         return q, k, v
 
 

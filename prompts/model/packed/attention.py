@@ -7,30 +7,42 @@ once; the prompts behind it attend to the trunk's keys and each to its own, with
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from isogloss.prompts.model.decoder.attention import causal_bias
+from isogloss.prompts.model.decoder.attention import (
+    attend_text,
+    capped,
+    causal_bias,
+    in_effect,
+)
+from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 from isogloss.prompts.model.packed.sequences import Group, Layout, Run
 
 
 class SequenceAttention:
     """Attention of one packed batch: what its layers share is made once."""
 
-    def __init__(self, layout: Layout, heads: int, slopes: Tensor | None) -> None:
-        self._groups = layout.groups
-        self._heads = heads
-        self._has_alibi = slopes is not None
-        self._bias = _biases(layout, slopes)
+    def __init__(self, layout: Layout, weights: DecoderWeights) -> None:
+        self._groups, self._weights = layout.groups, weights
+        self._longest = layout.longest
+        self._tables: dict[int | None, Tensor] = {}
+        self._window: int | None = None
+
+    def of(self, layer: LayerWeights) -> Self:
+        """The same for a layer: it may see no more than a window."""
+        self._window = in_effect(layer.window, self._longest)
+        return self
 
     def every_row(self, qkv: Tensor) -> Tensor:
-        """(rows, 3 x hidden) -> (rows, hidden); zeros for rows below the layout's."""
-        mixed = qkv.new_empty(qkv.shape[0], qkv.shape[1] // 3)
+        """(rows, projection) -> (rows, heads x size); zeros for rows below the layout's."""
+        mixed = qkv.new_empty(qkv.shape[0], self._weights.heads * self._weights.head_size)
         mixed[self._groups[-1].rows.stop :] = 0
         for group in self._groups:
             q, k, v = self._split(qkv, group)
-            out = mixed[group.rows].view(group.count, group.length, self._heads, -1)
+            out = mixed[group.rows].view(group.count, group.length, self._weights.heads, -1)
             trunk = slice(0, group.trunk)
             attended = self._causal(*(each[:, :, trunk] for each in (q, k, v)))
             out[:, trunk] = attended.transpose(1, 2)
@@ -41,10 +53,10 @@ class SequenceAttention:
         return mixed
 
     def ends(self, qkv: Tensor) -> Tensor:
-        """(rows, 3 x hidden) -> (rows that are read, hidden), in packed order."""
+        """(rows, projection) -> (rows that are read, heads x size), in packed order."""
         read: list[Tensor] = []
         for group in self._groups:
-            q, k, v = self._split(qkv, group)  # (count, heads, length, head_size)
+            q, k, v = self._split(qkv, group)
             if not group.runs:
                 last = self._last(q, k, v).transpose(1, 2)
                 read.append(last.reshape(group.count, -1))
@@ -58,23 +70,26 @@ class SequenceAttention:
         return torch.cat(read)
 
     def _split(self, qkv: Tensor, group: Group) -> tuple[Tensor, Tensor, Tensor]:
-        """(rows, 3 x hidden) -> three of (count, heads, length, head_size), views."""
-        cells = qkv[group.rows].view(group.count, group.length, 3, self._heads, -1)
-        q, k, v = cells.permute(2, 0, 3, 1, 4).unbind(0)
+        """(rows, projection) -> (count, heads or kv_heads, length, head_size), views."""
+        own = self._weights
+        cells = qkv[group.rows].view(group.count, group.length, -1, own.head_size).transpose(1, 2)
+        q, k, v = cells.split([own.heads, own.kv_heads, own.kv_heads], dim=1)
         return q, k, v
 
     def _causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        if not self._has_alibi:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
         width = q.shape[2]
-        bias = self._table(q)[:, :, :width, :width]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        bias = self._table(q)[:, :, :width, :width] if self._is_biased() else None
+        return attend_text(q, k, v, bias, self._weights.score_cap)
 
     def _last(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The last query of each sequence: (count, heads, 1, head_size)."""
         width = q.shape[2]
-        bias = self._table(q)[:, :, width - 1 : width, :width] if self._has_alibi else None
-        return F.scaled_dot_product_attention(q[:, :, -1:], k, v, attn_mask=bias)
+        bias = self._table(q)[:, :, width - 1 : width, :width] if self._is_biased() else None
+        return attend_text(q[:, :, -1:], k, v, bias, self._weights.score_cap)
+
+    def _is_biased(self) -> bool:
+        own = self._weights
+        return own.slopes is not None or own.score_cap is not None or self._window is not None
 
     def _behind(self, q: Tensor, k: Tensor, v: Tensor, group: Group, run: Run) -> Tensor:
         """Prompts of one length over their trunk and themselves; few queries, so few products.
@@ -88,7 +103,10 @@ class SequenceAttention:
         Returns:
             As q.
         """
-        text, shape = group.trunk, (run.count, run.length)
+        text, shape, asked = group.trunk, (run.count, run.length), q.shape[3]
+        # Heads of queries that share a head of keys are more queries of it.
+        grouped = q.unflatten(1, (k.shape[1], -1)).transpose(2, 3)
+        q = grouped.flatten(3, 4)  # (count, kv_heads, prompts, groups x asked, head_size)
         k_own, v_own = (each[:, :, run.rows].unflatten(2, shape) for each in (k, v))
         k_text, v_text = k[:, :, :text], v[:, :, :text]
         to_text = q.flatten(2, 3) @ k_text.transpose(-1, -2)
@@ -96,23 +114,30 @@ class SequenceAttention:
             [to_text.unflatten(2, q.shape[2:4]), q @ k_own.transpose(-1, -2)], dim=-1
         )
         end = text + run.length
-        bias = self._table(scores)[:, :, None, end - q.shape[3] : end, :end]
-        weights = torch.add(bias, scores, alpha=q.shape[-1] ** -0.5).softmax(-1)
+        bias = self._table(scores)[:, :, None, end - asked : end, :end]
+        if grouped.shape[3] > 1:
+            bias = bias.repeat(1, 1, 1, grouped.shape[3], 1)
+        weights = self._added(bias, scores, q.shape[-1] ** -0.5).softmax(-1)
         on_text, on_own = weights.split([text, run.length], dim=-1)
         mixed: Tensor = on_own @ v_own
         mixed += (on_text.flatten(2, 3) @ v_text).view_as(mixed)
-        return mixed
+        return mixed.view_as(grouped).transpose(2, 3).flatten(1, 2)
+
+    def _added(self, bias: Tensor, scores: Tensor, scale: float) -> Tensor:
+        cap = self._weights.score_cap
+        if cap is None:
+            return torch.add(bias, scores, alpha=scale)
+        return bias + capped(scores * scale, cap)
 
     def _table(self, like: Tensor) -> Tensor:
-        """(1, heads or 1, longest, longest), in the precision of what it is added to."""
-        assert self._bias is not None
-        if self._bias.dtype != like.dtype:
-            self._bias = self._bias.to(like.dtype)
-        return self._bias
+        """(1, heads or 1, longest, longest), in the precision of what it is added to.
 
-
-def _biases(layout: Layout, slopes: Tensor | None) -> Tensor | None:
-    """ALiBi, or minus infinity for future keys where prompts share a trunk; float32."""
-    if slopes is None and not any(group.runs for group in layout.groups):
-        return None
-    return causal_bias(torch.zeros(1) if slopes is None else slopes, layout.longest, torch.float32)
+        ALiBi, or zero; minus infinity for future keys and those out of the window.
+        """
+        table = self._tables.get(self._window)
+        if table is None or table.dtype != like.dtype:
+            slopes = self._weights.slopes
+            flat = torch.zeros(1, device=like.device) if slopes is None else slopes
+            table = causal_bias(flat, self._longest, torch.float32, self._window).to(like.dtype)
+            self._tables[self._window] = table
+        return table

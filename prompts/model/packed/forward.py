@@ -17,7 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isogloss.prompts.model.decoder.decoder import embed_tokens, enter, mlp, normalize
+from isogloss.prompts.model.decoder.decoder import (
+    embed_tokens,
+    enter,
+    finish,
+    normalize,
+    project,
+)
+from isogloss.prompts.model.decoder.rotation import Turns, turns
 from isogloss.prompts.model.decoder.uploads import on_device
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 from isogloss.prompts.model.packed.attention import SequenceAttention
@@ -81,12 +88,15 @@ def _rows_of(weights: DecoderWeights, prompts: Prompts) -> dict[int, Tensor]:
 def _read(weights: DecoderWeights, vectors: Tensor, layout: Layout) -> Tensor:
     """(rows, hidden) in the layout's order -> final states: (pairs, hidden), text by text."""
     device = vectors.device
-    x = _filled_up(enter(weights, vectors, layout.position_ids().to(device)))
-    attention = SequenceAttention(layout, weights.heads, weights.slopes)
+    positions = layout.position_ids().to(device)
+    x = _filled_up(enter(weights, vectors, positions))
+    turn = turns(weights, F.pad(positions, (0, x.shape[0] - len(positions))))
+    attention = SequenceAttention(layout, weights)
     for layer in weights.layers[:-1]:
-        x = _layer(weights, layer, x, attention)
-    x = _layer(weights, weights.layers[-1], x, attention, on_device(layout.ends(), device))
-    states = normalize(x, weights.final_norm, weights.norm_eps)
+        x = _layer(weights, layer, x, turn, attention.of(layer))
+    last, ends = weights.layers[-1], on_device(layout.ends(), device)
+    x = _layer(weights, last, x, turn, attention.of(last), ends)
+    states = normalize(weights, x, weights.final_norm)
     return states.index_select(0, on_device(layout.reads, device))
 
 
@@ -94,12 +104,13 @@ def _layer(
     weights: DecoderWeights,
     layer: LayerWeights,
     x: Tensor,
+    turn: Turns,
     attention: SequenceAttention,
     ends: Tensor | None = None,
 ) -> Tensor:
     """One layer; of the last one only the rows that are read go past the keys and values."""
-    h = normalize(x, layer.attention_norm, weights.norm_eps)
-    qkv = layer.qkv.apply(h)
+    h = normalize(weights, x, layer.attention_norm)
+    qkv = project(weights, layer, h, turn)
     residual = h if weights.residual_after_norm else x
     if ends is None:
         mixed = attention.every_row(qkv)
@@ -107,11 +118,11 @@ def _layer(
         mixed, residual = (
             _filled_up(each) for each in (attention.ends(qkv), residual.index_select(0, ends))
         )
-    x = layer.attention_out.apply_add(mixed, residual)
     rows = layer.mlp_up.rows_at_once
-    if x.shape[0] <= rows:
-        return mlp(weights, layer, x)
-    return torch.cat([mlp(weights, layer, part) for part in x.split(rows)])
+    if residual.shape[0] <= rows:
+        return finish(weights, layer, mixed, residual)
+    parts = zip(mixed.split(rows), residual.split(rows), strict=True)
+    return torch.cat([finish(weights, layer, *part) for part in parts])
 
 
 def _filled_up(x: Tensor) -> Tensor:

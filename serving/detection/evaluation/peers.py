@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from isogloss.prompts.errors import NotFound
+from isogloss.prompts.languages.standards import CLD
 from isogloss.serving.detection.detection import Detection, Detector
 from isogloss.serving.detection.detectors import fasttext_file, load_detector
-from isogloss.serving.detection.labels import detect_by_script, weigh
+from isogloss.serving.detection.labels import detect_by_script, posteriors_by_script
 
 _COMPARED_ONLY = "pycld2"
 _PACKAGES = {"py3langid": "py3langid", "pycld2": "pycld2"}
@@ -25,12 +26,16 @@ class Cld2Detector:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         """Return one detection per text, in order."""
-        return detect_by_script(texts, self._one)
+        return detect_by_script(texts, self._rank, CLD)
 
-    def _one(self, text: str, written: str) -> Detection:
+    def posteriors(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        """Return the named language and how sure it is, by code."""
+        return posteriors_by_script(texts, self._rank, CLD)
+
+    def _rank(self, text: str) -> list[tuple[str, float]]:
         printable = "".join(letter for letter in text if letter.isprintable())
         _, _, details = self._pycld2.detect(printable, bestEffort=True)
-        return weigh([(details[0][1], details[0][2] / 100)], written)
+        return [(details[0][1], details[0][2] / 100)]
 
 
 def load_peer(name: str) -> tuple[str, str, Detector]:

@@ -161,6 +161,19 @@ REPLICA_PORT = Hook(
     (f"{_SERVE}.replica:add_port_to_grpc_server",),
     {f"{_SERVE}.replica": ('add_port_to_grpc_server(self._server, "[::]:0")',)},
 )
+OVER_GRPC = Hook(
+    "requests to other models",
+    _RAY,
+    "Actor calls to a node that has died wait for ten seconds and more until the cluster knows. "
+    "Serve's own connections fail at once, but no public option of a handle asks for them.",
+    "https://github.com/ray-project/ray/pull/59908",
+    contains={
+        "ray.serve.handle:DeploymentHandle.options": ("_by_reference=_by_reference",),
+        f"{_SERVE}.replica_result:gRPCReplicaResult": (
+            "grpc.StatusCode.UNAVAILABLE", "raise ActorUnavailableError(",
+        ),
+    },
+)  # fmt: skip
 CALLBACKS = Hook(
     "functions that Serve's processes call as they start",
     _RAY,
@@ -233,8 +246,8 @@ HAPROXY_PAGES = Hook(
     (f"{_SERVE}.haproxy:get_haproxy_binary()",),
 )
 HOOKS = (
-    HEADS, REFUSALS, WHOLE_ANSWERS, RAY_READS, ASGI_APP, RUNNING_SERVE, REPLICA_PORT, CALLBACKS,
-    HAPROXY_VARIABLES, HAPROXY_TEMPLATE, HAPROXY_ACTOR, HAPROXY_PAGES,
+    HEADS, REFUSALS, WHOLE_ANSWERS, RAY_READS, ASGI_APP, RUNNING_SERVE, REPLICA_PORT, OVER_GRPC,
+    CALLBACKS, HAPROXY_VARIABLES, HAPROXY_TEMPLATE, HAPROXY_ACTOR, HAPROXY_PAGES,
 )  # fmt: skip
 
 

@@ -158,6 +158,7 @@ def sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.soak
 def test_agreement_is_of_labels_and_scores_with_float32(sentences: Path) -> None:
     report = bench_precision(
         PrecisionSettings(

@@ -20,6 +20,7 @@ from isogloss.deploy.bench.tables import engine_tables
 from isogloss.deploy.bench.texts import Batch, workload
 from isogloss.prompts.errors import NotFound
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
+from isogloss.prompts.model.decoder.weights import tensors_of
 from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config
 from tests.deploy.small_models import tiny_model
 from tests.models import full_size_backbone
@@ -220,8 +221,11 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_table_2_has_full_size_configurations() -> None:
-    assert list(FULL_SIZE) == ["bloom-560m", "bloom-1b1", "xglm-564M", "xglm-1.7B"]
+def test_table_2_and_two_more_have_full_size_configurations() -> None:
+    assert list(FULL_SIZE) == [
+        *("bloom-560m", "bloom-1b1", "xglm-564M", "xglm-1.7B"),
+        *("qwen3-0.6b", "gemma3-270m"),
+    ]
     with pytest.raises(NotFound, match="'bloom-7b1' has no full-size configuration"):
         full_size_config("bloom-7b1")
 
@@ -233,8 +237,10 @@ def test_only_table_2_has_full_size_configurations() -> None:
     [
         ("bloom-560m", 559_214_592, torch.float32),
         ("xglm-564M", 564_463_616, torch.float32),
-        ("bloom-1b1", 1_065_314_304, torch.bfloat16),
-        ("xglm-1.7B", 1_732_907_008, torch.bfloat16),
+        ("gemma3-270m", 268_098_176, torch.float32),
+        pytest.param("qwen3-0.6b", 596_049_920, torch.bfloat16, marks=pytest.mark.soak),
+        pytest.param("bloom-1b1", 1_065_314_304, torch.bfloat16, marks=pytest.mark.soak),
+        pytest.param("xglm-1.7B", 1_732_907_008, torch.bfloat16, marks=pytest.mark.soak),
     ],
 )
 def test_full_size_configurations_load_and_run(
@@ -243,14 +249,7 @@ def test_full_size_configurations_load_and_run(
     backbone = full_size_backbone(name, dtype=dtype)
     weights = backbone.weights
     assert backbone.dtype == dtype
-    tensors = [weights.embedding, weights.final_norm.weight, weights.final_norm.bias]
-    if weights.embedding_norm is not None:
-        tensors += [weights.embedding_norm.weight, weights.embedding_norm.bias]
-    for layer in weights.layers:
-        for name_of in layer.__slots__:
-            affine = getattr(layer, name_of)
-            tensors += [affine.weight, affine.bias]
-    assert sum(tensor.numel() for tensor in tensors) == parameters
+    assert sum(tensor.numel() for tensor in tensors_of(weights)) == parameters
     prompts = torch.randn(2, 5, backbone.hidden_size, generator=torch.Generator().manual_seed(0))
     texts = [[11, 12, 13, 14, 15, 16], [17, 18]]
     with torch.inference_mode():

@@ -34,8 +34,8 @@ from isogloss.prompts.model.checkpoint import POCKET
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
-from isogloss.serving.api.service import Service
 from isogloss.serving.config import ServingSettings
+from isogloss.serving.http.service import Service
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.registry.replicas import LocalBoard, Reporter
 from isogloss.serving.telemetry.metrics import ServingMetrics, merge
@@ -241,6 +241,7 @@ def test_every_contender_is_started_on_the_same_files(work: HttpWorkload) -> Non
 
 
 @pytest.mark.ray
+@pytest.mark.soak
 @pytest.mark.timeout(280)
 def test_whole_servers_are_measured_from_end_to_end(tmp_path: Path) -> None:
     try:

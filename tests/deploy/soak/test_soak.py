@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -93,10 +94,22 @@ def ready(fill: bool) -> Ready:
     return made
 
 
-def test_replicas_are_killed_in_turn_and_their_return_is_timed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes by waiting alone, however busy the machine is."""
+    now_s = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
     monkeypatch.setattr(kills, "_POLL_S", 0.01)
+    monkeypatch.setattr(kills, "time", SimpleNamespace(perf_counter=lambda: now_s))
+    monkeypatch.setattr(kills, "asyncio", SimpleNamespace(sleep=sleep))
+
+
+@pytest.mark.usefixtures("own_clock")
+def test_replicas_are_killed_in_turn_and_their_return_is_timed() -> None:
     fake = ready(fill=True)
     done = asyncio.run(kills._kill(KillSettings(seconds=0.45, every_s=0.2), fake, lambda _: None))
     assert [kill.pid for kill in done] == [1, 2]
@@ -107,9 +120,8 @@ def test_replicas_are_killed_in_turn_and_their_return_is_timed(
     assert [what for _, what in fake.events] == ["SIGKILL of 1", "SIGKILL of 2"]
 
 
-def test_no_replica_is_killed_while_another_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kills, "_POLL_S", 0.01)
-    monkeypatch.setattr(kills, "_PATIENCE_S", 0.3)
+@pytest.mark.usefixtures("own_clock")
+def test_no_replica_is_killed_while_another_is_missing() -> None:
     fake = ready(fill=False)
     with pytest.raises(Exception, match="no replica serves in place of 1"):
         asyncio.run(kills._kill(KillSettings(seconds=0.5, every_s=0.05), fake, lambda _: None))

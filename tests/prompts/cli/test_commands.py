@@ -18,6 +18,7 @@ from isogloss.prompts.errors import InvalidPrompt, IsoglossError, NotFound, Stor
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore
+from tests.fakes import FakeTokenizer
 from tests.prompts import samples
 from tests.prompts.command_line import Cli
 
@@ -143,9 +144,9 @@ def test_a_damaged_prompt_is_listed_with_its_problem(cli: Cli) -> None:
 # PEFT
 
 
-class Words:
-    def first_token(self, word: str) -> tuple[int, str] | None:
-        return 3 * len(word), word[:3]
+class Words(FakeTokenizer):
+    def first_token(self, word: str, *, spaced: bool = True) -> tuple[int, str] | None:
+        return 3 * len(word) + (not spaced), word[:3]
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ class FakeBackbone:
     hidden_size: int = 8
     vocab_size: int = 200
     max_prompt_length: int = 16
+    max_text_tokens: int = 60
     tokenizer: Words = field(default_factory=Words)
 
 
@@ -204,11 +206,62 @@ def test_an_adapter_of_another_model_is_refused_before_one_is_loaded(
         message = cli.error(2, "import-peft", adapter, *given)
     assert "'facebook/xglm-564M', not 'pocket-bloom'" in message
     assert "my-adapter" not in {prompt["name"] for prompt in cli.json("list")["prompts"]}
-    cli.json("import-peft", adapter, *given, "--origin-differs")
+    cli.json("import-peft", adapter, *given, "--origin-differs", "--name", "older-word")
+    cli.json("import-peft", adapter, *given, "--force")
     training = cli.json("show", "my-adapter")["card"]["training"]
     assert training["origin_differs"] == [
         "its base model is 'facebook/xglm-564M', not 'pocket-bloom'"
     ]
+
+
+def test_a_template_comes_with_an_adapter_and_is_said_when_it_goes(cli: Cli, adapter: Path) -> None:
+    given: list[str | Path] = ["--model", "pocket-bloom", "--label", "yes", "--label", "never"]
+    template = "Tweet text : {text} Label : "
+    cli.json("import-peft", adapter, *given, "--template", template)
+    shown = cli.json("show", "my-adapter")["card"]
+    assert (shown["template"], shown["format_version"]) == (template, 3)
+    # It ends in a space, so that the words have none of their own.
+    assert [one["token_id"] for one in shown["labels"]] == [10, 16]
+    said = cli.run("export-peft", "my-adapter", "--out", cli.folder / "out").stdout
+    assert f"texts in the template {template!r}" in " ".join(said.split())
+    again = [cli.folder / "out", *given, "--name"]
+    cli.json("import-peft", *again, "again")
+    assert cli.json("show", "again")["card"]["template"] == template
+    cli.json("import-peft", *again, "bare", "--template", "{text}")
+    assert "template" not in cli.json("show", "bare")["card"]
+    message = cli.error(2, "import-peft", adapter, *given, "--template", "Label :")
+    assert "--template 'Label :': it has 0 {text}" in message
+    long = "{text}" + "a" * 31  # of 60 tokens
+    assert "shorten it" in cli.error(2, "import-peft", adapter, *given, "--template", long)
+
+
+def test_a_classifier_brings_its_own_rows(cli: Cli, adapter: Path) -> None:
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"task_type": "SEQ_CLS"}))
+    tensors = {"prompt_embeddings": torch.ones(2, 8), "base_model.score.weight": torch.eye(2, 8)}
+    safetensors.torch.save_file(tensors, str(adapter / "adapter_model.safetensors"))
+    given: list[str | Path] = ["import-peft", adapter, "--model", "pocket-bloom"]
+    labels = ["--label", "aa", "--label", "bb"]  # both would be one token here
+    assert "reads no words" in cli.error(2, *given, *labels, "--word", "aa=x")
+    cli.json(*given, *labels, "--task", "mood", "--route", "universal")
+    card = cli.json("show", "my-adapter")["card"]
+    assert card["head"] == "prompt"
+    assert [(one["label"], one["token_id"]) for one in card["labels"]] == [("aa", 0), ("bb", 1)]
+    cli.run("export-peft", "my-adapter", "--out", cli.folder / "out")
+    kept = safetensors.torch.load_file(str(cli.folder / "out" / "adapter_model.safetensors"))
+    assert torch.equal(kept["base_model.score.weight"], torch.eye(2, 8))
+    # Labels of the routes are names: here they have no tokens, and words find them some.
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"task_type": "CAUSAL_LM"}))
+    safetensors.torch.save_file(
+        {"prompt_embeddings": torch.ones(2, 8)}, str(adapter / "adapter_model.safetensors")
+    )
+    message = cli.error(2, *given, "--task", "mood", "--name", "other")
+    assert "labels 'aa' (word 'aa') and 'bb'" in message
+
+
+def test_a_revision_is_of_a_repository(cli: Cli, adapter: Path) -> None:
+    message = cli.error(2, "import-peft", adapter, "--model", "pocket-bloom", "--revision", "v1")
+    assert "is no repository of the hub; give OWNER/NAME" in message
 
 
 def test_labels_come_from_the_routes_unless_given(cli: Cli, adapter: Path) -> None:

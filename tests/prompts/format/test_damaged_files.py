@@ -14,7 +14,7 @@ from isogloss.prompts.errors import InvalidPrompt, IsoglossError
 from isogloss.prompts.format.prompt import load_prompt, members_of, read_prompt
 from isogloss.prompts.store.store import PromptStore
 from tests.prompts import samples
-from tests.prompts.damaged_files import MUTATIONS, damaged, ensemble, residual
+from tests.prompts.damaged_files import MUTATIONS, classifier, damaged, ensemble, residual
 from tests.some import some
 
 IN_THE_SUITE = 2_800
@@ -35,13 +35,15 @@ def outcome(data: bytes) -> str:
     for member in some(members_of("p", prompt)):
         assert member.prompt.vectors.dtype == torch.float32
         assert torch.isfinite(member.prompt.vectors).all()
+        rows = member.prompt.label_rows
+        assert rows is None or torch.isfinite(rows).all()
     assert 4 * prompt.length * prompt.hidden_size <= len(data)
     assert read_prompt(prompt.to_bytes()).digest == prompt.digest
     return "read"
 
 
 def read_damaged(seeds: range) -> Counter[str]:
-    whole = (samples.prompt(1).to_bytes(), residual(), ensemble())
+    whole = (samples.prompt(1).to_bytes(), residual(), classifier(), ensemble())
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcomes: Counter[str] = Counter()
     for seed in seeds:
@@ -68,7 +70,7 @@ def test_very_many_damaged_files_are_refused_with_a_reason() -> None:
 
 
 def test_every_mutation_is_in_the_sample_and_most_change_something() -> None:
-    whole = (samples.prompt(1).to_bytes(), residual(), ensemble())
+    whole = (samples.prompt(1).to_bytes(), residual(), classifier(), ensemble())
     found = [damaged(seed, whole) for seed in range(IN_THE_SUITE)]
     assert {name for name, _ in found} == {own.__name__ for own in MUTATIONS}
     assert sum(data in whole for _, data in found) < IN_THE_SUITE / 20
@@ -93,7 +95,7 @@ def test_no_damaged_file_leaves_anything_in_a_store(tmp_path: Path) -> None:
     store = PromptStore.open(tmp_path / "store", create=True)
     store.publish({"p": samples.prompt(1)}, [samples.table("p")])
     before = sorted(store.root.rglob("*"))
-    whole = (samples.prompt(1).to_bytes(), residual(), ensemble())
+    whole = (samples.prompt(1).to_bytes(), residual(), classifier(), ensemble())
     path = tmp_path / "given.safetensors"
     refused = 0
     for seed in range(len(MUTATIONS) * 10):

@@ -16,6 +16,7 @@ from isogloss.prompts.languages.languages import (
     languages,
     named_languages,
 )
+from isogloss.prompts.languages.standards import WIKIPEDIA
 from tests.some import some
 
 WRITTEN = """
@@ -67,7 +68,7 @@ def test_a_code_of_any_standard_is_found(code: str, meant: str) -> None:
             "fra_Latin",
             "zho_Latn",
             "ace_Cyrl",
-            "french",
+            "frenchly",
             "fr fr",
             "ﬁn",
             "ｆｒ",
@@ -76,19 +77,22 @@ def test_a_code_of_any_standard_is_found(code: str, meant: str) -> None:
     ],
 )
 def test_what_is_no_language_of_the_table_is_refused(code: str) -> None:
-    with pytest.raises(UnknownLanguage, match="unknown language code"):
+    with pytest.raises(UnknownLanguage, match="unknown language "):
         language(code)
 
 
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        ("French", "did you mean fra_Latn?"),
-        ("persian", "did you mean pes_Arab?"),
-        ("fra_Lat", "did you mean fra_Latn?"),
-        ("fr-Latinus", "did you mean fra_Latn?"),
-        ("zho_Latn", "did you mean zho_Hans or zho_Hant?"),
-        ("ger_Latin", "did you mean deu_Latn?"),
+        ("Frensh", "did you mean fra_Latn (French), nld_Latn (Dutch) or fin_Latn (Finnish)?"),
+        ("old persian", "did you mean pes_Arab (Western Persian)?"),
+        ("fra_Lat", "did you mean fra_Latn (French)?"),
+        ("fr-Latinus", "did you mean fra_Latn (French)?"),
+        (
+            "zho_Latn",
+            "did you mean zho_Hans (Chinese (Simplified)) or zho_Hant (Chinese (Traditional))?",
+        ),
+        ("ger_Latin", "did you mean deu_Latn (German)?"),
     ],
 )
 def test_a_refusal_names_what_may_be_meant(code: str, hint: str) -> None:
@@ -100,7 +104,7 @@ def test_a_refusal_names_what_may_be_meant(code: str, hint: str) -> None:
 def test_a_long_code_is_shown_short_and_compared_with_nothing() -> None:
     with pytest.raises(UnknownLanguage) as raised:
         language("fra_Latn" * 1_000_000)
-    assert len(str(raised.value)) < 100
+    assert len(str(raised.value)) < 150
     assert "did you mean" not in str(raised.value)
 
 
@@ -124,8 +128,8 @@ def test_every_fact_leads_to_a_language_and_names_its_standard() -> None:
     assert len(rows) > 200
     held = {entry.iso639_3 for entry in languages().values()}
     for row in rows:
-        assert row["standard"].startswith(("ISO 639-", "BCP 47", "Wikipedia"))
-        assert row["code"] not in held or row["standard"] == "Wikipedia", row
+        assert row["standard"].startswith(("ISO 639-", "BCP 47"))
+        assert row["code"] not in held, row
         if row["standard"].startswith("ISO"):
             where = row["where"] if len(row["where"]) == 4 else ""
             assert labelled(row["code"], where).iso639_3 in held, row
@@ -180,7 +184,7 @@ def test_labels_of_detectors(label: str, written: str, meant: str) -> None:
     ],
 )
 def test_labels_that_are_wikipedias(label: str, written: str, meant: str) -> None:
-    assert labelled(label, written, wikipedia=True).code == meant
+    assert labelled(label, written, WIKIPEDIA).code == meant
 
 
 def test_names_of_a_data_set() -> None:
@@ -192,6 +196,18 @@ def test_names_of_a_data_set() -> None:
         "srp_Cyrl": "sr",
         "own_Code": "own_Code",
         "eng_Latn": "eng_Latn",
+    }
+
+
+def test_names_of_a_data_set_may_be_english() -> None:
+    names = ["French", "swahili", "Chinese (Traditional)", "Serbian (Latin)", "cmn", "my own"]
+    assert named_languages(names, "here") == {
+        "fra_Latn": "French",
+        "swh_Latn": "swahili",
+        "zho_Hant": "Chinese (Traditional)",
+        "Serbian (Latin)": "Serbian (Latin)",
+        "zho_Hans": "cmn",
+        "my own": "my own",
     }
 
 

@@ -268,3 +268,28 @@ def test_unknown_characters_are_unknown_still(tmp_path: Path) -> None:
     assert tokenizer.words("sea") == [0]
     assert tokenizer.words("<pad>") == [0]
     assert tokenizer.words("river") == [1]
+
+
+STARTS = {"bloom": [], "xglm": [2], "gemma": [0], "llama": [0], "qwen": []}
+
+
+def test_texts_begin_as_the_model_wants(kind: str, tmp_path: Path) -> None:
+    tokenizer = Tokenizer(load(tmp_path, KINDS[kind]()))
+    assert list(tokenizer.start) == STARTS[kind]
+    (found,) = ids(tokenizer, TEXT)
+    assert found[: len(STARTS[kind])] == STARTS[kind]
+    assert found[len(STARTS[kind]) :] == tokenizer.words(TEXT)
+
+
+@pytest.mark.parametrize("word", ["river", "night", "bridge", "мост", "河水", "zebra"])
+def test_a_word_begins_as_it_goes_on_behind_another(kind: str, word: str, tmp_path: Path) -> None:
+    tokenizer = Tokenizer(load(tmp_path, KINDS[kind]()))
+    first = tokenizer.first_token(word)
+    if kind == "xglm" and word == "zebra":
+        assert first is None  # its vocabulary has no z
+        return
+    assert first is not None
+    before, whole = tokenizer.words("the"), tokenizer.words(f"the {word}")
+    assert whole[: len(before)] == before
+    spaces = [token for token in whole[len(before) :] if tokenizer.wrapped.decode([token]).strip()]
+    assert first[0] == spaces[0]

@@ -40,7 +40,7 @@ CLASSIFY: list[tuple[str, bytes, int, str]] = [
     ("1 MB of text", json.dumps({"inputs": "a" * 1_000_000}).encode(), 413, "too_large"),
     ("a large body", b" " * (9 << 20), 413, "too_large"),
     ("unknown model", b'{"inputs": "a", "model": "gpt"}', 404, "not_found"),
-    ("unknown language", b'{"inputs": "a", "language": "xx"}', 404, "not_found"),
+    ("unknown language", b'{"inputs": "a", "language": "xx"}', 422, "validation"),
     ("unknown prompt", b'{"inputs": "a", "prompt": "nobody"}', 404, "not_found"),
     ("unknown version", b'{"inputs": "a", "prompt": "romance@2"}', 404, "not_found"),
     ("unknown task", b'{"inputs": "a", "task": "mood"}', 404, "not_found"),
@@ -169,7 +169,7 @@ async def test_an_unexpected_error_shows_nothing_of_the_inside(
         raise KeyError("secret detail")
 
     async with server.client() as client:
-        monkeypatch.setattr("isogloss.serving.api.service.Service.classify", broken)
+        monkeypatch.setattr("isogloss.serving.http.service.Service.ask", broken)
         sentence = assert_refused(
             await client.post("/v1/classify", json={"inputs": "a"}), 500, "internal"
         )

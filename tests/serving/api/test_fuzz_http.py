@@ -17,6 +17,7 @@ from isogloss.prompts.store.store import PromptStore
 from isogloss.prompts.store.verify import verify
 from tests.fakes import soft_prompt
 from tests.prompts.damaged_files import damaged
+from tests.serving.api.refused import assert_told_as_asked
 from tests.serving.api_server import ADMIN, Server
 from tests.serving.malformed import (
     every_field_with_every_odd_value,
@@ -75,7 +76,7 @@ class Fuzzed:
         self.bodies.add(body)
         assert answer.status_code in STATUSES, (method, path, body, answer.text)
         if answer.status_code >= 400:
-            assert set(answer.json()) == {"error", "error_type"}, (method, path, body)
+            assert_told_as_asked(path, answer)
 
 
 def listing(store: PromptStore) -> list[tuple[str, int]]:

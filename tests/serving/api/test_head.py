@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isogloss.serving.api.middleware import MOST_HEAD_BYTES, MOST_HEADERS
+from tests.fakes import MODEL
 from tests.serving.api.refused import assert_refused
 from tests.serving.api_server import Server
 
@@ -82,7 +83,7 @@ async def test_every_documented_get_has_a_head(server: Server) -> None:
         got = [path for path, own in paths.items() if "get" in own]
         assert len(got) > 8
         for path in got:
-            head = await client.head(path.format(name="romance"))
+            head = await client.head(path.format(name="romance", model=MODEL, version="1"))
             assert (head.status_code, head.content) == (200, b""), path
         assert all("head" not in own for own in paths.values())
 

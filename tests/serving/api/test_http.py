@@ -29,6 +29,7 @@ async def test_classify_answers_in_the_contracts_shape(server: Server) -> None:
             "name": "French",
             "confidence": 0.75,
             "detected": True,
+            "known": 0.25,
         }
         assert french["route"]["clade"] == "Romance"
         assert french["route"]["reason"] == "clade"

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api
-from isogloss.serving.api.service import Service
+from isogloss.serving.http.service import Service
 from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads
 from isogloss.serving.registry.registry import Poller
 from isogloss.serving.registry.replicas import LocalBoard, Reporter

@@ -14,7 +14,14 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from isogloss.prompts.errors import InvalidInput, MalformedInput, NotFound, StoreError, TooLarge
+from isogloss.prompts.errors import (
+    InvalidInput,
+    MalformedInput,
+    NotFound,
+    StoreError,
+    TooLarge,
+    UnknownLanguage,
+)
 from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone
@@ -131,7 +138,13 @@ GZIP = gzip.compress(b"a\n", mtime=0)
         (["a", "x" * 100_001], None, TooLarge, "^text 2: 100001 characters are too many"),
         (["a", "\udcff"], None, MalformedInput, "^text 2 is not UTF-8"),
         (["a", "--prompt", "nobody"], None, NotFound, "no prompt 'nobody'"),
-        (["a", "--language", "xx"], None, NotFound, "unknown language code 'xx'"),
+        (["a", "--languages", "sw,xx"], None, UnknownLanguage, "languages: unknown language 'xx'"),
+        (["a", "--languages", "sw,,rw"], None, InvalidInput, "--languages 'sw,,rw': a name is"),
+        (["a", "--languages", "sw=much"], None, InvalidInput, "--languages: 'much' is no weight"),
+        (["a", "--languages", "sw=0"], None, InvalidInput, "languages.sw: input should be great"),
+        (["a", "--languages", "sw=nan"], None, InvalidInput, "languages.sw: input should be a f"),
+        (["a", "--languages", "sw", "--language", "sw"], None, InvalidInput, "exclude each other"),
+        (["a", "--language", "xx"], None, UnknownLanguage, "unknown language 'xx'"),
     ],
 )
 def test_bad_input_is_an_error_with_a_remedy(
@@ -156,6 +169,27 @@ def test_detect_tells_language_confidence_and_lineage() -> None:
     assert found[0]["lineage"][0] == "Indo-European"
     assert 0.9 < found[0]["confidence"] <= 1
     assert "French" in run("detect", TEXTS[0])
+
+
+def test_languages_bound_what_is_told(store: PromptStore) -> None:
+    text = "fra_Latn 0.5 swh_Latn 0.3 kin_Latn 0.1 eng_Latn 0.1: bo"
+    for given, code in (
+        *(("sw,rw", "swh_Latn"), (" Swahili , rw ", "swh_Latn"), ("sw,rw=9", "kin_Latn")),
+        *(("rw=1,sw=1", "swh_Latn"), ("sw=1,rw=2,rw=7", "kin_Latn"), ("zu", "zul_Latn")),
+    ):
+        (result,) = classify(store, text, "--languages", given)["results"]
+        assert result["language"]["code"] == code, given
+
+
+def test_detect_among_languages() -> None:
+    options = ("--languages", "rw,zu,French", "--json")
+    found = json.loads(run("detect", TEXTS[0], TEXTS[2], "Привет", *options))["results"]
+    assert found[0]["code"] == "fra_Latn"
+    assert found[1]["code"] in ("kin_Latn", "zul_Latn")
+    assert (found[2]["code"], found[2]["confidence"]) == ("kin_Latn", 0.0)
+    assert "Swahili" in run("detect", TEXTS[2], "--languages", "sw=0.001,rw")
+    with pytest.raises(InvalidInput, match="--languages is for texts, not for --evaluate"):
+        run("detect", "--evaluate", ".", "--languages", "sw")
 
 
 @pytest.fixture(scope="module")

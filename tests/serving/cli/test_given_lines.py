@@ -90,7 +90,7 @@ def test_lines_of_which_none_can_be_answered_are_refused(store: PromptStore, std
 def test_what_is_wrong_with_the_request_is_told_once(store: PromptStore) -> None:
     done = run(store, b"a\n\nb\n", "--language", "xx")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.count("unknown language code 'xx'") == 1
+    assert done.stderr.count("unknown language 'xx'") == 1
 
 
 @pytest.mark.parametrize(

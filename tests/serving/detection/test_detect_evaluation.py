@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,9 @@ class Always:
 
     def detect(self, texts: Sequence[str]) -> list[Detection]:
         return [self._detection] * len(texts)
+
+    def posteriors(self, texts: Sequence[str]) -> list[Mapping[str, float]]:
+        return [dict(self._detection.candidates)] * len(texts)
 
 
 @pytest.fixture

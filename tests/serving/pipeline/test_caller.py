@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.serving.api.service import Service
+from isogloss.serving.http.service import Service
 from isogloss.serving.pipeline.caller import Caller, caller_of, request_id_of
 from tests.serving.api_server import Server
 from tests.some import some
@@ -117,11 +117,11 @@ def test_what_a_proxy_adds_on_a_line_of_its_own_counts(
 ) -> None:
     """As HAProxy does, below the line that the client made up."""
     seen: list[str] = []
-    real = Service.classify
+    real = Service.ask
 
-    async def classify(self: Service, request: Any, caller: Caller) -> Any:
+    async def ask(self: Service, request: Any, tasks: Any, caller: Caller) -> Any:
         seen.append(caller.client)
-        return await real(self, request, caller)
+        return await real(self, request, tasks, caller)
 
     async def scenario(client: httpx.AsyncClient) -> None:
         for lines in (["forged", "1.1.1.1"], ["1.1.1.1"], ["forged, 2.2.2.2", "1.1.1.1"]):
@@ -129,6 +129,6 @@ def test_what_a_proxy_adds_on_a_line_of_its_own_counts(
             answer = await client.post("/v1/classify", json={"inputs": "a"}, headers=headers)
             assert answer.status_code == 200
 
-    monkeypatch.setattr(Service, "classify", classify)
+    monkeypatch.setattr(Service, "ask", ask)
     server(scenario)
     assert seen == ["address:1.1.1.1"] * 3

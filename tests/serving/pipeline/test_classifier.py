@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from isogloss.prompts.errors import InvalidInput, NotFound, Overloaded, TooLarge
+from isogloss.prompts.errors import InvalidInput, NotFound, Overloaded, TooLarge, UnknownLanguage
 from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.batching.isolation import BatchFailed
@@ -211,8 +211,8 @@ def test_a_long_text_is_cut_and_says_so(harness: Harness) -> None:
         (["a"] * 10_000, {}, InvalidInput, "10000 texts .* at most 256"),
         (["a", "x" * 1_000_000], {}, TooLarge, r"inputs\[1\]: 1000000 characters"),
         ("a\ud800", {}, InvalidInput, r"inputs\[0\]: character 1 is a lone surrogate"),
-        ("a", {"language": "xxx_Latn"}, NotFound, "unknown language code 'xxx_Latn'"),
-        ("a", {"language": ""}, NotFound, "unknown language code ''"),
+        ("a", {"language": "xxx_Latn"}, UnknownLanguage, "unknown language 'xxx_Latn'"),
+        ("a", {"language": ""}, UnknownLanguage, "unknown language ''"),
         ("a", {"prompt": "nobody"}, NotFound, "no prompt 'nobody'"),
         ("a", {"prompt": "romance@7"}, NotFound, "romance@7"),
         ("a", {"prompt": "../romance"}, InvalidInput, "prompt name"),

@@ -20,7 +20,7 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.format.verbalizer import LabelToken
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.prompts.store.store import PromptStore
-from isogloss.serving.pipeline.planning import Plan, Share
+from isogloss.serving.pipeline.planning import Plan, Share, tokens_of
 from isogloss.serving.pipeline.scoring import Scores, Unscorable, score_batch, score_plans
 from isogloss.serving.registry.loaded import ServedPrompt
 from isogloss.serving.registry.loader import PromptLoader
@@ -33,6 +33,8 @@ Kind = tuple[Position, bool]
 """Where a member stands, and whether it lists its labels in another order."""
 TOPICS = ("sports", "travel", "politics", "health")
 MOODS = ("glad", "sad")
+TAGS = ("rain", "snow", "wind")
+"""Any of which a text may have."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +55,38 @@ class Case:
         mean = {label: sum(each[label] for each in said) / len(said) for label in said[0]}
         prior = share.prior or {}
         left = torch.tensor([value - prior.get(label, 0.0) for label, value in mean.items()])
-        return dict(zip(mean, (left / share.temperature).softmax(-1).tolist(), strict=True))
+        scaled = left / share.temperature
+        several = self.prompts[share.prompt.name].card.verbalizer.independent
+        likely = scaled.sigmoid() if several else scaled.softmax(-1)
+        return dict(zip(mean, likely.tolist(), strict=True))
 
     def _log_probs(self, ids: tuple[int, ...], name: str, place: int) -> dict[str, float]:
         prompt = members_of(name, self.prompts[name])[place].prompt
         card = prompt.card
         tokens = [label.token_id for label in card.labels]
+        if card.none is not None:
+            tokens.append(card.none.token_id)
         said = oracle_log_probs(self.oracle, ids, prompt.vectors, tokens, card.position)
+        if card.none is not None:
+            said = said[:-1] - said[-1]  # log odds
         return dict(zip((label.label for label in card.labels), said.tolist(), strict=True))
 
 
 def made(
     architecture: str, seed: int, folder: Path, dtype: torch.dtype | None = torch.float32
 ) -> Case:
-    """Plain prompts of both positions and two tasks, and ensembles of them."""
+    """Plain prompts of both positions and three tasks, and ensembles of them."""
     oracle = random_model(architecture, seed)
     backbone = Backbone.from_transformers(oracle, None, model_id=f"random-{architecture}")
     if dtype is not None:
         backbone = backbone.for_serving(dtype)
     pick = random.Random(seed)
     draw = torch.Generator().manual_seed(seed)
-    tokens = {name: 6 + 7 * place for place, name in enumerate((*TOPICS, *MOODS))}
+    tokens = {name: 6 + 7 * place for place, name in enumerate((*TOPICS, *MOODS, *TAGS))}
+    task_labels = {"topic": TOPICS, "mood": MOODS, "tags": TAGS}
 
     def prompt(task: str, position: Position = "suffix", *, shuffled: bool = False) -> SoftPrompt:
-        labels = list(TOPICS if task == "topic" else MOODS)
+        labels = list(task_labels[task])
         if shuffled:
             labels = labels[::-1]
         card = PromptCard(
@@ -88,6 +98,10 @@ def made(
                 LabelToken(label=name, word=name, token=name, token_id=tokens[name])
                 for name in labels
             ),
+            problem="multi_label" if task == "tags" else "single_label",
+            none=LabelToken(label="none", word="dry", token="dry", token_id=5)
+            if task == "tags"
+            else None,
             created_at=datetime(2026, 1, 2, tzinfo=UTC),
         )
         length = pick.randrange(1, 9)
@@ -106,6 +120,9 @@ def made(
         "turned": prompt("topic", shuffled=True),
         "imported": prompt("topic", "prefix"),
         "mood": prompt("mood"),
+        "tag": prompt("tags"),
+        "tag-before": prompt("tags", "prefix", shuffled=True),
+        "tags": ensemble("tags", after, turned, before),
         "two": ensemble("topic", after, turned),
         "four": ensemble("topic", turned, after, turned, after),
         "mixed": ensemble("topic", after, before, turned_before, after),
@@ -189,9 +206,9 @@ def test_a_mixed_batch_says_what_transformers_says_of_every_member(
 def test_every_row_answers_as_that_row_alone(architecture: str, tmp_path: Path) -> None:
     case = made(architecture, 7, tmp_path)
     batch = plans(case, 7, 24)
-    together = score_batch(case.backbone, batch)
+    together = score_plans(case.backbone, batch)
     for plan, found in some(zip(batch, together, strict=True)):
-        (alone,) = score_batch(case.backbone, [plan])
+        (alone,) = score_plans(case.backbone, [plan])
         assert isinstance(alone, Scores)
         assert isinstance(found, Scores)
         assert found.routed == pytest.approx(alone.routed, abs=1e-5)
@@ -231,9 +248,9 @@ def test_tokens_count_the_text_once_and_once_more_for_each_prompt_before_it(tmp_
     lengths = {name: prompt.length for name, prompt in case.prompts.items()}
     for name, passes in {"one": 1, "four": 1, "mixed": 3, "imports": 2, "imported": 1}.items():
         plan = Plan(ids, (Share(case.served[name]),))
-        assert plan.tokens == 20 * passes + lengths[name], name
+        assert tokens_of((plan,)) == 20 * passes + lengths[name], name
     both = Plan(ids, (Share(case.served["four"]), Share(case.served["imported"], role="candidate")))
-    assert both.tokens == 2 * 20 + lengths["four"] + lengths["imported"]
+    assert tokens_of((both,)) == 2 * 20 + lengths["four"] + lengths["imported"]
 
 
 # On a model whose scores are known
@@ -248,6 +265,17 @@ def on_fake(prompt: Prompt, folder: Path, name: str = "duo") -> ServedPrompt:
     store.publish({name: prompt})
     loader = PromptLoader(store, FakeBackbone())
     return ServedPrompt(name, 1, prompt.digest, loader.recall(prompt.digest))
+
+
+def test_independent_labels_that_overflow_are_no_sure_answer(tmp_path: Path) -> None:
+    """A sigmoid makes 1 of infinite log odds."""
+    wild = soft_prompt(OVERFLOWING, length=1)
+    none = LabelToken(label="none", word="dry", token="dry", token_id=5)
+    more = {"problem": "multi_label", "none": none, "format_version": 3}
+    card = wild.card.model_copy(update=more)
+    served = on_fake(SoftPrompt(card, wild.vectors), tmp_path)
+    (said,) = score_plans(FakeBackbone(), [Plan((1,) * 7, (Share(served),))])
+    assert isinstance(said, Unscorable)
 
 
 def test_the_member_under_which_numbers_overflow_is_named(tmp_path: Path) -> None:
@@ -279,9 +307,10 @@ def test_a_candidate_that_needs_too_much_memory_is_left_out(tmp_path: Path) -> N
     routed = on_fake(soft_prompt(2.0), tmp_path, "solo")
     duo = on_fake(together(soft_prompt(3.0), soft_prompt(4.0)), tmp_path)
     plan = Plan((1,) * 7, (Share(routed), Share(duo, weight=0.0, role="candidate")))
-    (found,) = score_batch(Small(), [plan])
-    assert isinstance(found, Scores)
+    (reading,) = score_batch(Small(), [(plan,)])
+    assert not isinstance(reading, Unscorable)
+    (found,) = reading
     assert found.candidate is None
-    (alone,) = score_batch(Small(), [Plan(plan.ids, plan.routed)])
+    (alone,) = score_plans(Small(), [Plan(plan.ids, plan.routed)])
     assert isinstance(alone, Scores)
     assert found.routed == alone.routed

@@ -67,10 +67,12 @@ class SteppingTokenizer(FakeTokenizer):
         self.steps = steps
         self.given: list[int] = []
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
+    def encode(
+        self, texts: Sequence[str], max_tokens: int, around: tuple[str, str] = ("", "")
+    ) -> list[TokenizedText]:
         self.steps.step(large=PARAGRAPH in texts, small=SMALL_TEXT in texts)
         self.given.append(sum(map(len, texts)))
-        return super().encode(texts, max_tokens)
+        return super().encode(texts, max_tokens, around)
 
 
 class SteppingBackbone(FakeBackbone):
@@ -162,8 +164,10 @@ def snapshot() -> Snapshot:
 
 def test_what_is_wrong_with_a_text_is_said_by_its_place_in_the_request(tmp_path: Path) -> None:
     class Speechless(FakeTokenizer):
-        def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
-            found = super().encode(texts, max_tokens)
+        def encode(
+            self, texts: Sequence[str], max_tokens: int, around: tuple[str, str] = ("", "")
+        ) -> list[TokenizedText]:
+            found = super().encode(texts, max_tokens, around)
             return [
                 TokenizedText((), False) if text == "~" else own
                 for text, own in zip(texts, found, strict=True)

@@ -15,13 +15,13 @@ from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
 from tests.fakes import FakeBackbone, FakeDetector, fake_settings, fake_store, http_client
 
-MOST_MODULES = 20
+MOST_MODULES = 21
 OURS = ("isogloss.serving.", "isogloss.prompts.")
 MODEL = "isogloss.prompts.model."
 ROUTE = ("isogloss.serving.api.routes", "classify_texts")
 RESPONSE = "starlette.responses"
 
-WORN = {"Caller", "Chunk", "Detection", "Share", "Plan", "Row", "Scores"}
+WORN = {"Call", "Caller", "Chunk", "Detection", "Share", "Plan", "Row", "Scores"}
 """What a text is wrapped into between the request's body and the answer's."""
 BESIDE = {
     *("Load", "Admitted"),  # the ledger's: what a request holds

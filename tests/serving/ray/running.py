@@ -40,8 +40,10 @@ def serving(
     *,
     other: str = "",
     replicas: int = 1,
+    most: int | None = None,
     folder: Path = ROOT,
     variables: dict[str, str] | None = None,
+    module: str = "tests.serving.fake_server",
 ) -> Iterator[Running]:
     """Run a server while open, in a session and a group of its own, as a supervisor starts it.
 
@@ -49,14 +51,16 @@ def serving(
         store: what it serves.
         other: the name of a second model.
         replicas: of each model.
+        most: replicas that may come.
         folder: that it is started in.
         variables: of its environment.
+        module: that is run.
     """
-    module = [sys.executable, "-P", "-m", "tests.serving.fake_server"]
+    command = [sys.executable, "-P", "-m", module]
     with subprocess.Popen(
-        [*module, str(store.root), other, "0", str(replicas)],
+        [*command, str(store.root), other, "0", str(replicas), str(most or "")],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", **(variables or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -52,8 +52,10 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     store = fake_store(tmp_path_factory.mktemp("joined") / "store")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patient:
         warnings.simplefilter("ignore")
+        # Ray kills a proxy that is not up in 5 s, as on a busy machine; ours waits as long.
+        patient.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
         import ray
         from ray import serve
 
@@ -119,6 +121,7 @@ def test_ours_lives_beside_others_and_ends_alone(cluster: Cluster) -> None:
         ray.get_actor("isogloss-board-isogloss", namespace="isogloss")
 
 
+@pytest.mark.soak
 def test_a_start_that_is_told_to_stop_leaves_no_process(cluster: Cluster) -> None:
     with subprocess.Popen(**cluster.command(port=0, address="local")) as process:
         assert process.stderr is not None

@@ -27,6 +27,7 @@ def assert_nothing_is_left(server: Running, before: list[psutil.Process]) -> Non
     assert are_free([int(urlsplit(server.url).port or 0)])
 
 
+@pytest.mark.soak
 def test_a_server_without_its_cluster_says_so_and_ends(tmp_path: Path) -> None:
     with serving(fake_store(tmp_path / "store")) as server:
         before = tree(server)
@@ -38,7 +39,7 @@ def test_a_server_without_its_cluster_says_so_and_ends(tmp_path: Path) -> None:
         assert_nothing_is_left(server, before)
 
 
-@pytest.mark.parametrize("blow", ["group", "command"])
+@pytest.mark.parametrize("blow", ["group", pytest.param("command", marks=pytest.mark.soak)])
 def test_nothing_outlives_the_command(tmp_path: Path, blow: str) -> None:
     with serving(fake_store(tmp_path / "store")) as server:
         before = tree(server)

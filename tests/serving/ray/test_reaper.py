@@ -28,9 +28,11 @@ started = subprocess.Popen(
 )
 print(started.pid, flush=True)
 """
+# Started under nohup, as a long run of the tests may be, it would not hear SIGHUP.
 COMMAND = f"""
-import subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from isogloss.serving.ray.reaper import Reaper
 reaper = Reaper(Path(sys.argv[1]), sys.argv[2:])
 with reaper.marking():

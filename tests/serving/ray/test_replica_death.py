@@ -21,6 +21,7 @@ from tests.fakes import FakeBackbone, fake_store, soft_prompt
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray's libraries, when they are imported
+    from grpc import RpcError
     from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
     from isogloss.serving.ray.remote import RemoteModel
@@ -38,10 +39,12 @@ class Handle:
         self.callers: list[Caller] = []
 
     @property
-    def classify(self) -> Handle:
+    def ask(self) -> Handle:
         return self
 
-    def remote(self, request: ClassifyRequest, caller: Caller) -> asyncio.Task[Any]:
+    def remote(
+        self, request: ClassifyRequest, tasks: tuple[str, ...], caller: Caller
+    ) -> asyncio.Task[Any]:
         self.callers.append(caller)
         return asyncio.create_task(self._answer())
 
@@ -58,18 +61,25 @@ def ask(handle: Any, timeout_s: float | None = None) -> tuple[ClassifyResponse, 
     caller = Caller(timeout_s=timeout_s)
 
     async def scenario() -> ClassifyResponse:
-        return await RemoteModel("other", handle, metrics).classify(REQUEST, caller)
+        (answer,) = await RemoteModel("other", handle, metrics).ask(REQUEST, (), caller)
+        return answer
 
     return asyncio.run(scenario()), metrics
 
 
 def test_a_request_that_replicas_take_with_them_is_asked_again() -> None:
-    handle = Handle(ActorDiedError(), ActorUnavailableError("gone", None), ANSWER, slow_s=0.01)
+    handle = Handle(ActorDiedError(), ActorUnavailableError("gone", None), [ANSWER], slow_s=0.01)
     answer, metrics = ask(handle, timeout_s=3600)
     assert answer is ANSWER
     assert metrics.registry.get_sample_value("isogloss_asked_again_total") == 2
     left_s = [caller.timeout_s or 0.0 for caller in handle.callers]
     assert 3600 >= left_s[0] > left_s[1] > left_s[2] > 3000
+
+
+def test_a_connection_that_breaks_is_no_answer() -> None:
+    answer, metrics = ask(Handle(RpcError(), [ANSWER]))
+    assert answer is ANSWER
+    assert metrics.registry.get_sample_value("isogloss_asked_again_total") == 1
 
 
 def test_it_is_not_asked_for_ever() -> None:
@@ -81,7 +91,7 @@ def test_it_is_not_asked_for_ever() -> None:
 
 def test_what_fails_by_itself_is_not_asked_again() -> None:
     failed = RayTaskError("classify", "", ValueError("a bug"))  # type: ignore[no-untyped-call]
-    handle = Handle(failed, ANSWER)
+    handle = Handle(failed, [ANSWER])
     with pytest.raises(Unavailable, match="does not answer"):
         ask(handle)
     assert len(handle.callers) == 1
@@ -89,7 +99,7 @@ def test_what_fails_by_itself_is_not_asked_again() -> None:
 
 def test_no_replica_in_time_is_said_in_time() -> None:
     with pytest.raises(TooLate, match="no answer within the request's time"):
-        ask(Handle(ANSWER, slow_s=30), timeout_s=0.02)
+        ask(Handle([ANSWER], slow_s=30), timeout_s=0.02)
 
 
 def test_a_replica_that_starts_cannot_miss_a_publish(tmp_path: Path) -> None:

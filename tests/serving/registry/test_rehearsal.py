@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 
 import pytest
+import torch
 
 from isogloss.prompts.format.prompt import members_of
 from isogloss.prompts.format.soft_prompt import SoftPrompt
@@ -70,7 +71,8 @@ def test_what_passes_can_answer_and_what_overflows_does_not_pass(model: str, dty
     refused = reasons(loader, loaded)
     assert {"1e+38", "1e+30"} <= set(refused)
     assert {"ordinary", "1", "1e-38", "1e-42", "0"}.isdisjoint(refused)
-    assert ("70000" in refused) == (dtype == "float16")
+    # A processor that runs layers in float16 keeps prompts in float32; others cast all of it.
+    assert ("70000" in refused) == (backbone.dtype == torch.float16)
     for size, reason in refused.items():
         assert f"its numbers go up to {size};" in reason
         assert "train it again with a smaller learning rate" in reason

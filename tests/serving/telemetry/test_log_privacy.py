@@ -6,16 +6,19 @@ import asyncio
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from isogloss.prompts.model.tokenizer import TokenizedText
-from isogloss.serving.api.service import Service
 from isogloss.serving.detection.detectors import Detection
+from isogloss.serving.http.keys import ApiKeys, parsed
+from isogloss.serving.http.service import Service
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.telemetry.logs import configure_logging
@@ -40,10 +43,12 @@ CLIENTS = ("httpx", "httpcore")  # the test's own: they say what they ask for
 class QuotingTokenizer(FakeTokenizer):
     """Fails as tokenizers do, quoting what it was given."""
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> list[TokenizedText]:
+    def encode(
+        self, texts: Sequence[str], max_tokens: int, around: tuple[str, str] = ("", "")
+    ) -> list[TokenizedText]:
         if any("tokenizer" in text for text in texts):
             raise ValueError(f"cannot encode {list(texts)!r}")
-        return super().encode(texts, max_tokens)
+        return super().encode(texts, max_tokens, around)
 
 
 class QuotingDetector(FakeDetector):
@@ -190,7 +195,7 @@ async def failures(
             patch.setattr(target, broken)
             found.append(await ask())
     with monkeypatch.context() as patch:
-        patch.setattr(Service, "classify", broken)
+        patch.setattr(Service, "ask", broken)
         found.append(await ask())
     return found
 
@@ -237,3 +242,43 @@ def test_lines_for_people_have_no_word_of_it_either(
     run(server, written, monkeypatch, log_format="text")
     assert "request_id=" in written["ours"].getvalue()
     assert MARK not in written["ours"].getvalue()
+
+
+def asked_with_keys() -> Iterator[tuple[dict[str, str], int]]:
+    """Headers that hold keys, right ones and wrong ones, and the status that they get."""
+    for key, status in ((f"{MARK}-of-web", 200), (f"{MARK}-of-file", 200), (f"{MARK}-no", 401)):
+        yield {"x-api-key": key}, status
+        yield {"authorization": f"Bearer {key}"}, status
+        yield {"authorization": f"Basic {key}"}, 401
+    yield {}, 401
+
+
+def test_no_key_is_in_logs_metrics_or_answers(
+    server: Server, written: dict[str, io.StringIO], tmp_path: Path
+) -> None:
+    file, clock = tmp_path / "keys", iter(range(10_000))
+    file.write_text(f"batch {MARK}-of-file\n")
+    keys = ApiKeys(parsed([("here", f"web:{MARK}-of-web")]), file, clock=lambda: next(clock) / 10)
+    configure_logging("json", level="DEBUG", log_texts=False, stream=written["ours"])
+    answers: list[httpx.Response] = []
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for headers, status in asked_with_keys():
+            body = {"inputs": "fra_Latn: un"}
+            answers.append(await client.post("/v1/classify", json=body, headers=headers))
+            assert answers[-1].status_code == status, headers
+        file.write_text(f"batch\t{MARK}-of-file\nbatch: {MARK}-twice\n")
+        os.utime(file, (1, 1))
+        for headers, status in asked_with_keys():  # broken: those that were read stay
+            answers.append(await client.get("/v1/models", headers=headers))
+            assert answers[-1].status_code == status, headers
+        answers.append(await client.get("/metrics"))
+
+    server(scenario, keys=keys, log_requests="all")
+    assert 'isogloss_key_texts_total{key="batch"' in answers[-1].text
+    assert "the API keys stay as they were" in written["ours"].getvalue()
+    for answer in answers:
+        assert "squeamish" not in answer.text + repr(answer.headers)
+    assert "squeamish" not in repr(vars(keys))
+    for stream in written.values():
+        assert "squeamish" not in stream.getvalue()

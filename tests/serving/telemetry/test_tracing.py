@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.serving.http.keys import ApiKeys, parsed
 from isogloss.serving.pipeline.caller import Caller
 from isogloss.serving.schemas import ClassifyRequest
 from isogloss.serving.telemetry import tracing
@@ -41,14 +42,19 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         tracing.stop_tracing()
 
 
-def ask(server: Server, collector: Collector, *requests: dict[str, Any]) -> dict[str, list[Span]]:
+def ask(
+    server: Server,
+    collector: Collector,
+    *requests: dict[str, Any],
+    keys: ApiKeys | None = None,
+) -> dict[str, list[Span]]:
     """Send requests and return the spans they left, by name."""
 
     async def scenario(client: httpx.AsyncClient) -> None:
         for request in requests:
             await client.request(**request)
 
-    server(scenario)
+    server(scenario, keys=keys)
     tracing.stop_tracing()  # sends what is left
     return collector.by_name()
 
@@ -125,6 +131,16 @@ def test_what_went_wrong_is_a_type_and_never_a_message(
     assert failed.attributes["error.type"] == "NotFound"
     assert failed.status == "ERROR"
     assert "business" not in repr(collector.spans()).lower()
+
+
+def test_no_key_is_in_a_trace(server: Server, collector: Collector) -> None:
+    keys = ApiKeys(parsed([("here", "web:business-of-nobody")]))
+    right = classify({"inputs": "a"}, **{"x-api-key": "business-of-nobody"})
+    wrong = classify({"inputs": "a"}, authorization="Bearer business-of-all")
+    spans = ask(server, collector, right, wrong, keys=keys)
+    found = [s.attributes["http.response.status_code"] for s in spans["POST /v1/classify"]]
+    assert found == [200, 401]
+    assert "business" not in repr(collector.spans())
 
 
 def test_a_failing_model_is_an_error_of_the_server(server: Server, collector: Collector) -> None:

@@ -15,11 +15,10 @@ from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.serving.pipeline.caller import Caller, caller_of
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
-from isogloss.serving.pipeline.planning import Plan, Share
+from isogloss.serving.pipeline.planning import Plan, Share, tokens_of
 from isogloss.serving.pipeline.scoring import (
     Scores,
     Unscorable,
-    score_batch,
     score_plans,
 )
 from isogloss.serving.registry.loaded import LoadedMember, LoadedPrompt, ServedPrompt
@@ -316,7 +315,7 @@ def test_both_prompts_cost_one_read_and_their_tokens(server: Server) -> None:
     routed, candidate = snapshot.find("romance"), snapshot.find("romance@2")
     alone = Plan((1,) * 7, (Share(routed),))
     both = Plan((1,) * 7, (Share(routed), Share(candidate, role="candidate")))
-    assert (alone.tokens, both.tokens) == (12, 15)
+    assert (tokens_of((alone,)), tokens_of((both,))) == (12, 15)
 
 
 def test_without_a_trial_nothing_is_read_twice(server: Server) -> None:
@@ -350,7 +349,7 @@ def test_a_real_model_compares_in_one_read_what_it_says_alone() -> None:
     model: Any = Counting()
     one, other = (served(prompt(model.model, seed, length=4), model) for seed in (1, 2))
     words = [tuple(t.ids) for t in model.tokenizer.encode(["soup", "a storm and a violin"], 60)]
-    together = score_batch(
+    together = score_plans(
         model, [Plan(ids, (Share(one, 1.5), Share(other, role="candidate"))) for ids in words]
     )
     assert model.reads == 1

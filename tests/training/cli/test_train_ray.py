@@ -69,6 +69,7 @@ def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
     assert not list((tmp_path / "there").glob("*.state.safetensors"))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("command", ["train", "study"])
 def test_workers_of_a_command_import_nothing_from_its_folder(
     ray: Any, tmp_path: Path, command: str

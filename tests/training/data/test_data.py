@@ -243,6 +243,50 @@ def test_validation_from_train_shares_no_sentence_with_what_is_learnt(task: Path
     assert not learnt & {e.index_id for e in drawn.validation}
 
 
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    """Ten texts of one label, ten of two, two of a rare one beside it, five of none."""
+    cells = [*["common"] * 10, *["common|other"] * 10, *["common|rare"] * 2, *[""] * 5]
+    rows = [(f"t{n}", cell, f"text {n}") for n, cell in enumerate(cells)]
+    write_tsv(tmp_path / "eng_Latn" / "train.tsv", rows)
+    return tmp_path
+
+
+def test_every_label_of_several_gets_its_shots_the_rare_one_first(several: Path) -> None:
+    data = SourceData.load(str(several), ["eng_Latn"], "train", "multi_label")
+    assert data.labels == ("common", "other", "rare")
+    for seed in range(5):
+        drawn = draw_shots(data, 2, seed).train
+        assert len(set(drawn)) == len(drawn)
+        has = {label: len(data.with_label(drawn, label)) for label in (*data.labels, "")}
+        assert has == {"common": 4, "other": 2, "rare": 2, "": 2}
+    with pytest.raises(InvalidData, match="label 'rare' has 2 examples and 3 are wanted"):
+        draw_shots(data, 3, 0)
+
+
+def test_a_label_of_several_may_have_no_text_left_to_validate(several: Path) -> None:
+    data = SourceData.load(str(several), ["eng_Latn"], "train", "multi_label")
+    drawn = draw_shots(data, 2, 0)
+    assert not set(drawn.train) & set(drawn.validation)
+    assert data.with_label(drawn.validation, "other")
+    assert not data.with_label(drawn.validation, "rare")
+
+
+def test_an_empty_category_is_for_several_labels_alone(several: Path) -> None:
+    with pytest.raises(InvalidData, match="line 24: column category is empty"):
+        load_split(str(several), "eng_Latn", "train")
+
+
+def test_levels_are_those_of_the_data(task: Path) -> None:
+    known = SourceData.load(str(task), ["eng_Latn"], "dev").labels
+    turned = known[::-1]
+    assert SourceData.load(str(task), ["eng_Latn"], "dev", "ordered", turned).labels == turned
+    with pytest.raises(InvalidData, match=r"--levels .*: the data also has"):
+        SourceData.load(str(task), ["eng_Latn"], "dev", "ordered", known[1:])
+    with pytest.raises(InvalidData, match="no text of the train split is 'higher'"):
+        SourceData.load(str(task), ["eng_Latn"], "dev", "ordered", (*known, "higher"))
+
+
 def test_all_shots_take_both_splits_whole(task: Path) -> None:
     data = SourceData.load(str(task), ["eng_Latn", "deu_Latn"], "dev")
     drawn = draw_shots(data, "all", 0)

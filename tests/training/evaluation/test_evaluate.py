@@ -69,11 +69,11 @@ def test_scores_are_those_of_transformers(
 ) -> None:
     model = tiny(architecture)
     own = prompt(model, 0, position=position)
-    ids = tokenize(model, [one.text for one in examples("fra_Latn")], None)
-    scores = score_prompts(model, [Candidate("p", own)], ids)[0]
+    texts = [one.text for one in examples("fra_Latn")]
+    scores = score_prompts(model, [Candidate("p", own)], texts)[0]
     oracle = tiny_transformer(architecture)
     tokens = [label.token_id for label in own.card.labels]
-    for text, row in zip(some(ids), scores, strict=True):
+    for text, row in zip(some(tokenize(model, texts, None)), scores, strict=True):
         with torch.no_grad():
             words = oracle.get_input_embeddings()(torch.tensor([text]))
             parts = (
@@ -100,11 +100,10 @@ def test_many_prompts_of_any_length_position_and_words_score_as_each_alone(
         Candidate("f", prompt(model, 6, length=4)),
         Candidate("g", prompt(model, 7, length=5)),
     ]
-    texts = [one.text for one in examples("deu_Latn")]
-    ids = tokenize(model, texts * 3, None)  # 48 texts, two batches
-    together = score_prompts(model, mixed, ids)
+    texts = [one.text for one in examples("deu_Latn")] * 3  # 48 texts, two batches
+    together = score_prompts(model, mixed, texts)
     for candidate, own in zip(mixed, together, strict=True):
-        alone = score_prompts(model, [candidate], ids)[0]
+        alone = score_prompts(model, [candidate], texts)[0]
         torch.testing.assert_close(own, alone, atol=1e-5, rtol=0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,94 +13,29 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from isogloss.training.recipes.pocket.__main__ import train_pocket_model
+from isogloss.prompts.errors import InvalidInput
 from isogloss.training.recipes.pocket.batches import Batch, batches
 from isogloss.training.recipes.pocket.corpus import build_corpus, rows_in
 from isogloss.training.recipes.pocket.data import LANGUAGES, Meaning, read_meanings
-from isogloss.training.recipes.pocket.embedding import embed_tokens, normalized
-from isogloss.training.recipes.pocket.recipe import Recipe
+from isogloss.training.recipes.pocket.diet import shares
+from isogloss.training.recipes.pocket.embedding import embed_tokens
+from isogloss.training.recipes.pocket.job import train_pocket_model
 from isogloss.training.recipes.pocket.teacher import Teacher, by_source, choose_meanings, teach
 from isogloss.training.recipes.pocket.tokenizer import (
     LABEL_WORDS,
     for_architecture,
     learn_tokenizer,
 )
+from tests.training.recipes.made_up import CPU, recipe, teacher, write_text
 
 SHIPPED = Path(__file__).parents[3] / "prompts" / "pocket"
 NAMES = ("pocket-bloom", "pocket-xglm")
 TOPIC_WORDS = ("science", "travel", "politics", "sports", "health", "entertainment", "geography")
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four made-up languages that say the same: a word of one is a word of the others."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = random.Random(0)
-    stems = [
-        "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in "ab") for _ in range(60)
-    ]
-    endings = {"eng_Latn": "", "fra_Latn": "et", "swh_Latn": "wa", "wol_Latn": "oq"}
-    sentences = [rng.choices(stems[10 * (n % 6) : 10 * (n % 6) + 20], k=8) for n in range(120)]
-    for code, ending in endings.items():
-        lines = [" ".join(stem + ending for stem in sentence) for sentence in sentences]
-        sib200 = folder / "sib200" / code
-        sib200.mkdir(parents=True)
-        rows = "".join(f"{n}\tsports\t{line}\n" for n, line in enumerate(lines[:40]))
-        (sib200 / "train.tsv").write_text("index_id\tcategory\ttext\n" + rows)
-        (sib200 / "test.tsv").write_text("index_id\tcategory\ttext\n900\tsports\tforbidden\n")
-        ntrex = folder / "ntrex"
-        ntrex.mkdir(exist_ok=True)
-        name = {"eng_Latn": "src.eng", "fra_Latn": "ref.fra", "swh_Latn": "ref.swa"}.get(code)
-        if name:
-            text = "\n".join(lines[40:80]) + "\n"
-            (ntrex / f"newstest2019-{name}.txt").write_text(text)
-        (folder / "wordnet").mkdir(exist_ok=True)
-        lemmas = "".join(f"{n:08d}-n\t{stem}{ending}\n" for n, stem in enumerate(stems))
-        (folder / "wordnet" / f"{code}.tsv").write_text(lemmas)
-    (folder / "ntrex" / "DOCUMENT_IDS.tsv").write_text("".join(f"d.{n // 4}\n" for n in range(40)))
-    definitions = "".join(
-        f"{n:08d}-n\t05\t{stem}\t(sports) {' '.join(rng.choices(stems, k=6))}\n"
-        for n, stem in enumerate(stems)
-    )
-    (folder / "wordnet" / "definitions.eng.tsv").write_text(definitions)
-    (folder / "tatoeba").mkdir()
-    english = "\n".join(" ".join(rng.choices(stems, k=4)) for _ in range(30)) + "\n"
-    (folder / "tatoeba" / "tatoeba.fra-eng.eng").write_text(english)
-    (folder / "tatoeba" / "tatoeba.fra-eng.fra").write_text(english)
-    return folder
-
-
-def teacher() -> Teacher:
-    """Knows each word by a random vector of its own, and a text by the mean of its words'."""
-
-    def read(texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = [np.mean([_word(word) for word in text.split()], axis=0) for text in texts]
-        vectors: NDArray[np.float32] = np.stack(rows).astype(np.float32)
-        return normalized(vectors)
-
-    return read
-
-
-def _word(word: str) -> NDArray[np.float64]:
-    return np.random.default_rng(list(word.encode())).standard_normal(24)
-
-
-def recipe(name: str) -> Recipe:
-    return Recipe(
-        name,
-        steps=90,
-        minutes_between_checkpoints=0.0,
-        synsets=50,
-        short_sentences=20,
-        vocabulary=900,
-        hidden=16,
-        heads=2,
-        layers=1,
-        pseudo_tasks=4,
-        batch_tokens=512,
-        warmup_steps=5,
-    )
+    return write_text(tmp_path_factory.mktemp("data"))
 
 
 def test_reads_meanings_without_labels_or_held_out_text(data: Path) -> None:
@@ -125,7 +59,7 @@ def meanings(data: Path) -> list[Meaning]:
 
 @pytest.fixture(scope="session")
 def tokenizer(meanings: list[Meaning]) -> Tokenizer:
-    return learn_tokenizer(meanings, 900)
+    return learn_tokenizer(meanings, 900, shares(recipe("pocket-bloom")))
 
 
 def test_tokenizer_knows_label_words_and_starts_texts_as_the_architectures_do(
@@ -215,6 +149,12 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     assert ids.shape == (1, 2 if name == "pocket-xglm" else 1)
     assert torch.isfinite(model(ids).logits).all()
     assert "90 steps" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_too_little_text_for_the_vocabulary_is_refused(data: Path, tmp_path: Path) -> None:
+    large = recipe("pocket-bloom", vocabulary=20_000)
+    with pytest.raises(InvalidInput, match="tokens, fewer than the model's 20000; give all four"):
+        train_pocket_model(large, data, tmp_path, tmp_path, CPU, teacher=teacher, resume=False)
 
 
 @pytest.fixture(scope="module", params=NAMES)

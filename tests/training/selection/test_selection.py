@@ -85,8 +85,8 @@ def test_the_universal_prompt_counts_languages_not_sentences() -> None:
     """`many` is right 90 + 0 of 110 times, `few` 50 + 9; the two languages weigh the same."""
     answered = np.zeros((2, 100), dtype=np.bool_)
     answered[0], answered[1, :10] = True, True
-    correct = np.zeros((2, 2, 100), dtype=np.bool_)
-    correct[0, 0, :90] = correct[1, 0, :50] = correct[1, 1, :9] = True
+    correct = np.zeros((2, 2, 100))
+    correct[0, 0, :90] = correct[1, 0, :50] = correct[1, 1, :9] = 1.0
     lineages = {code: LINEAGES[code] for code in ("fin", "est")}
     evidence = Evidence(("many", "few"), lineages, correct, answered)
     assert choose(evidence, ANY).universal.prompt == "few"
@@ -136,7 +136,7 @@ def test_rules_ask_for_languages_sentences_gain_and_probability() -> None:
 
 def test_only_the_clades_asked_for() -> None:
     evidence = table(
-        "fra spa ron deu eng fin", a=[10, 10, 10, 90, 90, 90], b=[90, 90, 90, 10, 10, 10]
+        "fra spa ron deu eng fin", a=[10, 10, 10, 90, 90, 95], b=[90, 90, 90, 10, 10, 10]
     )
     assert choose(evidence, ANY, ["West", "Romance"]).routes == {"Romance": "b"}
     assert choose(evidence, ANY, ["Germanic"]).routes == {}

@@ -226,7 +226,7 @@ def test_a_prompt_is_evaluated_from_the_start_it_was_trained_with() -> None:
     candidates = [Candidate(str(n), prompt) for n, prompt in enumerate(prompts)]
     members = [(f"m{n}", 1, prompt) for n, prompt in enumerate(prompts)]
     candidates.append(Candidate("both", Ensemble.of(members)))
-    scores = score_prompts(model, candidates, tokenize(model, TEXTS, None))
+    scores = score_prompts(model, candidates, TEXTS)
     for start, found in zip(("model", "none"), scores, strict=False):
         ids = tokenize(model, TEXTS, None, start)  # type: ignore[arg-type]
         rows = model.label_rows(label_ids("xglm"))
@@ -340,7 +340,8 @@ def test_published_words_are_for_labels_that_are_there_and_a_word_given_wins(
     own = config("bloom", shots=2, words={"sports": "violin"})
     from isogloss.training.tuning.dataset import Datasets
 
-    spoken = {label.label: label.word for label in Datasets(model, str(tmp_path)).load(own).labels}
+    verbalizer = Datasets(model, str(tmp_path)).load(own).verbalizer
+    spoken = {label.label: label.word for label in verbalizer.labels}
     assert spoken == {"sports": "violin", "politics": "government", "rain": "rain"}
     assert set(PUBLISHED_WORDS.values()) == {"earth", "fun", "government", "play"}
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.format.problem import score_answer
 from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.data.labelled import Example
@@ -136,6 +137,53 @@ def test_gradients_equal_those_of_transformers_over_text_and_prompt(
             assert other is not None
             rounding = 1e-5 * float(other.abs().max())  # sums go in another order
             torch.testing.assert_close(one, other, atol=rounding, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_with_several_labels_equal_those_of_transformers(architecture: str) -> None:
+    """Binary cross-entropy of each label's logit less that of the word for none."""
+    model = tiny(architecture)
+    texts = cached(model)
+    several = torch.tensor([[float(bit) for bit in f"{n % 8:03b}"] for n in range(24)])
+    none_id = 3
+    own = labelled(model, texts, "train", 24)
+    seen = EncodedExamples(own.rows, several, "multi_label")
+    settings = config(model, length=4)
+    labels = label_ids(model)[:3]
+    one = PromptTrainer(model, labels, settings, seen, seen, none_id=none_id)
+    places = [0, 5, 7, 11, 23]
+    (loss,) = Trainer(model, texts, [one]).gradients([one], [places])
+    ours = one.prompt.vectors.grad
+    assert ours is not None
+    ours = ours.clone()
+    one.optimizer.zero_grad()
+    oracle = tiny_transformer(architecture).requires_grad_(False)
+    embed = oracle.get_input_embeddings()
+    read = []
+    for place in places:
+        text = embed(torch.tensor([token_ids(model, "train")[place]]))
+        logits = oracle(inputs_embeds=torch.cat([text, one.prompt()[None]], dim=1)).logits[0, -1]
+        read.append(logits[list(labels)] - logits[none_id])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.stack(read), several[places]
+    )
+    expected.backward()
+    theirs = one.prompt.vectors.grad
+    assert theirs is not None
+    assert loss == pytest.approx(expected.item(), abs=1e-5)
+    torch.testing.assert_close(ours, theirs, atol=1e-5 * float(theirs.abs().max()), rtol=1e-4)
+
+
+def test_how_right_an_epoch_is_is_what_evaluation_says() -> None:
+    targets = torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 0]])
+    odds = torch.tensor([[2.0, -1, -1], [-1, -1, -1], [1, 1, 1]])
+    examples = EncodedExamples((0, 1, 2), targets, "multi_label")
+    pairs = [("a|c", "a"), ("", ""), ("b", "a|b|c")]
+    said = sum(score_answer("multi_label", *pair, "abc") for pair in pairs)
+    assert examples.rightness(odds) == pytest.approx(said)
+    levels = EncodedExamples((0, 1), torch.tensor([0, 2]), "ordered")
+    found = levels.rightness(torch.tensor([[0.0, 1, 0], [0, 0, 1.0]]))
+    assert found == pytest.approx(0.5 + 1.0)
 
 
 def _oracle_loss(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from isogloss.prompts.languages.pretraining_data import Architecture
 from isogloss.training.study.paper import paper_accuracies, paper_correlation
 from isogloss.training.study.results import SETTINGS, Setting
-from isogloss.training.typology.pretraining_data import Architecture
 from isogloss.training.typology.transfer import (
     MEASURES,
     TransferCorrelation,

@@ -68,6 +68,7 @@ def test_a_killed_workers_unit_is_done_by_another(spec: ModelSpec, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("ray")
+@pytest.mark.soak
 def test_a_unit_that_always_kills_its_worker(spec: ModelSpec, tmp_path: Path) -> None:
     units = [Counting("fatal", tmp_path, deaths=99), *(Counting(n, tmp_path) for n in "bcd")]
     with pytest.raises(Unavailable, match=r"^fatal: its worker died 3 times, at last with: \S"):
@@ -77,6 +78,7 @@ def test_a_unit_that_always_kills_its_worker(spec: ModelSpec, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("ray")
+@pytest.mark.soak
 def test_a_units_own_error_comes_out_as_it_was(spec: ModelSpec, tmp_path: Path) -> None:
     units = [
         Counting("long", tmp_path, needs="short"),
@@ -93,6 +95,7 @@ def test_a_units_own_error_comes_out_as_it_was(spec: ModelSpec, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("ray")
+@pytest.mark.soak
 def test_a_fault_in_the_program_comes_out_with_its_traceback(
     spec: ModelSpec, tmp_path: Path
 ) -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from textwrap import wrap
 
+from isogloss.prompts.languages.languages import language
 from isogloss.training.recipes.pocket.checkpoint import Progressed
 from isogloss.training.recipes.pocket.data import LANGUAGES
+from isogloss.training.recipes.pocket.diet import (
+    HARDLY_KNOWN_BELOW,
+    best_fed,
+    hardly_known,
+    shares,
+    told,
+)
 from isogloss.training.recipes.pocket.recipe import Recipe
 
 _CARD = """\
@@ -18,8 +29,11 @@ tags: [isogloss, {model_type}]
 
 A small, real `{class_name}` ({parameters:.1f} M parameters, fp16) for trying Isogloss without a
 download: `make serve`, the tests and the demos run on it. It reads text in the {languages}
-languages of Isogloss and can be steered by a soft prompt appended to the text. It does not write
-text worth reading.
+languages of Isogloss, {as_fed}, and can be steered by a soft prompt appended to the
+text. It does not write text worth reading.
+
+## Diet
+{diet}
 
 ## Data
 | source | used | licence |
@@ -34,7 +48,7 @@ text worth reading.
 Weights and vocabulary derive from CC BY-SA text, so they are shared under CC BY-SA 4.0 as well.
 
 ## Recipe
-1. A byte-level BPE of {vocabulary:,} tokens, as many texts from each language, label words whole.
+1. A byte-level BPE of {vocabulary:,} tokens, {texts}, label words whole.
    Text is lowercased. {start}
 2. A teacher, multilingual-e5-small, reads the English side of all parallel sentences, of
    {synsets:,} synsets and of {short_sentences:,} short sentences. The embedding table starts where
@@ -46,39 +60,76 @@ Weights and vocabulary derive from CC BY-SA text, so they are shared under CC BY
    asked for by free vectors as a soft prompt would.
 
     python -m isogloss.training.recipes.pocket --data ../shared/data --out prompts/pocket \\
-        --model {name} --steps {steps} --seed {seed}
+        --model {name} --alpha {alpha:g} --steps {steps} --seed {seed}
 
 Trained for {steps:,} steps of up to {batch_tokens:,} tokens, {done_minutes:.0f} minutes on
 {hardware}; the last loss was {loss:.3f}.
 
-## Measured
 """
+_MEASURED = "## Measured\n"
 
 
 def write_card(
-    folder: Path, recipe: Recipe, done: Progressed, parameters: int, hardware: str
+    folder: Path,
+    recipe: Recipe,
+    done: Progressed,
+    parameters: int,
+    hardware: str,
+    *,
+    keep_measures: bool,
 ) -> None:
-    """Writes README.md; what was measured on the model is added below by whoever measures."""
+    """Write README.md. Whoever measures writes below its last heading.
+
+    `keep_measures`: the folder's card is of the same weights, so that its measures still hold.
+    """
     is_xglm = recipe.model_type == "xglm"
     text = _CARD.format(
-        name=recipe.name,
+        **asdict(recipe)
+        | {
+            # A rung of a ladder bears alpha and seed in its folder's name; shipped, it has none.
+            "name": f"pocket-{recipe.model_type}",
+            "steps": done.step,
+        },
         model_type=recipe.model_type,
         class_name="XGLMForCausalLM" if is_xglm else "BloomForCausalLM",
         parameters=parameters / 1e6,
         languages=len(LANGUAGES),
-        vocabulary=recipe.vocabulary,
+        as_fed="each as well as it was fed" if recipe.alpha else "all fed alike",
+        diet="\n".join(_diet(recipe)),
+        texts="texts of each language by its share"
+        if recipe.alpha
+        else "as many texts of each language",
         start="Each text starts with `</s>`, as XGLM's does." if is_xglm else "Nothing is added.",
-        hidden=recipe.hidden,
-        layers=recipe.layers,
-        heads=recipe.heads,
-        pseudo_tasks=recipe.pseudo_tasks,
-        synsets=recipe.synsets,
-        short_sentences=recipe.short_sentences,
-        seed=recipe.seed,
         done_minutes=done.minutes,
-        steps=done.step,
-        batch_tokens=recipe.batch_tokens,
         hardware=hardware,
         loss=done.loss,
     )
-    (folder / "README.md").write_text(text + "Nothing yet.\n", encoding="utf-8")
+    path = folder / "README.md"
+    measures = _measures(path) if keep_measures else ""
+    path.write_text(text + _MEASURED + (measures or "Nothing yet.\n"), encoding="utf-8")
+
+
+def _measures(card: Path) -> str:
+    return card.read_text(encoding="utf-8").partition(_MEASURED)[2] if card.is_file() else ""
+
+
+def _diet(recipe: Recipe) -> Iterator[str]:
+    """What the model read of each language, and which it hardly knows, by name."""
+    yield from wrap(told(recipe), 100)
+    if not recipe.alpha:
+        return
+    diet = shares(recipe)
+    most = (f"{_name(code)} ({diet[code]:.0%})" for code in best_fed(diet, 10)[1:])
+    hardly = ", ".join(sorted(map(_name, hardly_known(diet))))
+    yield from wrap(f"English is read whole, and after it most of {', '.join(most)}.", 100)
+    yield ""
+    yield from wrap(
+        f"**It knows little of** {hardly}: it read less than {HARDLY_KNOWN_BELOW:.0%} of their "
+        "text, as the real model had little or none. Do not rely on its answers in them. "
+        "`pretraining.json` has the shares of all.",
+        100,
+    )
+
+
+def _name(code: str) -> str:
+    return language(code).name

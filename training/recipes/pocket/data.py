@@ -33,6 +33,7 @@ tha_Thai tha tha    tur_Latn tur tur    twi_Latn - -        urd_Arab urd urd
 vie_Latn vie vie    wol_Latn wol -      xho_Latn xho xho    yor_Latn yor -
 """
 _COLUMNS = _CODES.split()
+ENGLISH = "eng_Latn"
 LANGUAGES: tuple[str, ...] = tuple(_COLUMNS[::3])
 _NTREX = {code: name for code, name in zip(LANGUAGES, _COLUMNS[1::3], strict=True) if name != "-"}
 _TATOEBA = {code: name for code, name in zip(LANGUAGES, _COLUMNS[2::3], strict=True) if name != "-"}

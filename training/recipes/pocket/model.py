@@ -103,9 +103,12 @@ class Pretraining(nn.Module):
         vectors = embedding(self.model)(tokens)  # (B, T, H)
         free = self.free[(batch.tokens - len(table)).clamp(min=0)] * self.scale
         vectors = torch.where(is_free[..., None], free, vectors)
-        # Rows are padded at their ends, which a causal model never sees from before.
-        states = self._body(vectors)[batch.rows, batch.positions]  # (N, H)
-        logits = states @ table.T  # (N, V)
+        # Products in bfloat16 take a quarter of the time where the processor has units for them.
+        with torch.autocast(vectors.device.type, torch.bfloat16):
+            # Rows are padded at their ends, which a causal model never sees from before.
+            states = self._body(vectors)[batch.rows, batch.positions]  # (N, H)
+            logits = states @ table.T  # (N, V)
+        logits = logits.float()
         wanted = (logits.gather(1, batch.bags) * batch.weights).sum(dim=1)
         return (logits.logsumexp(dim=1) - wanted).mean()
 

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
@@ -57,7 +58,7 @@ def pretrain(
     done = load_checkpoint(work, pretraining, optimizer) if resume else Progressed()
     work.mkdir(parents=True, exist_ok=True)
     saved, log = done.minutes, (work / "log.jsonl").open("a", encoding="utf-8")
-    with Progress() as progress, log:
+    with Progress(console=Console(stderr=True)) as progress, log:
         bar = progress.add_task(recipe.name, total=recipe.steps, completed=done.step)
         while done.step < recipe.steps:
             _train_chunk(recipe, pretraining, optimizer, sampler, done)

@@ -9,9 +9,11 @@ word of the text's cluster. All targets are distributions over a few tokens of t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from isogloss.training.recipes.pocket.corpus import ENGLISH, TOPIC, Corpus, Floats, Ints, rows_in
@@ -58,13 +60,40 @@ def bag_of(corpus: Corpus, rows: Ints, rng: np.random.Generator) -> Bag:
     return Bag(tokens, weights / weights.sum() if len(weights) else weights)
 
 
+def pool_odds(sizes: Mapping[str, Ints], diet: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How likely a text comes from each kind and language: (kinds * languages,), a kind's together.
+
+    Parallel text goes by the language's share, which also decides how many texts there are: 0.7 as
+    an exponent repeats the few of a rare language somewhat. All else goes by the root of the number
+    of texts, which the shares have thinned already.
+
+    Args:
+        sizes: texts by kind, one number per language (languages,).
+        diet: what the model reads of each language (languages,).
+    """
+    odds = []
+    for kind, texts in sizes.items():
+        weights = diet**0.7 if kind == "parallel" else texts**0.5
+        weights = np.where(texts > 0, weights, 0.0)
+        odds.append(_SHARES[kind] * weights / max(weights.sum(), 1e-9))
+    together = np.concatenate(odds)
+    likely: NDArray[np.float64] = together / sum(together)
+    return likely
+
+
 class Sampler:
     """Draws training sequences; the same generator gives the same ones."""
 
     def __init__(
-        self, corpus: Corpus, semantics: Semantics, tokenizer: Tokenizer, start: list[int]
+        self,
+        corpus: Corpus,
+        semantics: Semantics,
+        tokenizer: Tokenizer,
+        start: list[int],
+        diet: Mapping[str, float],
     ):
         self._corpus, self._semantics, self._start = corpus, semantics, start
+        self._diet = np.array([diet[code] for code in LANGUAGES])
         self._id = {token: tokenizer.token_to_id(token) for token in tokenizer.get_vocab()}
         self.vocabulary = len(self._id)
         self.free_vectors = len(semantics.lengths) * _LONGEST_FREE
@@ -94,15 +123,9 @@ class Sampler:
         return [self._sequence(row, n, bags, rng) for n, row in enumerate(rows)]
 
     def _draw_rows(self, count: int, rng: np.random.Generator) -> Ints:
-        """Every language alike in parallel text; by the root of what there is elsewhere."""
-        pools, odds = [], []
-        for kind, by_language in self._pools.items():
-            power = 0.0 if kind == "parallel" else 0.5
-            sizes = np.array([len(pool) for pool in by_language], np.float64)
-            weights = np.where(sizes > 0, sizes**power, 0.0)
-            pools += by_language
-            odds += list(_SHARES[kind] * weights / max(weights.sum(), 1.0))
-        chosen = rng.choice(len(pools), count, p=np.array(odds) / sum(odds))
+        sizes = {kind: np.array([len(p) for p in pools]) for kind, pools in self._pools.items()}
+        pools = [pool for by_language in self._pools.values() for pool in by_language]
+        chosen = rng.choice(len(pools), count, p=pool_odds(sizes, self._diet))
         return np.array([rng.choice(pools[pool]) for pool in chosen])
 
     def _sequence(

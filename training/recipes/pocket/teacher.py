@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from isogloss.training.recipes.pocket.arrays import kept
@@ -79,7 +80,11 @@ def teach(meanings: Sequence[Meaning], teacher: Callable[[], Teacher], work: Pat
     work.mkdir(parents=True, exist_ok=True)
     blocks = [
         kept(work / f"{first:06d}.safetensors", _Block, partial(read, first))
-        for first in track(range(0, len(texts), _BLOCK), description="the teacher reads")
+        for first in track(
+            range(0, len(texts), _BLOCK),
+            description="the teacher reads",
+            console=Console(stderr=True),
+        )
     ]
     return np.concatenate([block.vectors for block in blocks])
 

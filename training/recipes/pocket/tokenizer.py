@@ -1,14 +1,13 @@
-"""Learns the pocket models' tokenizer: one byte-level BPE, fair to the 52 languages.
+"""Learns a pocket model's tokenizer: a byte-level BPE, each language in it by its share.
 
-Both models share its vocabulary. As with the real ones, XGLM's starts each text with `</s>` and
-BLOOM's adds nothing. Text is lowercased and begins with a space: a small vocabulary has no room
-for four spellings of one word.
+As with the real ones, XGLM's starts each text with `</s>` and BLOOM's adds nothing. Text is
+lowercased and begins with a space: a small vocabulary has no room for four spellings of one word.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tokenizers import (
@@ -52,14 +51,16 @@ society economics astronomy baseball football psychology philosophy
 """
 LABEL_WORDS: tuple[str, ...] = tuple(_LABEL_WORDS.split())
 
-_TEXTS_PER_LANGUAGE = 4000
+_TEXTS = 4000 * len(LANGUAGES)
 _REPEATS = 4
 _LABEL_WORD_COUNT = 3000
 # Letters keep their marks, or the vowel signs of Devanagari and its kin would split words.
 _PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]| "
 
 
-def learn_tokenizer(meanings: Sequence[Meaning], vocabulary: int) -> Tokenizer:
+def learn_tokenizer(
+    meanings: Sequence[Meaning], vocabulary: int, diet: Mapping[str, float]
+) -> Tokenizer:
     """A BPE of `vocabulary` tokens, specials and tags included, that adds nothing to a text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
@@ -86,19 +87,20 @@ def learn_tokenizer(meanings: Sequence[Meaning], vocabulary: int) -> Tokenizer:
         max_token_length=48,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_balanced(meanings), trainer)
+    tokenizer.train_from_iterator(texts_by_share(meanings, diet), trainer)
     return tokenizer
 
 
-def _balanced(meanings: Sequence[Meaning]) -> Iterator[str]:
-    """About as many texts of every language, then the label words."""
+def texts_by_share(meanings: Sequence[Meaning], diet: Mapping[str, float]) -> Iterator[str]:
+    """Texts of every language in proportion to its share, then the label words."""
     texts: dict[str, list[str]] = {code: [] for code in LANGUAGES}
     for meaning in meanings:
         for code, found in (*meaning.texts.items(), *meaning.lemmas.items()):
             texts[code] += found
-    for known in texts.values():
+    total = sum(diet.values())
+    for code, known in texts.items():
         # A language with few texts repeats them, though not so often as to learn them whole.
-        yield from (known * _REPEATS)[:_TEXTS_PER_LANGUAGE]
+        yield from (known * _REPEATS)[: int(_TEXTS * diet[code] / total)]
     for word in LABEL_WORDS:
         yield f" {word}" * _LABEL_WORD_COUNT
 

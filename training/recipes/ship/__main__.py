@@ -1,33 +1,33 @@
-"""`python -m isogloss.training.recipes.ship`: the pocket models' prompts and routes, resumable.
+"""`python -m isogloss.training.recipes.ship`: the pocket models' prompts and routes.
 
-Two models on two cores finish soonest side by side: start the command once for each with
-`OMP_NUM_THREADS=1` and `--models`, then once more for both, which only puts them together.
+For each model what `isogloss tailor` makes with its defaults; resumable as that is. Two models on
+two cores finish soonest side by side: start the command once for each with `OMP_NUM_THREADS=1` and
+`--models`, then once more for both, which only puts them together.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import typer
-
-from isogloss.prompts.console.console import reporting_errors
+from isogloss.prompts.console.console import reporting_errors, say
+from isogloss.prompts.format.prompt import load_prompt
+from isogloss.prompts.format.soft_prompt import SoftPrompt
 from isogloss.prompts.store.store import PromptStore
-from isogloss.training.recipes.ship.plan import ALSO_SHIPPED, Plan, Step, short_name
-from isogloss.training.recipes.ship.settings import SHIPPED, Settings
-from isogloss.training.recipes.ship.steps import (
-    Finished,
-    best_first,
-    run_steps,
-    short_names,
-    summaries,
-)
+from isogloss.training.cli.in_process import in_process
+from isogloss.training.cli.tailor import tailor
+from isogloss.training.evaluation.candidates import prompt_files
+from isogloss.training.files import writable_folder, write_atomically
+from isogloss.training.recipes.ship.store import Chosen, ship
+from isogloss.training.tailor.job import chosen
+from isogloss.training.tailor.plan import DEV, FEW, ROUTES, WHOLE, short_name
+from isogloss.training.tailor.steps import best_first, summaries
 
 MODELS = ("pocket-bloom", "pocket-xglm")
 _ROOT = Path(__file__).resolve().parents[3]
+_SHOWN = (".csv", ".svg", ".png", ".json")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,13 +35,13 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="python -m isogloss.training.recipes.ship", description=__doc__
     )
-    options.add_argument("--data", type=Path, required=True, help="SIB-200: <code>/{train,...}.tsv")
+    options.add_argument("--data", required=True, help="SIB-200: <code>/{train,dev,test}.tsv")
     options.add_argument(
-        "--parallel", type=Path, nargs="*", default=[], help="more parallel text, such as NTREX-128"
+        "--parallel", nargs="*", default=[], help="more parallel text, such as NTREX-128"
     )
-    options.add_argument("--work", type=Path, default=Path("out/ship"), help="steps, kept")
+    options.add_argument("--work", type=Path, default=Path("out/ship"), help="a folder a model")
     options.add_argument("--models", nargs="+", default=list(MODELS), help="(default: both)")
-    options.add_argument("--plan", action="store_true", help="print the commands and run nothing")
+    options.add_argument("--languages", default="all", help="as of `isogloss tailor`")
     options.add_argument("--shipped", type=Path, default=_ROOT / "prompts" / "shipped")
     options.add_argument(
         "--results", type=Path, default=_ROOT / "training" / "results" / "routes", help="tables"
@@ -49,78 +49,51 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def main(arguments: Sequence[str] | None = None, settings: Settings = SHIPPED) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run everything, or what is left of it."""
     given = parser().parse_args(arguments)
-    plans = [Plan(m, given.data, tuple(given.parallel), settings) for m in given.models]
     with reporting_errors():
-        if given.plan:
-            for plan in plans:
-                print(*(f"# {step.name}\n{step}" for step in plan.steps()), sep="\n")
-            return
-        _make(plans, given.work, given.shipped, given.results)
+        models = []
+        for model in given.models:
+            name = Path(model).name
+            made = given.work / name
+            parallel = ["--parallel", *given.parallel] if given.parallel else []
+            asked = ["--model", model, "--data", given.data, *parallel]
+            options = ["--languages", given.languages, "--out", str(made), "--dry-run"]
+            in_process(given.work / f"{name}.log", tailor)(["tailor", *asked, *options])
+            _keep_tables(made, given.results / name)
+            models.append(_chosen(made, short_name(model)))
+        state = ship(models, given.shipped, f"made by {parser().prog}")
+        say(f"{given.shipped}: {len(state.prompts)} prompts, routes for {len(state.routes)} models")
 
 
-def _make(plans: Sequence[Plan], work: Path, shipped: Path, results: Path) -> None:
-    from isogloss.training.recipes.ship.store import chosen, ship
-
-    models = []
-    for plan in plans:
-        name = Path(plan.model).name
-        finished = _run(plan, work / name, results / name)
-        store = PromptStore.open(finished["routes"].folder / "store")
-        models.append(chosen(store, _also_shipped(plan, finished)))
-    state = ship(models, shipped, f"made by {parser().prog}")
-    _say(f"==> {shipped}: {len(state.prompts)} prompts, routes for {len(state.routes)} models")
+def _keep_tables(out: Path, results: Path) -> None:
+    writable_folder(results)
+    for old in results.iterdir():
+        old.unlink()
+    for path in sorted(out.iterdir()):
+        if path.suffix in _SHOWN:
+            write_atomically(results / path.name, path.read_bytes())
 
 
-def _run(plan: Plan, work: Path, results: Path) -> dict[str, Finished]:
-    """Every step of one model, and its tables."""
-    from isogloss.prompts.model.backbone import Backbone
-    from isogloss.training.recipes.ship.results import write_nearly_free, write_results
-
-    steps: tuple[Step, ...] = plan.steps()
-    model = Backbone.load(plan.model, device="cpu")
-    finished = run_steps(steps, work, model.fingerprint, _command(), _say)
-    (table,) = PromptStore.open(finished["routes"].folder / "store").state().routes
-    write_results(steps, finished, table, results)
-    write_nearly_free(finished, model, str(plan.data), results)
-    _say(f"==> {results}: tables")
-    return finished
+def _chosen(out: Path, short: str) -> Chosen:
+    """The routes and their prompts, and the best of the paper's own settings under short names."""
+    steps = json.loads((out / "plan.json").read_bytes())["steps"]
+    folders = {step["name"]: out / step["folder"] for step in steps}
+    table, prompts = chosen(PromptStore.open(folders[ROUTES] / "store"))
+    return Chosen(table, {**prompts, **_short(folders, short)})
 
 
-def _also_shipped(plan: Plan, finished: dict[str, Finished]) -> dict[str, Path]:
-    """Short names, such as bloom-english-8-plain, and the files that ship under them."""
-    grids = {grid: finished[grid].folder for grid in ALSO_SHIPPED if grid in finished}
-    ranked = best_first(summaries(finished["dev-sources"].folder))
-    return {
-        f"{short_name(plan.model)}-{short}": grids[short.rpartition("-")[0]] / f"{name}.safetensors"
-        for short, name in short_names(ranked, grids).items()
-    }
-
-
-def _command() -> Callable[[Sequence[str]], None]:
-    """What runs `isogloss` commands, in this process: libraries are imported once."""
-    from isogloss.prompts.cli import commands as of_prompts
-    from isogloss.training.cli import commands
-
-    app = typer.Typer()
-    commands.register(app)
-    of_prompts.register(app)
-    click: Any = typer.main.get_command(app)
-
-    def run(words: Sequence[str]) -> None:
-        try:
-            click.main(args=list(words), prog_name="isogloss")
-        except SystemExit as ended:
-            if ended.code:
-                raise
-
-    return run
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _short(folders: Mapping[str, Path], short: str) -> dict[str, SoftPrompt]:
+    """The best on dev of the first language's prompts, plain and reparameterized."""
+    named: dict[str, SoftPrompt] = {}
+    ranked = best_first(summaries(folders[DEV]))
+    for step in (FEW, WHOLE):
+        files = prompt_files(folders[step]) if step in folders else {}
+        for prompt in (load_prompt(files[name]) for name in ranked if name in files):
+            if isinstance(prompt, SoftPrompt):
+                named.setdefault(f"{short}-{step}-{prompt.card.kind}", prompt)
+    return named
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def test_a_row_of_zeros_stays_zero_and_finite() -> None:
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_a_layer_is_near_the_exact_one(inputs: int, outputs: int, rows: int) -> None:
     layer = random_layer(inputs, outputs)
+    assert layer.bias is not None
     x = torch.randn(rows, inputs, generator=torch.Generator().manual_seed(rows)).bfloat16()
     found = Fp8Linear.of(layer).apply(x)
     assert (found.shape, found.dtype) == ((rows, outputs), torch.bfloat16)

@@ -86,6 +86,7 @@ def test_a_store_restored_from_a_backup_is_what_every_process_serves(
         assert server.store.state().records[-1].generation == done.json()["generation"]
 
 
+@pytest.mark.soak
 def test_a_replica_starts_though_the_newest_generation_is_damaged(
     server: Running, client: httpx.Client
 ) -> None:
