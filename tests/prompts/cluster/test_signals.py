@@ -112,7 +112,7 @@ threading.Event().wait()
 
 
 def test_all_that_was_started_is_found_and_ended() -> None:
-    code = "import subprocess, sys; subprocess.run(['sleep', '3600'])"
+    code = "import subprocess, sys; subprocess.run(['sleep', '120'])"
     others = processes.children()
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         give_up_s = time.monotonic() + 60
@@ -128,7 +128,7 @@ def test_all_that_was_started_is_found_and_ended() -> None:
 
 
 def test_a_number_that_is_anothers_by_now_is_not_ended() -> None:
-    with subprocess.Popen(["sleep", "3600"]) as process:
+    with subprocess.Popen(["sleep", "120"]) as process:
         (ours,) = (each for each in processes.children() if each.pid == process.pid)
         processes.end({processes.Process(ours.pid, f"{int(ours.started) - 1}")})
         assert ours in processes.children()

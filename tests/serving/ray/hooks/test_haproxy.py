@@ -245,14 +245,20 @@ def test_an_actor_takes_over_from_what_another_has_left(tmp_path: Path) -> None:
     finally:
         theirs.get_haproxy_binary = before
     assert ours._left_behind() == []
-    sleeper = [sys.executable, "-c", "import time; time.sleep(600)", "-f"]
-    with (
-        subprocess.Popen([*sleeper, file]) as left,
-        subprocess.Popen([*sleeper, "other.cfg"]) as no,
-    ):
-        assert ours._left_behind() == [str(left.pid)]
-        left.kill()
-        no.kill()
+    # Each says when it runs: a process has no command line to be found by in the moment it is made.
+    sleeper = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)", "-f"]
+    processes = [
+        subprocess.Popen([*sleeper, path], stdout=subprocess.PIPE) for path in (file, "other.cfg")
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        assert ours._left_behind() == [str(processes[0].pid)]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 def test_only_haproxy_listens_where_it_is_told_to(
