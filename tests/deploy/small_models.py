@@ -6,7 +6,7 @@ import torch
 
 from isogloss.prompts.model.full_size import full_size_config, random_model
 
-_GROUPED = {
+_GROUPED: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
