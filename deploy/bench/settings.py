@@ -208,6 +208,7 @@ class AccuracySettings(Settings):
     """The sentences that are classified."""
 
     store: StorePath = None
+    task: Annotated[str | None, Option(help="Label set by name. (default: topic)")] = None
     data: Data = "Davlan/sib200"
     languages: Languages = "all"
     sentences: Annotated[
@@ -246,7 +247,6 @@ class MixtureSettings(AccuracySettings):
     """How short the texts are, and how surely their language must be known."""
 
     model: OneModel = "pocket-bloom"
-    task: Annotated[str | None, Option(help="Label set by name. (default: topic)")] = None
     words: Annotated[tuple[int, ...], sizes("Words of a text"), SIZES] = (2, 3, 5)
     thresholds: Annotated[
         tuple[float, ...],

@@ -13,6 +13,7 @@ _GROUPED: dict[str, Any] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 12,
+    "layer_types": ["full_attention"] * 2,
     "max_position_embeddings": 256,
 }
 
