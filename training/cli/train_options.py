@@ -171,7 +171,10 @@ class Choices:
     ] = None
     norm_gain: Annotated[
         list[float] | None,
-        _left_open(help="First value of the residual MLP's LayerNorm gain. (default: 1)"),
+        _left_open(
+            help="First value of the residual MLP's LayerNorm gain. (default: 1 for BLOOM and "
+            "XGLM; for others their embeddings' standard deviation)"
+        ),
     ] = None
     max_text_tokens: Annotated[
         list[int] | None,
@@ -207,7 +210,11 @@ class Choices:
     ] = None
     batch_size: Annotated[list[int] | None, _setting(help="Examples per step. (default: 8)")] = None
     learning_rate: Annotated[
-        list[float] | None, _setting(help="At its peak. (default: the paper's per model)")
+        list[float] | None,
+        _setting(
+            help="At its peak. (default: the paper's for BLOOM and XGLM; for others a tenth of "
+            "their embeddings' standard deviation)"
+        ),
     ] = None
     length: Annotated[
         list[int] | None,
