@@ -21,8 +21,8 @@ from isogloss.deploy.bench.trainers import Clock, Loop
 from tests.deploy.small_models import tiny_model
 from tests.some import some
 
-SETTINGS = TrainSettings(device="cpu", population=6, rounds=2)
-CONTENDERS = ["transformers", "alone", "peft", "population_6", "transformers_by_hand"]
+SETTINGS = TrainSettings(device="cpu", population=3, rounds=2)
+CONTENDERS = ["transformers", "alone", "peft", "population_3", "transformers_by_hand"]
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def test_the_report_has_the_contracts_shape(report: dict[str, Any]) -> None:
         ratios = report["ratios"][result["model"]]
         assert list(ratios) == [
             "alone_vs_best_peer",
-            "population_6_vs_best_peer",
+            "population_3_vs_best_peer",
             "alone_vs_transformers_by_hand",
-            "population_6_vs_transformers_by_hand",
+            "population_3_vs_transformers_by_hand",
         ]
         assert ratios["alone_vs_best_peer"] == result["ratios"]["alone"]["median"]
     assert json.loads(json.dumps(report)) == report
@@ -83,10 +83,10 @@ def test_the_table_names_every_contender(report: dict[str, Any]) -> None:
         "transformers",
         "isogloss, alone",
         "peft",
-        "isogloss, population of 6",
+        "isogloss, population of 3",
         "transformers by hand",
     ]
-    assert list(map(str, tables[0].columns[1].cells)) == ["1", "1", "1", "6", "1"]
+    assert list(map(str, tables[0].columns[1].cells)) == ["1", "1", "1", "3", "1"]
 
 
 def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainComparison) -> None:
@@ -132,7 +132,7 @@ def test_nothing_is_reported_when_the_work_differs(
 
 def test_a_prompt_that_breaks_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_comparison, "RATE_FACTORS", (1.0, float("inf")))
-    with pytest.raises(ContendersDisagree, match="population_6: a prompt broke: learning_rate inf"):
+    with pytest.raises(ContendersDisagree, match="population_3: a prompt broke: learning_rate inf"):
         bench_train(SETTINGS, make_model=tiny_model)
 
 

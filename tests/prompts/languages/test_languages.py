@@ -153,6 +153,7 @@ def test_deepest_clade(routed: set[str], deepest: str | None) -> None:
     assert deepest_clade((), routed) is None
 
 
+@pytest.mark.soak  # lang2vec reads all of URIEL
 def test_the_committed_table_is_what_lang2vec_gives() -> None:
     with warnings.catch_warnings():  # lang2vec 1.1.2 imports the deprecated pkg_resources
         warnings.simplefilter("ignore")

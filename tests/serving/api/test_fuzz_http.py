@@ -27,8 +27,8 @@ from tests.serving.malformed import (
 )
 
 STATUSES = {200, 307, 400, 401, 404, 405, 413, 422}
-BODIES, TABLES, ROLLBACKS, FILES = 8_000, 1_500, 500, 700
-SOAK = 20
+BODIES, TABLES, ROLLBACKS, FILES = 2_500, 500, 160, 300
+SOAK = 60
 _ALIVE_EVERY = 100
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-type", b"application/json"),
@@ -118,14 +118,14 @@ def fuzz_files(server: Server, seed: int, count: int) -> Fuzzed:
     return fuzzed
 
 
-def test_more_than_ten_thousand_malformed_bodies_leave_nothing_behind(server: Server) -> None:
+def test_thousands_of_malformed_bodies_leave_nothing_behind(server: Server) -> None:
     fuzzed = fuzz(server, seed=1, times=1)
     fuzzed.send(for_classify(every_field_with_every_odd_value()))
-    assert len(fuzzed.bodies) > 10_000
+    assert len(fuzzed.bodies) > 3_000
     assert fuzzed.statuses.total() >= len(fuzzed.bodies)
     refused = fuzzed.statuses[400] + fuzzed.statuses[422] + fuzzed.statuses[404]
     assert refused > 0.85 * fuzzed.statuses.total()
-    assert min(fuzzed.statuses[400], fuzzed.statuses[422]) > 1000
+    assert min(fuzzed.statuses[400], fuzzed.statuses[422]) > 300
     assert fuzzed.statuses[401] > 10
 
 
@@ -138,7 +138,7 @@ def test_hundreds_of_mutated_prompt_files_over_http(server: Server) -> None:
 @pytest.mark.timeout(1800)
 def test_very_many_malformed_bodies(server: Server) -> None:
     fuzzed = fuzz(server, seed=2, times=SOAK)
-    assert len(fuzzed.bodies) > SOAK * 9_000
+    assert len(fuzzed.bodies) > SOAK * 2_800
 
 
 @pytest.mark.soak

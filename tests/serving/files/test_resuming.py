@@ -280,9 +280,9 @@ def peak_mib(path: Path, out: Path, url: str) -> float:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     few, many = tmp_path / "few.csv", tmp_path / "many.csv"
     write_rows(few, 5_000)
-    write_rows(many, 100_000)
+    write_rows(many, 40_000)
     with stub_process(0.0) as url:
         small_mib = peak_mib(few, tmp_path / "few-out.csv", url)
         large_mib = peak_mib(many, tmp_path / "many-out.csv", url)
-    assert (tmp_path / "many-out.csv").stat().st_size > 7 << 20
+    assert (tmp_path / "many-out.csv").stat().st_size > 3 << 20
     assert large_mib - small_mib < 12, (small_mib, large_mib)

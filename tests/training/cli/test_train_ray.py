@@ -38,6 +38,7 @@ KINDS = ("none", "residual")
 
 
 @pytest.mark.usefixtures("ray")
+@pytest.mark.soak
 def test_killed_workers_populations_end_with_the_prompts_of_an_undisturbed_job(
     tmp_path: Path,
 ) -> None:

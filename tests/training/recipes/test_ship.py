@@ -55,6 +55,7 @@ def ship_tiny(place: Path) -> None:
     )
 
 
+@pytest.mark.soak
 def test_a_whole_run_ships_routed_and_named_prompts(made: Path) -> None:
     state = state_of(made / "shipped")
     assert state.generation == 1
@@ -70,6 +71,7 @@ def test_a_whole_run_ships_routed_and_named_prompts(made: Path) -> None:
     assert (tables / "plan.json").is_file()
 
 
+@pytest.mark.soak
 def test_a_finished_run_only_puts_things_together_again(made: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in made.rglob("done.json")}
     ship_tiny(made)

@@ -143,6 +143,7 @@ main()
 """
 
 
+@pytest.mark.soak
 def test_killed_at_any_time_it_goes_on(
     model: Path, task: Path, tmp_path: Path, whole: Path
 ) -> None:

@@ -210,6 +210,7 @@ def test_evaluate_writes_the_same_bytes_with_workers(command: list[str], tmp_pat
     assert hostile_folder.imported(traps) == []
 
 
+@pytest.mark.soak
 def test_ctrl_c_in_a_terminal_ends_evaluate_with_130(command: list[str], tmp_path: Path) -> None:
     options = ["--out", "rows.jsonl", "--workers", "2"]
     process = isogloss(tmp_path, *command, *options, before=WAITING)
