@@ -171,10 +171,7 @@ class Choices:
     ] = None
     norm_gain: Annotated[
         list[float] | None,
-        _left_open(
-            help="First value of the residual MLP's LayerNorm gain. (default: 1 for BLOOM and "
-            "XGLM; for others their embeddings' standard deviation)"
-        ),
+        _left_open(help="First value of the residual MLP's LayerNorm gain. (default: 1)"),
     ] = None
     max_text_tokens: Annotated[
         list[int] | None,

@@ -30,7 +30,6 @@ class ModelDefaults:
     bottleneck: int
     learning_rate: float
     unfrozen_learning_rate: float
-    norm_gain: float = 1.0
 
 
 # Table 3 and Appendix C, by architecture and hidden size, so a local copy of a model gets the same
@@ -55,22 +54,18 @@ def defaults_for(architecture: str, hidden_size: int, spread: float) -> ModelDef
     did best for English 8-shot prompts on the dev split among 0.01, 0.03 and 0.1.
 
     Other models' embeddings are of other sizes, and AdamW moves every number by the rate, however
-    small it is: rate and first gain are so many times `spread`, the size of the model's own.
+    small it is: the rate is so many times `spread`, the size of the model's own. Residual prompts
+    start with LayerNorm's own gain in all models: one of `spread` did worse (training/results).
     """
     bottleneck = max(1, hidden_size // (2 if architecture == "bloom" else 5))
     unfrozen = 1e-6 if architecture == "bloom" else 5e-6
     small = hidden_size < _SMALLEST_OF_PAPER
     if architecture not in ("bloom", "xglm"):
-        rate, gain = _two_digits(_STEP_IN_SPREADS * spread), _two_digits(spread)
-        return ModelDefaults(10, bottleneck, rate, 1e-4 if small else unfrozen, gain)
+        rate = float(f"{_STEP_IN_SPREADS * spread:.2g}")  # which names of files and tables tell
+        return ModelDefaults(10, bottleneck, rate, 1e-4 if small else unfrozen)
     if small:
         return ModelDefaults(10, bottleneck, 0.03, 1e-4)
     return _PAPER.get((architecture, hidden_size), ModelDefaults(10, bottleneck, 0.1, unfrozen))
-
-
-def _two_digits(value: float) -> float:
-    """A setting that is told in files' names and tables."""
-    return float(f"{value:.2g}")
 
 
 _STARTS = ("vocabulary", "label", "normal", "uniform")
@@ -248,7 +243,7 @@ def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
     if "teacher" in chosen:
         filled = {"shots": None, "validation": None, **filled}
     if filled.get("reparameterization", "none") != "none":
-        filled = {"bottleneck": defaults.bottleneck, "norm_gain": defaults.norm_gain, **filled}
+        filled.setdefault("bottleneck", defaults.bottleneck)
     config = _parse(filled)
     if config.text_start == "none" and not model.tokenizer.start:
         config = config.model_copy(update={"text_start": "model"})  # which is none: BLOOM's
