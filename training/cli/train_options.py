@@ -209,7 +209,7 @@ class Choices:
     learning_rate: Annotated[
         list[float] | None,
         _setting(
-            help="At its peak. (default: the paper's for BLOOM and XGLM; for others a tenth of "
+            help="At its peak. (default: the paper's for BLOOM and XGLM; for others 0.3 of "
             "their embeddings' standard deviation)"
         ),
     ] = None

@@ -44,7 +44,7 @@ _PAPER = {
 _SMALLEST_OF_PAPER = 1024
 # Of other models: how far an optimizer's step moves a number of the prompt at the schedule's peak,
 # in standard deviations of the numbers that the model reads.
-_STEP_IN_SPREADS = 0.1
+_STEP_IN_SPREADS = 0.3
 
 
 def defaults_for(architecture: str, hidden_size: int, spread: float) -> ModelDefaults:

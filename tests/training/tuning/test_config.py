@@ -31,8 +31,8 @@ def test_defaults_per_model(
 
 
 def test_other_models_steps_are_by_the_size_of_their_embeddings() -> None:
-    assert defaults_for("qwen3", 1024, 0.0314) == ModelDefaults(10, 204, 0.0031, 5e-6)
-    assert defaults_for("gemma3_text", 640, 1.26) == ModelDefaults(10, 128, 0.13, 1e-4)
+    assert defaults_for("qwen3", 1024, 0.0314) == ModelDefaults(10, 204, 0.0094, 5e-6)
+    assert defaults_for("gemma3_text", 640, 1.26) == ModelDefaults(10, 128, 0.38, 1e-4)
 
 
 def test_what_the_paper_states_is_the_default() -> None:
