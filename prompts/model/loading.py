@@ -39,7 +39,7 @@ def load_parts(model: str, revision: str | None, dtype: torch.dtype) -> Parts:
     """
     source = resolve(model)
     key = _key(source, revision, dtype)
-    recalled = None if key is None else _recalled(key)
+    recalled = None if key is None else _recalled(key, dtype)
     if recalled is None:
         return _in_full(model, source, revision, dtype, key)
     folder = Path(source) if Path(source).is_dir() else None
@@ -64,12 +64,14 @@ def _in_full(
     return parts
 
 
-def _recalled(key: MemoKey) -> Parts | None:
+def _recalled(key: MemoKey, dtype: torch.dtype) -> Parts | None:
+    """A model as it is remembered, if nobody changed its files while they were read."""
     memo = memos.read(key)
     if memo is None:
         return None
     try:
-        return rebuilt(memo)
+        parts = rebuilt(memo)
+        return parts if key == key_of(Path(key.folder), dtype) else None
     except Exception as problem:  # safetensors' and tokenizers' errors share no public base class
         logger.warning("what is remembered of %s is of no use: %s", key.folder, problem)
         return None

@@ -299,6 +299,22 @@ def test_a_byte_that_is_changed_back_in_time_forgets(full: Loads, tmp_path: Path
     assert Backbone.load(str(folder), device="cpu").fingerprint != first.fingerprint
 
 
+def test_files_that_change_while_they_are_read(
+    full: Loads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = hub_folder(tmp_path / "model", "bloom")
+    first, _ = both(full, folder)
+
+    def changing(known: memo.Memo) -> Any:
+        parts = remembering.rebuilt(known)
+        flip(folder / "model.safetensors", -3)
+        return parts
+
+    monkeypatch.setattr(loading, "rebuilt", changing)
+    assert Backbone.load(str(folder), device="cpu").fingerprint != first.fingerprint
+    assert full.count == 2
+
+
 def test_what_a_model_read_is_read_anew(full: Loads, tmp_path: Path) -> None:
     folder, _ = hub_folder(tmp_path / "model", "bloom")
     _, before = both(full, folder)
