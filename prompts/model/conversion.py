@@ -23,16 +23,16 @@ from isogloss.prompts.model.parts import Parts
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 
-def architecture_of(model_id: str, config: Any) -> Architecture:
+def architecture_of(model_id: str, model_type: str | None) -> Architecture:
     """The row of a model's architecture.
 
     Raises:
         InvalidInput: there is none; names those there are.
     """
-    found = ARCHITECTURES.get(config.model_type)
+    found = ARCHITECTURES.get(model_type or "")
     if found is None:
         raise InvalidInput(
-            f"model {model_id!r} is a {config.model_type!r}; supported are "
+            f"model {model_id!r} is a {model_type!r}; supported are "
             f"{', '.join(ARCHITECTURES)}; an architecture is added by describing it "
             "(docs/how-to/models.md)"
         )
@@ -54,7 +54,7 @@ def take_apart(model: Any, tokenizer: Tokenizer | None, model_id: str, dtype: to
         InvalidInput: a tensor holds NaN or Inf, or would in `dtype`; or the model is none that is
             computed here.
     """
-    own, config = architecture_of(model_id, model.config), model.config
+    own, config = architecture_of(model_id, model.config.model_type), model.config
     state = state_of(model)
     check_values(model_id, state, dtype)
     try:
