@@ -17,6 +17,8 @@ _TITLES = {
     "bloom-1b1": "BLOOM-1B1",
     "xglm-564M": "XGLM-564M",
     "xglm-1.7B": "XGLM-1.7B",
+    "qwen3-0.6b": "Qwen3-0.6B",
+    "gemma3-270m": "Gemma3-270M",
 }
 _PEERS = {
     "transformers": "transformers",

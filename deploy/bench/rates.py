@@ -19,20 +19,21 @@ from torch import Tensor, nn
 
 from isogloss.deploy.bench.texts import Batch, Workload
 
-_PROJECTIONS = re.compile(r"\.[qkv]_proj$")
+_SHARING = re.compile(r"\.(?:[qkv]|gate|up)_proj$")
 _PER_LAYER = 4  # queries, keys and values as one product; attention's output; MLP up; MLP down
 
 
 def linear_weights(model: Any) -> list[Tensor]:
     """The weight of every linear layer but the head, each (outputs, inputs), four a decoder layer.
 
-    XGLM's three projections become the one product that they can be.
+    Projections of the same rows (queries, keys and values; an MLP's gate and what it gates) become
+    the one product that they can be.
     """
     head = model.get_output_embeddings()
     weights: dict[str, list[Tensor]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module is not head:
-            weights.setdefault(_PROJECTIONS.sub(".qkv", name), []).append(module.weight)
+            weights.setdefault(_SHARING.sub(".shared", name), []).append(module.weight)
     return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in weights.values()]
 
 
@@ -44,7 +45,8 @@ def needed_operations(weights: Sequence[Tensor], work: Workload, batch: Batch) -
     """
     rows, read = work.tokens(batch), len(batch.prompts)
     *below, qkv, out, up, down = (weight.numel() for weight in weights)
-    keys_and_values, queries = qkv * 2 // 3, qkv // 3
+    queries = out  # as many numbers; keys and values may be of fewer heads
+    keys_and_values = qkv - queries
     last = rows * keys_and_values + read * (queries + out + up + down)
     return 2 * (rows * sum(below) + last)
 
