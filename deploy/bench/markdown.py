@@ -25,7 +25,7 @@ _PEERS = {
     "peft": "PEFT",
     "peft_last_logits": "PEFT, last logits only",
 }
-_KNOWN_BY = {"engine": "curves", "scale": "p99_ms"}
+_KNOWN_BY = {"engine": "curves", "scale": "within_ms"}
 """Bench -> a setting that results of this version have."""
 
 

@@ -134,7 +134,7 @@ class Planner:
 
     def _if_it_suffices(self, texts_per_s: float, replicas: int) -> Run | None:
         run = self.run(texts_per_s, replicas)
-        return run if run.suffices(self._settings.p99_ms) else None
+        return run if run.suffices(self._settings.within_ms) else None
 
     def _utmost(self) -> float:
         came = self._fleet(1).closed_loop(_SATURATING, _SATURATED)

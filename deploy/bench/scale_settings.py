@@ -43,7 +43,7 @@ class ScaleSettings(Settings):
         SIZES,
     ] = None
     texts: Annotated[int, Option(min=1, max=256, help="Of each request.")] = 1
-    p99_ms: Annotated[float, Option(min=1, help="Enough replicas keep p99 below.")] = 250.0
+    within_ms: Annotated[float, Option(min=1, help="Enough replicas keep p99 below.")] = 250.0
     dollars_per_hour: Annotated[
         float | None, Option(min=0, help="What you pay for one replica. (default: no dollars)")
     ] = None
@@ -74,8 +74,9 @@ class ScaleSettings(Settings):
 
     def shown(self) -> dict[str, Any]:
         """As JSON; paths' names, not where they are."""
-        costs = [path.name for path in self.costs or ()]
-        return {**super().shown(), "costs": costs, "text_lengths": "SIB-200, English test split"}
+        shown = {**super().shown(), "models": list(self.measured)}
+        shown["costs"] = [path.name for path in self.costs or ()]
+        return shown if self.tokens else {**shown, "tokens": "SIB-200, English test split"}
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def _replicas(result: Report, settings: Report) -> Shown:
     if dollars is not None:
         headings.append(f"dollars a million texts, at {dollars:g} an hour")
     rows = [_row(row, len(headings)) for row in result["loads"]]
-    title = f"{_title(result)}, p99 below {settings['p99_ms']:g} ms"
+    title = f"{_title(result)}, p99 below {settings['within_ms']:g} ms"
     return title, headings, rows
 
 

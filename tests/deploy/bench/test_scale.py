@@ -162,12 +162,12 @@ def test_a_larger_load_never_wants_fewer_replicas() -> None:
     assert [run.replicas for run in runs] == sorted(run.replicas for run in runs)
     assert runs[0].replicas == 1 < runs[-1].replicas
     for run in runs:
-        assert run.suffices(SETTINGS.p99_ms)
+        assert run.suffices(SETTINGS.within_ms)
         assert run.texts_per_s / run.replicas <= 0.9 * planner.utmost
 
 
 def test_a_tighter_p99_wants_more_replicas_and_the_fewest_of_them() -> None:
-    tight = Planner(POCKET, replace(SETTINGS, p99_ms=11.5))
+    tight = Planner(POCKET, replace(SETTINGS, within_ms=11.5))
     run, free = tight.fewest(1000), Planner(POCKET, SETTINGS).fewest(1000)
     assert run is not None
     assert free is not None
@@ -176,7 +176,7 @@ def test_a_tighter_p99_wants_more_replicas_and_the_fewest_of_them() -> None:
 
 
 def test_what_a_lone_text_exceeds_no_replicas_reach() -> None:
-    planner = Planner(POCKET, replace(SETTINGS, p99_ms=2.0))
+    planner = Planner(POCKET, replace(SETTINGS, within_ms=2.0))
     assert list(planner.fewest_each()) == [None] * len(SETTINGS.loads)
 
 
@@ -260,7 +260,7 @@ def test_rows_that_no_replicas_reach_say_so() -> None:
     result = {"model": "m", "machine": machine, "check": None, "loads": loads}
     report = {
         "bench": "scale",
-        "settings": {"p99_ms": 5.0, "dollars_per_hour": None},
+        "settings": {"within_ms": 5.0, "dollars_per_hour": None},
         "results": [result],
     }
     assert "| 10 | none: one text alone takes longer |" in markdown_table(report)
