@@ -10,6 +10,7 @@ import typer
 
 from isogloss.deploy.bench.engine_settings import QUICK, EngineSettings
 from isogloss.deploy.bench.options import AsJson, Out, finish
+from isogloss.deploy.bench.scale_settings import ScaleSettings
 from isogloss.deploy.bench.settings import (
     DialectSettings,
     HttpSettings,
@@ -66,11 +67,9 @@ def engine(
 
 @app.command()
 def table(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="What --out of bench engine wrote.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What --out wrote.")],
 ) -> None:
-    """Make Markdown tables of results of `bench engine`."""
+    """Make Markdown tables of results of `bench engine` and `bench scale`."""
     from isogloss.deploy.bench.markdown import markdown_table, read_report
 
     for file in files:
@@ -114,6 +113,20 @@ def train(settings: TrainSettings, out: Out = None, as_json: AsJson = False) -> 
     from isogloss.deploy.bench.train import bench_train
 
     finish(bench_train, settings, train_tables, out, as_json)
+
+
+@app.command()
+@as_command
+def scale(settings: ScaleSettings, out: Out = None, as_json: AsJson = False) -> None:
+    """Simulate replicas: how many a load wants, what they cost, and how long answers take.
+
+    By cost tables measured here or kept by replicas elsewhere. --check also loads a real server at
+    three rates and compares. Full-size models have random weights: nothing is downloaded.
+    """
+    from isogloss.deploy.bench.scale import bench_scale
+    from isogloss.deploy.bench.scale_tables import scale_tables
+
+    finish(bench_scale, settings, scale_tables, out, as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The README's benchmark table, made from a committed result of `bench engine`."""
+"""The tables of pages, made from committed results of `bench engine` and `bench scale`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from isogloss.deploy.bench.scale_tables import scale_markdown
 from isogloss.deploy.bench.tables import interval_text
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files.texts import decode
@@ -24,25 +25,34 @@ _PEERS = {
     "peft": "PEFT",
     "peft_last_logits": "PEFT, last logits only",
 }
+_KNOWN_BY = {"engine": "curves", "scale": "within_ms"}
+"""Bench -> a setting that results of this version have."""
 
 
 def read_report(file: Path) -> dict[str, Any]:
-    """A result of `bench engine`.
+    """A result of `bench engine` or `bench scale`.
 
     Raises:
         InvalidInput: the file is not one.
     """
     try:
         report = json.loads(decode(file.read_bytes(), str(file)))
-        if report["bench"] == "engine" and "curves" in report["settings"]:
+        if (known := _KNOWN_BY.get(report["bench"])) and known in report["settings"]:
             return dict(report)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{file}: cannot be read as a result of bench engine") from error
-    raise InvalidInput(f"{file}: is no result of this version's bench engine; measure again")
+        raise InvalidInput(f"{file}: cannot be read as a benchmark's result") from error
+    raise InvalidInput(
+        f"{file}: is no result of this version's bench engine or bench scale; measure again"
+    )
 
 
 def markdown_table(report: Mapping[str, Any]) -> str:
-    """A row a measurement, a column a model; ratios with their lowest and highest round."""
+    """A row a measurement, a column a model; ratios with their lowest and highest round.
+
+    Of `bench scale` a row a load, a table for each check and each cost table.
+    """
+    if report["bench"] == "scale":
+        return scale_markdown(report)
     models = report["ratios"]
     heads = "".join(f" {_TITLES.get(model, model)} |" for model in models)
     lines = [f"| {_where(report)} |{heads}", "|---|" + "---|" * len(models)]

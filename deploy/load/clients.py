@@ -105,6 +105,8 @@ class OpenLoop:
     per_s: float
     tally: Tally
     check: Check = accept
+    gaps_s: Iterator[float] | None = None
+    """Seconds before each request; None: all alike, by the rate."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -123,9 +125,9 @@ class OpenLoop:
     async def _send(
         self, under_way: asyncio.TaskGroup, idle: list[Connection], stop: asyncio.Event
     ) -> None:
-        questions, began_s = itertools.cycle(self.questions), time.perf_counter()
-        for n in itertools.count():
-            due_s = began_s + n / self.per_s
+        questions, due_s = itertools.cycle(self.questions), time.perf_counter()
+        for gap_s in self.gaps_s or itertools.repeat(1 / self.per_s):
+            due_s += gap_s
             # Sleeping for no time at all still lets answers be read.
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
             if stop.is_set():

@@ -90,7 +90,7 @@ def _parameters(settings: Any) -> Iterator[inspect.Parameter]:
             if read := _metadata(annotation, Read):
                 option = copy.copy(option)
                 option.min = None  # of each value: `check_limits` sees to it
-                if read.typed is str:
+                if read.typed is str and default is not None:
                     option.show_default = ",".join(map(str, default))
                 annotation, default = Annotated[read.typed | None, option], None
             yield inspect.Parameter(

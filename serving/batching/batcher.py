@@ -265,7 +265,8 @@ class Batcher(Generic[Work, Done]):
         """Until there is something to do; False once closed."""
         with self._changed:
             while not self._closed and not self._errands:
-                wait_s = self._due_in_s()
+                due_s = self._queue.due_s(self._coming)
+                wait_s = None if due_s is None else due_s - self._clock()
                 if wait_s is not None and wait_s <= 0:
                     break
                 self._changed.wait(wait_s)
@@ -274,13 +275,9 @@ class Batcher(Generic[Work, Done]):
     def _take(self) -> Sequence[Row[Work, Done]]:
         """Cut a batch if one is due."""
         with self._changed:
-            wait_s = None if self._closed else self._due_in_s()
-            self._running = self._queue.take() if wait_s is not None and wait_s <= 0 else ()
+            due = () if self._closed else self._queue.take_due(self._clock(), self._coming)
+            self._running = due
             return self._running
-
-    def _due_in_s(self) -> float | None:
-        due_s = self._queue.due_s(self._coming)
-        return None if due_s is None else due_s - self._clock()
 
     def _hand_out(
         self,

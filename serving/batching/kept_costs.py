@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.files import durable
 from isogloss.prompts.files.given_paths import cache_folder
 from isogloss.serving.batching.costs import CostTable
@@ -45,7 +46,9 @@ class CostKey(BaseModel):
         return f"{digest[:32]}.json"
 
 
-class _File(BaseModel):
+class KeptCosts(BaseModel):
+    """A cost table's file, which says of what it is."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: CostKey
@@ -56,6 +59,7 @@ class _File(BaseModel):
 
     @property
     def table(self) -> CostTable:
+        """The table itself."""
         return CostTable(self.fixed_s, self.token_s, self.square_s, self.most_tokens)
 
 
@@ -64,11 +68,29 @@ def cost_folder() -> Path:
     return cache_folder() / "costs"
 
 
+def read(path: Path) -> KeptCosts:
+    """A table that any replica kept, of this machine or another.
+
+    Raises:
+        InvalidInput: the file is none; the message says what is wrong with it.
+    """
+    try:
+        file = KeptCosts.model_validate_json(durable.read_limited(path, _MAX_BYTES))
+    except (OSError, ValidationError) as problem:
+        raise InvalidInput(
+            f"{str(path)!r} cannot be read as a cost table ({_first_line(problem)}); name a file "
+            f"that a replica kept, as in {cost_folder()}"
+        ) from problem
+    if not _says_anything(file):
+        raise InvalidInput(f"{str(path)!r}: its texts cost nothing; name a table that was measured")
+    return file
+
+
 def recall(folder: Path, key: CostKey) -> CostTable | None:
     """The table that was kept for this key; None where there is none that can be used."""
     path = folder / key.file_name
     try:
-        file = _File.model_validate_json(durable.read_limited(path, _MAX_BYTES))
+        file = KeptCosts.model_validate_json(durable.read_limited(path, _MAX_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as problem:
@@ -81,7 +103,7 @@ def recall(folder: Path, key: CostKey) -> CostTable | None:
 
 def keep(folder: Path, key: CostKey, table: CostTable) -> None:
     """Keep a table for the next start, where the folder can be written."""
-    file = _File(
+    file = KeptCosts(
         key=key,
         fixed_s=table.fixed_s,
         token_s=table.token_s,
@@ -95,7 +117,7 @@ def keep(folder: Path, key: CostKey, table: CostTable) -> None:
         logger.warning("the cost table is not kept in %s: %s", folder, problem.strerror or problem)
 
 
-def _says_anything(file: _File) -> bool:
+def _says_anything(file: KeptCosts) -> bool:
     """Whether a text costs anything: else no batch would ever be full."""
     return file.token_s > 0 or file.square_s > 0
 

@@ -230,6 +230,11 @@ class BatchQueue(Generic[Item]):
         pays_s = self._patience_s(self.cost, len(self), coming)
         return oldest_s + min(self._deadline_s, pays_s)
 
+    def take_due(self, now_s: float, coming: int) -> list[Item]:
+        """Take the next batch if it is to be cut by now; else nothing."""
+        due_s = self.due_s(coming)
+        return self.take() if due_s is not None and due_s <= now_s else []
+
     def take(self) -> list[Item]:
         """Remove and return the next batch: within the budget, but never empty-handed.
 

@@ -28,6 +28,9 @@ NOWHERE = ["--out", "/no/such/folder/x.json"]
         ("swap", ["--swaps", "0"], "--swaps"),
         ("swap", ["--clients", "0"], "--clients"),
         ("swap", NOWHERE, "--out"),
+        ("scale", [], "request_ms"),
+        ("scale", ["--check", "--loads", "0"], "--loads '0'"),
+        ("scale", ["--request-ms", "2", "--costs", "/no/such.json"], "'/no/such.json'"),
         ("precision", ["--dtype", "int4"], "--dtype 'int4'"),
     ],
 )

@@ -143,3 +143,19 @@ def test_an_open_loop_keeps_its_rate_however_slow_answers_are() -> None:
     tally = asyncio.run(run())
     assert (tally.failed, tally.unaccounted) == (0, 0)
     assert len(tally.late_s) == tally.sent
+
+
+async def test_an_open_loop_sends_at_the_gaps_it_is_given_and_ends_with_them() -> None:
+    tally = Tally()
+
+    async def behave(number: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(200))
+        if number == 2:
+            done.set()
+
+    done = asyncio.Event()
+    async with http_server(behave) as url:
+        loop = OpenLoop(url, [ANY], 1.0, tally, gaps_s=iter([0.0, 0.01, 0.0]))
+        async with loop.running():
+            await asyncio.wait_for(done.wait(), 30)
+    assert tally.sent == tally.statuses[200] == len(tally.late_s) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from isogloss.prompts.errors import InvalidInput
 from isogloss.serving.batching.costs import CostTable, Measured
-from isogloss.serving.batching.kept_costs import CostKey, keep, recall
+from isogloss.serving.batching.kept_costs import CostKey, keep, read, recall
 from isogloss.serving.batching.measure_costs import measure_costs, seems_slow, usual_lengths
 
 FAST = CostTable(fixed_s=0.001, token_s=0.000_02, square_s=1e-8)
@@ -266,6 +268,24 @@ def test_a_foreign_file_is_no_table(tmp_path: Path, change: dict[str, object]) -
     path = tmp_path / KEY.file_name
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert recall(tmp_path, KEY) is None
+
+
+def test_a_kept_table_is_read_wherever_it_was_measured(tmp_path: Path) -> None:
+    keep(tmp_path, KEY, FAST)
+    found = read(tmp_path / KEY.file_name)
+    assert (found.key, found.table) == (KEY, FAST)
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"fixed_s": 1}', "free"])
+def test_what_is_no_table_is_refused_by_name(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "some.json"
+    if content == "free":
+        keep(tmp_path, KEY, CostTable(1.0, 0.0))
+        path = tmp_path / KEY.file_name
+    elif content is not None:
+        path.write_text(content)
+    with pytest.raises(InvalidInput, match=re.escape(f"{str(path)!r}")):
+        read(path)
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

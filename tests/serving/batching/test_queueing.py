@@ -189,6 +189,14 @@ def test_the_deadline_is_that_of_the_oldest_that_still_waits() -> None:
     assert queue.due_s(1) is None
 
 
+def test_a_batch_is_taken_once_it_is_due() -> None:
+    queue: BatchQueue[Waiting] = BatchQueue(10, 0.5)
+    assert queue.take_due(9.0, 0) == []
+    queue.add([Waiting("a", 1)], 1.0)
+    assert queue.take_due(1.25, 1) == []
+    assert [item.name for item in queue.take_due(1.5, 1)] == ["a"]
+
+
 CLIENTS, FLOWS, BUDGET = 3, 2, 640
 QUANTUM = BUDGET // 64
 
