@@ -13,7 +13,15 @@ def tiny_model(
     """The named architecture, small."""
     config = full_size_config(name)
     config.vocab_size = vocab_size
-    changes = {
+    grouped: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+    }
+    changes: dict[str, Any] = {
         "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
         "xglm": {
             "d_model": 32,
@@ -22,6 +30,8 @@ def tiny_model(
             "attention_heads": 4,
             "max_position_embeddings": 256,
         },
+        "qwen3": {**grouped, "layer_types": ["full_attention"] * 2},
+        "gemma3_text": {**grouped, "layer_types": ["sliding_attention", "full_attention"]},
     }[config.model_type]
     for field, value in changes.items():
         setattr(config, field, value)
