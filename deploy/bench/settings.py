@@ -57,7 +57,8 @@ FullSizeModels = Annotated[
     tuple[str, ...],
     Option(
         "--model",
-        help="bloom-560m, bloom-1b1, xglm-564M, xglm-1.7B, or all; repeatable. "
+        help="bloom-560m, bloom-1b1, xglm-564M, xglm-1.7B, qwen3-0.6b, gemma3-270m, or all; "
+        "repeatable. "
         "(default: bloom-560m and xglm-564M)",
     ),
     Read(list[str], _full_size),
