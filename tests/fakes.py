@@ -256,8 +256,12 @@ async def http_client(
     token: str | None = None,
     board: Board | None = None,
     keys: ApiKeys | None = None,
+    others: Mapping[str, Classifier] | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the HTTP routes over a classifier in this process, as one replica has them."""
+    """A client of the HTTP routes over a classifier in this process, as one replica has them.
+
+    `others` are those of more models, by name.
+    """
     reporter = Reporter(
         replica="replica-1",
         model=settings.default_model,
@@ -266,12 +270,13 @@ async def http_client(
         board=board or LocalBoard(),
     )
     reporter.poll()
-    service = Service(classifier, {}, store, reporter, settings)
+    service = Service(classifier, others or {}, store, reporter, settings)
     api = build_api(service, Admin(service, SecretStr(token) if token else None), keys)
     transport = httpx.ASGITransport(api)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
-    classifier.close()
+    for each in (classifier, *(others or {}).values()):
+        each.close()
 
 
 def fake_classifier(settings: ServingSettings, model: str | None = None) -> Classifier:

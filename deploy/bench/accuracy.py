@@ -62,7 +62,7 @@ def bench_precision(settings: PrecisionSettings, say: Say = lambda line: None) -
             backbone = Backbone.load_for_serving(model, device=settings.device, dtype=precision)
             serving = ServingSettings(models=(model,), store=settings.store)
             # Languages are told, so that only the model's numbers differ.
-            answers = classify(serving, backbone, examples, told=True)
+            answers = classify(serving, backbone, examples, told=True, task=settings.task)
             exact = exact or answers
             shown = _compared(answers, exact, examples)
             results.append({"model": model, "precision": precision, **shown})

@@ -145,18 +145,19 @@ class LastLogits(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self._model = model
-        self._square = model.config._attn_implementation == "sdpa"
+        self._windows = _windows(model.config)
 
     def forward(
         self, inputs_embeds: Tensor, attention_mask: Tensor, position_ids: Tensor | None = None
     ) -> Tensor:
         """(texts, longest, hidden) -> (texts, vocabulary)."""
-        if self._square:
-            attention_mask = _square(attention_mask)
+        seen = {
+            kind: _seen(attention_mask, window) for kind, window in self._windows.items()
+        } or attention_mask
         places = {} if position_ids is None else {"position_ids": position_ids}
         logits: Tensor = self._model(
             inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
+            attention_mask=seen,
             use_cache=False,
             logits_to_keep=1,
             **places,
@@ -164,12 +165,22 @@ class LastLogits(nn.Module):
         return logits
 
 
-def _square(mask: Tensor) -> Tensor:
+def _windows(config: Any) -> dict[str, int | None]:
+    """How far each kind of layer sees; none where transformers' own masks are converted right."""
+    if config._attn_implementation != "sdpa":
+        return {}
+    return {
+        kind: config.sliding_window if kind == "sliding_attention" else None
+        for kind in set(config.layer_types)
+    }
+
+
+def _seen(mask: Tensor, window: int | None) -> Tensor:
     """(texts, longest) -> what each sees: padding itself, or OpenVINO would divide by nothing."""
     places = torch.arange(mask.shape[1], device=mask.device)
-    before = places[:, None] >= places
-    itself = places[:, None] == places
-    return (before & mask[:, None, None, :].bool()) | itself
+    back = places[:, None] - places
+    near = back >= 0 if window is None else (back >= 0) & (back < window)
+    return (near & mask[:, None, None, :].bool()) | (back == 0)
 
 
 def masked(model: Any, texts: Sequence[Sequence[int]], prompts: Tensor) -> dict[str, Tensor]:

@@ -88,6 +88,7 @@ def _engine(name: str, rehearse: bool, sizes: tuple[int, ...] = (32, 256)) -> Re
     settings = EngineSettings(
         models=(name,),
         device="cpu" if rehearse else "cuda",
+        threads=1 if rehearse else None,
         dtypes=("float32",) if rehearse else ("bfloat16",),
         curves=("batch_size",),
         batch_sizes=(1, 4) if rehearse else sizes,
@@ -164,6 +165,7 @@ def _precision(rehearse: bool, data: Path | None) -> Report:
         models=("pocket-bloom",) if rehearse else ("pocket-bloom", "pocket-xglm"),
         precisions=("bfloat16",) if rehearse else ("bfloat16", "fp8"),
         device="cpu" if rehearse else "cuda",
+        threads=1 if rehearse else None,
         data=str(data),
         languages="eng_Latn" if rehearse else "all",
         sentences=4 if rehearse else 20,
@@ -179,6 +181,7 @@ def _train(rehearse: bool) -> Report:
     settings = TrainSettings(
         models=_TABLE2[:1],
         device="cpu" if rehearse else "cuda",
+        threads=1 if rehearse else None,
         population=2 if rehearse else 16,
         rounds=1 if rehearse else 2,
     )
@@ -193,6 +196,7 @@ def _serve(rehearse: bool) -> Report:
     settings = HttpSettings(
         models=("pocket-bloom",) if rehearse else ("bloom-560m",),
         device="cpu" if rehearse else "cuda",
+        threads=1 if rehearse else None,
         concurrency=(2,) if rehearse else (32, 256),
         seconds=1.0 if rehearse else 5.0,
         rounds=1,

@@ -17,7 +17,7 @@ _TITLES = {
     "xglm-564M": "XGLM-564M",
     "xglm-1.7B": "XGLM-1.7B",
     "qwen3-0.6b": "Qwen3-0.6B",
-    "gemma3-270m": "Gemma 3 270M",
+    "gemma3-270m": "Gemma3-270M",
 }
 _PEERS = {
     "transformers": "transformers",

@@ -118,9 +118,9 @@ class Peft:
 
     PEFT can neither mix prompts in a batch nor leave out rows of the head. Called as its
     documentation does, each group computes all of the vocabulary's logits at every position. Texts
-    are padded on the left; but PEFT drops `position_ids`, without which XGLM would misplace texts
-    behind padding, so for XGLM they are padded on the right and the logits are taken where texts
-    end.
+    are padded on the left for BLOOM. PEFT drops `position_ids`, without which other models count
+    the padding between prompt and text, so theirs are padded on the right and the logits are taken
+    where texts end.
     """
 
     name: ClassVar[str] = "peft"
@@ -134,7 +134,7 @@ class Peft:
         weight = model.get_input_embeddings().weight
         self.dtype: torch.dtype = weight.dtype
         self._device: torch.device = weight.device
-        self._on_the_right = model.config.model_type == "xglm"
+        self._on_the_right = model.config.model_type != "bloom"
         self._labels = list(work.label_ids)
         self._length = work.prompt_length
         names = [str(index) for index in range(len(work.prompts))]

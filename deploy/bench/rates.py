@@ -19,23 +19,21 @@ from torch import Tensor, nn
 
 from isogloss.deploy.bench.texts import Batch, Workload
 
-# What reads the same rows is the one product that it can be: four of them in a layer.
-_JOINED = ((re.compile(r"\.[qkv]_proj$"), ".qkv"), (re.compile(r"\.(gate|up)_proj$"), ".up"))
-_PER_LAYER = 4  # queries, keys and values; attention's output; MLP up, with its gate; MLP down
+_SHARING = re.compile(r"\.(?:[qkv]|gate|up)_proj$")
+_PER_LAYER = 4  # queries, keys and values as one product; attention's output; MLP up; MLP down
 
 
 def linear_weights(model: Any) -> list[Tensor]:
     """The weight of every linear layer but the head, each (outputs, inputs), four a decoder layer.
 
-    Projections of the same rows become the one product that they can be.
+    Projections of the same rows (queries, keys and values; an MLP's gate and what it gates) become
+    the one product that they can be.
     """
     head = model.get_output_embeddings()
     weights: dict[str, list[Tensor]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module is not head:
-            for separate, joined in _JOINED:
-                name = separate.sub(joined, name)
-            weights.setdefault(name, []).append(module.weight)
+            weights.setdefault(_SHARING.sub(".shared", name), []).append(module.weight)
     return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in weights.values()]
 
 
@@ -47,7 +45,8 @@ def needed_operations(weights: Sequence[Tensor], work: Workload, batch: Batch) -
     """
     rows, read = work.tokens(batch), len(batch.prompts)
     *below, qkv, out, up, down = (weight.numel() for weight in weights)
-    keys_and_values, queries = qkv - out, out  # attention's output is as wide as its queries
+    queries = out  # as many numbers; keys and values may be of fewer heads
+    keys_and_values = qkv - queries
     last = rows * keys_and_values + read * (queries + out + up + down)
     return 2 * (rows * sum(below) + last)
 

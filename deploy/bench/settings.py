@@ -160,9 +160,9 @@ class HttpSettings(Settings):
         tuple[str, ...],
         Option(
             "--model",
-            help="pocket-bloom, pocket-xglm, bloom-560m, bloom-1b1, xglm-564M, xglm-1.7B (full "
-            "size, random weights), or a folder in the hub's layout; repeatable. (default: "
-            "pocket-bloom, bloom-560m and xglm-564M)",
+            help="A pocket model, a model of `bench engine` (full size, random weights), or a "
+            "folder in the hub's layout; repeatable. (default: pocket-bloom, bloom-560m and "
+            "xglm-564M)",
         ),
         REPEATED,
     ] = ("pocket-bloom", *FULL_SIZE_MODELS)
@@ -208,6 +208,7 @@ class AccuracySettings(Settings):
     """The sentences that are classified."""
 
     store: StorePath = None
+    task: Annotated[str | None, Option(help="Label set by name. (default: topic)")] = None
     data: Data = "Davlan/sib200"
     languages: Languages = "all"
     sentences: Annotated[
@@ -246,7 +247,6 @@ class MixtureSettings(AccuracySettings):
     """How short the texts are, and how surely their language must be known."""
 
     model: OneModel = "pocket-bloom"
-    task: Annotated[str | None, Option(help="Label set by name. (default: topic)")] = None
     words: Annotated[tuple[int, ...], sizes("Words of a text"), SIZES] = (2, 3, 5)
     thresholds: Annotated[
         tuple[float, ...],

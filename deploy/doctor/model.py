@@ -9,7 +9,7 @@ from isogloss.deploy.doctor import limits
 from isogloss.deploy.doctor.finding import Asked, Finding, fail, gib, ok, warn
 from isogloss.deploy.doctor.gpu import nvidia_gpus
 from isogloss.deploy.doctor.hub import why_unreachable
-from isogloss.deploy.doctor.weights import folder_of, licence, parameters
+from isogloss.deploy.doctor.weights import configured, folder_of, licence, parameters
 from isogloss.prompts.errors import IsoglossError
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}
@@ -20,9 +20,13 @@ FREE = ("apache-2.0", "mit", "bsd", "cc0", "cc-by-4.0", "cc-by-sa", "unlicense",
 
 def models(asked: Asked) -> Iterator[Finding]:
     """Each model."""
+    from isogloss.prompts.model.conversion import architecture_of
+
     for name in asked.settings.models:
         try:
             folder = folder_of(name)
+            if folder is not None:
+                architecture_of(name, configured(folder, "model_type"))
         except IsoglossError as error:
             said, _, remedy = str(error).partition("; ")
             yield fail(f"model {name}", said, remedy)

@@ -63,5 +63,10 @@ def licence(folder: Path) -> str | None:
     head = text.split("---")[1] if text.startswith("---") and text.count("---") > 1 else ""
     if found := re.search(r"^license:\s*['\"]?([\w.+-]+)", head, re.MULTILINE):
         return found[1]
+    return configured(folder, "license")
+
+
+def configured(folder: Path, name: str) -> str | None:
+    """What its configuration says of something; None where it says nothing."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return str(config["license"]) if config.get("license") else None
+    return str(config[name]) if config.get(name) else None

@@ -18,7 +18,8 @@ from isogloss.prompts.format.card import ModelRef
 from isogloss.prompts.model.decoder.architectures import ARCHITECTURES
 
 _CAUSAL, _CLASSIFIES = "CAUSAL_LM", "SEQ_CLS"
-_WITHOUT_CLASSIFIER = "xglm"  # transformers has none for it, nor has PEFT anything to wrap
+WITHOUT_CLASSIFIER = ("xglm", "apertus", "cohere", "cohere2")
+"""transformers has none for these, nor has PEFT anything to wrap."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CACHED = re.compile(r"(?:^|/)models--([^/]+)/snapshots/([^/]+)")  # the hub's cache folder
 
@@ -84,7 +85,7 @@ def model_differences(
         differences.append(
             f"it was trained on a {named[:80]}, {model.id} is a causal {architecture}"
         )
-    if config.classifies and architecture == _WITHOUT_CLASSIFIER:
+    if config.classifies and architecture in WITHOUT_CLASSIFIER:
         differences.append(
             f"its task_type is {_CLASSIFIES!r}, and transformers has no sequence classification "
             f"for {architecture}"

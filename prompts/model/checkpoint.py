@@ -67,7 +67,7 @@ def resolve(model: str) -> str:
             )
         return str(path)
     if model.startswith(("/", ".", "~")) or model.count("/") != 1:
-        known = ", ".join([*pocket_models(), "bigscience/bloom-560m", "facebook/xglm-564M"])
+        known = ", ".join([*pocket_models(), "bigscience/bloom-560m", "Qwen/Qwen3-0.6B-Base"])
         raise NotFound(
             f"model {model!r} is neither a folder, a hub id nor a pocket model; try one of: {known}"
         )
@@ -89,7 +89,7 @@ def load_checkpoint(
     source = resolve(model)
     with _readable_errors(model), _quiet():
         config = AutoConfig.from_pretrained(source, revision=revision)
-        architecture_of(model, config)
+        architecture_of(model, config.model_type)
         check_configuration(model, config)
         loaded = _read_weights(model, source, revision, config, dtype)
         tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, revision=revision))

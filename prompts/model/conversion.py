@@ -21,16 +21,16 @@ from isogloss.prompts.model.load_check import check_equal
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 
-def architecture_of(model_id: str, config: Any) -> Architecture:
+def architecture_of(model_id: str, model_type: str | None) -> Architecture:
     """The row of a model's architecture.
 
     Raises:
         InvalidInput: there is none; names those there are.
     """
-    found = ARCHITECTURES.get(config.model_type)
+    found = ARCHITECTURES.get(model_type or "")
     if found is None:
         raise InvalidInput(
-            f"model {model_id!r} is a {config.model_type!r}; supported are "
+            f"model {model_id!r} is a {model_type!r}; supported are "
             f"{', '.join(ARCHITECTURES)}; an architecture is added by describing it "
             "(docs/how-to/models.md)"
         )
@@ -46,7 +46,7 @@ def take_apart(
         InvalidInput: a tensor holds NaN or Inf, or would in `dtype`; or the model is none that is
             computed here.
     """
-    own = architecture_of(model_id, model.config)
+    own = architecture_of(model_id, model.config.model_type)
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     if model.config.tie_word_embeddings and is_tied(model):
         state.pop("lm_head.weight", None)

@@ -59,7 +59,7 @@ FULL_SIZE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
-# Uniform over +-HALF_WIDTH has the standard deviation 0.02 that both families are initialised with.
+# Uniform over +-HALF_WIDTH has the standard deviation 0.02 that all of them are initialised with.
 HALF_WIDTH = 0.02 * 3**0.5
 # Values drawn once and repeated: drawing 1.7 billion takes half a minute. A prime, so that rows of
 # a matrix, which have lengths with many factors, do not repeat with it.

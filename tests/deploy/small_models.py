@@ -6,6 +6,17 @@ import torch
 
 from isogloss.prompts.model.full_size import full_size_config, random_model
 
+_GROUPED: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "layer_types": ["full_attention"] * 2,
+    "max_position_embeddings": 256,
+}
+
 
 def tiny_model(
     name: str, seed: int, device: torch.device, dtype: torch.dtype, vocab_size: int = 200
@@ -13,14 +24,6 @@ def tiny_model(
     """The named architecture, small."""
     config = full_size_config(name)
     config.vocab_size = vocab_size
-    grouped: dict[str, Any] = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-    }
     changes: dict[str, Any] = {
         "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
         "xglm": {
@@ -30,8 +33,9 @@ def tiny_model(
             "attention_heads": 4,
             "max_position_embeddings": 256,
         },
-        "qwen3": {**grouped, "layer_types": ["full_attention"] * 2},
-        "gemma3_text": {**grouped, "layer_types": ["sliding_attention", "full_attention"]},
+        "qwen3": _GROUPED,
+        "gemma3_text": _GROUPED
+        | {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16},
     }[config.model_type]
     for field, value in changes.items():
         setattr(config, field, value)

@@ -157,8 +157,8 @@ class Choices:
         list[str] | None,
         _left_open(
             metavar="[none|embedding]",
-            help="embedding: multiply the prompt as the model does embeddings (XGLM). "
-            "(default: none)",
+            help="embedding: multiply the prompt as the model does embeddings (XGLM, "
+            "Gemma). (default: none)",
         ),
     ] = None
     loss: Annotated[

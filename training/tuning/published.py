@@ -20,8 +20,8 @@ AS_PUBLISHED: Mapping[str, Any] = MappingProxyType(
         "text_start": "none",
     }
 )
-"""By setting of `TrainingConfig`, for both architectures: BLOOM scales no embeddings and puts
-nothing before a text, so there these two change nothing."""
+"""By setting of `TrainingConfig`. A model that scales no embeddings, or puts nothing before a text
+(BLOOM: neither), is what it is without the setting that says so."""
 
 REPARAMETERIZED_AS_PUBLISHED = "mlp"
 """The `reparameterization` of a published run that has one; the paper's main runs have none."""

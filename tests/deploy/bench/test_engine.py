@@ -153,7 +153,7 @@ def test_tables_figure_and_markdown_are_made_of_the_report(
     assert "| time of an ensemble of 4 prompts, of that of 1 |" in shown
 
 
-@pytest.mark.parametrize("name", ["bloom-560m", "xglm-564M"])
+@pytest.mark.parametrize("name", ["bloom-560m", "xglm-564M", "qwen3-0.6b", "gemma3-270m"])
 def test_every_contender_scores_ragged_mixed_batches_alike(name: str) -> None:
     model = tiny_model(name, 1, torch.device("cpu"), torch.float32)
     backbone = Backbone.from_transformers(model, None, model_id=name)

@@ -84,11 +84,21 @@ def test_texts_may_all_have_one_length() -> None:
     assert list(map(len, work.texts)) == [7, 7, 7]
 
 
-@pytest.mark.parametrize("name", ["bloom-560m", "xglm-564M"])
-def test_the_rate_covers_every_linear_layer_but_the_head(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("bloom-560m", [(96, 32), (32, 32), (128, 32), (32, 128)]),
+        ("xglm-564M", [(96, 32), (32, 32), (64, 32), (32, 64)]),
+        # Four heads of 12, two of keys and two of values; a gate beside what it gates.
+        ("qwen3-0.6b", [(96, 32), (32, 48), (128, 32), (32, 64)]),
+        ("gemma3-270m", [(96, 32), (32, 48), (128, 32), (32, 64)]),
+    ],
+)
+def test_the_rate_covers_every_linear_layer_but_the_head(
+    name: str, layer: list[tuple[int, int]]
+) -> None:
     weights = linear_weights(tiny_model(name, 0, CPU, torch.float32))
-    wide = {"bloom-560m": 128, "xglm-564M": 64}[name]
-    assert [tuple(w.shape) for w in weights] == [(96, 32), (32, 32), (wide, 32), (32, wide)] * 2
+    assert [tuple(w.shape) for w in weights] == layer * 2
     for dtype in (torch.float32, torch.bfloat16, torch.int8):
         products = MatrixProducts(weights, dtype)
         products.run(products.inputs(20))
@@ -103,6 +113,17 @@ def test_of_the_last_layer_only_what_is_read_is_needed() -> None:
     rows, layer = len(work.texts[0]) + 2 * 2, 1200
     last = rows * 200 + 2 * (100 + 100 + 400 + 400)  # keys and values; then the two rows read
     assert needed_operations(weights, work, batch) == 2 * (rows * layer + last)
+
+
+def test_keys_and_values_that_heads_share_are_as_many_as_they_are() -> None:
+    """Two heads of 8 over a hidden size of 10, which share one head of keys; a gated MLP."""
+    shapes = [(2 * 8 + 8 + 8, 10), (10, 16), (80, 10), (10, 40)]
+    work = small_work(prompts=1)
+    batch = work.fanned(texts=1, prompts_per_text=1)
+    rows = len(work.texts[0]) + 2
+    needed = rows * 160 + (160 + 160 + 800 + 400)
+    weights = [torch.empty(shape) for shape in shapes]
+    assert needed_operations(weights, work, batch) == 2 * needed
 
 
 def recorder(name: str, heard: list[str]) -> Contender:

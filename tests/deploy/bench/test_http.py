@@ -44,7 +44,7 @@ from tests.deploy.small_models import tiny_model
 small_model = partial(tiny_model, vocab_size=22_528)  # for the pocket models' tokens
 
 
-@pytest.fixture(scope="module", params=["bloom-560m", "xglm-564M"])
+@pytest.fixture(scope="module", params=["bloom-560m", "xglm-564M", "gemma3-270m"])
 def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HttpWorkload:
     return prepare(
         request.param,

@@ -30,7 +30,7 @@ def report() -> dict[str, Any]:
     return bench_train(SETTINGS, make_model=tiny_model)
 
 
-@pytest.fixture(params=["bloom-560m", "xglm-564M"])
+@pytest.fixture(params=["bloom-560m", "xglm-564M", "qwen3-0.6b", "gemma3-270m"])
 def contenders(request: pytest.FixtureRequest) -> TrainComparison:
     model = tiny_model(request.param, 0, torch.device("cpu"), torch.float32)
     return TrainComparison(model, request.param, population=3, epochs=2, seed=0)

@@ -169,6 +169,13 @@ def test_whether_a_model_fits(free: int, replicas: int, level: str) -> None:
     only(found, level, f"10.0 M parameters, 38 MiB for each of {replicas} replicas")
 
 
+def test_a_model_of_an_architecture_that_is_not_read(tmp_path: Path) -> None:
+    folder = a_model(tmp_path / "own", model_type="t5")
+    found = only(model.models(asked(models=(str(folder),))), "fail", "is a 't5'")
+    assert "gemma3_text" in found.remedy
+    assert "docs/how-to/models.md" in found.remedy
+
+
 def test_a_gpus_memory_is_what_a_model_must_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

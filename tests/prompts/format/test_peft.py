@@ -35,6 +35,7 @@ from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.training.evaluation.candidates import Candidate
 from isogloss.training.evaluation.scoring import score_prompts
+from tests.architectures import VARIANTS, random_decoder
 from tests.prompts import samples
 from tests.some import some
 from tests.training import tiny as home
@@ -63,9 +64,13 @@ def tiny_xglm() -> Any:
     ).eval()  # fmt: skip
 
 
-@pytest.fixture(params=[tiny_bloom, tiny_xglm], ids=["bloom", "xglm"])
+@pytest.fixture(params=["bloom", "xglm", "qwen3", "gemma3_text"])
 def model(request: pytest.FixtureRequest) -> Any:
-    return request.param()
+    """Gemma scales token embeddings within the module that PEFT looks tokens up in."""
+    if request.param in VARIANTS:
+        sizes = {"hidden_size": HIDDEN, "num_attention_heads": 2, "num_key_value_heads": 1}
+        return random_decoder(request.param, 1, num_hidden_layers=2, **sizes)
+    return {"bloom": tiny_bloom, "xglm": tiny_xglm}[request.param]()
 
 
 def prefix_prompt(seed: int = 3) -> SoftPrompt:

@@ -10,16 +10,18 @@ from typing import Any
 import peft
 import pytest
 import torch
-import transformers
 from transformers import BloomConfig, BloomForSequenceClassification
+from transformers.models.auto import modeling_auto
 
 from isogloss.prompts.errors import InvalidData, InvalidInput, InvalidPrompt
+from isogloss.prompts.format.adapter_origin import WITHOUT_CLASSIFIER
 from isogloss.prompts.format.adapter_tensors import HEAD, PICKLE_FILE, TENSOR, TENSOR_FILE
 from isogloss.prompts.format.card import ModelRef, PromptCard
 from isogloss.prompts.format.ensemble import Ensemble
 from isogloss.prompts.format.peft import export_adapter, import_adapter, row_labels
 from isogloss.prompts.format.soft_prompt import LABEL_ROWS, SoftPrompt
 from isogloss.prompts.model.backbone import Backbone
+from isogloss.prompts.model.decoder.architectures import ARCHITECTURES
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.pipeline.planning import Plan, Share
 from isogloss.serving.pipeline.scoring import Scores, score_plans
@@ -126,9 +128,10 @@ def test_what_we_export_peft_loads_with_its_head(tmp_path: Path) -> None:
     assert (first.arrays[LABEL_ROWS] == second.arrays[LABEL_ROWS]).all()
 
 
-def test_transformers_still_has_no_classifier_for_xglm(tmp_path: Path) -> None:
-    """The day it has one, SEQ_CLS adapters of XGLM are to be read, and not refused."""
-    assert not hasattr(transformers, "XGLMForSequenceClassification")
+def test_what_transformers_has_no_classifier_for_is_told(tmp_path: Path) -> None:
+    """The day it has one, SEQ_CLS adapters of that architecture are to be read, and not refused."""
+    classifiers = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    assert {each for each in ARCHITECTURES if each not in classifiers} == set(WITHOUT_CLASSIFIER)
     write_adapter(tmp_path / "a", OWN, task_type="SEQ_CLS")
     with pytest.raises(InvalidPrompt, match=r"no sequence classification for xglm.*--force"):
         imported(tmp_path / "a", hidden_size=4, architecture="xglm")
