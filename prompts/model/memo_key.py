@@ -17,7 +17,7 @@ import tokenizers
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from isogloss import __version__
+import isogloss
 
 _FORMAT = 1
 _SOURCES = Path(__file__).parent
@@ -60,7 +60,7 @@ def key_of(folder: Path, dtype: torch.dtype) -> MemoKey:
         folder=str(folder.absolute()),
         dtype=str(dtype).removeprefix("torch."),
         files=_files(folder),
-        isogloss=__version__,
+        isogloss=isogloss.__version__,
         sources=_digest_of_sources(),
         packages={
             "torch": torch.__version__,

@@ -97,6 +97,7 @@ def test_another_port_is_refused_and_nothing_is_changed(cluster: Cluster) -> Non
     assert cluster.other() == "alive"
 
 
+@pytest.mark.soak
 def test_ours_lives_beside_others_and_ends_alone(cluster: Cluster) -> None:
     """One replica needs the one place, so that there is no room for more."""
     import ray
