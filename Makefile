@@ -1,6 +1,8 @@
 # make setup   .venv with everything, at pinned versions (needs only Python 3.11 or newer)
 # make serve   the endpoint on http://127.0.0.1:8000 with the models that ship, and only what it needs
 # make test    the whole suite
+# make gpu     all that wants a GPU, in ten minutes; without installing anything. ARGS=--rehearse
+#              runs it on the processor
 # make soak    the long tests: fuzzing, overload, crashes
 # make check   formatting, lint and types
 # make docs    the documentation as a site, in build/docs/site
@@ -20,7 +22,7 @@ LABEL_STUDIO ?= build/label-studio
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: setup serve test soak check docs audit wheel clients clean
+.PHONY: setup serve test soak gpu check docs audit wheel clients clean
 
 setup: $(ALL)
 
@@ -71,6 +73,10 @@ test: setup check
 soak: setup
 	@echo "==> running the long tests"
 	@$(BIN)/python -m pytest -m soak -n 0 --timeout 7200 $(ARGS)
+
+# With whatever Python has torch: a machine with a GPU may reach no registry.
+gpu:
+	@PYTHONPATH=src $(if $(wildcard $(BIN)/isogloss),$(BIN)/python,$(PYTHON)) -m isogloss.deploy.bench.gpu_day $(ARGS)
 
 check: setup
 	@echo "==> checking format, lint and types"

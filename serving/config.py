@@ -35,7 +35,7 @@ class ServingSettings(BaseModel):
     """Folder or address (s3://bucket/prefix) of the prompt store; None is the user's own, seeded
     with the shipped prompts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     """Of the linear layers; auto is bfloat16 on GPUs and processors that gain from it."""
     detector: str = "isogloss"
     mixture_threshold: float = Field(default=0.9, ge=0, le=1)

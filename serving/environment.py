@@ -32,6 +32,7 @@ OTHERS = frozenset(
         CLIENT_KEY_VARIABLE,
         "ISOGLOSS_BENCH_SERVER",
         "ISOGLOSS_COMPILE",
+        "ISOGLOSS_FULL_CHECK",
         "ISOGLOSS_HTTP_HOST",
         "ISOGLOSS_SERVER",
         "ISOGLOSS_SHOTS",

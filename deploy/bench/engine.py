@@ -1,9 +1,9 @@
-"""`isogloss bench engine`: our forward pass against transformers and PEFT on one model's tensors.
+"""`isogloss bench engine`: our forward pass against other libraries' on one model's tensors.
 
 Contenders alternate (A B C, C B A, ...), so that whatever else the machine is doing meets all of
 them, and ratios are taken between neighbours in time. Among them is the machine's own rate of
 matrix products on the same shapes. Before anything is reported, our answers must be those of the
-peers. `curves.py` says who meets whom; `peers.py` is where a peer is added.
+peers. `curves.py` says who meets whom; `peer_list.py` is where a peer is added.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from isogloss.deploy.bench.engine_results import headline, results_of
 from isogloss.deploy.bench.engine_settings import EngineSettings
 from isogloss.deploy.bench.number_formats import base_precision, default_precisions
 from isogloss.deploy.bench.options import Say
-from isogloss.deploy.bench.peers import Peer, present_peers
+from isogloss.deploy.bench.peer_list import chosen_peers
+from isogloss.deploy.bench.peers import Peer
 from isogloss.deploy.bench.rounds import first_round, more_rounds, warm_up
 from isogloss.prompts.model.full_size import full_size_config
 
@@ -48,14 +49,14 @@ def bench_engine(
     settings = replace(
         settings, dtypes=settings.dtypes or default_precisions(torch.device(settings.device))
     )
-    peers, absent = present_peers()
-    for name in absent:
-        say(f"{name} is left out: it is not installed; pip install 'isogloss[bench]'")
+    peers, absent = chosen_peers(settings.peers, settings.device)
+    for name, lack in absent.items():
+        say(f"{name} is left out: {lack}; extra packages: pip install 'isogloss[bench]'")
     results: list[dict[str, Any]] = []
     for name in settings.models:
         results += _bench_model(name, settings, peers, say, make_model)
     report = whole_report("engine", settings, results, headline(results, settings))
-    report["settings"]["absent_peers"] = absent
+    report["settings"]["absent_peers"] = list(absent)
     return report
 
 
@@ -70,7 +71,9 @@ def _bench_model(
     say(f"{name}: making random weights ...")
     device, dtypes = torch.device(settings.device), settings.torch_dtypes
     model = make_model(name, settings.seed, device, base_precision(dtypes, device))
-    every = comparisons(Contenders(model, name, dtypes, device, peers), settings)
+    every = comparisons(
+        Contenders(model, name, dtypes, device, peers, settings.torch_peer_dtypes), settings
+    )
     say(f"{name}: warming up ...")
     warm_up(every)
     results = []

@@ -34,6 +34,27 @@ class Curve(StrEnum):
     TEXT_LENGTH = "text-length"
 
 
+class PeerName(StrEnum):
+    """A peer on the command line."""
+
+    TRANSFORMERS = "transformers"
+    PEFT = "peft"
+    PEFT_LAST_LOGITS = "peft-last-logits"
+    TRANSFORMERS_BUCKETS = "transformers-buckets"
+    TORCH_COMPILE = "torch-compile"
+    TORCH_COMPILE_INT8 = "torch-compile-int8"
+    OPENVINO = "openvino"
+    OPENVINO_INT8 = "openvino-int8"
+
+
+class PeerPrecision(StrEnum):
+    """Of peers that do not make one of their own."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class OurPrecision(StrEnum):
     """Of our linear layers, as torch names it."""
 
@@ -86,6 +107,24 @@ class EngineSettings(Settings):
         ),
         Read(list[OurPrecision], each_once),
     ] = None
+    peers: Annotated[
+        tuple[str, ...],
+        Option(
+            "--peer",
+            help="Repeatable; the compiled ones take a minute a model to begin. (default: "
+            "transformers, peft and peft-last-logits)",
+        ),
+        Read(list[PeerName], each_once),
+    ] = ("transformers", "peft", "peft_last_logits")
+    peer_dtypes: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "--peer-dtype",
+            help="Of peers that make none of their own, repeatable. (default: the first of ours "
+            "wider than a byte)",
+        ),
+        Read(list[PeerPrecision], each_once),
+    ] = None
     seed: Seed = 0
 
     @property
@@ -94,6 +133,13 @@ class EngineSettings(Settings):
         import torch
 
         return tuple(getattr(torch, name) for name in self.dtypes or ())
+
+    @property
+    def torch_peer_dtypes(self) -> tuple[torch.dtype, ...]:
+        """The peers'; none: the model's own."""
+        import torch
+
+        return tuple(getattr(torch, name) for name in self.peer_dtypes or ())
 
     @property
     def fewer_rounds(self) -> int:

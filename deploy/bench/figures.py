@@ -26,6 +26,8 @@ _LOOKS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "transformers": ("#D55E00", "v", "transformers"),
         "peft": ("#CC79A7", "X", "PEFT"),
         "peft_last_logits": ("#E69F00", "P", "PEFT, last logits"),
+        "torch_compile": ("#F0E442", "<", "torch.compile"),
+        "openvino": ("#000000", ">", "OpenVINO"),
     }
 )
 _OTHER_COLOUR = "#6B6B6B"  # of a peer that has no look of its own yet

@@ -24,6 +24,11 @@ _PEERS = {
     "transformers": "transformers",
     "peft": "PEFT",
     "peft_last_logits": "PEFT, last logits only",
+    "transformers_buckets": "transformers in buckets",
+    "torch_compile": "torch.compile",
+    "torch_compile_int8": "torch.compile",
+    "openvino": "OpenVINO",
+    "openvino_int8": "OpenVINO",
 }
 _KNOWN_BY = {"engine": "curves", "scale": "within_ms"}
 """Bench -> a setting that results of this version have."""
@@ -94,12 +99,17 @@ def _headline(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             peer = key.removeprefix("vs_")
             theirs = main["contenders"][peer]["precision"]
             yield (
-                f"{precision}, times faster than {_PEERS.get(peer, peer)} ({theirs})",
+                f"{precision}, times faster than {_peer(peer, theirs)} ({theirs})",
                 interval_text(ratio, ".2f"),
             )
         yield f"{precision}, texts a second", f"{measured['texts_per_s']['median']:,.3g}"
         if share := measured["share_of_rate"]:
             yield f"{precision}, share of the matrix-product rate", f"{share['median']:.0%}"
+
+
+def _peer(name: str, precision: str) -> str:
+    """A contender's library; one that does not run in the model's precision names its own."""
+    return _PEERS.get(name) or _PEERS.get(name.removesuffix(f"_{precision}"), name)
 
 
 def _cost_label(curve: str, x: int, settings: Mapping[str, Any]) -> str | None:

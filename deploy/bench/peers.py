@@ -4,14 +4,13 @@ Each goes from token ids and prompts to label log-probabilities, a row for each 
 on the same tensors of one model. The peers are written as well as their libraries allow: no cache,
 only the last position's logits, and of the head only what the library does not insist on.
 
-To add a peer: write a class that is a `Peer`, and name it in `PEERS`.
+To add a peer: write a class that is a `Peer`, and name it in `peer_list.py`.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -24,6 +23,7 @@ from isogloss.prompts.errors import Unavailable
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 
 Position = Literal["suffix", "prefix"]
+ANYWHERE = frozenset(("cpu", "cuda"))
 
 
 class Peer(Protocol):
@@ -31,8 +31,12 @@ class Peer(Protocol):
 
     name: ClassVar[str]
     """In reports: `transformers`."""
-    package: ClassVar[str]
-    """What must be installed; where it is not, the peer is left out and named."""
+    needs: ClassVar[tuple[str, ...]]
+    """Packages, and the compiler `g++`; where one is missing, the peer is left out and named."""
+    devices: ClassVar[frozenset[str]]
+    """On which it runs; elsewhere it is left out, too."""
+    fixed: ClassVar[torch.dtype | None]
+    """The one precision that it makes itself; None: that of the model it is given."""
     position: ClassVar[Position]
     """Where its prompts stand: which of our two forward passes its answers must agree with."""
     curves: ClassVar[frozenset[CurveName]]
@@ -85,7 +89,9 @@ class Transformers:
     """
 
     name: ClassVar[str] = "transformers"
-    package: ClassVar[str] = "transformers"
+    needs: ClassVar[tuple[str, ...]] = ("transformers",)
+    devices: ClassVar[frozenset[str]] = ANYWHERE
+    fixed: ClassVar[torch.dtype | None] = None
     position: ClassVar[Position] = "suffix"
     curves: ClassVar[frozenset[CurveName]] = frozenset(
         ("batch_size", "prompts_per_text", "text_length")
@@ -118,7 +124,9 @@ class Peft:
     """
 
     name: ClassVar[str] = "peft"
-    package: ClassVar[str] = "peft"
+    needs: ClassVar[tuple[str, ...]] = ("peft",)
+    devices: ClassVar[frozenset[str]] = ANYWHERE
+    fixed: ClassVar[torch.dtype | None] = None
     position: ClassVar[Position] = "prefix"
     curves: ClassVar[frozenset[CurveName]] = frozenset(("batch_size",))
 
@@ -182,15 +190,6 @@ def together(log_probs: Tensor, batch: Batch) -> Tensor:
     """(prompts of the batch, labels) -> (texts, labels), as the prompts of each text answer."""
     by_text: Tensor = log_probs.unflatten(0, (len(batch.texts), batch.prompts_per_text))
     return by_text.mean(dim=1).log_softmax(dim=-1)
-
-
-PEERS: tuple[type[Peer], ...] = (Transformers, Peft, PeftLastLogits)
-
-
-def present_peers() -> tuple[list[type[Peer]], list[str]]:
-    """The peers whose package is installed, and the names of the others."""
-    here = [peer for peer in PEERS if find_spec(peer.package) is not None]
-    return here, [peer.name for peer in PEERS if peer not in here]
 
 
 def prompt_tuned(model: Any, length: int, names: Sequence[str], *, inference: bool) -> Any:

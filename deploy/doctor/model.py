@@ -12,7 +12,7 @@ from isogloss.deploy.doctor.hub import why_unreachable
 from isogloss.deploy.doctor.weights import configured, folder_of, licence, parameters
 from isogloss.prompts.errors import IsoglossError
 
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "fp8": 1.0}
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}
 TIGHT = 0.7
 FREE = ("apache-2.0", "mit", "bsd", "cc0", "cc-by-4.0", "cc-by-sa", "unlicense", "mpl-2.0")
 """How the names of licences begin that put no limit on what a model is used for."""
@@ -77,7 +77,7 @@ def fits(check: str, count: int, each: float, free: int, replicas: int, where: s
     """Whether so many replicas fit."""
     said = f"{count / 1e6:.1f} M parameters, {gib(each)} for each of {replicas} replicas"
     said += f", of {gib(free)} free {where}"
-    remedy = "take a smaller model, fewer replicas, or --dtype bfloat16, int8 or fp8"
+    remedy = "take a smaller model, fewer replicas, or --dtype bfloat16 or int8"
     if each * replicas > free:
         return fail(check, said, remedy)
     if each * replicas > TIGHT * free:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from isogloss.deploy.doctor.finding import Asked, Finding, fail, ok
+from isogloss.deploy.doctor.finding import Asked, Finding, ok
 from isogloss.deploy.doctor.weights import folder_of
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -18,8 +18,6 @@ def processor(asked: Asked) -> Finding:
     has = features(CPUINFO.read_text(encoding="utf-8") if CPUINFO.is_file() else "")
     said = f"it has {', '.join(has) or 'none of ' + ', '.join(MATTER)}"
     dtype = asked.settings.dtype
-    if dtype == "fp8" and asked.settings.device == "cpu":
-        return fail("processor", f"{said}; fp8 is for GPUs", "use --dtype auto or int8")
     if dtype != "auto":
         return ok("processor", f"{said}; {dtype} was asked for")
     return ok("processor", f"{said}; a model on it is read in {chosen(asked)}")

@@ -18,13 +18,7 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.languages.pretraining import Pretraining
-from isogloss.prompts.model.checkpoint import (
-    Device,
-    Dtype,
-    choose_device,
-    choose_dtype,
-    load_checkpoint,
-)
+from isogloss.prompts.model.checkpoint import Device, Dtype, choose_device, choose_dtype
 from isogloss.prompts.model.conversion import take_apart
 from isogloss.prompts.model.cuda.fp8 import E4M3
 from isogloss.prompts.model.cuda.graphed import GraphedDecoder
@@ -33,10 +27,12 @@ from isogloss.prompts.model.decoder.decoder import decode, embed_tokens, look_up
 from isogloss.prompts.model.decoder.text_kv import TextKV
 from isogloss.prompts.model.decoder.uploads import on_device
 from isogloss.prompts.model.decoder.weights import cast, tensors_of, trainable
-from isogloss.prompts.model.limits import check_prompts, check_texts, max_positions
+from isogloss.prompts.model.limits import check_prompts, check_texts
 from isogloss.prompts.model.loaded import LoadedModel
+from isogloss.prompts.model.loading import load_parts
 from isogloss.prompts.model.packed import forward
 from isogloss.prompts.model.packed.pack import for_serving
+from isogloss.prompts.model.parts import Parts
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 __all__ = ["Backbone", "Device", "Dtype", "TextKV", "label_log_probs", "label_scores"]
@@ -73,19 +69,8 @@ class Backbone(LoadedModel):
         """
         where = choose_device(device)
         chosen = choose_dtype(dtype, where)
-        # Where it runs in float32, its own answers are compared with ours unrounded.
-        in_float = _STORED_AS.get(chosen, chosen) == torch.float32
-        checkpoint = load_checkpoint(model, revision, torch.float32 if in_float else "auto")
-        return cls.from_transformers(
-            checkpoint.model,
-            checkpoint.tokenizer,
-            model_id=model,
-            revision=checkpoint.revision,
-            device=where,
-            dtype=chosen,
-            tables_on_device=tables_on_device,
-            pretraining=checkpoint.pretraining,
-        )
+        parts = load_parts(model, revision, _STORED_AS.get(chosen, chosen))
+        return cls._of(parts, model, where, chosen, tables_on_device)
 
     @classmethod
     def load_for_serving(
@@ -124,22 +109,33 @@ class Backbone(LoadedModel):
             InvalidInput: a tensor holds NaN or Inf, or would in this precision; or it is a model
                 that is not computed here.
         """
+        taken = take_apart(model, tokenizer, model_id, _STORED_AS.get(dtype, dtype))
+        parts = replace(taken, revision=revision, pretraining=pretraining)
+        return cls._of(parts, model_id, device or torch.device("cpu"), dtype, tables_on_device)
+
+    @classmethod
+    def _of(
+        cls,
+        parts: Parts,
+        model_id: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        tables_on_device: bool,
+    ) -> Self:
         stored = _STORED_AS.get(dtype, dtype)
-        weights, folding, digest = take_apart(model, tokenizer, model_id, stored)
-        where = device or torch.device("cpu")
-        moved = cast(weights, where, stored, where if tables_on_device else torch.device("cpu"))
+        tables = device if tables_on_device else torch.device("cpu")
         loaded = cls(
             model_id=model_id,
-            revision=revision,
-            architecture=model.config.model_type,
-            fingerprint=digest,
-            max_positions=max_positions(model.config),
-            weights=moved,
-            folding=folding,
-            config=model.config,
-            optional_tokenizer=tokenizer,
+            revision=parts.revision,
+            architecture=parts.architecture,
+            fingerprint=parts.fingerprint,
+            max_positions=parts.max_positions,
+            weights=cast(parts.weights, device, stored, tables),
+            folding=parts.folding,
+            config=parts.config,
+            optional_tokenizer=parts.tokenizer,
             linear_dtype=stored,
-            pretraining=pretraining,
+            pretraining=parts.pretraining,
         )
         return loaded if stored == dtype else loaded.for_serving(dtype)
 

@@ -85,6 +85,7 @@ def load_checkpoint(
         Unavailable: the hub could not be reached.
     """
     from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils.hub import cached_file, extract_commit_hash
 
     source = resolve(model)
     with _readable_errors(model), _quiet():
@@ -92,12 +93,14 @@ def load_checkpoint(
         architecture_of(model, config.model_type)
         check_configuration(model, config)
         loaded = _read_weights(model, source, revision, config, dtype)
+        read_from = str(cached_file(source, "config.json", revision=revision))
+        check_stored_types(model, loaded.state_dict(), Path(read_from).parent)
         tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, revision=revision))
         check_tokenizer(model, tokenizer, len(loaded.get_input_embeddings().weight))
     folder = Path(source) if Path(source).is_dir() else None
     rows = len(loaded.get_input_embeddings().weight)
     diet = pretraining_of(folder, config.model_type, rows)
-    return Checkpoint(loaded, tokenizer, getattr(config, "_commit_hash", None), diet)
+    return Checkpoint(loaded, tokenizer, extract_commit_hash(read_from, None), diet)
 
 
 def _read_weights(
@@ -108,7 +111,6 @@ def _read_weights(
     dtype: torch.dtype | Literal["auto"],
 ) -> Any:
     from transformers import AutoModelForCausalLM
-    from transformers.utils.hub import cached_file
 
     read: Any = AutoModelForCausalLM.from_pretrained
     loaded, report = read(
@@ -120,8 +122,6 @@ def _read_weights(
         ignore_mismatched_sizes=True,  # they are refused by name
     )
     check_tensors(model, config, report)
-    file = cached_file(source, "config.json", revision=revision)
-    check_stored_types(model, loaded.state_dict(), Path(str(file)).parent)
     return loaded.eval().requires_grad_(False)
 
 

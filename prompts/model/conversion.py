@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from isogloss.prompts.model.decoder.weights import DecoderWeights
 from isogloss.prompts.model.fingerprint import constants, fingerprint
 from isogloss.prompts.model.limits import max_positions
 from isogloss.prompts.model.load_check import check_equal
+from isogloss.prompts.model.parts import Parts
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 
@@ -37,27 +39,35 @@ def architecture_of(model_id: str, model_type: str | None) -> Architecture:
     return found
 
 
-def take_apart(
-    model: Any, tokenizer: Tokenizer | None, model_id: str, dtype: torch.dtype
-) -> tuple[DecoderWeights, Folding, str]:
-    """The weights of a transformers model as stored, how they were made, and their fingerprint.
+def state_of(model: Any) -> dict[str, Tensor]:
+    """The state dict of a transformers model, without a head that is the table."""
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    if model.config.tie_word_embeddings and is_tied(model):
+        state.pop("lm_head.weight", None)
+    return state
+
+
+def take_apart(model: Any, tokenizer: Tokenizer | None, model_id: str, dtype: torch.dtype) -> Parts:
+    """A transformers model as stored: its weights, how they were made, and their fingerprint.
 
     Raises:
         InvalidInput: a tensor holds NaN or Inf, or would in `dtype`; or the model is none that is
             computed here.
     """
-    own = architecture_of(model_id, model.config.model_type)
-    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    if model.config.tie_word_embeddings and is_tied(model):
-        state.pop("lm_head.weight", None)
+    own, config = architecture_of(model_id, model.config.model_type), model.config
+    state = state_of(model)
     check_values(model_id, state, dtype)
     try:
         weights, folding = _fold(own, model, state)
     except InvalidInput as error:
-        raise InvalidInput(f"model {model_id!r}, a {model.config.model_type!r}: {error}") from error
+        raise InvalidInput(f"model {model_id!r}, a {config.model_type!r}: {error}") from error
     check_equal(model_id, model, weights)
-    said = constants(model.config, folding.sizes)
-    return weights, folding, fingerprint(state, said, tokenizer)
+    digest = fingerprint(state, constants(config, folding.sizes), tokenizer)
+    said = json.loads(config.to_json_string())
+    said.pop("transformers_weights", None)  # a file's name, for who loads it
+    return Parts(
+        weights, folding, digest, config.model_type, max_positions(config), said, tokenizer
+    )
 
 
 def _fold(
@@ -77,7 +87,7 @@ def save_checkpoint(
     folder: Path,
     weights: DecoderWeights,
     folding: Folding,
-    config: Any,
+    config: Mapping[str, Any],
     tokenizer: Tokenizer | None,
 ) -> None:
     """Write config.json, model.safetensors and the tokenizer, where there is one."""
@@ -87,11 +97,9 @@ def save_checkpoint(
     state = folding.write(weights)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    config.save_pretrained(folder)
-    file = folder / "config.json"
-    written = json.loads(file.read_text(encoding="utf-8"))
-    written["dtype"] = str(weights.embedding.dtype).removeprefix("torch.")
-    written["architectures"] = [folding.architecture.model_class]
-    file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    dtype = str(weights.embedding.dtype).removeprefix("torch.")
+    written = {**config, "dtype": dtype, "architectures": [folding.architecture.model_class]}
+    text = json.dumps(written, indent=2) + "\n"
+    (folder / "config.json").write_text(text, encoding="utf-8")
     if tokenizer is not None:
         tokenizer.save(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class LoadedModel:
     max_positions: int
     weights: DecoderWeights
     folding: Folding  # how the weights were made of the checkpoint's tensors
-    config: Any  # transformers' configuration
+    config: Mapping[str, Any]  # what config.json says
     optional_tokenizer: Tokenizer | None
     linear_dtype: torch.dtype  # of the linear layers; `dtype` is that of all else
     pretraining: Pretraining | None = None  # what it read before it was frozen, where known

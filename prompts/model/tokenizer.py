@@ -10,11 +10,9 @@ a text too long to be read whole a beginning is read that is bounded in both.
 
 from __future__ import annotations
 
-import json
-import secrets
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.special_tokens import Names, strip, with_own_names
 
 # Characters read for each token wanted: first so many, and more of a text that yields too little.
 _CHARACTERS = (6, 24, 96)
@@ -33,10 +32,6 @@ _UNKNOWN = "\U0010fffd"  # a character that nobody has a use for
 _LONGEST = 18  # characters that NFKC makes of one
 _ROOM = 2  # how much longer a beginning may become when it is written out
 _ROLES = ("bos", "eos", "unk", "pad", "sep", "cls", "mask")
-
-
-Names = Mapping[str, str]
-"""What special tokens are called instead, by their own names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ class Tokenizer:
         self.wrapped = tokenizer
         tokenizer.split_special_tokens = True  # a call of its own would switch the search on again
         self._fast = getattr(tokenizer, "backend_tokenizer", None)
-        self._names: Names = {} if self._fast is None else _strip(self._fast)
+        self._names: Names = {} if self._fast is None else strip(self._fast)
         self._before, self._behind = self._frame()
 
     def encode(
@@ -134,12 +129,23 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write its files in the hub's layout, bare as it is."""
         self.wrapped.save_pretrained(folder)
-        _restore_names(folder / "tokenizer.json", self._names)
+        file = folder / "tokenizer.json"
+        if self._names:
+            text = with_own_names(file.read_text(encoding="utf-8"), self._names)
+            file.write_text(text, encoding="utf-8")
+
+    def document(self) -> str | None:
+        """What its tokenizer.json says, bare as it is; None: it is of Python code."""
+        return None if self._fast is None else with_own_names(self._fast.to_str(), self._names)
+
+    @property
+    def roles(self) -> dict[str, int | None]:
+        """Ids of the special tokens that have a role, such as `unk`."""
+        return {role: getattr(self.wrapped, f"{role}_token_id", None) for role in _ROLES}
 
     def tokens_in_use(self) -> dict[str, int]:
         """Token -> id, of those that a text can become, that frame it, or that have a role."""
-        roles = {getattr(self.wrapped, f"{role}_token_id", None) for role in _ROLES}
-        used = {*roles, *self._before, *self._behind, *self.words(_UNKNOWN)}
+        used = {*self.roles.values(), *self._before, *self._behind, *self.words(_UNKNOWN)}
         idle = self._special() - used
         return {token: number for token, number in self.vocabulary().items() if number not in idle}
 
@@ -212,78 +218,6 @@ def _between(texts: Sequence[str], around: tuple[str, str]) -> Sequence[str]:
 def _cut(ids: Sequence[int], room: int, kept: tuple[int, ...]) -> tuple[int, ...]:
     """At most `room` of them; where that is not all, the last are those that are kept."""
     return tuple(ids) if len(ids) <= room else (*ids[: max(0, room - len(kept))], *kept)[:room]
-
-
-def _strip(backend: Any) -> Names:
-    """Switch off what a `tokenizers.Tokenizer` was saved with; return what was renamed for it."""
-    backend.no_truncation()
-    backend.no_padding()
-    if getattr(backend.model, "dropout", None) is not None:
-        backend.model.dropout = None
-    return _ignore_special_tokens(backend)
-
-
-def _ignore_special_tokens(backend: Any) -> Names:
-    """Have a `tokenizers.Tokenizer` never make a special token of characters; ids stay.
-
-    Where telling it not to look is not enough, its model calls them by names that nobody can type,
-    for nobody knows them.
-
-    Returns:
-        Those names, by the tokens' own; `_restore_names` takes them out of a file.
-    """
-    backend.encode_special_tokens = True
-    special = {i: t.content for i, t in backend.get_added_tokens_decoder().items() if t.special}
-    if not any(_is_spelt(backend.model, name, token) for token, name in special.items()):
-        return {}
-    names = {name: f"\uffff{secrets.token_hex(16)}" for name in special.values()}
-    backend.model = _renamed(backend, names)
-    return names
-
-
-def _restore_names(file: Path, names: Names) -> None:
-    """Give the special tokens of a saved tokenizer.json their own names again."""
-    if names:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        _rename(document["model"], {given: name for name, given in names.items()})
-        file.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-
-
-def _is_spelt(model: Any, name: str, token: int) -> bool:
-    """Whether the model's own vocabulary has this token, and makes it of its name.
-
-    Merges and scores within a name are the same wherever it stands: what it does not make of the
-    name alone it makes of no text.
-    """
-    listed = model.token_to_id(name) == token
-    return listed and any(piece.id == token for piece in model.tokenize(name))
-
-
-def _renamed(backend: Any, names: Names) -> Any:
-    document = json.loads(backend.to_str())["model"]
-    _rename(document, names)
-    if "merges" in document:
-        prefix = document.get("continuing_subword_prefix") or ""
-        document["merges"] = [m for m in document["merges"] if not _touches(m, prefix, names)]
-    alone = {"version": "1.0", "added_tokens": [], "model": document}
-    parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
-    text = json.dumps(dict.fromkeys(parts) | alone, ensure_ascii=False)
-    return type(backend).from_str(text).model
-
-
-def _rename(model: dict[str, Any], names: Names) -> None:
-    vocabulary = model["vocab"]
-    if isinstance(vocabulary, dict):
-        model["vocab"] = {names.get(token, token): number for token, number in vocabulary.items()}
-    else:  # Unigram: pieces with scores, in the order of their ids
-        model["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
-    if model.get("unk_token") is not None:
-        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
-
-
-def _touches(merge: str | list[str], prefix: str, names: Names) -> bool:
-    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
-    return not names.keys().isdisjoint({left, right, left + right.removeprefix(prefix)})
 
 
 def beginning(text: str, characters: int) -> str:

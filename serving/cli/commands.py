@@ -32,10 +32,10 @@ Device = Annotated[
     typer.Option(help="auto: CUDA where there is one. (default: auto)"),
 ]
 Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"] | None,
+    Literal["auto", "float32", "bfloat16", "float16", "int8"] | None,
     typer.Option(
         help="Precision of the frozen model; auto: bfloat16 on GPUs and on processors that are "
-        "faster in it, else float32; int8 (processors) and fp8 (GPUs): weights and activations. "
+        "faster in it, else float32; int8 (processors): weights and activations. "
         "(default: auto)"
     ),
 ]

@@ -17,7 +17,6 @@ from isogloss.prompts.console.refusals import printable
 from isogloss.prompts.errors import InvalidInput, IsoglossError
 from isogloss.serving.cli.text_answers import Ask, in_process
 from isogloss.serving.client.answering import ClassifyOptions
-from isogloss.serving.client.async_client import AsyncClient
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.files.formats import Format, format_of, open_table
 from isogloss.serving.files.part import Part, digest_of
@@ -111,6 +110,8 @@ async def _asking(job: FileJob) -> AsyncIterator[Ask]:
         async with in_process(job.settings) as answers:
             yield answers.classify
     else:
+        from isogloss.serving.client.async_client import AsyncClient  # nobody else needs httpx
+
         async with AsyncClient(
             job.url, timeout_s=_PATIENCE_S, retries=_RETRIES, concurrency=job.concurrency
         ) as client:

@@ -21,7 +21,6 @@ from isogloss.serving.client.answering import (
     drive_async,
     named,
 )
-from isogloss.serving.client.async_client import AsyncClient
 from isogloss.serving.client.batches import MOST_TEXTS, batches, bytes_of
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.schemas import ClassifyRequest, ClassifyResponse, Result
@@ -85,6 +84,8 @@ def classify_texts(
 
     async def answer() -> TextAnswers:
         if url is not None:
+            from isogloss.serving.client.async_client import AsyncClient  # nobody else needs httpx
+
             async with AsyncClient(url) as client:
                 return await answer_texts(client.ask, texts, options)
         async with in_process(settings) as answers:

@@ -22,7 +22,7 @@ from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.store.filesystems import address_of, backend_of
 from isogloss.prompts.store.seed import default_store_path
 from isogloss.prompts.store.store import open_store
-from isogloss.serving.config import ServingSettings
+from isogloss.serving.config import DEFAULT_TASK, ServingSettings
 from isogloss.serving.http.keys import api_keys
 from isogloss.serving.ray.cluster_watch import watched
 from isogloss.serving.ray.haproxy import haproxy_here, haproxy_is_installed
@@ -62,7 +62,7 @@ def run(
                 starting.close()
                 ready = True
                 say(f"ready after {time.monotonic() - started_s:.0f} s: {url} (docs at {url}/docs)")
-                say(f"try: {_example(url)}")
+                say(f"try: {_example(url, settings.store)}")
                 say("Ctrl-C stops it")
                 threading.Event().wait()  # for a signal, or the loss of the cluster
     except KeyboardInterrupt:
@@ -76,8 +76,11 @@ def _stop_on_signals() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
-def _example(url: str) -> str:
-    body = '{"inputs": "Le match a fini sur un score nul."}'
+def _example(url: str, store: Path | None) -> str:
+    """A request that this store can answer: it names a task where the usual one has no routes."""
+    tasks = [table.task for table in open_store(store).state().routes] or [DEFAULT_TASK]
+    named = "" if DEFAULT_TASK in tasks else f', "task": "{tasks[0]}"'
+    body = f'{{"inputs": "Le match a fini sur un score nul."{named}}}'
     return f"curl -s {url}/v1/classify -H 'content-type: application/json' -d '{body}'"
 
 

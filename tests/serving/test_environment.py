@@ -96,6 +96,7 @@ def test_auto_is_what_stands_for_nothing(field: str) -> None:
         ("port", "99999", "less than or equal to 65535, got '99999'; give another value, or unset"),
         ("port", "eighty", "valid integer.*, got 'eighty'"),
         ("dtype", "float8", "'auto', 'float32'.*, got 'float8'"),
+        ("dtype", "fp8", "'auto', 'float32'.*'int8', got 'fp8'"),
         ("log_texts", "perhaps", "valid boolean.*, got 'perhaps'"),
         ("models", "a,a", "a is named twice"),
         ("cors_origins", "https://a.example/", "'https://a.example/' is no origin; write "),

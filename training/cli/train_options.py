@@ -207,7 +207,11 @@ class Choices:
     ] = None
     batch_size: Annotated[list[int] | None, _setting(help="Examples per step. (default: 8)")] = None
     learning_rate: Annotated[
-        list[float] | None, _setting(help="At its peak. (default: the paper's per model)")
+        list[float] | None,
+        _setting(
+            help="At its peak. (default: the paper's for BLOOM and XGLM; for others 0.3 of "
+            "their embeddings' standard deviation)"
+        ),
     ] = None
     length: Annotated[
         list[int] | None,

@@ -16,6 +16,7 @@ from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.format.problem import Problem
 from isogloss.prompts.format.template import Template, TextForm, TextStart, check_room
 from isogloss.training.data.shots import ValidationSource
+from isogloss.training.tuning.scale import embedding_spread
 
 if TYPE_CHECKING:
     from isogloss.prompts.model.backbone import Backbone
@@ -41,18 +42,29 @@ _PAPER = {
     ("xglm", 2048): ModelDefaults(10, 409, 0.1, 5e-6),  # XGLM-1.7B
 }
 _SMALLEST_OF_PAPER = 1024
+# Of other models: how far an optimizer's step moves a number of the prompt at the schedule's peak,
+# in standard deviations of the numbers that the model reads.
+_STEP_IN_SPREADS = 0.3
 
 
-def defaults_for(architecture: str, hidden_size: int) -> ModelDefaults:
-    """Settings for a backbone: the paper's for its four models and for larger ones.
+def defaults_for(architecture: str, hidden_size: int, spread: float) -> ModelDefaults:
+    """Settings for a backbone: the paper's for its four models and for larger ones of their kind.
 
     Below a hidden size of 1,024 (the pocket models) prompts are shorter vectors, and a rate of 0.03
     did best for English 8-shot prompts on the dev split among 0.01, 0.03 and 0.1.
+
+    Other models' embeddings are of other sizes, and AdamW moves every number by the rate, however
+    small it is: the rate is so many times `spread`, the size of the model's own. Residual prompts
+    start with LayerNorm's own gain in all models: one of `spread` did worse (training/results).
     """
-    bottleneck = hidden_size // (2 if architecture == "bloom" else 5)
+    bottleneck = max(1, hidden_size // (2 if architecture == "bloom" else 5))
     unfrozen = 1e-6 if architecture == "bloom" else 5e-6
-    if hidden_size < _SMALLEST_OF_PAPER:
-        return ModelDefaults(10, max(1, bottleneck), 0.03, 1e-4)
+    small = hidden_size < _SMALLEST_OF_PAPER
+    if architecture not in ("bloom", "xglm"):
+        rate = float(f"{_STEP_IN_SPREADS * spread:.2g}")  # which names of files and tables tell
+        return ModelDefaults(10, bottleneck, rate, 1e-4 if small else unfrozen)
+    if small:
+        return ModelDefaults(10, bottleneck, 0.03, 1e-4)
     return _PAPER.get((architecture, hidden_size), ModelDefaults(10, bottleneck, 0.1, unfrozen))
 
 
@@ -225,7 +237,7 @@ def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
         InvalidPrompt: a template that leaves a text too little room.
     """
     chosen = {name: value for name, value in choices.items() if value is not None}
-    defaults = defaults_for(model.architecture, model.hidden_size)
+    defaults = defaults_for(model.architecture, model.hidden_size, embedding_spread(model))
     rate = defaults.unfrozen_learning_rate if chosen.get("unfrozen") else defaults.learning_rate
     filled = {"length": defaults.length, "learning_rate": rate, **chosen}
     if "teacher" in chosen:

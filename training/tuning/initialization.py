@@ -22,9 +22,9 @@ from isogloss.training.tuning.reparameterization import (
     ScaledPrompt,
     TrainablePrompt,
 )
+from isogloss.training.tuning.scale import common_tokens, embedding_spread
 
 _UNIFORM_BOUND = 0.5  # the paper's code
-_COMMON_TOKENS = 5000  # Lester et al. (2021); vocabularies list their commonest tokens first
 
 
 def initial_prompt(
@@ -102,18 +102,16 @@ def _vectors(
     if config.init == "uniform":
         drawn = torch.rand(config.length, model.hidden_size, generator=generator)
         return (drawn - _UNIFORM_BOUND).to(model.device)
-    common = min(model.vocab_size, _COMMON_TOKENS)
     if config.init == "label":
         ids = _in_turn(label_ids, config.length)
     elif config.init.startswith(START_WORDS):
         ids = _in_turn(_token_ids(model, config.init), config.length)
     else:
-        ids = torch.randint(common, (config.length,), generator=generator).tolist()
-    vectors = model.embed(ids).detach().float()
+        ids = torch.randint(common_tokens(model), (config.length,), generator=generator).tolist()
+    vectors = model.embed(ids)
     if config.init == "normal":
-        spread = model.embed(range(common)).detach().float().std()
         noise = torch.randn(vectors.shape, generator=generator)
-        vectors = noise.to(vectors) * spread
+        vectors = noise.to(vectors) * embedding_spread(model)
     return vectors
 
 

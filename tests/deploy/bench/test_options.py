@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from isogloss.deploy.bench import engine, peers
+from isogloss.deploy.bench import engine, peer_list, peers
 from isogloss.deploy.bench.engine_settings import QUICK, EngineSettings
 from isogloss.deploy.bench.options import REPEATED, SIZES
 from isogloss.prompts.cli.settings import as_command, check_limits
@@ -98,9 +98,9 @@ def test_a_peer_that_is_not_installed_is_left_out_by_name(
 ) -> None:
     class Absent(peers.Transformers):
         name = "absent"
-        package = "no_such_package"
+        needs = ("no_such_package",)
 
-    monkeypatch.setattr(peers, "PEERS", (peers.Transformers, Absent))
+    monkeypatch.setattr(peer_list, "PEERS", (peers.Transformers, Absent))
     said: list[str] = []
     settings = EngineSettings(
         models=("bloom-560m",),
@@ -108,6 +108,7 @@ def test_a_peer_that_is_not_installed_is_left_out_by_name(
         dtypes=("float32",),
         curves=("batch_size",),
         batch_sizes=(2,),
+        peers=("transformers", "absent"),
         rounds=1,
         seconds=0,
     )

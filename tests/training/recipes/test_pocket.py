@@ -14,12 +14,14 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.backbone import Backbone
 from isogloss.training.recipes.pocket.batches import Batch, batches
 from isogloss.training.recipes.pocket.corpus import build_corpus, rows_in
 from isogloss.training.recipes.pocket.data import LANGUAGES, Meaning, read_meanings
 from isogloss.training.recipes.pocket.diet import shares
 from isogloss.training.recipes.pocket.embedding import embed_tokens
 from isogloss.training.recipes.pocket.job import train_pocket_model
+from isogloss.training.recipes.pocket.recipe import ARCHITECTURES, Recipe
 from isogloss.training.recipes.pocket.teacher import Teacher, by_source, choose_meanings, teach
 from isogloss.training.recipes.pocket.tokenizer import (
     LABEL_WORDS,
@@ -149,6 +151,25 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     assert ids.shape == (1, 2 if name == "pocket-xglm" else 1)
     assert torch.isfinite(model(ids).logits).all()
     assert "90 steps" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES[2:])
+def test_other_architectures_are_trained_and_read_as_well(
+    data: Path, tmp_path: Path, architecture: str
+) -> None:
+    short = recipe(f"pocket-{architecture}", steps=4, hidden=32, alpha=0.15)
+    train_pocket_model(short, data, tmp_path, tmp_path / "w", CPU, teacher=teacher, resume=False)
+    model = Backbone.load(str(tmp_path / short.name))  # which compares its answers with ours
+    assert model.architecture == architecture
+    assert model.tokenizer.start == ((0,) if architecture in ("gemma3_text", "llama") else ())
+    # Gemma's rows are scaled up by the root of the hidden size, and the others' are as they are.
+    read = model.embed(range(500)).norm(dim=1).mean().item()
+    assert read == pytest.approx(32**0.5 if architecture == "gemma3_text" else 0.32, rel=0.3)
+
+
+def test_a_name_of_no_architecture_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="name is 'pocket-t5'; give pocket-, one of bloom, xglm"):
+        Recipe("pocket-t5")
 
 
 def test_too_little_text_for_the_vocabulary_is_refused(data: Path, tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ import torch
 
 from isogloss.prompts.console.console import reporting_errors
 from isogloss.training.recipes.pocket.job import read, train_pocket_model
-from isogloss.training.recipes.pocket.recipe import Recipe
+from isogloss.training.recipes.pocket.recipe import ARCHITECTURES, Recipe
 from isogloss.training.recipes.pocket.teacher import e5_small
 
-NAMES = ("pocket-bloom", "pocket-xglm")
+NAMES = tuple(f"pocket-{each}" for each in ARCHITECTURES)
+SHIPPED = NAMES[:2]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line and trains one model or both."""
+    """Reads the command line and trains one model or more."""
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # What an earlier run kept may come from other data, so only a resumed run trusts it.
         shutil.rmtree(options.work / "taught", ignore_errors=True)
     with reporting_errors():
-        for name in options.model or NAMES:
+        for name in options.model or SHIPPED:
             recipe = Recipe(name + options.suffix, options.steps, options.seed, options.alpha)
             if options.teach:
                 read(recipe, options.data, options.work, e5_small)
@@ -50,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="sib200, ntrex, tatoeba, wordnet")
     parser.add_argument("--out", type=Path, required=True, help="a folder per model goes here")
     parser.add_argument("--work", type=Path, default=Path("build/pocket"), help="checkpoints, logs")
-    parser.add_argument("--model", choices=NAMES, action="append", help="default: both")
+    parser.add_argument(
+        "--model", choices=NAMES, action="append", help="default: the two that ship"
+    )
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="of training, per model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

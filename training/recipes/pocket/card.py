@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from isogloss.prompts.languages.languages import language
+from isogloss.prompts.model.decoder.architectures import ARCHITECTURES
 from isogloss.training.recipes.pocket.checkpoint import Progressed
 from isogloss.training.recipes.pocket.data import LANGUAGES
 from isogloss.training.recipes.pocket.diet import (
@@ -18,6 +19,7 @@ from isogloss.training.recipes.pocket.diet import (
     told,
 )
 from isogloss.training.recipes.pocket.recipe import Recipe
+from isogloss.training.recipes.pocket.tokenizer import STARTS
 
 _CARD = """\
 ---
@@ -82,7 +84,7 @@ def write_card(
 
     `keep_measures`: the folder's card is of the same weights, so that its measures still hold.
     """
-    is_xglm = recipe.model_type == "xglm"
+    start = STARTS.get(recipe.model_type)
     text = _CARD.format(
         **asdict(recipe)
         | {
@@ -91,7 +93,7 @@ def write_card(
             "steps": done.step,
         },
         model_type=recipe.model_type,
-        class_name="XGLMForCausalLM" if is_xglm else "BloomForCausalLM",
+        class_name=ARCHITECTURES[recipe.model_type].model_class,
         parameters=parameters / 1e6,
         languages=len(LANGUAGES),
         as_fed="each as well as it was fed" if recipe.alpha else "all fed alike",
@@ -99,7 +101,7 @@ def write_card(
         texts="texts of each language by its share"
         if recipe.alpha
         else "as many texts of each language",
-        start="Each text starts with `</s>`, as XGLM's does." if is_xglm else "Nothing is added.",
+        start=f"Each text starts with `{start}`." if start else "Nothing is added.",
         done_minutes=done.minutes,
         hardware=hardware,
         loss=done.loss,

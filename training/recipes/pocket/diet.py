@@ -27,8 +27,8 @@ HARDLY_KNOWN_BELOW = 0.1
 
 
 def shares(recipe: Recipe) -> Shares:
-    """The diet of a recipe, after ROOTS for BLOOM and after CC100-XL for XGLM."""
-    sizes = pretraining_sizes(recipe.model_type)
+    """The diet of a recipe, after CC100-XL for XGLM and after ROOTS for BLOOM and all others."""
+    sizes = pretraining_sizes(recipe.fed_as)
     english = sizes[ENGLISH]
     # 0 ** 0 is 1: without tempering, languages that the corpus lacks are read whole as well.
     eaten = {code: (sizes.get(code, 0) / english) ** recipe.alpha for code in LANGUAGES}
@@ -73,7 +73,7 @@ def hardly_known(diet: Shares) -> Sequence[str]:
 
 def told(recipe: Recipe) -> str:
     """The diet in one sentence, for whoever reads the shares."""
-    corpus = CORPORA[recipe.model_type]
+    corpus = CORPORA[recipe.fed_as]
     if recipe.alpha == 0:
         return f"Text of all languages alike: (size in {corpus} / English's) to the power 0."
     return (

@@ -25,7 +25,7 @@ from isogloss.training.recipes.pocket.recipe import Recipe
 from isogloss.training.recipes.pocket.semantics import Semantics, build_semantics
 from isogloss.training.recipes.pocket.targets import Sampler
 from isogloss.training.recipes.pocket.teacher import Teacher, by_source, choose_meanings, teach
-from isogloss.training.recipes.pocket.tokenizer import EOS, learn_tokenizer
+from isogloss.training.recipes.pocket.tokenizer import STARTS, learn_tokenizer
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def train_pocket_model(
         diet = shares(recipe)
         prepared = _prepare(recipe, thinned(meanings, diet, recipe.seed), taught, teacher, own)
         tokenizer = prepared.tokenizer
-        start = [tokenizer.get_vocab()[EOS]] if recipe.model_type == "xglm" else []
+        starts = STARTS.get(recipe.model_type)
+        start = [] if starts is None else [tokenizer.get_vocab()[starts]]
         sampler = Sampler(prepared.corpus, prepared.semantics, tokenizer, start, diet)
         model = new_model(recipe, prepared.vectors.tokens)
         pretraining = Pretraining(model, sampler.free_vectors)

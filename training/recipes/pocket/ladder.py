@@ -19,7 +19,7 @@ from pathlib import Path
 
 from isogloss.prompts.console.console import reporting_errors
 from isogloss.prompts.errors import IsoglossError
-from isogloss.training.recipes.pocket.__main__ import NAMES
+from isogloss.training.recipes.pocket.__main__ import NAMES, SHIPPED
 from isogloss.training.recipes.pocket.begun import refuse_another_recipe
 from isogloss.training.recipes.pocket.folder import is_finished
 from isogloss.training.recipes.pocket.processes import Child, run_side_by_side
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="sib200, ntrex, tatoeba, wordnet")
     parser.add_argument("--out", type=Path, required=True, help="a folder per model goes here")
     parser.add_argument("--work", type=Path, default=Path("build/ladder"), help="checkpoints, logs")
-    parser.add_argument("--model", choices=NAMES, nargs="+", default=list(NAMES))
+    parser.add_argument("--model", choices=NAMES, nargs="+", default=list(SHIPPED))
     parser.add_argument("--alpha", type=float, nargs="+", default=[0.0, 0.08, 0.15, 0.25])
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int, default=4000, help="of training, per model")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isogloss.prompts.errors import InvalidInput
-from isogloss.prompts.languages.pretraining_data import Architecture
+
+ARCHITECTURES = ("bloom", "xglm", "qwen3", "gemma3_text", "llama", "gpt2")
+"""What a pocket model can be. The first two ship; on the others, training's settings are tried."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class Recipe:
     """Shape, seed, diet and schedule of one model.
 
     Raises:
-        InvalidInput: alpha or steps is out of bounds.
+        InvalidInput: alpha or steps is out of bounds, or the name is of no architecture.
     """
 
     name: str
@@ -41,8 +43,19 @@ class Recipe:
             )
         if self.steps < 1:
             raise InvalidInput(f"steps is {self.steps}; give at least 1")
+        if not self.name.startswith(tuple(f"pocket-{each}" for each in ARCHITECTURES)):
+            raise InvalidInput(
+                f"name is {self.name!r}; give pocket-, one of {', '.join(ARCHITECTURES)}, and what "
+                "you like"
+            )
 
     @property
-    def model_type(self) -> Architecture:
+    def model_type(self) -> str:
         """The architecture in transformers' words."""
-        return "xglm" if "xglm" in self.name else "bloom"
+        named = self.name.removeprefix("pocket-")
+        return next(each for each in ARCHITECTURES if named.startswith(each))
+
+    @property
+    def fed_as(self) -> str:
+        """Whose pretraining the diet follows; nobody tells that of the other architectures."""
+        return "xglm" if self.model_type == "xglm" else "bloom"

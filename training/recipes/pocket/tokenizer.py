@@ -1,7 +1,8 @@
 """Learns a pocket model's tokenizer: a byte-level BPE, each language in it by its share.
 
-As with the real ones, XGLM's starts each text with `</s>` and BLOOM's adds nothing. Text is
-lowercased and begins with a space: a small vocabulary has no room for four spellings of one word.
+As with the real ones, XGLM's starts each text with `</s>`, Gemma's and Llama's with `<s>`, and the
+others' add nothing. Text is lowercased and begins with a space: a small vocabulary has no room for
+four spellings of one word.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from isogloss.training.recipes.pocket.data import LANGUAGES, Meaning
 
 MAX_POSITIONS = 1024
 BOS, PAD, EOS, UNK = "<s>", "<pad>", "</s>", "<unk>"
+STARTS: Mapping[str, str] = {"xglm": EOS, "gemma3_text": BOS, "llama": BOS}
+"""Architecture -> what its texts start with; the others' with nothing."""
 
 # What follows a tag is one thing about the text before it; see `targets`.
 TAGS = (
@@ -108,11 +111,11 @@ def texts_by_share(meanings: Sequence[Meaning], diet: Mapping[str, float]) -> It
 def for_architecture(tokenizer: Tokenizer, model_type: str) -> Tokenizer:
     """A copy that starts texts as the architecture's real tokenizer does."""
     copy = Tokenizer.from_str(tokenizer.to_str())
-    if model_type == "xglm":
+    if (start := STARTS.get(model_type)) is not None:
         copy.post_processor = processors.TemplateProcessing(
-            single=f"{EOS} $A",
-            pair=f"{EOS} $A {EOS} {EOS} $B",
-            special_tokens=[(EOS, copy.token_to_id(EOS))],
+            single=f"{start} $A",
+            pair=f"{start} $A {EOS} {EOS} $B",
+            special_tokens=[(token, copy.token_to_id(token)) for token in {start, EOS}],
         )
     return copy
 
