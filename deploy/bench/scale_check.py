@@ -1,10 +1,10 @@
 """The simulation beside a real server: what requests cost is measured, then latencies compared.
 
 `isogloss serve` runs as users run it, with one replica. Two closed loops tell what a request costs:
-one connection, where nothing waits, and a few, where everything is busy at once. A third one of
-many connections tells the server's capacity. Nothing is fitted to the three open loops that follow,
-at parts of that, whose requests come at random. The simulation is given the very same arrivals and
-texts, and says how long answers take.
+one connection, where nothing waits, and many, where everything is busy at once, which also tells
+the server's capacity. Nothing is fitted to the three open loops that follow, at parts of that,
+whose requests come at random. The simulation is given the very same arrivals and texts, and says
+how long answers take.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from isogloss.prompts.console.http_client import open_url
 from isogloss.prompts.errors import Unavailable
 from isogloss.serving.batching.kept_costs import KeptCosts, read
 
-FEW, MANY = 4, 32
-"""Connections: as many as are under way at the checked rates, and enough for the highest one."""
+CONNECTIONS = 32
 _PART = 0.3  # of the seconds at each rate, for each closed loop
 _SIMULATED = 3000  # requests of a closed loop
 _STEPS = 8
@@ -98,14 +97,14 @@ def check(
     with running(serve_command(*given), scratch / "server", cache) as server:
         (kept,) = map(read, (scratch / "cache" / "costs").glob("*.json"))
         real = _Server(server.url, traffic, settings)
-        say("measuring what a request costs: 1, 4 and 32 connections ...")
-        real.closed(MANY, _PART)  # warms up
-        alone, few, many = (real.closed(clients, _PART) for clients in (1, FEW, MANY))
-        costs = calibrated(Costs(kept.table), traffic.tokens, alone, few)
+        say("measuring what a request costs: 1 and 32 connections ...")
+        real.closed(CONNECTIONS, _PART)  # warms up
+        alone, busy = real.closed(1, _PART), real.closed(CONNECTIONS, _PART)
+        costs = calibrated(Costs(kept.table), traffic.tokens, alone, busy)
         rows = []
         for share in CHECKED_SHARES:
-            say(f"{share:.0%} of {many.per_s:.0f} requests a second, {settings.seconds:.0f} s ...")
-            rate = share * many.per_s
+            say(f"{share:.0%} of {busy.per_s:.0f} requests a second, {settings.seconds:.0f} s ...")
+            rate = share * busy.per_s
             measured = real.open(rate)
             gaps_s = sent_gaps_s(poisson(rate, settings.seed), measured.tally.late_s)
             fleet = Fleet(costs, 1, itertools.cycle(traffic.tokens), seed=settings.seed)
@@ -116,28 +115,27 @@ def check(
         costs,
         {
             "alone": _closed_shown(1, alone),
-            "few": _closed_shown(FEW, few),
-            "many": _closed_shown(MANY, many),
+            "busy": _closed_shown(CONNECTIONS, busy),
             "costs": _costs_shown(costs),
             "loads": rows,
         },
     )
 
 
-def calibrated(costs: Costs, tokens: Sequence[Tokens], alone: Measured, few: Measured) -> Costs:
+def calibrated(costs: Costs, tokens: Sequence[Tokens], alone: Measured, busy: Measured) -> Costs:
     """Find what a request costs besides its batch, from two closed loops.
 
     How much batches suffer from the event loop is what makes the simulated ones take as long as the
-    real ones among few connections; the event loop's time, what makes as many answers a second.
+    real ones among many connections; the event loop's time, what makes as many answers a second.
     What a lone caller waits beyond is delay.
     """
     took_s = np.array(alone.tally.took_s[200])
     batches_s = [costs.table.batch_s(tokens[n % len(tokens)]) for n in range(len(took_s))]
     rest_s = took_s - alone.ratio * np.array(batches_s)
-    wanted = max(0.0, few.ratio / alone.ratio - 1)
+    wanted = max(0.0, busy.ratio / alone.ratio - 1)
     costs = replace(costs, slowdown=alone.ratio, contention=wanted)
     for _ in range(3):
-        costs = _looping(costs, tokens, few.per_s, rest_s)
+        costs = _looping(costs, tokens, busy.per_s, rest_s)
         came = _closed(costs, tokens)
         suffered = came.ratios / came.batches / costs.slowdown - 1
         if wanted and suffered > 0:
@@ -173,7 +171,7 @@ def _bisected(low: float, high: float, too_low: Callable[[float], bool]) -> floa
 
 
 def _closed(costs: Costs, tokens: Sequence[Tokens]) -> Outcome:
-    return Fleet(costs, 1, itertools.cycle(tokens)).closed_loop(FEW, _SIMULATED)
+    return Fleet(costs, 1, itertools.cycle(tokens)).closed_loop(CONNECTIONS, _SIMULATED)
 
 
 def sent_gaps_s(due: Iterator[float], late_s: Sequence[float]) -> list[float]:

@@ -18,7 +18,7 @@ from isogloss.deploy.bench import scale_check, scale_simulation
 from isogloss.deploy.bench.markdown import markdown_table, read_report
 from isogloss.deploy.bench.scale import Planner, Run, bench_scale, dollars_per_million
 from isogloss.deploy.bench.scale_check import (
-    FEW,
+    CONNECTIONS,
     Measured,
     calibrated,
     compared,
@@ -202,10 +202,10 @@ def test_what_a_request_costs_is_found_from_two_closed_loops(
 ) -> None:
     monkeypatch.setattr(scale_check, "_SIMULATED", 200)
     real = replace(POCKET, loop_contention=loop_contention, delays_s=(0.0004,))
-    measured = closed(real, 1), closed(real, FEW)
+    measured = closed(real, 1), closed(real, CONNECTIONS)
     found = calibrated(Costs(real.table), [(50,)], *measured)
     assert found.slowdown == pytest.approx(real.slowdown, rel=0.01)
-    again = closed(found, 1), closed(found, FEW)
+    again = closed(found, 1), closed(found, CONNECTIONS)
     for before, after in zip(measured, again, strict=True):
         assert after.per_s == pytest.approx(before.per_s, rel=0.03)
         assert after.ratio == pytest.approx(before.ratio, rel=0.05)
