@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import NotFound
+from isogloss.prompts.model.decoder.architectures import ARCHITECTURES
 
 _BLOOM = {"model_type": "bloom", "vocab_size": 250_880, "n_layer": 24, "n_head": 16}
 _XGLM = {
@@ -101,11 +102,13 @@ def random_model(
         -HALF_WIDTH, HALF_WIDTH, generator=torch.Generator().manual_seed(seed)
     )
     noise = noise.to(dtype)
+    described = ARCHITECTURES.get(config.model_type)
+    scale = 1.0 - (described.norm_offset if described else 0.0)  # as stored: Gemma adds one
     with torch.no_grad():
         for index, (name, parameter) in enumerate(model.named_parameters()):
             _fill(parameter, noise, start=index * 65_537 % DRAWN)
             if parameter.dim() == 1 and name.endswith("weight"):
-                parameter += 1  # a layer norm's scale
+                parameter += scale  # of a norm
     return model.eval().requires_grad_(False).to(device or "cpu")
 
 
