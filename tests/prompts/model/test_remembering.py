@@ -333,7 +333,7 @@ def test_other_versions_forget(
     folder, _ = hub_folder(tmp_path / "model", "bloom")
     both(full, folder)
     if name == "isogloss":
-        monkeypatch.setattr(memo_key, "__version__", "9")
+        monkeypatch.setattr("isogloss.__version__", "9")
     elif name == "sources":
         monkeypatch.setattr(memo_key, "_digest_of_sources", lambda: "other")
     else:
