@@ -81,18 +81,26 @@ def _best_gains(gains: Sequence[GainRecord]) -> Iterator[FindingRecord]:
             yield _finding(f"gain, {row.way}, alpha {row.alpha:g}{which}", row.architecture, row)
 
 
+def _pooled(
+    gains: Sequence[GainRecord], level: str
+) -> Iterator[tuple[tuple[str, float, str], list[GainRecord]]]:
+    """Architecture, alpha and way, with its gains over the best single prompt, seeds together."""
+    pooled = [row for row in gains if row.which == POOLED]
+    for key in dict.fromkeys((row.architecture, row.alpha, row.way) for row in pooled):
+        yield (
+            key,
+            [
+                row
+                for row in pooled
+                if (row.architecture, row.alpha, row.way) == key
+                and (row.level, row.over) == (level, SINGLE)
+            ],
+        )
+
+
 def _clades(gains: Sequence[GainRecord]) -> Iterator[FindingRecord]:
     """How many clades surely gain and surely lose, all clades of a model at once."""
-    keys = dict.fromkeys(
-        (row.architecture, row.alpha, row.way) for row in gains if row.which == POOLED
-    )
-    for architecture, alpha, way in keys:
-        rows = [
-            row
-            for row in gains
-            if (row.architecture, row.alpha, row.way) == (architecture, alpha, way)
-            and row.level == "clade" and row.which == POOLED and row.over == SINGLE
-        ]  # fmt: skip
+    for (architecture, alpha, way), rows in _pooled(gains, "clade"):
         for what, count in (
             ("surely better", sum(row.low_together > 0 for row in rows)),
             ("surely worse", sum(row.high_together < 0 for row in rows)),
@@ -103,17 +111,8 @@ def _clades(gains: Sequence[GainRecord]) -> Iterator[FindingRecord]:
 
 def _text(gains: Sequence[GainRecord]) -> Iterator[FindingRecord]:
     """Correlation of languages' gains with the logarithm of their pretraining text."""
-    keys = dict.fromkeys(
-        (row.architecture, row.alpha, row.way) for row in gains if row.which == POOLED
-    )
-    for architecture, alpha, way in keys:
-        rows = [
-            row
-            for row in gains
-            if (row.architecture, row.alpha, row.way) == (architecture, alpha, way)
-            and row.level == "language" and row.which == POOLED and row.over == SINGLE
-            and row.known > 0
-        ]  # fmt: skip
+    for (architecture, alpha, way), each in _pooled(gains, "language"):
+        rows = [row for row in each if row.known > 0]
         x = np.log([row.known for row in rows])
         y = np.array([row.gain_points for row in rows])
         if len(rows) > 2 and y.std() > 0:
