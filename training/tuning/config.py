@@ -6,8 +6,9 @@ option whose default and reason stand beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -47,21 +48,22 @@ _SMALLEST_OF_PAPER = 1024
 _STEP_IN_SPREADS = 0.3
 
 
-def defaults_for(architecture: str, hidden_size: int, spread: float) -> ModelDefaults:
+def defaults_for(architecture: str, hidden_size: int, spread: Callable[[], float]) -> ModelDefaults:
     """Settings for a backbone: the paper's for its four models and for larger ones of their kind.
 
     Below a hidden size of 1,024 (the pocket models) prompts are shorter vectors, and a rate of 0.03
     did best for English 8-shot prompts on the dev split among 0.01, 0.03 and 0.1.
 
     Other models' embeddings are of other sizes, and AdamW moves every number by the rate, however
-    small it is: the rate is so many times `spread`, the size of the model's own. Residual prompts
-    start with LayerNorm's own gain in all models: one of `spread` did worse (training/results).
+    small it is: the rate is so many times `spread`, the size of the model's own, which is found for
+    these models alone. Residual prompts start with LayerNorm's own gain in all models: one of
+    `spread` did worse (training/results).
     """
     bottleneck = max(1, hidden_size // (2 if architecture == "bloom" else 5))
     unfrozen = 1e-6 if architecture == "bloom" else 5e-6
     small = hidden_size < _SMALLEST_OF_PAPER
     if architecture not in ("bloom", "xglm"):
-        rate = float(f"{_STEP_IN_SPREADS * spread:.2g}")  # which names of files and tables tell
+        rate = float(f"{_STEP_IN_SPREADS * spread():.2g}")  # which names of files and tables tell
         return ModelDefaults(10, bottleneck, rate, 1e-4 if small else unfrozen)
     if small:
         return ModelDefaults(10, bottleneck, 0.03, 1e-4)
@@ -237,7 +239,7 @@ def configure(model: Backbone, choices: Mapping[str, Any]) -> TrainingConfig:
         InvalidPrompt: a template that leaves a text too little room.
     """
     chosen = {name: value for name, value in choices.items() if value is not None}
-    defaults = defaults_for(model.architecture, model.hidden_size, embedding_spread(model))
+    defaults = defaults_for(model.architecture, model.hidden_size, partial(embedding_spread, model))
     rate = defaults.unfrozen_learning_rate if chosen.get("unfrozen") else defaults.learning_rate
     filled = {"length": defaults.length, "learning_rate": rate, **chosen}
     if "teacher" in chosen:

@@ -27,12 +27,12 @@ from tests.training.tiny import tiny
 def test_defaults_per_model(
     architecture: Literal["bloom", "xglm"], hidden_size: int, expected: ModelDefaults
 ) -> None:
-    assert defaults_for(architecture, hidden_size, spread=0.5) == expected
+    assert defaults_for(architecture, hidden_size, spread=lambda: 0.5) == expected
 
 
 def test_other_models_steps_are_by_the_size_of_their_embeddings() -> None:
-    assert defaults_for("qwen3", 1024, 0.0314) == ModelDefaults(10, 204, 0.0094, 5e-6)
-    assert defaults_for("gemma3_text", 640, 1.26) == ModelDefaults(10, 128, 0.38, 1e-4)
+    assert defaults_for("qwen3", 1024, lambda: 0.0314) == ModelDefaults(10, 204, 0.0094, 5e-6)
+    assert defaults_for("gemma3_text", 640, lambda: 1.26) == ModelDefaults(10, 128, 0.38, 1e-4)
 
 
 def test_what_the_paper_states_is_the_default() -> None:
