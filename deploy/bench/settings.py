@@ -129,6 +129,13 @@ class TrainSettings(Settings):
         int, Option(min=1, max=20, help="Measured in each round; the rest of 20 is projected.")
     ] = 1
     rounds: Annotated[int, Option(min=1, help="Of all contenders, one after the other.")] = 3
+    compiled: Annotated[
+        bool,
+        Option(
+            "--torch-compile",
+            help="Also the loop by hand through torch.compile; some minutes a model, needs g++.",
+        ),
+    ] = False
     dtype: Dtype = "auto"
     seed: Seed = 0
 
@@ -148,7 +155,7 @@ class TrainSettings(Settings):
             "batches": "in random order, the same for all contenders",
             "peers": "transformers and peft compute every position's logits, as their causal "
             "language models do unless told otherwise; transformers_by_hand runs the bare decoder "
-            "and reads the labels' rows of the head alone",
+            "and reads the labels' rows of the head alone; torch_compile is the same, compiled",
         }
 
 

@@ -120,11 +120,19 @@ def train_tables(report: Report) -> list[PlainTable]:
             f"{settings['epochs_measured']} of {settings['epochs']} epochs measured, the rest "
             "projected; population: times of all its prompts together, but for seconds a prompt; "
             f"ratios are to {result['best_peer']}, the faster of the plain loop and PEFT, and to "
-            "the loop by hand, which reads the labels' rows of the head alone; above 1: isogloss "
+            "the loops by hand, which read the labels' rows of the head alone; above 1: isogloss "
             "is faster",
             ["contender"],
             [
-                *("prompts", "s a prompt", "isogloss is", "vs by hand", "once s", "a step s"),
+                *(
+                    "prompts",
+                    "s a prompt",
+                    "isogloss is",
+                    "vs by hand",
+                    "vs compiled",
+                    "once s",
+                    "a step s",
+                ),
                 *("validation s", "memory above weights"),
             ],
             (_train_row(name, row, result) for name, row in result["contenders"].items()),
@@ -134,11 +142,13 @@ def train_tables(report: Report) -> list[PlainTable]:
 
 
 def _train_row(name: str, row: Report, result: Report) -> list[str]:
-    label, ratios = name.replace("_", " "), ["", ""]
+    label, ratios = name.replace("_", " "), ["", "", ""]
     if ratio := result["ratios"].get(name):
         label = f"isogloss, {name.replace('_', ' of ')}"
-        by_hand = result["ratios_by_peer"][name]["transformers_by_hand"]
-        ratios = [f"{spread_text(ratio, '.2f')} x", f"{by_hand['median']:.2f} x"]
+        by_peer = result["ratios_by_peer"][name]
+        careful = (by_peer.get(peer) for peer in ("transformers_by_hand", "torch_compile"))
+        ratios = [f"{spread_text(ratio, '.2f')} x"]
+        ratios += [f"{peer['median']:.2f} x" if peer else "" for peer in careful]
     return [
         *(label, f"{row['prompts']}", spread_text(row["seconds_per_prompt"], ".4g"), *ratios),
         *(f"{row[part]['median']:.3g}" for part in ("once_s", "step_s", "validation_s")),

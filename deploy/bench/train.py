@@ -55,12 +55,14 @@ def bench_train(
 
 
 def _ratios(result: Mapping[str, Any]) -> dict[str, float]:
-    by_hand = "transformers_by_hand"
+    by_peer = result["ratios_by_peer"]
     return {
         **{f"{name}_vs_best_peer": ratio["median"] for name, ratio in result["ratios"].items()},
         **{
-            f"{name}_vs_{by_hand}": ratio[by_hand]["median"]
-            for name, ratio in result["ratios_by_peer"].items()
+            f"{name}_vs_{careful}": ratio[careful]["median"]
+            for careful in ("transformers_by_hand", "torch_compile")
+            for name, ratio in by_peer.items()
+            if careful in ratio
         },
     }
 
@@ -85,7 +87,9 @@ def _bench_model(
     say(f"{name}: making random weights ...")
     device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)
     model = make_model(name, settings.seed, device, dtype)
-    comparison = TrainComparison(model, name, settings.population, settings.epochs, settings.seed)
+    comparison = TrainComparison(
+        model, name, settings.population, settings.epochs, settings.seed, settings.compiled
+    )
     say(f"{name}: warming up, comparing gradients and losses, measuring memory ...")
     agreed = agree(comparison)
     rounds: list[dict[str, Taken]] = []
@@ -125,7 +129,7 @@ def _result(
             peer.name: spread(
                 [a / b for a, b in zip(seconds[peer.name], seconds[ours.name], strict=True)]
             )
-            for peer in (*comparison.peers, comparison.by_hand)
+            for peer in (*comparison.peers, *comparison.careful)
         }
         for ours in comparison.ours
     }

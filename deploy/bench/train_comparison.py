@@ -14,7 +14,13 @@ from isogloss.deploy.bench.comparing import ContendersDisagree
 from isogloss.deploy.bench.examples import few_shot, label_tokens, widest_batch
 from isogloss.deploy.bench.population_trainer import Isogloss
 from isogloss.deploy.bench.settings import RATE_FACTORS
-from isogloss.deploy.bench.trainers import Appended, AppendedByHand, Loop, Prepended
+from isogloss.deploy.bench.trainers import (
+    Appended,
+    AppendedByHand,
+    AppendedCompiled,
+    Loop,
+    Prepended,
+)
 from isogloss.deploy.load.machine import peak_of
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.training.tuning.config import TrainingConfig, configure
@@ -29,9 +35,26 @@ LOSS_TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-
 
 
 class TrainComparison:
-    """Ours and the peers, with the paper's settings, on one model's tensors."""
+    """Ours and the peers, with the paper's settings, on one model's tensors.
 
-    def __init__(self, model: Any, model_id: str, population: int, epochs: int, seed: int) -> None:
+    Args:
+        model: of transformers.
+        model_id: its name.
+        population: prompts that ours trains together.
+        epochs: that are measured.
+        seed: of texts, labels and batches.
+        compiled: whether the loop by hand is measured through torch.compile, too.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        model_id: str,
+        population: int,
+        epochs: int,
+        seed: int,
+        compiled: bool = False,
+    ) -> None:
         weight = model.get_input_embeddings().weight
         self.model_id, self.device, self.dtype = model_id, weight.device, weight.dtype
         self.backbone = backbone = Backbone.from_transformers(
@@ -50,6 +73,10 @@ class TrainComparison:
                 Prepended(model, label_ids, config.length),
             )
         )
+        self.careful: tuple[Trainer, ...] = (self.by_hand,)
+        if compiled:
+            runner = AppendedCompiled(model, label_ids)
+            self.careful += (Loop(runner, self.start, config, self.examples),)
         self.alone = Isogloss("alone", backbone, label_ids, [config])
         self.population = Isogloss(
             f"population_{population}", backbone, label_ids, grid(config, population)
@@ -68,7 +95,7 @@ class TrainComparison:
     @property
     def contenders(self) -> tuple[Trainer, ...]:
         """The order of a round: ours between the peers."""
-        return self.transformers, self.alone, self.peft, self.population, self.by_hand
+        return self.transformers, self.alone, self.peft, self.population, *self.careful
 
     def prefixed(self) -> tuple[Tensor, float]:
         """Gradient and validation loss that PEFT should find, by our own forward pass."""
@@ -125,7 +152,7 @@ def agree(comparison: TrainComparison) -> Agreement:
         )
         each.release()
     reference = results[comparison.transformers.name]
-    suffixed = (*comparison.ours, comparison.by_hand)
+    suffixed = (*comparison.ours, *comparison.careful)
     pairs = {each.name: (results[each.name], reference) for each in suffixed}
     pairs[comparison.peft.name] = (results[comparison.peft.name], comparison.prefixed())
     differences = {name: _compare(name, *pair, comparison.dtype) for name, pair in pairs.items()}

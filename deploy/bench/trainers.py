@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.benchmark import timer
 
+from isogloss.deploy.bench.compiled_peers import masked
 from isogloss.deploy.bench.examples import Examples, batches, widest_batch
 from isogloss.deploy.bench.peers import appended, padded, prompt_tuned
 from isogloss.training.tuning.config import TrainingConfig
@@ -85,13 +86,28 @@ class AppendedByHand(Appended):
 
     def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
         super().__init__(model, label_ids)
+        self._decoder = model.base_model
         self._head: Tensor = model.get_output_embeddings().weight[self._label_ids]
 
     def logits(self, texts: Texts) -> Tensor:
         """Of the labels, from the last column's state."""
-        read = self._model.base_model(**self._inputs(texts), use_cache=False)
+        read = self._decoder(**self._inputs(texts), use_cache=False)
         last: Tensor = read.last_hidden_state[:, -1]
         return last.float() @ self._head.float().T
+
+
+class AppendedCompiled(AppendedByHand):
+    """The same by hand, the decoder compiled by torch with dynamic shapes, forward and backward."""
+
+    name = "torch_compile"
+
+    def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
+        super().__init__(model, label_ids)
+        self._decoder = torch.compile(model.base_model, dynamic=True)
+
+    def _inputs(self, texts: Texts) -> dict[str, Tensor]:
+        prompts = self.prompt.to(self._model.dtype).expand(len(texts), -1, -1)
+        return masked(self._model, texts, prompts)
 
 
 class Prepended:

@@ -1,6 +1,7 @@
 """`isogloss bench train` from end to end, on models of a size that takes seconds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,27 @@ def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainComparison)
     assert moved.norm() > 0.1 * contenders.start.norm()  # else nothing was learnt by any of them
     theirs = contenders.transformers.prompt.detach() - contenders.start
     assert (moved - theirs).norm() < 0.02 * moved.norm()
+
+
+def test_the_loop_that_torch_compiles_is_the_loop_by_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def uncompiled(module: Any, **how: Any) -> Any:
+        asked.append(how)
+        return module
+
+    monkeypatch.setattr(torch, "compile", uncompiled)
+    report = bench_train(replace(SETTINGS, compiled=True, rounds=1), make_model=tiny_model)
+    assert asked == [{"dynamic": True}] * 2
+    for result in some(report["results"]):
+        assert list(result["contenders"]) == [*CONTENDERS, "torch_compile"]
+        assert result["differences"]["torch_compile"]["gradient"] < 1e-3
+        assert "alone_vs_torch_compile" in report["ratios"][result["model"]]
+    columns = train_tables(report)[0].columns
+    (compared,) = (each for each in columns if str(each.header) == "vs compiled")
+    assert [str(cell)[-2:] for cell in compared.cells] == ["", " x", "", " x", "", ""]
 
 
 def test_a_prefix_prompt_learns_otherwise_than_a_suffix_prompt(contenders: TrainComparison) -> None:
