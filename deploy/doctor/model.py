@@ -61,16 +61,22 @@ def allowed(name: str, called: str | None) -> Finding:
 
 
 def room(name: str, folder: Path, asked: Asked) -> Finding:
-    """Parameters times bytes, for every replica, against what is free."""
+    """Parameters times bytes, for every replica, against what is free.
+
+    Tables of tokens are on the host, on processors in float32 whatever the layers are in.
+    """
     check, settings = f"size of {name}", asked.settings
     if (count := parameters(folder)) is None:
         said = "its weights are no safetensors, and are not counted here"
         return warn(check, said, "convert them to safetensors")
     gpus = [] if settings.device == "cpu" else nvidia_gpus()
-    each = count * BYTES.get(settings.dtype, 2.0 if gpus else 4.0)
+    layers = count.layers * BYTES.get(settings.dtype, 2.0 if gpus else 4.0)
     if gpus:
-        return fits(check, count, each, max(gpu.free_bytes for gpu in gpus), 1, "GPU memory")
-    return fits(check, count, each, limits.memory_bytes()[1], settings.replicas or 1, "memory")
+        free = max(gpu.free_bytes for gpu in gpus)
+        return fits(check, sum(count), layers, free, 1, "GPU memory")
+    each = layers + 4.0 * count.tables
+    free = limits.memory_bytes()[1]
+    return fits(check, sum(count), each, free, settings.replicas or 1, "memory")
 
 
 def fits(check: str, count: int, each: float, free: int, replicas: int, where: str) -> Finding:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 LARGEST_HEAD = 100 << 20
 
@@ -43,17 +44,32 @@ def _has_weights(folder: Path) -> bool:
     return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
 
 
-def parameters(folder: Path) -> int | None:
-    """How many numbers its safetensors files hold; None where there are none such."""
+class Parameters(NamedTuple):
+    """How many numbers a model's files hold."""
+
+    tables: int
+    """In those with a row for each token: they are looked up, not multiplied with."""
+    layers: int
+    """In all others."""
+
+
+def parameters(folder: Path) -> Parameters | None:
+    """Count the numbers in its safetensors files; None where there are none such."""
     files = sorted(folder.glob("*.safetensors"))
-    return sum(map(_in_file, files)) if files else None
+    if not files:
+        return None
+    tokens = configured(folder, "vocab_size")
+    shapes = [shape for file in files for shape in _shapes(file)]
+    tables = [shape for shape in shapes if len(shape) == 2 and str(shape[0]) == tokens]
+    total, of_tables = (sum(map(prod, each)) for each in (shapes, tables))
+    return Parameters(of_tables, total - of_tables)
 
 
-def _in_file(file: Path) -> int:
+def _shapes(file: Path) -> list[list[int]]:
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         head = json.loads(opened.read(min(size, LARGEST_HEAD)))
-    return sum(prod(each["shape"]) for name, each in head.items() if name != "__metadata__")
+    return [each["shape"] for name, each in head.items() if name != "__metadata__"]
 
 
 def licence(folder: Path) -> str | None:

@@ -144,6 +144,31 @@ def test_a_model_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
+    ("dtype", "on_cpu", "on_gpu"),
+    [
+        ("float32", "5 MiB", "1 MiB"),
+        ("bfloat16", "4 MiB", "0 MiB"),
+        ("int8", "4 MiB", "0 MiB"),
+    ],
+)
+def test_tables_stay_on_the_host_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, on_cpu: str, on_gpu: str
+) -> None:
+    folder = a_model(tmp_path / "own", vocab_size=4000)
+    tensors = {
+        "wte": torch.zeros(4000, 250),
+        "up": torch.zeros(500, 500),
+        "norm": torch.zeros(4000),
+    }
+    save_file(tensors, folder / "model.safetensors")
+    monkeypatch.setattr(limits, "memory_bytes", lambda: (GIB, GIB))
+    for gpus, each in (([], on_cpu), ([gpu.Gpu("a", "1", GIB, GIB)], on_gpu)):
+        monkeypatch.setattr(model, "nvidia_gpus", lambda gpus=gpus: gpus)
+        said = f"1.3 M parameters, {each} for each of 1 replicas"
+        only(model.room("own", folder, asked(dtype=dtype)), "ok", said)
+
+
+@pytest.mark.parametrize(
     ("card", "config", "level", "said"),
     [
         ("---\nlicense: bigscience-bloom-rail-1.0\n---\n", {}, "warn", "rail-1.0 may limit"),
