@@ -65,6 +65,12 @@ class Contenders:
         self._ours = {dtype: make_backbone(model, name, dtype, device) for dtype in dtypes}
         self._first = next(iter(self._ours.values()))
         self._weights = linear_weights(model)
+        self.unable = [
+            kind
+            for kind in peers
+            if kind.model_types is not None and model.config.model_type not in kind.model_types
+        ]
+        """Peers that do not run the model's architecture."""
         base: torch.dtype = model.get_input_embeddings().weight.dtype
         self._loosest = max(TOLERANCES[base], TOLERANCES[dtypes[0]])
         self._base = base
@@ -123,11 +129,12 @@ class Contenders:
 
         All are compared with transformers in the model's precision, which needs no reference
         itself. Prompts before the text are compared with our forward pass that puts them there.
+        Those that do not run the model's architecture are left out.
         """
         return [
             self._peer(kind, dtype, work)
             for kind in self._peers
-            if curve in kind.curves
+            if curve in kind.curves and kind not in self.unable
             for dtype in ([self._base] if kind.fixed else self._models)
         ]
 
@@ -141,7 +148,8 @@ class Contenders:
             reference = None
         name = kind.name if dtype == self._base else f"{kind.name}_{SHORT[dtype]}"
         made = self._contender(name, "peer", peer.dtype, peer.score, work, reference)
-        return replace(made, suffixed=suffixed)
+        coarser = 0.0 if kind.rounding is None else TOLERANCES[kind.rounding]
+        return replace(made, suffixed=suffixed, tolerance=max(made.tolerance, coarser))
 
     def rates(self, work: Workload) -> list[Contender]:
         """The matrix products alone, in every precision that somebody runs in."""

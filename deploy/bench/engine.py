@@ -71,9 +71,10 @@ def _bench_model(
     say(f"{name}: making random weights ...")
     device, dtypes = torch.device(settings.device), settings.torch_dtypes
     model = make_model(name, settings.seed, device, base_precision(dtypes, device))
-    every = comparisons(
-        Contenders(model, name, dtypes, device, peers, settings.torch_peer_dtypes), settings
-    )
+    contenders = Contenders(model, name, dtypes, device, peers, settings.torch_peer_dtypes)
+    for peer in contenders.unable:
+        say(f"{name}: {peer.name} is left out: it does not run {model.config.model_type}")
+    every = comparisons(contenders, settings)
     say(f"{name}: warming up ...")
     warm_up(every)
     results = []

@@ -45,6 +45,8 @@ class PeerName(StrEnum):
     TORCH_COMPILE_INT8 = "torch-compile-int8"
     OPENVINO = "openvino"
     OPENVINO_INT8 = "openvino-int8"
+    LLAMA_CPP = "llama-cpp"
+    LLAMA_CPP_INT8 = "llama-cpp-int8"
 
 
 class PeerPrecision(StrEnum):

@@ -35,6 +35,7 @@ class LlamaCpp:
     position: ClassVar[Position] = "suffix"
     curves: ClassVar[frozenset[CurveName]] = frozenset(("batch_size",))
     model_types: ClassVar[frozenset[str] | None] = frozenset(("bloom",))
+    rounding: ClassVar[torch.dtype | None] = torch.float16  # GELU is looked up in a table
 
     def __init__(self, model: Any, work: Workload) -> None:
         self._embedding = model.get_input_embeddings()
@@ -76,16 +77,15 @@ class _Context:
         llama_cpp.llama_backend_init()
         how = llama_cpp.llama_model_default_params()
         how.use_mmap = False  # the file goes when this is made
-        model = llama_cpp.llama_model_load_from_file(str(file).encode(), how)
-        self._model, self._vocabulary = model, int(llama_cpp.llama_vocab_n_tokens(
-            llama_cpp.llama_model_get_vocab(model)
-        ))  # fmt: skip
+        self._model = llama_cpp.llama_model_load_from_file(str(file).encode(), how)
+        vocabulary = llama_cpp.llama_model_get_vocab(self._model)
+        self._tokens = int(llama_cpp.llama_vocab_n_tokens(vocabulary))
         room = llama_cpp.llama_context_default_params()
         room.n_ctx = room.n_batch = room.n_ubatch = _MOST_TOKENS
         room.n_seq_max, room.kv_unified = _MOST_TEXTS, True
         room.n_threads = room.n_threads_batch = torch.get_num_threads()
         room.type_k = room.type_v = llama_cpp.GGML_TYPE_F32
-        self._context = llama_cpp.llama_init_from_model(model, room)
+        self._context = llama_cpp.llama_init_from_model(self._model, room)
         self._batch = llama_cpp.llama_batch_init(_MOST_TOKENS, hidden_size, 1)
 
     def last_logits(self, rows: list[Tensor]) -> Tensor:
@@ -103,9 +103,8 @@ class _Context:
         cpp.llama_memory_clear(cpp.llama_get_memory(self._context), True)
         if status := cpp.llama_decode(self._context, batch):
             raise RuntimeError(f"llama_decode answers {status}")
-        shape = (self._vocabulary,)
-        found = [np.ctypeslib.as_array(cpp.llama_get_logits_ith(self._context, end), shape)
-                 for end in ends]  # fmt: skip
+        logits = (cpp.llama_get_logits_ith(self._context, end) for end in ends)
+        found = [np.ctypeslib.as_array(each, (self._tokens,)) for each in logits]
         return torch.from_numpy(np.stack(found))
 
 

@@ -29,6 +29,8 @@ _PEERS = {
     "torch_compile_int8": "torch.compile",
     "openvino": "OpenVINO",
     "openvino_int8": "OpenVINO",
+    "llama_cpp": "llama.cpp",
+    "llama_cpp_int8": "llama.cpp",
 }
 _KNOWN_BY = {"engine": "curves", "scale": "within_ms"}
 """Bench -> a setting that results of this version have."""

@@ -13,11 +13,13 @@ from isogloss.deploy.bench.compiled_peers import (
     TorchCompileInt8,
     TransformersBuckets,
 )
+from isogloss.deploy.bench.llama_cpp_peer import LlamaCpp, LlamaCppInt8
 from isogloss.deploy.bench.peers import Peer, Peft, PeftLastLogits, Transformers
 
 PEERS: tuple[type[Peer], ...] = (
     *(Transformers, Peft, PeftLastLogits, TransformersBuckets),
     *(TorchCompile, TorchCompileInt8, OpenVino, OpenVinoInt8),
+    *(LlamaCpp, LlamaCppInt8),
 )
 _PROGRAMS = ("g++",)
 

@@ -41,6 +41,10 @@ class Peer(Protocol):
     """Where its prompts stand: which of our two forward passes its answers must agree with."""
     curves: ClassVar[frozenset[CurveName]]
     """On which it is measured."""
+    model_types: ClassVar[frozenset[str] | None]
+    """transformers' names of the architectures that it runs; None: all of them."""
+    rounding: ClassVar[torch.dtype | None]
+    """A coarser precision that some of its work is in whatever it runs in; None: there is none."""
     dtype: torch.dtype
     """The precision that it runs in."""
 
@@ -96,6 +100,8 @@ class Transformers:
     curves: ClassVar[frozenset[CurveName]] = frozenset(
         ("batch_size", "prompts_per_text", "text_length")
     )
+    model_types: ClassVar[frozenset[str] | None] = None
+    rounding: ClassVar[torch.dtype | None] = None
 
     def __init__(self, model: Any, work: Workload) -> None:
         embedding = model.get_input_embeddings()
@@ -129,6 +135,8 @@ class Peft:
     fixed: ClassVar[torch.dtype | None] = None
     position: ClassVar[Position] = "prefix"
     curves: ClassVar[frozenset[CurveName]] = frozenset(("batch_size",))
+    model_types: ClassVar[frozenset[str] | None] = None
+    rounding: ClassVar[torch.dtype | None] = None
 
     def __init__(self, model: Any, work: Workload) -> None:
         weight = model.get_input_embeddings().weight

@@ -22,6 +22,7 @@ from isogloss.deploy.bench.compiled_peers import (
 )
 from isogloss.deploy.bench.engine import bench_engine
 from isogloss.deploy.bench.engine_settings import EngineSettings, PeerName
+from isogloss.deploy.bench.llama_cpp_peer import LlamaCpp
 from isogloss.deploy.bench.markdown import markdown_table
 from isogloss.deploy.bench.peers import Peer
 from tests.deploy.small_models import tiny_model
@@ -37,12 +38,14 @@ def needing(peer: type[Peer], dtypes: Sequence[str], *more: Any) -> Any:
     return pytest.param(peer.name, dtypes, marks=marks, id=peer.name)
 
 
+needs_llama_cpp = pytest.mark.skipif(
+    not all(map(find_spec, LlamaCpp.needs)), reason=f"needs {LlamaCpp.needs}"
+)
 compiler = pytest.mark.skipif("ISOGLOSS_COMPILE" not in os.environ, reason="takes minutes")
 
 
-def measured(model: str, peer: str, dtypes: Sequence[str] = ()) -> dict[str, Any]:
-    """A run refuses to report answers that are not transformers'."""
-    settings = EngineSettings(
+def settings_of(model: str, peer: str, dtypes: Sequence[str] = ()) -> EngineSettings:
+    return EngineSettings(
         models=(model,),
         device="cpu",
         dtypes=("float32",),
@@ -54,7 +57,11 @@ def measured(model: str, peer: str, dtypes: Sequence[str] = ()) -> dict[str, Any
         rounds=1,
         seconds=0,
     )
-    return bench_engine(settings, make_model=tiny_model)
+
+
+def measured(model: str, peer: str, dtypes: Sequence[str] = ()) -> dict[str, Any]:
+    """A run refuses to report answers that are not transformers'."""
+    return bench_engine(settings_of(model, peer, dtypes), make_model=tiny_model)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -73,6 +80,24 @@ def test_a_peer_answers_as_transformers(model: str, peer: str, dtypes: Sequence[
     assert result["agreement"][peer]["answers"] == 9
     assert result["contenders"][peer]["precision"] == ("int8" if peer.endswith("int8") else "fp32")
     assert f"vs_{peer}" in result["ratios"]["isogloss_fp32"]
+
+
+@needs_llama_cpp
+@pytest.mark.parametrize("peer", ["llama_cpp", "llama_cpp_int8"])
+def test_llama_cpp_answers_as_transformers(peer: str) -> None:
+    (result,) = measured("bloom-560m", peer)["results"]
+    assert result["agreement"][peer]["answers"] == 9
+
+
+def test_a_peer_is_left_out_where_it_does_not_run_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LlamaCpp, "needs", ())
+    settings = settings_of("xglm-564M", "llama_cpp")
+    said: list[str] = []
+    (result,) = bench_engine(settings, said.append, make_model=tiny_model)["results"]
+    assert "llama_cpp" not in result["contenders"]
+    assert "xglm-564M: llama_cpp is left out: it does not run xglm" in said
 
 
 @pytest.mark.parametrize("model", MODELS)
