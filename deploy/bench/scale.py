@@ -23,7 +23,7 @@ from isogloss.deploy.bench.http_workload import HttpWorkload, prepare
 from isogloss.deploy.bench.options import Say
 from isogloss.deploy.bench.scale_check import check, poisson
 from isogloss.deploy.bench.scale_settings import ScaleSettings
-from isogloss.deploy.bench.scale_simulation import Costs, Fleet, Outcome, Tokens
+from isogloss.deploy.bench.scale_simulation import Content, Costs, Fleet, Outcome
 from isogloss.deploy.bench.texts import SIB_LENGTHS
 from isogloss.deploy.load.tally import percentiles_ms
 from isogloss.serving.batching.costs import CostTable
@@ -141,15 +141,16 @@ class Planner:
         return came.texts / came.ended_s
 
     def _fleet(self, replicas: int) -> Fleet:
-        return Fleet(self._costs, replicas, drawn_texts(self._settings), seed=self._settings.seed)
+        contents = drawn_contents(self._settings)
+        return Fleet(self._costs, replicas, contents, seed=self._settings.seed)
 
 
-def drawn_texts(settings: ScaleSettings) -> Iterator[Tokens]:
+def drawn_contents(settings: ScaleSettings) -> Iterator[Content]:
     """Requests without end, of texts whose lengths are drawn from those of the settings."""
-    draw = random.Random(settings.seed)
-    prompt = settings.http().prompt_length
-    lengths = [each + prompt for each in settings.tokens or SIB_LENGTHS]
-    return (tuple(draw.choices(lengths, k=settings.texts)) for _ in itertools.count())
+    draw, http = random.Random(settings.seed), settings.http()
+    lengths = [each + http.prompt_length for each in settings.tokens or SIB_LENGTHS]
+    prompts = itertools.cycle(map(str, range(http.prompts)))
+    return (Content(tuple(draw.choices(lengths, k=settings.texts)), each) for each in prompts)
 
 
 def bench_scale(
@@ -169,7 +170,11 @@ def bench_scale(
     """
     settings = settings.settled()
     given = [(path.stem, read(path)) for path in settings.costs or ()]
-    request = Costs(_NOTHING, loop_s=(settings.request_ms or 0.0) / 1000)
+    request = Costs(
+        _NOTHING,
+        step_s=(settings.request_ms or 0.0) / 2000,
+        wake_s=(settings.wake_ms or 0.0) / 1000,
+    )
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="isogloss-") as folder:
         for name in settings.measured:
@@ -217,9 +222,9 @@ def _result(
     settings: ScaleSettings,
     say: Say,
 ) -> dict[str, Any]:
-    """One cost table's part of the report; what was checked with another one has no slowdown."""
+    """One cost table's part of the report; the rest costs what was checked with another one."""
     say(f"{name}: simulating replicas under {', '.join(map(str, settings.loads))} texts/s ...")
-    costs = request if checked else replace(request, table=kept.table, slowdown=1.0)
+    costs = replace(request, table=kept.table)
     planner = Planner(costs, settings)
     runs = zip(settings.loads, planner.fewest_each(), strict=True)
     dollars = settings.dollars_per_hour
@@ -227,7 +232,8 @@ def _result(
         "model": name,
         "machine": kept.key.model_dump(),
         "table": asdict(kept.table),
-        "loop_ms": round(1000 * costs.loop_s, 3),
+        "loop_ms": round(2000 * costs.step_s, 3),
+        "wake_ms": round(1000 * costs.wake_s, 3),
         "utmost_texts_per_s": float(f"{planner.utmost:.4g}"),
         "loads": [
             run.shown(dollars) if run else {"texts_per_s": load, "replicas": None}

@@ -1,79 +1,44 @@
 """The simulation beside a real server: what requests cost is measured, then latencies compared.
 
-`isogloss serve` runs as users run it, with one replica. Two closed loops tell what a request costs:
-one connection, where nothing waits, and many, where everything is busy at once, which also tells
-the server's capacity. Nothing is fitted to the three open loops that follow, at parts of that,
-whose requests come at random. The simulation is given the very same arrivals and texts, and says
-how long answers take.
+`isogloss serve` runs as users run it, with one replica. Three closed loops tell what a request
+costs: one connection, where nothing waits, some, and many, where everything is busy at once, which
+also tells the server's capacity. Nothing is fitted to the three open loops beside them, at parts of
+that, whose requests come at random. All six are run in turn, several times, for a machine is not
+equally fast all the time. The simulation is given the very same arrivals and texts, and says how
+long answers take.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import json
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 
 from isogloss.deploy.bench.http_workload import HttpWorkload
 from isogloss.deploy.bench.options import Say
+from isogloss.deploy.bench.scale_server import Measured, Server, Traffic
 from isogloss.deploy.bench.scale_settings import CHECKED_SHARES, ScaleSettings
-from isogloss.deploy.bench.scale_simulation import Costs, Fleet, Outcome, Tokens
-from isogloss.deploy.load.clients import ClosedLoop, OpenLoop, Question
+from isogloss.deploy.bench.scale_simulation import Content, Costs, Fleet, Outcome
 from isogloss.deploy.load.servers import running
 from isogloss.deploy.load.settings import serve_command
-from isogloss.deploy.load.tally import Tally, percentiles_ms
-from isogloss.deploy.load.wire import classify_request
-from isogloss.prompts.console.http_client import open_url
-from isogloss.prompts.errors import Unavailable
+from isogloss.deploy.load.tally import percentiles_ms
+from isogloss.serving.batching.costs import CostTable
 from isogloss.serving.batching.kept_costs import KeptCosts, read
 
-CONNECTIONS = 32
-_PART = 0.3  # of the seconds at each rate, for each closed loop
+CONNECTIONS = (1, 4, 32)
+"""Of the closed loops: nothing waits, batches are of several texts, Python hardly rests."""
+ROUNDS = 5
+SHOWN = ("p50", "p95", "p99")
+_PART = 0.4  # of the seconds at each rate, for each closed loop
 _SIMULATED = 3000  # requests of a closed loop
-_STEPS = 8
-_MOST_CONTENTION = 20.0
-_COUNTED = ("isogloss_batch_cost_ratio", "isogloss_batch_texts")
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One loop on the real server."""
-
-    tally: Tally
-    per_s: float
-    """Answers a second."""
-    ratio: float
-    """Mean of its batches' seconds over the cost table's."""
-    texts_per_batch: float
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Requests, and how many tokens each of their texts has with its prompt."""
-
-    questions: Sequence[Question]
-    tokens: Sequence[Tokens]
-
-    @classmethod
-    def of(cls, work: HttpWorkload, texts: int) -> Traffic:
-        """So many texts a request, all under the prompt that its first one names."""
-        around = itertools.cycle(zip(work.asked, work.lengths, strict=True))
-        questions, tokens = [], []
-        for _ in work.asked:
-            own = list(itertools.islice(around, texts))
-            inputs = tuple(asked.text for asked, _ in own)
-            body = {"inputs": list(inputs), "prompt": own[0][0].prompt}
-            questions.append(Question(classify_request(body), inputs))
-            tokens.append(tuple(length + work.prompt_length for _, length in own))
-        return cls(questions, tokens)
+_STEPS = 7
+_ALTERNATIONS = 3
 
 
 def check(
@@ -96,71 +61,101 @@ def check(
     say(f"{work.model}: starting isogloss serve ...")
     with running(serve_command(*given), scratch / "server", cache) as server:
         (kept,) = map(read, (scratch / "cache" / "costs").glob("*.json"))
-        real = _Server(server.url, traffic, settings)
-        say("measuring what a request costs: 1 and 32 connections ...")
-        real.closed(CONNECTIONS, _PART)  # warms up
-        alone, busy = real.closed(1, _PART), real.closed(CONNECTIONS, _PART)
-        costs = calibrated(Costs(kept.table), traffic.tokens, alone, busy)
-        rows = []
-        for share in CHECKED_SHARES:
-            say(f"{share:.0%} of {busy.per_s:.0f} requests a second, {settings.seconds:.0f} s ...")
-            rate = share * busy.per_s
-            measured = real.open(rate)
-            gaps_s = sent_gaps_s(poisson(rate, settings.seed), measured.tally.late_s)
-            fleet = Fleet(costs, 1, itertools.cycle(traffic.tokens), seed=settings.seed)
-            simulated = fleet.open_loop(iter(gaps_s), len(gaps_s))
-            rows.append({"share": share, **compared(rate, measured, simulated)})
-    return (
-        kept,
-        costs,
-        {
-            "alone": _closed_shown(1, alone),
-            "busy": _closed_shown(CONNECTIONS, busy),
-            "costs": _costs_shown(costs),
-            "loads": rows,
-        },
-    )
+        rates, closed, opened = _loaded(Server(server, traffic, settings), settings, say)
+    costs = calibrated(kept.table, traffic.contents, closed)
+    shown = {
+        "closed": [
+            _closed_shown(clients, Measured.together(rounds))
+            for clients, rounds in zip(CONNECTIONS, closed, strict=True)
+        ],
+        "costs": _costs_shown(costs),
+        "loads": [
+            {"share": share, **compared(rate, rounds, _simulated(costs, traffic, rate, rounds))}
+            for share, rate, rounds in zip(CHECKED_SHARES, rates, opened, strict=True)
+        ],
+    }
+    return kept, costs, shown
 
 
-def calibrated(costs: Costs, tokens: Sequence[Tokens], alone: Measured, busy: Measured) -> Costs:
-    """Find what a request costs besides its batch, from two closed loops.
+def _loaded(
+    real: Server, settings: ScaleSettings, say: Say
+) -> tuple[list[float], list[list[Measured]], list[list[Measured]]]:
+    """Rates, the rounds of each number of connections, and those of each rate."""
+    seconds = settings.seconds / ROUNDS
+    say(f"{CONNECTIONS} connections and {len(CHECKED_SHARES)} rates, in {ROUNDS} rounds ...")
+    capacity = real.closed(CONNECTIONS[-1], settings.seconds * _PART).per_s  # warms up, too
+    rates = [share * capacity for share in CHECKED_SHARES]
+    closed, opened = [list[Measured]() for _ in CONNECTIONS], [list[Measured]() for _ in rates]
+    for number in range(ROUNDS):
+        for clients, rate, beside, rounds in zip(CONNECTIONS, rates, closed, opened, strict=True):
+            beside.append(real.closed(clients, seconds * _PART))
+            rounds.append(real.open(rate, poisson(rate, number), seconds))
+    return rates, closed, opened
 
-    How much batches suffer from the event loop is what makes the simulated ones take as long as the
-    real ones among many connections; the event loop's time, what makes as many answers a second.
-    What a lone caller waits beyond is delay.
+
+def _simulated(
+    costs: Costs, traffic: Traffic, rate: float, rounds: Sequence[Measured]
+) -> list[Outcome]:
+    """The same requests at the same times."""
+    outcomes = []
+    for number, measured in enumerate(rounds):
+        gaps_s = sent_gaps_s(poisson(rate, number), measured.late_s)
+        fleet = Fleet(costs, 1, itertools.cycle(traffic.contents), seed=number)
+        outcomes.append(fleet.open_loop(iter(gaps_s), len(gaps_s)))
+    return outcomes
+
+
+def calibrated(
+    table: CostTable, contents: Sequence[Content], closed: Sequence[Sequence[Measured]]
+) -> Costs:
+    """Find what a request costs besides its batch, from closed loops.
+
+    With one connection Python wakes twice for each request, and its processor time is known. How
+    much of that waking takes is what makes the simulation answer as many requests a second among
+    many connections, where Python hardly rests; what planning in a thread takes, among some.
+
+    Args:
+        table: what batches should take.
+        contents: the requests', which every loop went round from the first.
+        closed: rounds of each of `CONNECTIONS`.
     """
-    took_s = np.array(alone.tally.took_s[200])
-    batches_s = [costs.table.batch_s(tokens[n % len(tokens)]) for n in range(len(took_s))]
-    rest_s = took_s - alone.ratio * np.array(batches_s)
-    wanted = max(0.0, busy.ratio / alone.ratio - 1)
-    costs = replace(costs, slowdown=alone.ratio, contention=wanted)
-    for _ in range(3):
-        costs = _looping(costs, tokens, busy.per_s, rest_s)
-        came = _closed(costs, tokens)
-        suffered = came.ratios / came.batches / costs.slowdown - 1
-        if wanted and suffered > 0:
-            costs = replace(costs, contention=costs.contention * wanted / suffered)
+    alone, (some, many) = closed[0], map(Measured.together, closed[1:])
+    costs = _lone(table, contents, alone)
+    most_s = costs.step_s
+
+    def waking(wake_s: float) -> Costs:
+        return replace(costs, step_s=most_s - wake_s, wake_s=wake_s)
+
+    def planning(plan_s: float) -> Costs:
+        return replace(costs, plan_s=plan_s)
+
+    def faster(tried: Costs, clients: int, measured: Measured) -> bool:
+        came = Fleet(tried, 1, itertools.cycle(contents)).closed_loop(clients, _SIMULATED)
+        return came.sent / came.ended_s > measured.per_s
+
+    _, of_some, of_many = CONNECTIONS
+    for _ in range(_ALTERNATIONS):
+        costs = waking(_bisected(0.0, most_s, lambda it: not faster(waking(it), of_many, many)))
+        costs = planning(_bisected(0.0, most_s, lambda it: faster(planning(it), of_some, some)))
     return costs
 
 
-def _looping(costs: Costs, tokens: Sequence[Tokens], per_s: float, rest_s: Any) -> Costs:
-    """Find the event loop's time for so many answers a second, and no more than a lone caller sees.
+def _lone(table: CostTable, contents: Sequence[Content], alone: Sequence[Measured]) -> Costs:
+    """What a request costs a lone caller, all of Python's part taken to be steps.
 
-    It suffers from batches as they do from it; where that does not explain the rate, more.
+    What it takes beyond its batch and Python is delay in the mean; what differs from that is how
+    much longer than the table its batch took.
     """
-
-    def tried(loop_s: float, loop_contention: float) -> Costs:
-        delays_s = np.maximum(0.0, rest_s - loop_s).tolist()
-        return replace(costs, loop_s=loop_s, loop_contention=loop_contention, delays_s=delays_s)
-
-    def too_fast(loop_s: float, loop_contention: float) -> bool:
-        came = _closed(tried(loop_s, loop_contention), tokens)
-        return came.sent / came.ended_s > per_s
-
-    most_s, own = max(0.0, float(np.median(rest_s))), costs.contention
-    if too_fast(most_s, own):
-        return tried(most_s, _bisected(own, _MOST_CONTENTION, lambda it: too_fast(most_s, it)))
-    return tried(_bisected(0.0, most_s, lambda it: too_fast(it, own)), own)
+    rounds = Measured.together(alone)
+    loop_s = rounds.python_s / len(rounds.took_s)
+    batch_s = rounds.batches_s / rounds.batches
+    delay_s = max(0.0, float(np.mean(rounds.took_s)) - loop_s - batch_s)
+    extras_s = [
+        took_s - loop_s - delay_s - table.batch_s(content.tokens)
+        for each in alone
+        for took_s, content in zip(each.took_s, itertools.cycle(contents), strict=False)
+    ]
+    return Costs(table, loop_s / 2, 0.0, extras_s, delay_s)
 
 
 def _bisected(low: float, high: float, too_low: Callable[[float], bool]) -> float:
@@ -168,10 +163,6 @@ def _bisected(low: float, high: float, too_low: Callable[[float], bool]) -> floa
         middle = (low + high) / 2
         low, high = (middle, high) if too_low(middle) else (low, middle)
     return (low + high) / 2
-
-
-def _closed(costs: Costs, tokens: Sequence[Tokens]) -> Outcome:
-    return Fleet(costs, 1, itertools.cycle(tokens)).closed_loop(CONNECTIONS, _SIMULATED)
 
 
 def sent_gaps_s(due: Iterator[float], late_s: Sequence[float]) -> list[float]:
@@ -187,80 +178,62 @@ def poisson(per_s: float, seed: int) -> Iterator[float]:
     return (drawn.expovariate(per_s) for _ in itertools.count())
 
 
-def compared(per_s: float, measured: Measured, simulated: Outcome) -> dict[str, Any]:
-    """Both sides' percentiles, and how far the simulated are off, in parts of the measured."""
-    real, ours = measured.tally.latency_ms(), percentiles_ms(simulated.took_s)
-    names = ("p50", "p95", "p99")
+def compared(
+    per_s: float, rounds: Sequence[Measured], simulated: Sequence[Outcome]
+) -> dict[str, Any]:
+    """Both sides' percentiles, and how far the simulated are off, in parts of the measured.
+
+    They are medians of the rounds': one in which the machine was busy otherwise does not decide.
+    """
+    measured = Measured.together(rounds)
+    real = [percentiles_ms(each.took_s) for each in rounds]
+    ours = [percentiles_ms(each.took_s) for each in simulated]
+    batches, seconds = sum(each.batches for each in simulated), sum(e.ended_s for e in simulated)
     return {
         "requests_per_s": round(per_s, 1),
-        "requests": measured.tally.sent,
-        "sent_late_p99_ms": percentiles_ms(measured.tally.late_s)["p99"],
-        "measured_ms": {name: round(real[name], 2) for name in names},
-        "simulated_ms": {name: round(ours[name], 2) for name in names},
-        "off": {name: round(ours[name] / real[name] - 1, 3) for name in names},
-        "measured_texts_per_batch": round(measured.texts_per_batch, 2),
-        "simulated_texts_per_batch": round(simulated.texts / simulated.batches, 2),
-        "worker_busy": round(simulated.batches_s / simulated.ended_s, 3),
-        "loop_busy": round(simulated.loops_s / simulated.ended_s, 3),
+        "requests": len(measured.took_s),
+        "sent_late_p99_ms": percentiles_ms(measured.late_s)["p99"],
+        "measured_ms": _medians(real),
+        "simulated_ms": _medians(ours),
+        "off": {
+            name: round(each / _medians(real)[name] - 1, 3) for name, each in _medians(ours).items()
+        },
+        "rounds_ms": [{name: each[name] for name in SHOWN} for each in real],
+        **_batches_shown("measured", measured),
+        "simulated_texts_per_batch": round(sum(each.texts for each in simulated) / batches, 2),
+        "simulated_batch_cost_ratio": round(sum(each.ratios for each in simulated) / batches, 3),
+        "worker_busy": round(sum(each.batches_s for each in simulated) / seconds, 3),
+        "loop_busy": round(sum(each.loops_s for each in simulated) / seconds, 3),
     }
 
 
-class _Server:
-    """Loops on the real server, each with what it did meanwhile."""
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: round(median(each[name] for each in rounds), 2) for name in SHOWN}
 
-    def __init__(self, url: str, traffic: Traffic, settings: ScaleSettings) -> None:
-        self._url, self._traffic, self._settings = url, traffic, settings
 
-    def closed(self, clients: int, part: float) -> Measured:
-        async def load(tally: Tally) -> None:
-            loop = ClosedLoop(self._url, self._traffic.questions, clients, tally)
-            await loop.for_seconds(part * self._settings.seconds)
-
-        return self._measure(load)
-
-    def open(self, per_s: float) -> Measured:
-        async def load(tally: Tally) -> None:
-            gaps_s = poisson(per_s, self._settings.seed)
-            questions = self._traffic.questions
-            async with OpenLoop(self._url, questions, per_s, tally, gaps_s=gaps_s).running():
-                await asyncio.sleep(self._settings.seconds)
-
-        return self._measure(load)
-
-    def _measure(self, load: Callable[[Tally], Any]) -> Measured:
-        tally, before, began_s = Tally(), self._counted(), time.perf_counter()
-        asyncio.run(load(tally))
-        seconds = time.perf_counter() - began_s
-        if tally.failed or not tally.sent:
-            said = json.dumps([failure.shown() for failure in tally.failures[:1]])
-            raise Unavailable(f"{tally.failed} of {tally.sent} requests failed: {said}")
-        did = {name: after - before[name] for name, after in self._counted().items()}
-        ratios, texts = (did[f"{name}_sum"] / did[f"{name}_count"] for name in _COUNTED)
-        return Measured(tally, tally.sent / seconds, ratios, texts)
-
-    def _counted(self) -> Mapping[str, float]:
-        with open_url(f"{self._url}/metrics", 10) as reply:
-            page = reply.read().decode()
-        names = {f"{name}_{what}" for name in _COUNTED for what in ("sum", "count")}
-        samples = (s for family in text_string_to_metric_families(page) for s in family.samples)
-        return {sample.name: sample.value for sample in samples if sample.name in names}
+def _batches_shown(side: str, measured: Measured) -> dict[str, float]:
+    return {
+        f"{side}_texts_per_batch": round(measured.texts / measured.batches, 2),
+        f"{side}_batch_cost_ratio": round(measured.ratios / measured.batches, 3),
+        f"{side}_worker_busy": round(measured.batches_s / measured.seconds, 3),
+        f"{side}_loop_busy": round(measured.python_s / measured.seconds, 3),
+    }
 
 
 def _closed_shown(connections: int, measured: Measured) -> dict[str, Any]:
     return {
         "connections": connections,
         "requests_per_s": round(measured.per_s, 1),
-        "latency_ms": measured.tally.latency_ms(),
-        "batch_cost_ratio": round(measured.ratio, 3),
-        "texts_per_batch": round(measured.texts_per_batch, 2),
+        "latency_ms": percentiles_ms(measured.took_s),
+        **_batches_shown("measured", measured),
     }
 
 
 def _costs_shown(costs: Costs) -> dict[str, Any]:
     return {
-        "slowdown": round(costs.slowdown, 3),
-        "contention": round(costs.contention, 3),
-        "loop_ms": round(1000 * costs.loop_s, 3),
-        "loop_contention": round(costs.loop_contention, 3),
-        "delay_ms": percentiles_ms(costs.delays_s),
+        "loop_ms": round(2000 * costs.step_s, 3),
+        "wake_ms": round(1000 * costs.wake_s, 3),
+        "plan_ms": round(1000 * costs.plan_s, 3),
+        "delay_ms": round(1000 * costs.delay_s, 3),
+        "extra_ms": percentiles_ms(costs.extras_s),
     }

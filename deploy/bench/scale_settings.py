@@ -51,11 +51,15 @@ class ScaleSettings(Settings):
         float | None,
         Option(min=0, help="Event loop's time for a request. (default: what --check measures)"),
     ] = None
+    wake_ms: Annotated[
+        float | None,
+        Option(min=0, help="Event loop's time to wake up. (default: what --check measures)"),
+    ] = None
     simulated: Annotated[int, Option(min=1000, help="Requests of each simulated run.")] = 20_000
     check: Annotated[
         bool, Option("--check", help="Compare with a real server of the first model.")
     ] = False
-    seconds: Annotated[float, Option(min=1, help="Real load at each of three rates.")] = 20.0
+    seconds: Annotated[float, Option(min=1, help="Real load at each of three rates.")] = 30.0
     dtype: Dtype = "auto"
     seed: Seed = 0
 
@@ -70,6 +74,8 @@ class ScaleSettings(Settings):
                 f"request_ms: it is {self.request_ms} with check {self.check}; give --request-ms "
                 "as a check told it (loop_ms), or --check to measure it here, not both"
             )
+        if self.check and self.wake_ms is not None:
+            raise InvalidInput("wake_ms: --check measures it here; leave out one of them")
         return super().settled()
 
     def shown(self) -> dict[str, Any]:

@@ -5,33 +5,35 @@ and sizes them, `Admission` lets requests in. Simulated are the clock, the arriv
 that take time:
 
 - the balancer, HAProxy's `leastconn`, takes none; it sends each request where fewest are under way;
-- a replica's event loop works on one request at a time: half of `loop_s` before its texts are
-  queued, planning included, and half once they are scored;
-- its worker runs one batch at a time, for the cost table's seconds times `slowdown`;
-- while both are busy each takes longer, by `contention`: they share an interpreter and cores;
-- what is left of a request, sockets and proxy, delays it alone: one of `delays_s`, drawn.
+- a replica's Python, one thing at a time: `step_s` before a request's texts are queued, planning
+  included, and `step_s` once they are scored; `wake_s` more for the first thing after a rest, and
+  `plan_s` for those that are planned together, in a thread, for they are not alone;
+- its worker runs one batch at a time, for the cost table's seconds and one of `extras_s`, drawn. It
+  stands still while Python is busy: between any two of the model's operations it needs the
+  interpreter, of which there is one;
+- what is left of a request, sockets and proxy, delays it alone, by `delay_s`.
+
+So a replica never does two things at once, however many cores there are. Cores are taken to
+suffice: one for the worker's every thread and one for Python, with nothing else on them.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import random
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from isogloss.deploy.bench.scale_stations import Clock, Station
+from isogloss.deploy.bench.scale_balancer import LeastConnections
+from isogloss.deploy.bench.scale_stations import Clock, Loop, Worker
 from isogloss.serving.batching.costs import CostTable, Pricing
 from isogloss.serving.batching.queueing import BatchQueue
 from isogloss.serving.config import ServingSettings
 from isogloss.serving.pipeline.admission import Admission, Load, QueueFull
 
-Tokens = Sequence[int]
-"""Of each text of one request, prompts included."""
 _CLIENT = ""  # all requests are one client's: whoever shares the room may hold no less of it
 
 
@@ -40,15 +42,26 @@ class Costs:
     """What a request costs one replica."""
 
     table: CostTable
-    slowdown: float = 1.0
-    """Seconds of a batch over the table's, while the event loop has nothing to do."""
-    contention: float = 0.0
-    """By how much of itself a batch takes longer while the event loop is busy."""
-    loop_s: float = 0.0
-    """Of the event loop for each request, while the worker has nothing to do."""
-    loop_contention: float = 0.0
-    """By how much of itself that takes longer while the worker is busy."""
-    delays_s: Sequence[float] = (0.0,)
+    step_s: float = 0.0
+    """Of its Python, before a request's texts are queued and again once they are scored."""
+    wake_s: float = 0.0
+    """Of its Python besides, for the first thing after a rest."""
+    extras_s: Sequence[float] = (0.0,)
+    """A batch takes one of these longer than the table says; below zero, less long."""
+    delay_s: float = 0.0
+    """Of each request, elsewhere."""
+    plan_s: float = 0.0
+    """Of its Python besides, to have requests planned in a thread: all but one that is alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What one request asks."""
+
+    tokens: Sequence[int]
+    """Of each text, prompts included."""
+    prompt: str = ""
+    """Whose line the texts wait in."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +69,7 @@ class Request:
     """One request of some texts."""
 
     number: int
-    tokens: Tokens
+    content: Content
     began_s: float
     left: int = 0
     """Texts that are not scored yet."""
@@ -96,7 +109,7 @@ class Outcome:
     ratios: float = 0.0
     """and their batches took so many times as long as the table says, summed up."""
     loops_s: float = 0.0
-    """Event loops were busy for so long in all."""
+    """The replicas' Python was busy for so long in all."""
 
     def settled_s(self, skipped: float = 0.1) -> list[float]:
         """Seconds of the answered requests but the first: the queues were empty then."""
@@ -105,7 +118,7 @@ class Outcome:
 
 
 class Replica:
-    """One replica's admission, event loop, queue and worker."""
+    """One replica's admission, Python, queue and worker."""
 
     def __init__(
         self,
@@ -113,10 +126,11 @@ class Replica:
         settings: ServingSettings,
         clock: Clock,
         outcome: Outcome,
+        draw: random.Random,
         over: Callable[[Replica, Request, bool], None],
     ) -> None:
         self._costs, self._settings, self._clock, self._outcome = costs, settings, clock, outcome
-        self._over = over
+        self._draw, self._over = draw, over
         """Told of each request that was answered, or refused (False)."""
         self._pricing = Pricing.of(settings, costs.table)
         self._queue: BatchQueue[Text] = BatchQueue(
@@ -125,34 +139,35 @@ class Replica:
         self._admission = Admission(
             Load(settings.max_queue_items, settings.max_queue_tokens, settings.max_queue_chars)
         )
-        self._loop = Station(clock, costs.loop_contention)
-        self._worker = Station(clock, costs.contention)
-        self._loop.neighbour, self._worker.neighbour = self._worker, self._loop
-        self._steps: deque[tuple[Request, bool]] = deque()  # came (True), or is scored
-        self._coming = 0
+        self._worker = Worker(clock)
+        self._loop = Loop(clock, costs.wake_s, self._worker)
+        self._coming = self._inside = 0
+        self._planned: list[Request] = []
 
     def receive(self, request: Request) -> None:
         """Take a request from the balancer."""
-        self._next_step(request, True)
+        self._coming += 1
+        self._loop.do(self._costs.step_s, partial(self._came, request))
 
-    def _next_step(self, request: Request, came: bool) -> None:
-        self._steps.append((request, came))
-        if not self._loop.busy:
-            self._step()
+    @property
+    def loop_s(self) -> float:
+        """For how long its Python was busy."""
+        return self._loop.busy_s
 
-    def _step(self) -> None:
-        """Begin what the event loop does next; what is not let in takes no time."""
-        while self._steps:
-            request, came = self._steps.popleft()
-            if came and not self._admit(request):
-                self._over(self, request, False)
-                continue
-            self._coming += came
-            self._loop.start(self._costs.loop_s / 2, partial(self._stepped, request, came))
+    def _came(self, request: Request) -> None:
+        if not self._admit(request):
+            self._coming -= 1
+            self._over(self, request, False)
             return
+        self._inside += 1
+        self._planned.append(request)
+        if self._inside == 1:
+            self._enqueue()
+        elif len(self._planned) == 1:
+            self._loop.do(self._costs.plan_s, self._enqueue)
 
     def _admit(self, request: Request) -> bool:
-        load = Load(len(request.tokens), sum(request.tokens))
+        load = Load(len(request.content.tokens), sum(request.content.tokens))
         timeout_s = self._settings.request_timeout_s
         try:
             request.room.enter_context(self._admission.admit(_CLIENT, load, timeout_s))
@@ -160,19 +175,21 @@ class Replica:
             return False
         return True
 
-    def _stepped(self, request: Request, came: bool) -> None:
-        self._outcome.loops_s += self._clock.now_s - self._loop.began_s
-        if came:
-            self._coming -= 1
-            price, flow = self._pricing.price, self._pricing.flow
-            texts = [Text(request, each, price(each), flow("", each)) for each in request.tokens]
+    def _enqueue(self) -> None:
+        price, flow = self._pricing.price, self._pricing.flow
+        for request in self._planned:
+            prompt, tokens = request.content.prompt, request.content.tokens
+            texts = [Text(request, each, price(each), flow(prompt, each)) for each in tokens]
             request.left = len(texts)
             self._queue.add(texts, self._clock.now_s, _CLIENT)
-        else:
-            request.room.close()
-            self._over(self, request, True)
-        self._step()
+        self._coming -= len(self._planned)
+        self._planned.clear()
         self._cut()
+
+    def _answer(self, request: Request) -> None:
+        self._inside -= 1
+        request.room.close()
+        self._over(self, request, True)
 
     def _cut(self) -> None:
         """Start the next batch if one is due, as `Batcher` does, or look again when it is."""
@@ -184,8 +201,8 @@ class Replica:
                 self._clock.at(due_s, self._cut)
             return
         predicted_s = self._costs.table.batch_s(text.tokens for text in batch)
-        then = partial(self._scored, batch, predicted_s)
-        self._worker.start(predicted_s * self._costs.slowdown, then)
+        extra_s = self._draw.choice(self._costs.extras_s)
+        self._worker.start(predicted_s + extra_s, partial(self._scored, batch, predicted_s))
 
     def _scored(self, batch: Sequence[Text], predicted_s: float) -> None:
         took_s = self._clock.now_s - self._worker.began_s
@@ -198,36 +215,7 @@ class Replica:
         for text in batch:
             text.request.left -= 1
             if not text.request.left:
-                self._next_step(text.request, False)
-
-
-class LeastConnections:
-    """HAProxy's `leastconn`: where fewest requests are; of several, where none came for longest."""
-
-    def __init__(self, replicas: Sequence[Replica]) -> None:
-        self._replicas = replicas
-        self._turns = itertools.count()
-        self._places = {each: (0, next(self._turns), n) for n, each in enumerate(replicas)}
-        self._heap = sorted(self._places.values())
-
-    def choose(self) -> Replica:
-        """Choose a replica for a request, and count it there."""
-        while True:
-            place = self._heap[0]
-            replica = self._replicas[place[2]]
-            if self._places[replica] == place:
-                self._move(replica, 1)
-                return replica
-            heapq.heappop(self._heap)
-
-    def leave(self, replica: Replica) -> None:
-        """Count a request there no more."""
-        self._move(replica, -1)
-
-    def _move(self, replica: Replica, by: int) -> None:
-        requests, _, index = self._places[replica]
-        self._places[replica] = place = (requests + by, next(self._turns), index)
-        heapq.heappush(self._heap, place)
+                self._loop.do(self._costs.step_s, partial(self._answer, text.request))
 
 
 class Fleet:
@@ -236,28 +224,28 @@ class Fleet:
     Args:
         costs: of a request, at each replica.
         replicas: how many.
-        texts: the requests' texts, in order and without end.
+        contents: the requests', in order and without end.
         settings: the limits of a replica's queue and batches.
-        seed: of the delays.
+        seed: of what is drawn.
     """
 
     def __init__(
         self,
         costs: Costs,
         replicas: int,
-        texts: Iterator[Tokens],
+        contents: Iterator[Content],
         settings: ServingSettings | None = None,
         seed: int = 0,
     ) -> None:
         settings = settings or ServingSettings()
         self.outcome, self._clock = Outcome(), Clock()
-        self._balancer = LeastConnections(
-            [
-                Replica(costs, settings, self._clock, self.outcome, self._over)
-                for _ in range(replicas)
-            ]
-        )
-        self._texts, self._delays_s, self._draw = texts, costs.delays_s, random.Random(seed)
+        draw = random.Random(seed)
+        self._fleet = [
+            Replica(costs, settings, self._clock, self.outcome, draw, self._over)
+            for _ in range(replicas)
+        ]
+        self._balancer = LeastConnections(self._fleet)
+        self._contents, self._delay_s = contents, costs.delay_s
         self._again = 0
 
     def open_loop(self, gaps_s: Iterator[float], requests: int) -> Outcome:
@@ -270,25 +258,28 @@ class Fleet:
                 self._clock.at(self._clock.now_s + gap_s, arrive)
 
         self._clock.at(next(left), arrive)
-        self._clock.run()
-        return self.outcome
+        return self._run()
 
     def closed_loop(self, clients: int, requests: int) -> Outcome:
         """Have so many clients ask again as soon as they are answered."""
         self._again = requests - clients
         for _ in range(clients):
             self._send()
+        return self._run()
+
+    def _run(self) -> Outcome:
         self._clock.run()
+        self.outcome.loops_s = sum(replica.loop_s for replica in self._fleet)
         return self.outcome
 
     def _send(self) -> None:
-        request = Request(self.outcome.sent, next(self._texts), self._clock.now_s)
+        request = Request(self.outcome.sent, next(self._contents), self._clock.now_s)
         self.outcome.sent += 1
         self._balancer.choose().receive(request)
 
     def _over(self, replica: Replica, request: Request, answered: bool) -> None:
         self._balancer.leave(replica)
-        at_s = self._clock.now_s + self._draw.choice(self._delays_s)
+        at_s = self._clock.now_s + self._delay_s
         if answered:
             self.outcome.took_s.append(at_s - request.began_s)
             self.outcome.numbers.append(request.number)

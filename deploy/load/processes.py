@@ -56,6 +56,11 @@ def cpu_seconds(of: Iterable[Any]) -> float:
     return float(sum(each.user + each.system for each in times if each is not None))
 
 
+def thread_seconds(process: Any) -> dict[int, float]:
+    """Processor time that each thread of a process has had so far, by its id."""
+    return {each.id: each.user_time + each.system_time for each in _of(process, "threads", [])}
+
+
 @dataclass
 class Spent:
     """Seconds of load, and the processor time that both its sides had in them."""

@@ -17,25 +17,19 @@ import pytest
 from isogloss.deploy.bench import scale_check, scale_simulation
 from isogloss.deploy.bench.markdown import markdown_table, read_report
 from isogloss.deploy.bench.scale import Planner, Run, bench_scale, dollars_per_million
+from isogloss.deploy.bench.scale_balancer import LeastConnections
 from isogloss.deploy.bench.scale_check import (
     CONNECTIONS,
-    Measured,
     calibrated,
     compared,
     poisson,
     sent_gaps_s,
 )
+from isogloss.deploy.bench.scale_server import Measured, python_seconds
 from isogloss.deploy.bench.scale_settings import ScaleSettings
-from isogloss.deploy.bench.scale_simulation import (
-    Costs,
-    Fleet,
-    LeastConnections,
-    Outcome,
-    Tokens,
-)
-from isogloss.deploy.bench.scale_stations import Clock, Station
+from isogloss.deploy.bench.scale_simulation import Content, Costs, Fleet, Outcome
+from isogloss.deploy.bench.scale_stations import Clock, Loop, Worker
 from isogloss.deploy.bench.scale_tables import scale_tables
-from isogloss.deploy.load.tally import Tally
 from isogloss.prompts.console.plain_table import PlainTable
 from isogloss.prompts.errors import InvalidInput
 from isogloss.serving.batching.costs import CostTable, Pricing
@@ -45,12 +39,12 @@ from isogloss.serving.pipeline.admission import Admission
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/measurements/scale.md"
-POCKET = Costs(CostTable(0.0015, 2e-5), 1.1, 0.3, 0.002, 0.3, (0.001, 0.002))
+POCKET = Costs(CostTable(0.0015, 2e-5), 0.0004, 0.0006, (0.0005, 0.001), 0.0015)
 LARGE_BATCHES = ServingSettings(batch_goal_s=60)
 
 
-def alike(tokens: int, texts: int = 1) -> Iterator[Tokens]:
-    return itertools.repeat((tokens,) * texts)
+def alike(tokens: int, texts: int = 1) -> Iterator[Content]:
+    return itertools.repeat(Content((tokens,) * texts))
 
 
 @pytest.mark.parametrize(
@@ -60,12 +54,17 @@ def alike(tokens: int, texts: int = 1) -> Iterator[Tokens]:
         ([1.0, 9.0], Costs(CostTable(1, 0.1)), [2.0, 2.0]),
         # What comes meanwhile shares the next batch.
         ([1.0, 0.5, 0.1], Costs(CostTable(1, 0.1)), [2.0, 4.5, 4.4]),
-        ([1.0], Costs(CostTable(1, 0.1), slowdown=1.5, delays_s=(0.25,)), [3.25]),
-        # The loop takes 0.5 s before and after; two requests at once take turns in it.
-        ([1.0], Costs(CostTable(1, 0.1), loop_s=1.0), [3.0]),
-        ([1.0, 0.0], Costs(CostTable(1, 0.1), loop_s=1.0), [3.0, 5.0]),
-        # While the loop has the second request, or the first answer, a batch goes at half speed.
-        ([1.0, 0.0], Costs(CostTable(1, 0.1), contention=1.0, loop_s=1.0), [3.25, 5.5]),
+        ([1.0], Costs(CostTable(1, 0.1), extras_s=(0.5,), delay_s=0.25), [2.75]),
+        # Python takes 0.5 s before and after, and what comes during an answer waits for its end.
+        ([1.0], Costs(CostTable(1, 0.1), step_s=0.5), [3.0]),
+        ([1.0, 2.75], Costs(CostTable(1, 0.1), step_s=0.5), [3.0, 3.25]),
+        # Two at once take turns, and the batch of the first stands still meanwhile. The first
+        # answer, whose text was scored at 4 s, holds up the batch of the second.
+        ([1.0, 0.0], Costs(CostTable(1, 0.1), step_s=0.5), [3.5, 6.0]),
+        # Python wakes for the first, goes on with the second, and has rested before the answers.
+        ([1.0, 0.0], Costs(CostTable(1, 0.1), step_s=0.5, wake_s=1.0), [5.5, 9.0]),
+        # The second is planned beside the first, in a thread.
+        ([1.0, 0.0], Costs(CostTable(1, 0.1), step_s=0.5, plan_s=1.0), [4.5, 7.0]),
     ],
 )
 def test_requests_take_what_the_table_says(
@@ -75,15 +74,43 @@ def test_requests_take_what_the_table_says(
     assert fleet.open_loop(iter(gaps_s), 99).took_s.tolist() == pytest.approx(took_s)
 
 
-@pytest.mark.parametrize(("contention", "ends_s"), [(0.0, 2.0), (1.0, 2.5), (3.0, 2.75)])
-def test_a_station_is_slower_while_its_neighbour_works(contention: float, ends_s: float) -> None:
+@pytest.mark.parametrize(
+    ("wake_s", "steps_s", "ends_s"),
+    [
+        (0.0, [], 2.0),
+        (0.0, [1.0], 3.0),
+        (0.5, [1.0], 3.5),
+        # It wakes once for what it is asked for meanwhile, and again after a rest.
+        (0.5, [1.0, 1.25], 4.5),
+        (0.5, [1.0, 3.0], 5.0),
+        # Before the batch, and after it.
+        (0.5, [0.0], 3.5),
+        (0.5, [2.5], 2.0),
+    ],
+)
+def test_a_worker_stands_still_while_python_is_busy(
+    wake_s: float, steps_s: list[float], ends_s: float
+) -> None:
     clock, ended_s = Clock(), list[float]()
-    worker, loop = Station(clock, contention), Station(clock, 0.0)
-    worker.neighbour, loop.neighbour = loop, worker
-    worker.start(2.0, lambda: ended_s.append(clock.now_s))
-    clock.at(1.0, lambda: loop.start(1.0, lambda: None))
+    worker = Worker(clock)
+    loop = Loop(clock, wake_s, worker)
+    for at_s in steps_s:
+        clock.at(at_s, lambda: loop.do(1.0, lambda: None))
+    clock.at(0.0, lambda: worker.start(2.0, lambda: ended_s.append(clock.now_s)))
     clock.run()
     assert ended_s == [ends_s]
+    assert loop.busy_s >= sum(1.0 for _ in steps_s)
+
+
+def test_each_prompts_texts_wait_in_a_line_of_their_own() -> None:
+    # Each batch has room for one text. While the first is scored, two more of its prompt come, and
+    # one of another: that has its turn before the last of three, though it came after it.
+    contents = iter([*[Content((10,), "a")] * 3, Content((10,), "b")])
+    settings = ServingSettings(budget_tokens=10)
+    came = Fleet(Costs(CostTable(1, 0.1)), 1, contents, settings).open_loop(
+        iter([1.0, 0.1, 0.1, 0.1]), 4
+    )
+    assert came.numbers.tolist() == [0, 1, 3, 2]
 
 
 @pytest.mark.parametrize(("utilisation", "within"), [(0.3, 0.05), (0.6, 0.05), (0.8, 0.1)])
@@ -190,25 +217,51 @@ def test_dollars_are_replicas_times_hours() -> None:
 def closed(costs: Costs, clients: int) -> Measured:
     """What a real server of such costs would be measured to do."""
     came = Fleet(costs, 1, alike(50)).closed_loop(clients, 400)
-    tally = Tally(sent=came.sent, took_s={200: came.took_s})
-    tally.statuses[200] = came.sent
-    ratio, texts = came.ratios / came.batches, came.texts / came.batches
-    return Measured(tally, came.sent / came.ended_s, ratio, texts)
+    return Measured(
+        took_s=came.took_s,
+        late_s=(),
+        seconds=came.ended_s,
+        python_s=came.loops_s,
+        batches=came.batches,
+        batches_s=came.batches_s,
+        ratios=came.ratios,
+        texts=came.texts,
+    )
 
 
-@pytest.mark.parametrize("loop_contention", [0.3, 1.0])
-def test_what_a_request_costs_is_found_from_two_closed_loops(
-    loop_contention: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("wake_s", "plan_s"), [(0.0002, 0.0), (0.0006, 0.0003), (0.0009, 0.0)])
+def test_what_a_request_costs_is_found_from_closed_loops(
+    wake_s: float, plan_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scale_check, "_SIMULATED", 200)
-    real = replace(POCKET, loop_contention=loop_contention, delays_s=(0.0004,))
-    measured = closed(real, 1), closed(real, CONNECTIONS)
-    found = calibrated(Costs(real.table), [(50,)], *measured)
-    assert found.slowdown == pytest.approx(real.slowdown, rel=0.01)
-    again = closed(found, 1), closed(found, CONNECTIONS)
-    for before, after in zip(measured, again, strict=True):
-        assert after.per_s == pytest.approx(before.per_s, rel=0.03)
-        assert after.ratio == pytest.approx(before.ratio, rel=0.05)
+    monkeypatch.setattr(scale_check, "_SIMULATED", 400)
+    real = replace(POCKET, step_s=0.001 - wake_s, wake_s=wake_s, plan_s=plan_s)
+    alone, some, many = (closed(real, clients) for clients in CONNECTIONS)
+    found = calibrated(real.table, [Content((50,))], [[alone, alone], [some], [many]])
+    assert found.step_s + found.wake_s == pytest.approx(0.001)
+    assert found.delay_s == pytest.approx(real.delay_s, rel=0.01)
+    assert np.mean(found.extras_s) == pytest.approx(0.00075, rel=0.1)
+    assert found.wake_s == pytest.approx(real.wake_s, abs=1e-4)
+    for clients, measured in zip(CONNECTIONS, (alone, some, many), strict=True):
+        assert closed(found, clients).per_s == pytest.approx(measured.per_s, rel=0.05)
+
+
+@pytest.mark.parametrize(("faster", "wake_s", "plan_s"), [(100, 0.001, 0.0), (0.01, 0.0, 0.001)])
+def test_a_capacity_beyond_what_waking_explains_ends_at_its_limits(
+    faster: float, wake_s: float, plan_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale_check, "_SIMULATED", 100)
+    loops = [closed(POCKET, clients) for clients in CONNECTIONS]
+    alone, *beside = (replace(each, seconds=each.seconds / faster) for each in loops)
+    found = calibrated(POCKET.table, [Content((50,))], [[alone], *([each] for each in beside)])
+    assert found.wake_s == pytest.approx(wake_s, abs=2e-5)
+    assert found.plan_s == pytest.approx(plan_s, abs=2e-5)
+    assert found.step_s >= 0
+
+
+def test_threads_that_compute_are_the_busiest() -> None:
+    before, after = {1: 9.0, 2: 1.0, 3: 0.0}, {1: 9.25, 2: 5.0, 3: 0.5, 4: 3.0}
+    assert python_seconds(before, after, 1) == 3.75
+    assert python_seconds(before, after, 2) == 0.75
 
 
 def test_the_simulation_is_given_the_arrivals_as_they_were_sent() -> None:
@@ -216,11 +269,20 @@ def test_the_simulation_is_given_the_arrivals_as_they_were_sent() -> None:
 
 
 def test_both_sides_are_compared_by_parts_of_the_measured() -> None:
-    tally = Tally(sent=2, took_s={200: array("d", [0.01, 0.02])}, late_s=array("d", [0, 0.001]))
-    came = Outcome(2, 0, array("d", [0.011, 0.018]), array("q", [0, 1]), 1.0, 2, 1, 0.5, 1.0, 0.25)
-    row = compared(2.0, Measured(tally, 2.0, 1.0, 1.5), came)
-    assert row["off"] == {"p50": 0.1, "p95": -0.1, "p99": -0.1}
+    def measured(took_s: float) -> Measured:
+        return Measured([took_s], [0.001], 0.5, 0.125, 2, 0.25, 3.0, 3)
+
+    def came(took_s: float) -> Outcome:
+        return Outcome(1, 0, array("d", [took_s]), array("q", [0]), 1.0, 2, 1, 0.5, 1.5, 0.25)
+
+    took_s, simulated_s = (0.01, 0.09, 0.02), (0.001, 0.018, 0.04)
+    row = compared(2.0, [*map(measured, took_s)], [*map(came, simulated_s)])
+    assert row["measured_ms"] == {"p50": 20.0, "p95": 20.0, "p99": 20.0}
+    assert row["off"] == {"p50": -0.1, "p95": -0.1, "p99": -0.1}
+    assert [each["p99"] for each in row["rounds_ms"]] == [10.0, 90.0, 20.0]
     assert (row["measured_texts_per_batch"], row["simulated_texts_per_batch"]) == (1.5, 2.0)
+    assert (row["measured_batch_cost_ratio"], row["simulated_batch_cost_ratio"]) == (1.5, 1.5)
+    assert (row["measured_worker_busy"], row["measured_loop_busy"]) == (0.5, 0.25)
     assert (row["worker_busy"], row["loop_busy"]) == (0.5, 0.25)
 
 
@@ -277,11 +339,16 @@ def test_the_page_shows_the_committed_result() -> None:
 
 def test_what_is_simulated_is_named_where_it_is() -> None:
     said = scale_simulation.__doc__ or ""
-    named = ("loop_s", "slowdown", "contention", "delays_s")
+    named = ("step_s", "wake_s", "plan_s", "extras_s", "delay_s")
     assert all(f"`{each}`" in said for each in named)
 
 
-def test_delays_are_drawn_from_all() -> None:
-    costs = replace(POCKET, delays_s=(0.0, 0.1, 0.2, 0.3, 0.4))
+def test_extras_are_drawn_from_all() -> None:
+    costs = replace(POCKET, extras_s=(0.0, 0.1, 0.2, 0.3, 0.4))
     came = Fleet(costs, 1, alike(50)).open_loop(itertools.repeat(9.0), 100)
     assert len({round(took, 9) for took in came.took_s}) == 5
+
+
+def test_waking_is_not_given_where_it_is_measured() -> None:
+    with pytest.raises(InvalidInput, match=r"wake_ms.*--check"):
+        bench_scale(ScaleSettings(check=True, wake_ms=1.0))
