@@ -20,6 +20,7 @@ from isogloss.serving.api.dialects.moderations import add_moderations
 from isogloss.serving.api.dialects.systemone import add_systemone
 from isogloss.serving.api.dialects.text_embeddings_inference import add_text_embeddings_inference
 from isogloss.serving.api.dialects.vllm import add_vllm
+from isogloss.serving.api.direct import DirectRoutes
 from isogloss.serving.api.errors import add_error_handlers
 from isogloss.serving.api.middleware import RequestMiddleware
 from isogloss.serving.api.routes import add_routes
@@ -59,6 +60,7 @@ def build_api(service: Service, admin: Admin, keys: ApiKeys | None = None) -> Fa
         yield
         await service.drain()
 
+    check = None if keys is None else KeyCheck(keys)
     api: FastAPI = FastAPIOffline(  # it has the files of /docs and /redoc
         title="Isogloss",
         description="Text in any language -> label, through the soft prompt of its family.",
@@ -68,9 +70,10 @@ def build_api(service: Service, admin: Admin, keys: ApiKeys | None = None) -> Fa
         docs_url=None,  # ours, for which nobody needs a key
         redoc_url=None,  # ours, which asks nobody for its logo
         telemetry=_NO_TELEMETRY,
-        dependencies=[] if keys is None else [Depends(KeyCheck(keys))],
+        dependencies=[] if check is None else [Depends(check)],
     )
     add_error_handlers(api)
+    api.add_middleware(DirectRoutes, api=api, check=check)
     api.add_middleware(
         RequestMiddleware, metrics=service.metrics, logged=service.settings.log_requests
     )

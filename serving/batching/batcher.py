@@ -158,7 +158,8 @@ class Batcher(Generic[Work, Done]):
         finally:
             with self._changed:
                 self._coming -= 1
-                self._changed.notify()
+                if len(self._queue):  # else there is nothing to wake the worker for
+                    self._changed.notify()
 
     async def submit(
         self, work: Sequence[tuple[Work, int]], client: str = "", request_id: str = ""

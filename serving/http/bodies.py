@@ -198,22 +198,23 @@ async def unless_left(request: Request, answer: Coroutine[Any, Any, Answer]) -> 
     Raises:
         ClientDisconnect: the caller left; the answer was cancelled.
     """
-    task = asyncio.create_task(answer)
-    left = asyncio.create_task(_cancel_when_left(request, task))
+    asking = asyncio.current_task()
+    assert asking is not None
+    left = asyncio.create_task(_cancel_when_left(request, asking))
     try:
-        return await task
+        return await answer
     except asyncio.CancelledError:
-        if left.done():
+        if left.done() and not asking.uncancel():
             raise ClientDisconnect from None
         raise
     finally:
         left.cancel()
 
 
-async def _cancel_when_left(request: Request, task: asyncio.Task[Any]) -> None:
+async def _cancel_when_left(request: Request, asking: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    task.cancel()
+    asking.cancel()
 
 
 def unpacked(body: bytes, limit: int, coding: str = "gzip") -> bytes:

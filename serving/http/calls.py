@@ -62,11 +62,11 @@ async def answer(
 
 
 async def _in_turn(service: Service, wanted: Call[About], caller: Caller) -> list[ClassifyResponse]:
-    answers: list[ClassifyResponse] = []
-    for asked in (wanted.request, *wanted.behind):
-        started_s = time.perf_counter()
-        answers += await service.ask(asked, wanted.tasks, caller)
-        caller = caller.after(time.perf_counter() - started_s)
+    started_s = time.perf_counter()
+    answers = await service.ask(wanted.request, wanted.tasks, caller)
+    for asked in wanted.behind:
+        waited = caller.after(time.perf_counter() - started_s)
+        answers = answers + await service.ask(asked, wanted.tasks, waited)
     return answers
 
 

@@ -32,6 +32,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from isogloss.prompts.errors import Overloaded, Unavailable
 
@@ -60,15 +61,14 @@ class Stopping(Unavailable):
     """This replica finishes what it has and takes nothing more."""
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """What a request holds, or how much may be held."""
 
     items: int = 0
     tokens: int = 0
     characters: int = 0
 
-    def __add__(self, other: Load) -> Load:
+    def __add__(self, other: Load) -> Load:  # type: ignore[override]
         return Load(
             self.items + other.items,
             self.tokens + other.tokens,

@@ -44,6 +44,7 @@ class Gate:
         self._tokens_per_character = Ratio(_TOKENS_PER_CHARACTER)
         self._empty = asyncio.Event()
         self._busy_since_s = clock()
+        self._show()
 
     @property
     def stopping(self) -> bool:
@@ -105,13 +106,11 @@ class Gate:
                 self._counting_who_leaves(len(texts)),
                 self._admission.admit(caller.client, load, caller.timeout_s) as admitted,
             ):
-                self._show()
                 async with asyncio.timeout(caller.timeout_s):
                     yield admitted
         except TimeoutError:
             raise TooLate.after(self._clock() - started_s) from None
         finally:
-            self._show()
             if not self._admission.requests:
                 self._empty.set()
 
@@ -119,7 +118,6 @@ class Gate:
         """Count a planned request by its tokens, which are known now."""
         self._tokens_per_character.observe(tokens, admitted.load.characters)
         self._admission.settle(caller.client, admitted, Load(admitted.load.items, tokens))
-        self._show()
 
     def observe_speed(self, tokens: int, seconds: float) -> None:
         """Learn from a batch that is done how fast work is done while there is any.
@@ -157,9 +155,10 @@ class Gate:
         return Load(len(texts), tokens, sum(map(len, texts)))
 
     def _show(self) -> None:
-        self._metrics.queue_texts.set(self._admission.held.items)
-        self._metrics.queue_tokens.set(self._admission.held.tokens)
-        self._metrics.queue_clients.set(self._admission.clients)
+        """Have the metrics look here whenever they are asked for."""
+        self._metrics.queue_texts.set_function(lambda: self._admission.held.items)
+        self._metrics.queue_tokens.set_function(lambda: self._admission.held.tokens)
+        self._metrics.queue_clients.set_function(lambda: self._admission.clients)
 
 
 def check_texts(texts: Sequence[str], settings: ServingSettings) -> None:

@@ -26,6 +26,7 @@ from isogloss.prompts.cluster.privacy import listen_where_ray_does
 from isogloss.prompts.errors import IsoglossError
 from isogloss.prompts.store.store import open_store
 from isogloss.serving.api.admin import Admin
+from isogloss.serving.api.direct import watching_paths
 from isogloss.serving.api.http import build_api
 from isogloss.serving.config import ServingSettings, admin_token
 from isogloss.serving.environment import settings_from, warn_of_unknown
@@ -36,6 +37,7 @@ from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
 from isogloss.serving.ray.autoscaling import QUEUE_TOKENS, QueueTokens
 from isogloss.serving.ray.hooks.guard import REPLICA_PORT, check_hooks, require
+from isogloss.serving.ray.hooks.replica_ingress import answer_directly
 from isogloss.serving.ray.hooks.uvicorn_protocol import guard_heads, write_answers_whole
 from isogloss.serving.ray.remote import ActorBoard, RemoteModel, over_grpc
 from isogloss.serving.registry.registry import Poller
@@ -240,7 +242,9 @@ class IngressReplica(ModelReplica):
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return what Ray Serve runs for HTTP."""
         admin = Admin(self._service, admin_token())
-        return build_api(self._service, admin, api_keys(self._service.settings))
+        api = build_api(self._service, admin, api_keys(self._service.settings))
+        answer_directly(watching_paths(api))
+        return api
 
 
 def _thread_variables() -> dict[str, str]:

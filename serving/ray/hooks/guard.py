@@ -142,6 +142,26 @@ ASGI_APP = Hook(
     ("ray.serve:ingress(app)", f"{_SERVE}.replica:SERVE_BUILD_ASGI_APP_METHOD"),
     {f"{_SERVE}.replica:SERVE_BUILD_ASGI_APP_METHOD": ("__serve_build_asgi_app__",)},
 )
+DIRECT_INGRESS = Hook(
+    "requests straight to our routes",
+    _RAY,
+    "Ray Serve gives each request a queue and two tasks to cancel it by, and looks through all "
+    "routes for its name; its own way around that is a header of the client's.",
+    "https://github.com/ray-project/ray/pull/60118",
+    (
+        f"{_SERVE}.replica:Replica._direct_ingress_asgi(self, scope, receive, send)",
+        f"{_SERVE}.replica:ReplicaMetricsManager.inc_num_ongoing_requests(self, request_metadata)",
+        f"{_SERVE}.replica:ReplicaMetricsManager.dec_num_ongoing_requests(self, request_metadata)",
+        f"{_SERVE}.replica:ReplicaMetricsManager.record_request_metrics"
+        "(self, route, latency_ms, is_error, exception_type)",
+    ),
+    {
+        f"{_SERVE}.replica:Replica": (
+            "self._metrics_manager = ", "self._user_callable_asgi_app = ", "self._route_prefix = ",
+            "                    self._direct_ingress_asgi,\n",
+        ),
+    },
+)  # fmt: skip
 RUNNING_SERVE = Hook(
     "what Serve runs already",
     _RAY,
@@ -246,8 +266,9 @@ HAPROXY_PAGES = Hook(
     (f"{_SERVE}.haproxy:get_haproxy_binary()",),
 )
 HOOKS = (
-    HEADS, REFUSALS, WHOLE_ANSWERS, RAY_READS, ASGI_APP, RUNNING_SERVE, REPLICA_PORT, OVER_GRPC,
-    CALLBACKS, HAPROXY_VARIABLES, HAPROXY_TEMPLATE, HAPROXY_ACTOR, HAPROXY_PAGES,
+    HEADS, REFUSALS, WHOLE_ANSWERS, RAY_READS, ASGI_APP, DIRECT_INGRESS, RUNNING_SERVE,
+    REPLICA_PORT, OVER_GRPC, CALLBACKS, HAPROXY_VARIABLES, HAPROXY_TEMPLATE, HAPROXY_ACTOR,
+    HAPROXY_PAGES,
 )  # fmt: skip
 
 

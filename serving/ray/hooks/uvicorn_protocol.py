@@ -20,7 +20,7 @@ from isogloss.serving.ray.hooks.guard import HEADS, RAY_HEADERS, REFUSALS, WHOLE
 
 Header = tuple[bytes, bytes]
 
-_NOT_HANDED_ON = {name.replace("-", "_") for name in RAY_HEADERS.values()}
+_NOT_HANDED_ON = {name.replace("-", "_").encode() for name in RAY_HEADERS.values()}
 """Ray reads some of them with either."""
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 _REQUEST_ID = REQUEST_ID_HEADER.encode()
@@ -111,7 +111,7 @@ def _is_handed_on(name: bytes, value: bytes) -> bool:
         return is_request_id(value.decode("latin-1"))
     if name in _TRACE_HEADERS:
         return value.isascii()
-    return name.decode("latin-1").replace("-", "_") not in _NOT_HANDED_ON
+    return name.replace(b"-", b"_") not in _NOT_HANDED_ON
 
 
 # Their parameters are called as those they replace: the guard may look again.
