@@ -102,22 +102,16 @@ def _random_layer(width: int) -> Affine:
 
 
 def _pack_layer(layer: LayerWeights, dtype: torch.dtype) -> LayerWeights:
-    def packed(linear: Linear) -> Linear:
+    def packed(linear: Linear, two_bytes: bool = False) -> Linear:
         if dtype == torch.int8:
-            return Int8Affine.pack(plain(linear))
+            return Int8Affine.pack(plain(linear), two_bytes)
         return PackedAffine.pack(plain(linear), dtype)
-
-    def packed_down(linear: Linear) -> Linear:
-        if dtype != torch.int8:
-            return packed(linear)
-        is_gelu = layer.mlp_gate is None and str(layer.activation).startswith("gelu")
-        return Int8Affine.pack(plain(linear), after_gelu=is_gelu, two_bytes=True)
 
     return replace(
         layer,
         qkv=packed(layer.qkv),
         attention_out=packed(layer.attention_out),
         mlp_up=packed(layer.mlp_up),
-        mlp_down=packed_down(layer.mlp_down),
+        mlp_down=packed(layer.mlp_down, two_bytes=True),
         mlp_gate=None if layer.mlp_gate is None else packed(layer.mlp_gate),
     )
