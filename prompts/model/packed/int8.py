@@ -15,29 +15,19 @@ two.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.decoder.linear import Affine, Linear
+from isogloss.prompts.model.packed.byte_rows import Products, Quantized, finish_rows, quantize
 
 # Passes over activations cost as much as the products: a block of this many rows stays in cache.
 _BLOCK_ROWS = 512
 _TYPICAL_ROWS = 512
 _LARGEST = 127
-_LARGEST_BYTE = 255
-_BYTE = 256
-
-
-class Quantized(NamedTuple):
-    """Rows in steps of their own: x = least + step x (high + low / 256)."""
-
-    high: Tensor  # (rows, in) uint8
-    low: Tensor | None  # (rows, in) uint8; None: rounded to `high`
-    step: Tensor  # (rows, 1) float32
-    least: Tensor  # (rows, 1) float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +61,31 @@ class Int8Affine(Linear):
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out), float32."""
+        return self._run(x, None)
+
+    def apply_add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """(rows, in), (rows, out) -> residual + (rows, out), float32."""
+        return self._run(x, residual)
+
+    def _run(self, x: Tensor, residual: Tensor | None) -> Tensor:
         _refuse_gradients(x)
         y = x.new_empty(x.shape[0], len(self.bias), dtype=torch.float32)
-        for rows, block in zip(x.split(_BLOCK_ROWS), y.split(_BLOCK_ROWS), strict=True):
-            self._write(quantize(rows, self.two_bytes), block)
+        for begin in range(0, len(x), _BLOCK_ROWS):
+            rows = slice(begin, begin + _BLOCK_ROWS)
+            block = quantize(x[rows], self.two_bytes)
+            self.write(block, None if residual is None else residual[rows], y[rows])
         return y
 
-    def multiply(self, rows: Tensor) -> Tensor:
+    def write(self, x: Quantized, residual: Tensor | None, y: Tensor) -> None:
+        """Rows, (rows, out) -> residual + (rows, out), float32, written to `y`."""
+        low = None if x.low is None else self._multiply(x.low)
+        finish_rows(self.products(x), low, x, residual, y)
+
+    def products(self, x: Quantized) -> Products:
+        """With the high bytes of (rows, in)."""
+        return Products(self._multiply(x.high), self.sums, self.bias)
+
+    def _multiply(self, rows: Tensor) -> Tensor:
         """(rows, in) of uint8 -> (rows, out), float32, in steps of each row."""
         ops: Any = torch.ops.onednn
         y: Tensor = ops.qlinear_pointwise(
@@ -85,25 +93,6 @@ class Int8Affine(Linear):
             *(1.0, 0, torch.float32, "none", [], ""),
         )
         return y
-
-    def _write(self, x: Quantized, y: Tensor) -> None:
-        """Rows -> (rows, out), float32, written to `y`."""
-        products = self.multiply(x.high)
-        if x.low is not None:
-            products.add_(self.multiply(x.low), alpha=1 / _BYTE)
-        torch.addcmul(self.bias, products, x.step, out=y).addcmul_(x.least, self.sums)
-
-
-def quantize(x: Tensor, two_bytes: bool) -> Quantized:
-    """(rows, in) -> bytes; the second holds what the first, rounded down, has left."""
-    least, most = x.float().aminmax(dim=1, keepdim=True)
-    step = ((most - least) / _LARGEST_BYTE).clamp_min_(torch.finfo(torch.float32).tiny)
-    steps = (x - least).div_(step)
-    if not two_bytes:
-        return Quantized(steps.round_().to(torch.uint8), None, step, least)
-    high = steps.to(torch.uint8)
-    low = steps.sub_(high).mul_(_BYTE).to(torch.uint8)
-    return Quantized(high, low, step, least)
 
 
 def _refuse_gradients(x: Tensor) -> None:
