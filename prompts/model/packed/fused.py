@@ -19,7 +19,7 @@ from isogloss.prompts.model.packed.byte_rows import (
     quantize_activated,
     quantize_normed,
 )
-from isogloss.prompts.model.packed.int8 import Int8Affine
+from isogloss.prompts.model.packed.int8 import Int8Affine, refuse_gradients
 
 # Four bytes a number of the MLP's width: what these rows take stays in cache.
 _BLOCK_ROWS = 256
@@ -40,7 +40,12 @@ def fits(weights: DecoderWeights, layer: LayerWeights) -> bool:
 
 
 def project(weights: DecoderWeights, layer: LayerWeights, x: Tensor) -> Tensor:
-    """Norm, and queries, keys and values: (rows, hidden) -> (rows, projection)."""
+    """Norm, and queries, keys and values: (rows, hidden) -> (rows, projection).
+
+    Raises:
+        InvalidInput: gradients are asked for.
+    """
+    refuse_gradients(x)
     qkv, norm = _int8(layer.qkv), _norm(weights, layer.attention_norm)
     y = x.new_empty(len(x), len(qkv.bias))
     for rows, block in zip(x.split(_BLOCK_ROWS), y.split(_BLOCK_ROWS), strict=True):

@@ -68,7 +68,7 @@ class Int8Affine(Linear):
         return self._run(x, residual)
 
     def _run(self, x: Tensor, residual: Tensor | None) -> Tensor:
-        _refuse_gradients(x)
+        refuse_gradients(x)
         y = x.new_empty(x.shape[0], len(self.bias), dtype=torch.float32)
         for begin in range(0, len(x), _BLOCK_ROWS):
             rows = slice(begin, begin + _BLOCK_ROWS)
@@ -95,7 +95,8 @@ class Int8Affine(Linear):
         return y
 
 
-def _refuse_gradients(x: Tensor) -> None:
+def refuse_gradients(x: Tensor) -> None:
+    """Raises InvalidInput if gradients of these rows are asked for."""
     if x.requires_grad and torch.is_grad_enabled():
         raise InvalidInput(
             "weights in eight bits cannot be trained through; load the model in float32"

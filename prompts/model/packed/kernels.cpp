@@ -136,9 +136,168 @@ void activate_row(float* y, const float* other, int64_t n, float step, float lea
            (other[j] * step + least * other_sums[j] + other_bias[j]);
 }
 
+// Attention reads keys and writes products in pieces of this many columns, of this many queries.
+constexpr int64_t kColumns = 32, kQueries = 4;
+constexpr int64_t kAhead = 8;  // rows
+typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
+
+inline int64_t rounded_up(int64_t n) { return (n + kColumns - 1) / kColumns * kColumns; }
+
+// c (kQueries, n) = a (kQueries, k) b (k, n); n is a multiple of kColumns.
+void multiply(const float* a, int64_t a_width, const float* b, int64_t b_width, float* c,
+              int64_t c_width, int64_t k, int64_t n) {
+  for (int64_t j = 0; j < n; j += kColumns) {
+    Vector sums[kQueries][2] = {};
+    for (int64_t p = 0; p < k; ++p) {
+      const Vector* row = reinterpret_cast<const Vector*>(b + p * b_width + j);
+      for (int64_t i = 0; i < kQueries; ++i) {
+        sums[i][0] += a[i * a_width + p] * row[0];
+        sums[i][1] += a[i * a_width + p] * row[1];
+      }
+    }
+    for (int64_t i = 0; i < kQueries; ++i) {
+      Vector* row = reinterpret_cast<Vector*>(c + i * c_width + j);
+      row[0] = sums[i][0];
+      row[1] = sums[i][1];
+    }
+  }
+}
+
+// Scores of keys [0, n) of which a query sees [begin, end) -> their exponentials, 0 elsewhere; what
+// is returned makes weights of them.
+float exponentials(float* scores, int64_t n, int64_t begin, int64_t end, float slope) {
+  float most = -std::numeric_limits<float>::infinity(), sum = 0.0f;
+#pragma omp simd reduction(max : most)
+  for (int64_t j = begin; j < end; ++j) {
+    scores[j] += slope * float(j - end + 1);
+    most = scores[j] > most ? scores[j] : most;
+  }
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = begin; j < end; ++j) {
+    scores[j] = exponential(scores[j] - most);
+    sum += scores[j];
+  }
+  for (int64_t j = 0; j < begin; ++j) scores[j] = 0.0f;
+  for (int64_t j = end; j < n; ++j) scores[j] = 0.0f;
+  return 1.0f / sum;
+}
+
+// Rows of the packed projection that attend to one another: `count` of them from `own` on, behind
+// the first `trunk` rows from `start` on.
+struct Span {
+  int64_t start, trunk, own, count;
+};
+
+struct Heads {
+  int64_t queries, keys, size;
+  int64_t width() const { return (queries + 2 * keys) * size; }
+};
+
+template <typename T>
+struct Attention {
+  const T* qkv;
+  const Heads heads;
+  const float* slopes;
+  const int64_t window;
+  T* mixed;
+  std::vector<float> keys, values, asked, scores, sums;
+
+  // All heads of queries that share one of keys.
+  void run(const Span& span, int64_t key_head) {
+    const int64_t n = span.trunk + span.count, padded = rounded_up(n);
+    load(span, key_head, n, padded);
+    scores.resize(kQueries * padded);
+    const int64_t group = heads.queries / heads.keys;
+    for (int64_t head = key_head * group; head < (key_head + 1) * group; ++head)
+      for (int64_t first = 0; first < span.count; first += kQueries)
+        attend(span, head, first, padded);
+  }
+
+  // Keys as columns, values as rows, filled up with zeros. A row is thousands of bytes after the
+  // one before: the processor does not foresee that, and so is told.
+  void load(const Span& span, int64_t head, int64_t n, int64_t padded) {
+    const int64_t size = heads.size, wide = rounded_up(size);
+    keys.resize(size * padded);
+    values.resize(padded * wide);
+    const auto key_of = [&](int64_t j) {
+      const int64_t row = j < span.trunk ? span.start + j : span.own + j - span.trunk;
+      return qkv + row * heads.width() + (heads.queries + head) * size;
+    };
+    for (int64_t j = 0; j < n; ++j) {
+      const T *key = key_of(j), *value = key + heads.keys * size;
+      const T* later = key_of(j + kAhead < n ? j + kAhead : n - 1);
+      for (int64_t d = 0; d < size; d += 64 / int64_t(sizeof(T))) {
+        __builtin_prefetch(later + d);
+        __builtin_prefetch(later + heads.keys * size + d);
+      }
+      for (int64_t d = 0; d < size; ++d) keys[d * padded + j] = to_float(key[d]);
+      float* to = values.data() + j * wide;
+      for (int64_t d = 0; d < size; ++d) to[d] = to_float(value[d]);
+      for (int64_t d = size; d < wide; ++d) to[d] = 0.0f;
+    }
+    for (int64_t d = 0; d < size; ++d)
+      for (int64_t j = n; j < padded; ++j) keys[d * padded + j] = 0.0f;
+    for (int64_t j = n * wide; j < padded * wide; ++j) values[j] = 0.0f;
+  }
+
+  // A block of one head's queries.
+  void attend(const Span& span, int64_t head, int64_t first, int64_t padded) {
+    const int64_t size = heads.size, wide = rounded_up(size);
+    const int64_t rows = span.count - first < kQueries ? span.count - first : kQueries;
+    const int64_t seen = rounded_up(span.trunk + first + rows);
+    const float scale = 1.0f / std::sqrt(float(size));
+    asked.assign(kQueries * size, 0.0f);
+    sums.resize(kQueries * wide);
+    for (int64_t i = 0; i < rows; ++i) {
+      const T* query = qkv + (span.own + first + i) * heads.width() + head * size;
+      for (int64_t d = 0; d < size; ++d) asked[i * size + d] = to_float(query[d]) * scale;
+    }
+    multiply(asked.data(), size, keys.data(), padded, scores.data(), padded, size, seen);
+    float shares[kQueries] = {};
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t end = span.trunk + first + i + 1;
+      const int64_t begin = window > 0 && end > window ? end - window : 0;
+      shares[i] = exponentials(scores.data() + i * padded, seen, begin, end,
+                               slopes == nullptr ? 0.0f : slopes[head]);
+    }
+    multiply(scores.data(), padded, values.data(), wide, sums.data(), wide, seen, wide);
+    for (int64_t i = 0; i < rows; ++i) {
+      T* to = mixed + ((span.own + first + i) * heads.queries + head) * size;
+      for (int64_t d = 0; d < size; ++d) store(sums[i * wide + d] * shares[i], to + d);
+    }
+  }
+};
+
+template <typename T>
+void attend_all(int64_t threads, const T* qkv, const Span* spans, int64_t count, Heads heads,
+                const float* slopes, int64_t window, T* mixed) {
+#pragma omp parallel num_threads(threads)
+  {
+    Attention<T> own{qkv, heads, slopes, window, mixed, {}, {}, {}, {}, {}};
+#pragma omp for schedule(dynamic)
+    for (int64_t each = 0; each < count * heads.keys; ++each)
+      own.run(spans[each / heads.keys], each % heads.keys);
+  }
+}
+
 }  // namespace
 
 extern "C" {
+
+// Causal attention of (rows, projection) over spans (count, 4) -> (rows, queries x size). `slopes`
+// (queries,) are ALiBi's or null; a token sees a window of positions, or all if that is 0.
+void isogloss_attend(int64_t threads, const void* qkv, int64_t is_bfloat16, const void* spans,
+                     int64_t count, int64_t queries, int64_t keys, int64_t size,
+                     const float* slopes, int64_t window, void* mixed) {
+  const Heads heads{queries, keys, size};
+  const Span* all = static_cast<const Span*>(spans);
+  if (is_bfloat16)
+    attend_all(threads, static_cast<const bfloat16*>(qkv), all, count, heads, slopes, window,
+               static_cast<bfloat16*>(mixed));
+  else
+    attend_all(threads, static_cast<const float*>(qkv), all, count, heads, slopes, window,
+               static_cast<float*>(mixed));
+}
 
 // (rows, n) float32, normed unless `norm` is kNone -> bytes, (rows,) steps, (rows,) least values.
 void isogloss_quantize(int64_t threads, const float* x, int64_t rows, int64_t n, int64_t norm,
