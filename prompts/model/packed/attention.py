@@ -1,8 +1,9 @@
 """Attention of packed sequences where they lie: nothing is padded, gathered or copied.
 
 Where `kernels.cpp` is compiled all of it is one call. Else each group of equal sequences has its
-own, for on a processor a call costs microseconds. A group's queries, keys and values are views of the packed projection. The trunk attends to itself
-once; the prompts behind it attend to the trunk's keys and each to its own, with one softmax.
+own, for on a processor a call costs microseconds. A group's queries, keys and values are views of
+the packed projection. The trunk attends to itself once; the prompts behind it attend to the trunk's
+keys and each to its own, with one softmax.
 """
 
 from __future__ import annotations

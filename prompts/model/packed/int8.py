@@ -14,6 +14,7 @@ two.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from isogloss.prompts.model.packed.byte_rows import Products, Quantized, finish_
 _BLOCK_ROWS = 512
 _TYPICAL_ROWS = 512
 _LARGEST = 127
+_LARGEST_OF_HALF = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,11 @@ class Int8Affine(Linear):
         """Quantize a plain layer, in any floating precision, for inputs of one byte or two."""
         weight = plain.weight.float()
         bias = weight.new_zeros(len(weight)) if plain.bias is None else plain.bias.float()
-        scale = (weight.abs().amax(dim=1) / _LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
+        most = weight.abs().amax(dim=1)
+        scale = (most / _weight_steps()).clamp_min(torch.finfo(torch.float32).tiny)
         rounded = (weight / scale[:, None]).round_()
-        ops: Any = torch.ops.onednn
-        shape = [_TYPICAL_ROWS, weight.shape[1]]
-        packed = ops.qlinear_prepack(rounded.to(torch.int8), shape)
         zero = torch.zeros(weight.shape[0], dtype=torch.int64)
-        return cls(packed, scale, zero, rounded.sum(dim=1) * scale, bias, two_bytes)
+        return cls(_packed(rounded), scale, zero, rounded.sum(dim=1) * scale, bias, two_bytes)
 
     @property
     def rows_at_once(self) -> int:
@@ -87,12 +87,35 @@ class Int8Affine(Linear):
 
     def _multiply(self, rows: Tensor) -> Tensor:
         """(rows, in) of uint8 -> (rows, out), float32, in steps of each row."""
-        ops: Any = torch.ops.onednn
-        y: Tensor = ops.qlinear_pointwise(
-            *(rows, 1.0, 0, self.weight, self.scale, self.zero, None),
-            *(1.0, 0, torch.float32, "none", [], ""),
-        )
-        return y
+        return _multiplied(rows, self.weight, self.scale, self.zero)
+
+
+def _packed(weight: Tensor) -> Tensor:
+    """(out, in) of whole numbers within a signed byte -> oneDNN's layout."""
+    ops: Any = torch.ops.onednn
+    y: Tensor = ops.qlinear_prepack(weight.to(torch.int8), [_TYPICAL_ROWS, weight.shape[1]])
+    return y
+
+
+def _multiplied(rows: Tensor, weight: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    ops: Any = torch.ops.onednn
+    y: Tensor = ops.qlinear_pointwise(
+        *(rows, 1.0, 0, weight, scale, zero, None), *(1.0, 0, torch.float32, "none", [], "")
+    )
+    return y
+
+
+@functools.cache
+def _weight_steps() -> int:
+    """A weight's largest value in steps: 127, or as much as this processor adds without overflow.
+
+    Those without VNNI add two products in 16 bits, which is tried now.
+    """
+    width = 64
+    rows = torch.full((1, width), 255, dtype=torch.uint8)
+    weight = _packed(torch.full((width, width), _LARGEST))
+    sums = _multiplied(rows, weight, torch.ones(width), torch.zeros(width, dtype=torch.int64))
+    return _LARGEST if bool((sums == width * 255 * _LARGEST).all()) else _LARGEST_OF_HALF
 
 
 def refuse_gradients(x: Tensor) -> None:

@@ -46,7 +46,7 @@ def library() -> ctypes.CDLL | None:
         return _load()
     except (OSError, subprocess.SubprocessError) as problem:
         reason = _said(problem)
-        logger.warning("no kernels, and so torch alone, which takes longer: %s", reason)
+        logger.info("no kernels, and so torch alone, which takes longer: %s", reason)
         return None
 
 

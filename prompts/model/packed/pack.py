@@ -16,6 +16,7 @@ from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.cuda.fp8 import E4M3, to_fp8
 from isogloss.prompts.model.decoder.linear import Affine, Linear
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, cast, plain
+from isogloss.prompts.model.packed import native
 from isogloss.prompts.model.packed.backend import PackedAffine
 from isogloss.prompts.model.packed.int8 import Int8Affine
 
@@ -61,6 +62,7 @@ def pack(weights: DecoderWeights, dtype: torch.dtype) -> DecoderWeights:
     """
     if dtype != torch.int8 and not can_pack(dtype):
         return cast(weights, torch.device("cpu"), dtype)
+    native.library()  # compiled while a model is loaded, and not under a first request
     return replace(weights, layers=tuple(_pack_layer(each, dtype) for each in weights.layers))
 
 

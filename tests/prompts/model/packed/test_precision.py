@@ -1,6 +1,10 @@
 """Packed and quantized linear layers against transformers, and against the same in float32."""
 
+import os
+import platform
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import torch.nn.functional as F
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.decoder.linear import Affine, Linear
+from isogloss.prompts.model.packed import native
 from isogloss.prompts.model.packed import pack as pack_module
 from isogloss.prompts.model.packed.backend import PackedAffine
 from isogloss.prompts.model.packed.int8 import Int8Affine
@@ -103,6 +108,23 @@ def test_int8_rounds_by_the_steps_it_claims(rows: int, two_bytes: bool) -> None:
     off_w = 0.5 * weight_steps * x.abs().sum(1, keepdim=True)
     found = Int8Affine.pack(plain, two_bytes).apply(x)
     assert ((found - plain.apply(x)).abs() <= off_x + off_w + 1e-4).all()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="it names instructions of x86")
+def test_int8_does_not_overflow_without_vnni() -> None:
+    told = """
+import torch
+from isogloss.prompts.model.decoder.linear import Affine
+from isogloss.prompts.model.packed.int8 import Int8Affine
+plain, x = Affine(1 + torch.rand(64, 128)), 1 + torch.rand(40, 128)
+x[:, 0] = 0
+off = Int8Affine.pack(plain).apply(x) / plain.apply(x) - 1
+print(off.abs().max().item())
+"""
+    asked = [sys.executable, "-c", told]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", native.NATIVE_VARIABLE: "0"}
+    said = subprocess.run(asked, capture_output=True, env=environment, check=True, timeout=200)
+    assert float(said.stdout) < 0.01
 
 
 def test_a_layer_of_zeros_stays_zero() -> None:
