@@ -34,6 +34,7 @@ OTHERS = frozenset(
         "ISOGLOSS_COMPILE",
         "ISOGLOSS_FULL_CHECK",
         "ISOGLOSS_HTTP_HOST",
+        "ISOGLOSS_NATIVE",
         "ISOGLOSS_SERVER",
         "ISOGLOSS_SHOTS",
         "ISOGLOSS_SOAK_OUT",

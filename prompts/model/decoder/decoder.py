@@ -124,7 +124,11 @@ def project(weights: DecoderWeights, layer: LayerWeights, h: Tensor, turn: Turns
 
     (rows, hidden) -> (rows, (heads + 2 x kv_heads) x head_size).
     """
-    qkv = layer.qkv.apply(h)
+    return turned_if_any(weights, layer, layer.qkv.apply(h), turn)
+
+
+def turned_if_any(weights: DecoderWeights, layer: LayerWeights, qkv: Tensor, turn: Turns) -> Tensor:
+    """(rows, projection) -> same, queries and keys normed and turned where a model does so."""
     if layer.q_norm is None and layer.rotation is None:
         return qkv
     return turned(weights, layer, qkv, turn)

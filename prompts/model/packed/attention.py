@@ -1,12 +1,14 @@
 """Attention of packed sequences where they lie: nothing is padded, gathered or copied.
 
-On a processor a kernel call costs microseconds, so each group of equal sequences has its own. A
-group's queries, keys and values are views of the packed projection. The trunk attends to itself
-once; the prompts behind it attend to the trunk's keys and each to its own, with one softmax.
+Where `kernels.cpp` is compiled all of it is one call. Else each group of equal sequences has its
+own, for on a processor a call costs microseconds. A group's queries, keys and values are views of
+the packed projection. The trunk attends to itself once; the prompts behind it attend to the trunk's
+keys and each to its own, with one softmax.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -19,6 +21,7 @@ from isogloss.prompts.model.decoder.attention import (
     in_effect,
 )
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
+from isogloss.prompts.model.packed import native_attention
 from isogloss.prompts.model.packed.sequences import Group, Layout, Run
 
 
@@ -31,6 +34,10 @@ class SequenceAttention:
         self._tables: dict[int | None, Tensor] = {}
         self._window: int | None = None
 
+    @cached_property
+    def _spans(self) -> Tensor:
+        return native_attention.spans_of(self._groups)
+
     def of(self, layer: LayerWeights) -> Self:
         """The same for a layer: it may see no more than a window."""
         self._window = in_effect(layer.window, self._longest)
@@ -40,6 +47,9 @@ class SequenceAttention:
         """(rows, projection) -> (rows, heads x size); zeros for rows below the layout's."""
         mixed = qkv.new_empty(qkv.shape[0], self._weights.heads * self._weights.head_size)
         mixed[self._groups[-1].rows.stop :] = 0
+        if self._weights.score_cap is None and native_attention.can_attend(qkv):
+            native_attention.attend(self._weights, qkv, self._spans, self._window, mixed)
+            return mixed
         for group in self._groups:
             q, k, v = self._split(qkv, group)
             out = mixed[group.rows].view(group.count, group.length, self._weights.heads, -1)

@@ -23,10 +23,12 @@ from isogloss.prompts.model.decoder.decoder import (
     finish,
     normalize,
     project,
+    turned_if_any,
 )
 from isogloss.prompts.model.decoder.rotation import Turns, turns
 from isogloss.prompts.model.decoder.uploads import on_device
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
+from isogloss.prompts.model.packed import fused
 from isogloss.prompts.model.packed.attention import SequenceAttention
 from isogloss.prompts.model.packed.sequences import Layout
 
@@ -109,15 +111,21 @@ def _layer(
     ends: Tensor | None = None,
 ) -> Tensor:
     """One layer; of the last one only the rows that are read go past the keys and values."""
-    h = normalize(weights, x, layer.attention_norm)
-    qkv = project(weights, layer, h, turn)
-    residual = h if weights.residual_after_norm else x
+    is_fused = fused.fits(weights, layer)
+    if is_fused:
+        qkv, residual = turned_if_any(weights, layer, fused.project(weights, layer, x), turn), x
+    else:
+        h = normalize(weights, x, layer.attention_norm)
+        qkv = project(weights, layer, h, turn)
+        residual = h if weights.residual_after_norm else x
     if ends is None:
         mixed = attention.every_row(qkv)
     else:
         mixed, residual = (
             _filled_up(each) for each in (attention.ends(qkv), residual.index_select(0, ends))
         )
+    if is_fused:
+        return fused.finish(weights, layer, mixed, residual)
     rows = layer.mlp_up.rows_at_once
     if residual.shape[0] <= rows:
         return finish(weights, layer, mixed, residual)

@@ -2,15 +2,19 @@
 
 Every row has its own scale, taken from the row itself, so that no row's answer depends on its
 neighbours (LLM.int8(), Dettmers et al. 2022, section 2; without its outlier columns, which models
-below 6.7 B hardly have). What comes out of a GELU is sparse, its largest value 12 to 20 standard
-deviations, and eight bits of it were most of the error: it takes two bytes and two products. Labels
-on SIB-200's test split, pocket models, that are those of float32: 98.6 and 97.8 % with one byte,
-99.2 and 99.3 % with two. What comes out of any other activation, or is multiplied by a gate, may be
-negative: its high byte is signed.
+below 6.7 B hardly have). A row's bytes count steps up from its least value, so they are never
+negative: oneDNN multiplies unsigned by signed bytes on every processor, signed by signed ones only
+with matrix units, and elsewhere in a plain loop that takes hundreds of times as long.
+
+What comes out of an activation is sparse, its largest value 12 to 20 standard deviations, and eight
+bits of it were most of the error: it takes two bytes and two products. Labels on SIB-200's test
+split, pocket models, that are those of float32: 98.6 and 97.8 % with one byte, 99.2 and 99.3 % with
+two.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +23,13 @@ from torch import Tensor
 
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.decoder.linear import Affine, Linear
+from isogloss.prompts.model.packed.byte_rows import Products, Quantized, finish_rows, quantize
 
 # Passes over activations cost as much as the products: a block of this many rows stays in cache.
 _BLOCK_ROWS = 512
 _TYPICAL_ROWS = 512
 _LARGEST = 127
-_LARGEST_BYTE = 255
-_BYTE = 256
-# The lowest value of GELU is -0.16997 (exact) or -0.17004 (tanh): so shifted, none is negative.
-_GELU_SHIFT = 0.1701
+_LARGEST_OF_HALF = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +39,20 @@ class Int8Affine(Linear):
     weight: Tensor  # oneDNN's layout of (out, in) int8: only its operators read it
     scale: Tensor  # (out,) float32
     zero: Tensor  # (out,) zeros, as the operator wants them
+    sums: Tensor  # (out,) float32: of each output's quantized weights, what a row's least adds
     bias: Tensor  # (out,) float32
-    after_gelu: bool  # whether its input is a GELU's output
     two_bytes: bool  # whether its input takes two
 
     @classmethod
-    def pack(cls, plain: Affine, after_gelu: bool = False, two_bytes: bool = False) -> Int8Affine:
-        """Quantize a plain layer.
-
-        Args:
-            plain: the layer, in any floating precision.
-            after_gelu: its inputs are outputs of a GELU, and take two bytes.
-            two_bytes: its inputs take two bytes in any case.
-        """
+    def pack(cls, plain: Affine, two_bytes: bool = False) -> Int8Affine:
+        """Quantize a plain layer, in any floating precision, for inputs of one byte or two."""
         weight = plain.weight.float()
         bias = weight.new_zeros(len(weight)) if plain.bias is None else plain.bias.float()
-        scale = (weight.abs().amax(dim=1) / _LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
+        most = weight.abs().amax(dim=1)
+        scale = (most / _weight_steps()).clamp_min(torch.finfo(torch.float32).tiny)
         rounded = (weight / scale[:, None]).round_()
-        if after_gelu:
-            bias = bias - _GELU_SHIFT * (rounded.sum(dim=1) * scale)
-        ops: Any = torch.ops.onednn
-        shape = [_TYPICAL_ROWS, weight.shape[1]]
-        packed = ops.qlinear_prepack(rounded.to(torch.int8), shape)
         zero = torch.zeros(weight.shape[0], dtype=torch.int64)
-        return cls(packed, scale, zero, bias, after_gelu, two_bytes)
+        return cls(_packed(rounded), scale, zero, rounded.sum(dim=1) * scale, bias, two_bytes)
 
     @property
     def rows_at_once(self) -> int:
@@ -69,67 +61,65 @@ class Int8Affine(Linear):
 
     def apply(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out), float32."""
-        _refuse_gradients(x)
+        return self._run(x, None)
+
+    def apply_add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """(rows, in), (rows, out) -> residual + (rows, out), float32."""
+        return self._run(x, residual)
+
+    def _run(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        refuse_gradients(x)
         y = x.new_empty(x.shape[0], len(self.bias), dtype=torch.float32)
-        for rows, block in zip(x.split(_BLOCK_ROWS), y.split(_BLOCK_ROWS), strict=True):
-            products, step = self._products(rows)
-            torch.add(products.mul_(step), self.bias, out=block)
+        for begin in range(0, len(x), _BLOCK_ROWS):
+            rows = slice(begin, begin + _BLOCK_ROWS)
+            block = quantize(x[rows], self.two_bytes)
+            self.write(block, None if residual is None else residual[rows], y[rows])
         return y
 
-    def _products(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows, in) -> (rows, out) in steps of each row, and what such a step is worth."""
-        if self.after_gelu:
-            high, low, step = _two_bytes(x)
-            return self._multiply(high).add_(self._multiply(low), alpha=1 / _BYTE), step
-        if self.two_bytes:
-            high, low, step = _two_signed_bytes(x)
-            return self._multiply(high).add_(self._multiply(low), alpha=1 / _BYTE), step
-        rounded, step = _one_byte(x)
-        return self._multiply(rounded), step
+    def write(self, x: Quantized, residual: Tensor | None, y: Tensor) -> None:
+        """Rows, (rows, out) -> residual + (rows, out), float32, written to `y`."""
+        low = None if x.low is None else self._multiply(x.low)
+        finish_rows(self.products(x), low, x, residual, y)
+
+    def products(self, x: Quantized) -> Products:
+        """With the high bytes of (rows, in)."""
+        return Products(self._multiply(x.high), self.sums, self.bias)
 
     def _multiply(self, rows: Tensor) -> Tensor:
-        """(rows, in) of bytes -> (rows, out), float32, in steps of each row."""
-        ops: Any = torch.ops.onednn
-        y: Tensor = ops.qlinear_pointwise(
-            *(rows, 1.0, 0, self.weight, self.scale, self.zero, None),
-            *(1.0, 0, torch.float32, "none", [], ""),
-        )
-        return y
+        """(rows, in) of uint8 -> (rows, out), float32, in steps of each row."""
+        return _multiplied(rows, self.weight, self.scale, self.zero)
 
 
-def _one_byte(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows, in) -> int8, and what one step of each row is worth: (rows, 1)."""
-    step = _steps(x.abs().amax(dim=1, keepdim=True), _LARGEST)
-    return (x / step).round_().to(torch.int8), step
+def _packed(weight: Tensor) -> Tensor:
+    """(out, in) of whole numbers within a signed byte -> oneDNN's layout."""
+    ops: Any = torch.ops.onednn
+    y: Tensor = ops.qlinear_prepack(weight.to(torch.int8), [_TYPICAL_ROWS, weight.shape[1]])
+    return y
 
 
-def _two_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """GELU's outputs, shifted to be positive: high byte, low byte, and what a high step is worth.
+def _multiplied(rows: Tensor, weight: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    ops: Any = torch.ops.onednn
+    y: Tensor = ops.qlinear_pointwise(
+        *(rows, 1.0, 0, weight, scale, zero, None), *(1.0, 0, torch.float32, "none", [], "")
+    )
+    return y
 
-    Both are cut off rather than rounded: the low byte holds what the high one left.
+
+@functools.cache
+def _weight_steps() -> int:
+    """A weight's largest value in steps: 127, or as much as this processor adds without overflow.
+
+    Those without VNNI add two products in 16 bits, which is tried now.
     """
-    shifted = x + _GELU_SHIFT
-    step = _steps(shifted.amax(dim=1, keepdim=True), _LARGEST_BYTE)
-    steps = shifted.div_(step)
-    high = steps.to(torch.uint8)
-    low = steps.sub_(high).mul_(_BYTE).to(torch.uint8)
-    return high, low, step
+    width = 64
+    rows = torch.full((1, width), 255, dtype=torch.uint8)
+    weight = _packed(torch.full((width, width), _LARGEST))
+    sums = _multiplied(rows, weight, torch.ones(width), torch.zeros(width, dtype=torch.int64))
+    return _LARGEST if bool((sums == width * 255 * _LARGEST).all()) else _LARGEST_OF_HALF
 
 
-def _two_signed_bytes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """High byte, signed and rounded down; low byte, what that left; what a high step is worth."""
-    step = _steps(x.abs().amax(dim=1, keepdim=True), _LARGEST)
-    steps = x / step
-    high = steps.floor()
-    low = steps.sub_(high).mul_(_BYTE).to(torch.uint8)
-    return high.to(torch.int8), low, step
-
-
-def _steps(largest: Tensor, steps: int) -> Tensor:
-    return largest.float().div_(steps).clamp_min_(torch.finfo(torch.float32).tiny)
-
-
-def _refuse_gradients(x: Tensor) -> None:
+def refuse_gradients(x: Tensor) -> None:
+    """Raises InvalidInput if gradients of these rows are asked for."""
     if x.requires_grad and torch.is_grad_enabled():
         raise InvalidInput(
             "weights in eight bits cannot be trained through; load the model in float32"

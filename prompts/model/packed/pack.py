@@ -16,6 +16,7 @@ from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.cuda.fp8 import E4M3, to_fp8
 from isogloss.prompts.model.decoder.linear import Affine, Linear
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, cast, plain
+from isogloss.prompts.model.packed import native
 from isogloss.prompts.model.packed.backend import PackedAffine
 from isogloss.prompts.model.packed.int8 import Int8Affine
 
@@ -61,6 +62,7 @@ def pack(weights: DecoderWeights, dtype: torch.dtype) -> DecoderWeights:
     """
     if dtype != torch.int8 and not can_pack(dtype):
         return cast(weights, torch.device("cpu"), dtype)
+    native.library()  # compiled while a model is loaded, and not under a first request
     return replace(weights, layers=tuple(_pack_layer(each, dtype) for each in weights.layers))
 
 
@@ -102,22 +104,16 @@ def _random_layer(width: int) -> Affine:
 
 
 def _pack_layer(layer: LayerWeights, dtype: torch.dtype) -> LayerWeights:
-    def packed(linear: Linear) -> Linear:
+    def packed(linear: Linear, two_bytes: bool = False) -> Linear:
         if dtype == torch.int8:
-            return Int8Affine.pack(plain(linear))
+            return Int8Affine.pack(plain(linear), two_bytes)
         return PackedAffine.pack(plain(linear), dtype)
-
-    def packed_down(linear: Linear) -> Linear:
-        if dtype != torch.int8:
-            return packed(linear)
-        is_gelu = layer.mlp_gate is None and str(layer.activation).startswith("gelu")
-        return Int8Affine.pack(plain(linear), after_gelu=is_gelu, two_bytes=True)
 
     return replace(
         layer,
         qkv=packed(layer.qkv),
         attention_out=packed(layer.attention_out),
         mlp_up=packed(layer.mlp_up),
-        mlp_down=packed_down(layer.mlp_down),
+        mlp_down=packed(layer.mlp_down, two_bytes=True),
         mlp_gate=None if layer.mlp_gate is None else packed(layer.mlp_gate),
     )

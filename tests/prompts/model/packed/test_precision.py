@@ -1,6 +1,10 @@
 """Packed and quantized linear layers against transformers, and against the same in float32."""
 
+import os
+import platform
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import torch.nn.functional as F
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
 from isogloss.prompts.model.decoder.linear import Affine, Linear
+from isogloss.prompts.model.packed import native
 from isogloss.prompts.model.packed import pack as pack_module
 from isogloss.prompts.model.packed.backend import PackedAffine
 from isogloss.prompts.model.packed.int8 import Int8Affine
@@ -89,20 +94,42 @@ def test_a_row_that_overflows_stays_alone(architecture: str, dtype: torch.dtype)
     assert states.isfinite().all(dim=1).tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("after_gelu", [False, True])
+@pytest.mark.parametrize("two_bytes", [False, True])
 @pytest.mark.parametrize("rows", [1, 3, 700])
-def test_int8_rounds_by_the_steps_it_claims(rows: int, after_gelu: bool) -> None:
+def test_int8_rounds_by_the_steps_it_claims(rows: int, two_bytes: bool) -> None:
     draw = torch.Generator().manual_seed(rows)
     plain = Affine(torch.randn(24, 40, generator=draw), torch.randn(24, generator=draw))
     x = torch.randn(rows, 40, generator=draw) * 10.0 ** torch.randint(-3, 4, (rows, 1))
-    x = F.gelu(x) if after_gelu else x
-    steps = (x + 0.1701).amax(1) / 255 / 256 if after_gelu else x.abs().amax(1) / 127
+    x = F.gelu(x) if two_bytes else x
+    steps = (x.amax(1) - x.amin(1)) / 255 / (128 if two_bytes else 1)
     weight_steps = plain.weight.abs().amax(1) / 127
     # Half a step of either factor at each of the 40 products (a whole one where it is cut off).
-    off_x = steps[:, None] * (plain.weight.abs().sum(1) + 20 * weight_steps)
-    off_w = 0.5 * weight_steps * (x.abs().sum(1, keepdim=True) + 40 * 0.1701)
-    found = Int8Affine.pack(plain, after_gelu).apply(x)
+    off_x = 0.5 * steps[:, None] * (plain.weight.abs().sum(1) + 20 * weight_steps)
+    off_w = 0.5 * weight_steps * x.abs().sum(1, keepdim=True)
+    found = Int8Affine.pack(plain, two_bytes).apply(x)
     assert ((found - plain.apply(x)).abs() <= off_x + off_w + 1e-4).all()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="it names instructions of x86")
+def test_int8_does_not_overflow_without_vnni() -> None:
+    told = """
+import torch
+from isogloss.prompts.model.decoder.linear import Affine
+from isogloss.prompts.model.packed.int8 import Int8Affine
+plain, x = Affine(1 + torch.rand(64, 128)), 1 + torch.rand(40, 128)
+x[:, 0] = 0
+off = Int8Affine.pack(plain).apply(x) / plain.apply(x) - 1
+print(off.abs().max().item())
+"""
+    asked = [sys.executable, "-c", told]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),  # the code that is tested, wherever it lies
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        native.NATIVE_VARIABLE: "0",
+    }
+    said = subprocess.run(asked, capture_output=True, env=environment, check=True, timeout=200)
+    assert float(said.stdout) < 0.01
 
 
 def test_a_layer_of_zeros_stays_zero() -> None:
