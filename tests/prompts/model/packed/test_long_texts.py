@@ -24,8 +24,8 @@ class LargestTensor(TorchDispatchMode):
     """Remembers the bytes of the largest tensor that any operator made."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes: int = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -52,7 +52,7 @@ def _largest(model: Backbone, tokens: int) -> int:
     prompt = torch.zeros(4, model.hidden_size)
     with torch.inference_mode(), LargestTensor() as largest:
         model.read_suffixed(_texts(model, [tokens]), [[prompt]])
-    return largest.bytes
+    return int(largest.bytes)
 
 
 def test_no_tensor_grows_with_the_square_of_a_texts_length() -> None:
