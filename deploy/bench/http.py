@@ -30,8 +30,8 @@ from isogloss.deploy.bench.options import Say
 from isogloss.deploy.bench.settings import HttpSettings
 from isogloss.deploy.load.servers import Running, running
 from isogloss.prompts.errors import Unavailable
-from isogloss.prompts.model.checkpoint import resolve
 from isogloss.prompts.model.full_size import FULL_SIZE
+from isogloss.prompts.model.names import resolve
 
 _PACKAGES = ("ray", "fastapi", "uvicorn")
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from isogloss.deploy.bench.peers import Transformers
 from isogloss.deploy.bench.texts import Batch, Workload
 from isogloss.prompts.format.soft_prompt import SoftPrompt
-from isogloss.prompts.model.checkpoint import resolve
+from isogloss.prompts.model.names import resolve
 
 ROUTE = "/classify"
 

@@ -23,8 +23,8 @@ from isogloss.deploy.bench.texts import PROMPT_STD, sib_lengths
 from isogloss.prompts.format.soft_prompt import ModelRef, PromptCard, SoftPrompt
 from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.prompts.model.checkpoint import POCKET, resolve
 from isogloss.prompts.model.full_size import FULL_SIZE, full_size_config
+from isogloss.prompts.model.names import POCKET, resolve
 from isogloss.prompts.model.tokenizer import Tokenizer
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore

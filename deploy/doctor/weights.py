@@ -27,7 +27,7 @@ def folder_of(model: str, cache: Path | None = None) -> Path | None:
     Raises:
         NotFound: that is no name of a model.
     """
-    from isogloss.prompts.model.checkpoint import resolve
+    from isogloss.prompts.model.names import resolve
 
     source = resolve(model)
     if Path(source).is_dir():

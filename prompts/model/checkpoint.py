@@ -10,14 +10,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from isogloss.prompts.errors import InvalidInput, IsoglossError, NotFound, Unavailable
-from isogloss.prompts.files.given_paths import expanded
 from isogloss.prompts.languages.pretraining import Pretraining, pretraining_of
 from isogloss.prompts.model.checkpoint_checks import (
     check_configuration,
@@ -27,12 +25,11 @@ from isogloss.prompts.model.checkpoint_checks import (
 )
 from isogloss.prompts.model.conversion import architecture_of
 from isogloss.prompts.model.cuda.fp8 import E4M3, check_fp8
+from isogloss.prompts.model.names import resolve
 from isogloss.prompts.model.tokenizer import Tokenizer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "fp8"]
 Device = Literal["auto", "cpu", "cuda"]
-
-POCKET = Path(str(resources.files("isogloss.prompts").joinpath("pocket")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +40,6 @@ class Checkpoint:
     tokenizer: Tokenizer | None
     revision: str | None
     pretraining: Pretraining | None
-
-
-def pocket_models() -> dict[str, Path]:
-    """Models inside the installation: name -> folder."""
-    folders = sorted(POCKET.iterdir()) if POCKET.is_dir() else []
-    return {folder.name: folder for folder in folders if (folder / "config.json").is_file()}
-
-
-def resolve(model: str) -> str:
-    """What `from_pretrained` should be given for a model's name.
-
-    Raises:
-        NotFound: a path that does not exist or holds no config.json.
-    """
-    if pocket := pocket_models().get(model):
-        return str(pocket)
-    path = expanded(model, "model")
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise NotFound(
-                f"model {model!r}: the folder has no config.json; name a folder in the hub's layout"
-            )
-        return str(path)
-    if model.startswith(("/", ".", "~")) or model.count("/") != 1:
-        known = ", ".join([*pocket_models(), "bigscience/bloom-560m", "Qwen/Qwen3-0.6B-Base"])
-        raise NotFound(
-            f"model {model!r} is neither a folder, a hub id nor a pocket model; try one of: {known}"
-        )
-    return model
 
 
 def load_checkpoint(

@@ -17,9 +17,10 @@ import torch
 from isogloss.prompts.files.given_paths import unquoted
 from isogloss.prompts.languages.pretraining import pretraining_of
 from isogloss.prompts.model import memo as memos
-from isogloss.prompts.model.checkpoint import load_checkpoint, resolve
+from isogloss.prompts.model.checkpoint import load_checkpoint
 from isogloss.prompts.model.conversion import state_of, take_apart
 from isogloss.prompts.model.memo_key import MemoKey, key_of
+from isogloss.prompts.model.names import resolve
 from isogloss.prompts.model.parts import Parts
 from isogloss.prompts.model.remembering import rebuilt, remember
 

@@ -35,6 +35,7 @@ from isogloss.serving.http.service import ServedModel, Service
 from isogloss.serving.pipeline.caller import NOBODY_ELSE, Caller
 from isogloss.serving.pipeline.classifier import Classifier
 from isogloss.serving.pipeline.engine import build_classifier
+from isogloss.serving.pipeline.heap import HEAP_INTERVAL_S, Heap
 from isogloss.serving.ray.autoscaling import QUEUE_TOKENS, QueueTokens
 from isogloss.serving.ray.hooks.guard import REPLICA_PORT, check_hooks, require
 from isogloss.serving.ray.hooks.replica_ingress import answer_directly
@@ -171,11 +172,13 @@ class ModelReplica:
         trials = TrialJudge(
             self._classifier.registry, self._classifier.metrics, self._reporter.board
         )
+        heap = Heap(lambda: self._classifier.gate.requests > 0)
         self._reporter.join()
         self._pollers = (
             Poller(self._reporter.poll, settings.store_poll_s),
             Poller(self._reporter.heartbeat, REPORT_INTERVAL_S / 2),
             Poller(trials.poll, TRIAL_INTERVAL_S),
+            Poller(heap.poll, HEAP_INTERVAL_S),
         )
         # Half a million objects are here for good. To look through them for garbage takes 0.2 s, in
         # which nothing is answered, and swaps make it happen often.

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from isogloss.prompts.cluster.folders import scratch_folder
 from isogloss.prompts.cluster.processes import end_children
 from isogloss.prompts.cluster.signals import ended_within
 from isogloss.prompts.errors import InvalidInput
+from isogloss.prompts.model.names import resolve
 from isogloss.prompts.store.filesystems import address_of, backend_of
 from isogloss.prompts.store.seed import default_store_path
 from isogloss.prompts.store.store import open_store
@@ -132,6 +134,7 @@ def _on_this_machine(
         watch = server.enter_context(watched(scratch))
         front = haproxy_here(scratch, settings.host) if haproxy else {}
         server.enter_context(variables(_variables() | front))
+        _import_torch_meanwhile()
         with watch.starting():
             server.enter_context(connected(Address("local", ""), machine, say, scratch))
         server.enter_context(_telling_of_the_end(say))
@@ -215,10 +218,21 @@ def _telling_of_the_end(say: Say) -> Iterator[None]:
 
 def _check_models(settings: ServingSettings) -> None:
     """Find out now, and not from a replica's log, that a folder or a name is wrong."""
-    from isogloss.prompts.model.checkpoint import resolve
-
     for model in settings.models:
         resolve(model)
+
+
+def _import_torch_meanwhile() -> None:
+    """Import what the application is made of while Ray's processes start, which this one waits for.
+
+    Where it fails, whoever needs it fails again, and says why.
+    """
+
+    def load() -> None:
+        with contextlib.suppress(Exception):
+            import_module("isogloss.serving.pipeline.engine")
+
+    threading.Thread(target=load, name="isogloss-imports", daemon=True).start()
 
 
 def _variables() -> dict[str, str]:

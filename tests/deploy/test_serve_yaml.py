@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from isogloss.prompts.model.checkpoint import POCKET
+from isogloss.prompts.model.names import POCKET
 from isogloss.serving.config import ServingSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments:DeprecationWarning")

@@ -13,7 +13,7 @@ import torch
 from isogloss.prompts.format.prompt import Prompt, members_of
 from isogloss.prompts.languages.languages import language
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
-from isogloss.prompts.model.checkpoint import pocket_models
+from isogloss.prompts.model.names import pocket_models
 from isogloss.prompts.routing.routes import RouteTable
 from isogloss.prompts.store.store import PromptStore, StoreState
 from isogloss.training.recipes.pocket.data import LANGUAGES

@@ -22,14 +22,20 @@ def alibi_slopes(heads: int) -> Tensor:
 
 
 def causal_bias(
-    slopes: Tensor, width: int, dtype: torch.dtype, window: int | None = None
+    slopes: Tensor,
+    width: int,
+    dtype: torch.dtype,
+    window: int | None = None,
+    queries: int | None = None,
 ) -> Tensor:
-    """(1, heads, width, width): ALiBi for past keys, -inf for future ones and out of the window.
+    """(1, heads, queries, width): ALiBi for past keys, -inf for future ones and out of the window.
 
-    Measured back from the query, so that near keys, which matter, are the exact ones in bf16.
+    The queries are the last of the width, all of it if None. Measured back from the query, so that
+    near keys, which matter, are the exact ones in bf16.
     """
     position = torch.arange(width, device=slopes.device)
-    distance = (position[None, :] - position[:, None]).float()
+    asked = position if queries is None else position[width - queries :]
+    distance = (position[None, :] - asked[:, None]).float()
     bias = slopes[:, None, None] * distance
     return bias.masked_fill(_unseen(distance, window), float("-inf")).to(dtype)[None]
 

@@ -4,6 +4,10 @@ Where `kernels.cpp` is compiled all of it is one call. Else each group of equal 
 own, for on a processor a call costs microseconds. A group's queries, keys and values are views of
 the packed projection. The trunk attends to itself once; the prompts behind it attend to the trunk's
 keys and each to its own, with one softmax.
+
+Without kernels, biases depend on distances alone, so one table of a block of queries serves every
+block, and a long text is read block by block: a table of all its queries would grow with the square
+of its length (BLOOM-560M at 1,924 tokens: 237 MB, and as much again while it is made).
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights
 from isogloss.prompts.model.packed import native_attention
 from isogloss.prompts.model.packed.sequences import Group, Layout, Run
 
+_BLOCK_QUERIES = 128
+"""Of a biased text that are read at a time; a block of them and its keys stay in cache."""
+
 
 class SequenceAttention:
     """Attention of one packed batch: what its layers share is made once."""
@@ -31,6 +38,8 @@ class SequenceAttention:
     def __init__(self, layout: Layout, weights: DecoderWeights) -> None:
         self._groups, self._weights = layout.groups, weights
         self._longest = layout.longest
+        runs = [run.length for group in layout.groups for run in group.runs]
+        self._block = min(self._longest, max([_BLOCK_QUERIES, *runs]))
         self._tables: dict[int | None, Tensor] = {}
         self._window: int | None = None
 
@@ -87,14 +96,18 @@ class SequenceAttention:
         return q, k, v
 
     def _causal(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        width = q.shape[2]
-        bias = self._table(q)[:, :, :width, :width] if self._is_biased() else None
-        return attend_text(q, k, v, bias, self._weights.score_cap)
+        if not self._is_biased():
+            return attend_text(q, k, v, None)
+        cap, blocks, end = self._weights.score_cap, [], 0
+        for asked in q.split(self._block, dim=2):
+            end += asked.shape[2]
+            bias = self._bias(asked, asked.shape[2], end)
+            blocks.append(attend_text(asked, k[:, :, :end], v[:, :, :end], bias, cap))
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 
     def _last(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The last query of each sequence: (count, heads, 1, head_size)."""
-        width = q.shape[2]
-        bias = self._table(q)[:, :, width - 1 : width, :width] if self._is_biased() else None
+        bias = self._bias(q, 1, q.shape[2]) if self._is_biased() else None
         return attend_text(q[:, :, -1:], k, v, bias, self._weights.score_cap)
 
     def _is_biased(self) -> bool:
@@ -124,7 +137,7 @@ class SequenceAttention:
             [to_text.unflatten(2, q.shape[2:4]), q @ k_own.transpose(-1, -2)], dim=-1
         )
         end = text + run.length
-        bias = self._table(scores)[:, :, None, end - asked : end, :end]
+        bias = self._bias(scores, asked, end)[:, :, None]
         if grouped.shape[3] > 1:
             bias = bias.repeat(1, 1, 1, grouped.shape[3], 1)
         weights = self._added(bias, scores, q.shape[-1] ** -0.5).softmax(-1)
@@ -139,15 +152,17 @@ class SequenceAttention:
             return torch.add(bias, scores, alpha=scale)
         return bias + capped(scores * scale, cap)
 
-    def _table(self, like: Tensor) -> Tensor:
-        """(1, heads or 1, longest, longest), in the precision of what it is added to.
+    def _bias(self, like: Tensor, asked: int, end: int) -> Tensor:
+        """Of the last `asked` of the first `end` positions over all of these: a view.
 
-        ALiBi, or zero; minus infinity for future keys and those out of the window.
+        (1, heads or 1, asked, end), in the precision of what it is added to: ALiBi, or zero; minus
+        infinity for future keys and those out of the window.
         """
         table = self._tables.get(self._window)
         if table is None or table.dtype != like.dtype:
             slopes = self._weights.slopes
             flat = torch.zeros(1, device=like.device) if slopes is None else slopes
-            table = causal_bias(flat, self._longest, torch.float32, self._window).to(like.dtype)
-            self._tables[self._window] = table
-        return table
+            table = causal_bias(flat, self._longest, torch.float32, self._window, self._block)
+            table = self._tables[self._window] = table.to(like.dtype)
+        # Its queries are the last ones of the longest sequence: distances are the same in any.
+        return table[:, :, self._block - asked :, self._longest - end :]

@@ -30,7 +30,7 @@ from isogloss.deploy.bench.settings import HttpSettings
 from isogloss.deploy.bench.tables import http_tables
 from isogloss.deploy.bench.texts import sib_lengths
 from isogloss.prompts.errors import Unavailable
-from isogloss.prompts.model.checkpoint import POCKET
+from isogloss.prompts.model.names import POCKET
 from isogloss.prompts.store.store import PromptStore
 from isogloss.serving.api.admin import Admin
 from isogloss.serving.api.http import build_api

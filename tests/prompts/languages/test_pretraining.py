@@ -16,7 +16,7 @@ from isogloss.prompts.languages.pretraining import (
     read_pretraining,
 )
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.prompts.model.checkpoint import pocket_models
+from isogloss.prompts.model.names import pocket_models
 from tests.some import some
 from tests.training.tiny import save_tiny
 

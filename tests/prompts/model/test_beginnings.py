@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
-from isogloss.prompts.model.checkpoint import POCKET
+from isogloss.prompts.model.names import POCKET
 from isogloss.prompts.model.tokenizer import Tokenizer, beginning
 
 LIMIT = 200

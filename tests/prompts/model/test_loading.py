@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from isogloss.prompts.errors import InvalidInput, NotFound
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.prompts.model.checkpoint import pocket_models, resolve
 from isogloss.prompts.model.fingerprint import fingerprint
+from isogloss.prompts.model.names import pocket_models, resolve
 from isogloss.prompts.model.tokenizer import Tokenizer
 from tests.models import ARCHITECTURES, VOCABULARY, random_model
 

@@ -21,7 +21,8 @@ from transformers import ByT5Tokenizer
 from isogloss.prompts.errors import InvalidInput
 from isogloss.prompts.model import loading, memo, memo_key, remembering
 from isogloss.prompts.model.backbone import Backbone, label_log_probs
-from isogloss.prompts.model.checkpoint import POCKET, Dtype, load_checkpoint
+from isogloss.prompts.model.checkpoint import Dtype, load_checkpoint
+from isogloss.prompts.model.names import POCKET
 from isogloss.prompts.model.tokenizer import Tokenizer
 from tests.architectures import VARIANTS, random_decoder
 from tests.prompts.model.test_loading import byte_tokenizer, hub_folder

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer
 from isogloss.prompts.errors import InvalidData
 from isogloss.prompts.format.verbalizer import verbalize
 from isogloss.prompts.model.backbone import Backbone
-from isogloss.prompts.model.checkpoint import POCKET
+from isogloss.prompts.model.names import POCKET
 from isogloss.prompts.model.tokenizer import Tokenizer
 from tests.prompts.tokenizer_cases import (
     KINDS,
