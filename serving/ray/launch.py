@@ -10,7 +10,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,7 +133,6 @@ def _on_this_machine(
         watch = server.enter_context(watched(scratch))
         front = haproxy_here(scratch, settings.host) if haproxy else {}
         server.enter_context(variables(_variables() | front))
-        _import_torch_meanwhile()
         with watch.starting():
             server.enter_context(connected(Address("local", ""), machine, say, scratch))
         server.enter_context(_telling_of_the_end(say))
@@ -220,19 +218,6 @@ def _check_models(settings: ServingSettings) -> None:
     """Find out now, and not from a replica's log, that a folder or a name is wrong."""
     for model in settings.models:
         resolve(model)
-
-
-def _import_torch_meanwhile() -> None:
-    """Import what the application is made of while Ray's processes start, which this one waits for.
-
-    Where it fails, whoever needs it fails again, and says why.
-    """
-
-    def load() -> None:
-        with contextlib.suppress(Exception):
-            import_module("isogloss.serving.pipeline.engine")
-
-    threading.Thread(target=load, name="isogloss-imports", daemon=True).start()
 
 
 def _variables() -> dict[str, str]:
