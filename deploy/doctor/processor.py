@@ -32,9 +32,9 @@ def features(cpuinfo: str) -> list[str]:
 
 def chosen(asked: Asked) -> str:
     """The dtype of `auto` on the processor, for the default model's width."""
-    from isogloss.prompts.model.packed.pack import fastest_dtype
+    from isogloss.prompts.model.packed.pack import auto_dtype
 
     folder = folder_of(asked.settings.default_model)
     config = {} if folder is None else json.loads((folder / "config.json").read_text())
     width = int(config.get("hidden_size") or config.get("n_embed") or config.get("d_model", _WIDTH))
-    return str(fastest_dtype(width)).removeprefix("torch.")
+    return str(auto_dtype(width)).removeprefix("torch.")

@@ -61,9 +61,24 @@ def _load() -> ctypes.CDLL:
     ctypes.CDLL(_openmp_of_torch(), mode=ctypes.RTLD_GLOBAL)
     command = _command()
     path = cache_folder() / "kernels" / f"{_digest(command)}.so"
+    durable.create_folder(path.parent)
+    _close_to_others(path.parent)
     if not path.exists():
         _compile(command, path)
     return ctypes.CDLL(str(path))
+
+
+def _close_to_others(folder: Path) -> None:
+    """See to it that nobody else can put code into the folder that this process would run.
+
+    Raises:
+        OSError: it is another user's, who may be anybody.
+    """
+    owner = folder.stat()
+    if owner.st_uid == os.getuid():
+        folder.chmod(0o700)
+    elif owner.st_uid != 0 or owner.st_mode & 0o022:
+        raise OSError(f"{folder} is another user's, and would be code to run; name another cache")
 
 
 def _openmp_of_torch() -> str:
@@ -102,7 +117,6 @@ def _processor_features() -> bytes:
 
 def _compile(command: list[str], path: Path) -> None:
     """Make the file, whole or not at all: other processes may be at it too."""
-    durable.create_folder(path.parent)
     made = durable.temporary_name(path.parent)
     try:
         # Compiled and linked apart: linked with -fopenmp it would load an OpenMP of its own.

@@ -18,6 +18,7 @@ from isogloss.prompts.model.decoder.linear import Affine, Linear
 from isogloss.prompts.model.decoder.weights import DecoderWeights, LayerWeights, cast, plain
 from isogloss.prompts.model.packed import native
 from isogloss.prompts.model.packed.backend import PackedAffine
+from isogloss.prompts.model.packed.choice import kept_choice
 from isogloss.prompts.model.packed.int8 import Int8Affine
 
 # How much faster bfloat16 must be to be worth its rounding: a processor with matrix units for it
@@ -46,7 +47,7 @@ def for_serving(
         if wanted == torch.int8:
             raise InvalidInput("dtype 'int8' is for processors; on a GPU use bfloat16")
         return weights, loaded
-    chosen = wanted or fastest_dtype(weights.hidden_size)
+    chosen = wanted or auto_dtype(weights.hidden_size)
     return pack(weights, chosen), chosen
 
 
@@ -75,6 +76,11 @@ def can_pack(dtype: torch.dtype) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def auto_dtype(hidden_size: int) -> torch.dtype:
+    """What `auto` is on this processor for layers of a width: `fastest_dtype`, once for all."""
+    return kept_choice(hidden_size, fastest_dtype)
 
 
 def fastest_dtype(hidden_size: int) -> torch.dtype:

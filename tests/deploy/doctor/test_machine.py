@@ -133,7 +133,7 @@ def test_the_processors_features_and_the_dtype(
         widths.append(width)
         return torch.bfloat16
 
-    monkeypatch.setattr("isogloss.prompts.model.packed.pack.fastest_dtype", fastest)
+    monkeypatch.setattr("isogloss.prompts.model.packed.pack.auto_dtype", fastest)
     found = only(processor.processor(asked()), "ok", "avx2, avx512_bf16, amx_bf16")
     assert found.said.endswith("read in bfloat16")
     assert widths == [256]

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -169,6 +170,23 @@ def test_where_nothing_compiles_torch_does_it_and_one_line_says_so(
     found = label_log_probs(states, case.rows)
     torch.testing.assert_close(found, case.expected("suffix"), atol=0.5, rtol=0)
     assert not list(cache.rglob("*.so"))
+
+
+@needs_kernels
+def test_nobody_else_can_put_code_among_the_kernels(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = cache / "kernels"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    assert native.library() is not None
+    assert folder.stat().st_mode & 0o077 == 0
+    folder.chmod(0o777)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    native.library.cache_clear()
+    with caplog.at_level(logging.INFO, logger=native.__name__):
+        assert native.library() is None
+    assert "is another user's" in caplog.text
 
 
 def test_the_kernels_can_be_switched_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
