@@ -55,7 +55,8 @@ def bench_engine(
     results: list[dict[str, Any]] = []
     for name in settings.models:
         results += _bench_model(name, settings, peers, say, make_model)
-    report = whole_report("engine", settings, results, headline(results, settings))
+    packages = ("openvino", "nncf", "torchao", "llama-cpp-python")
+    report = whole_report("engine", settings, results, headline(results, settings), *packages)
     report["settings"]["absent_peers"] = list(absent)
     return report
 
