@@ -31,7 +31,7 @@ from isogloss.deploy.load.tally import percentiles_ms
 from isogloss.serving.batching.costs import CostTable
 from isogloss.serving.batching.kept_costs import KeptCosts, read
 
-CONNECTIONS = (1, 4, 32)
+CONNECTIONS = (1, 12, 32)
 """Of the closed loops: nothing waits, batches are of several texts, Python hardly rests."""
 ROUNDS = 5
 SHOWN = ("p50", "p95", "p99")
