@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HEAP_INTERVAL_S = 10.0
-"""Handing 0.3 GB back and taking it again costs a tenth of a second: not after every batch."""
+"""What is handed back is taken again page by page: not after every batch."""
 WORTH_BYTES = 64 << 20
 """Beyond what a replica held last when it had nothing to do."""
 
