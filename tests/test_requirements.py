@@ -61,6 +61,8 @@ NOT_IMPORTED = {
 # Imported and not declared.
 NOT_DECLARED = {
     "_typeshed": "the type checker's own, which is there for it alone",
+    "gguf": "writes the files of a peer of the engine for whoever installs it",
+    "llama_cpp": "a peer of the engine, which is compiled for minutes by whoever installs it",
     "nncf": "quantizes a peer of the engine for whoever installs it",
     "pycld2": "a peer of the detector that whoever compares with it installs",
     "pydantic_core": "pydantic's own, of which it pins the version",

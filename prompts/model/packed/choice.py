@@ -15,7 +15,7 @@ import torch
 
 from isogloss.prompts.files import durable
 from isogloss.prompts.files.given_paths import cache_folder
-from isogloss.prompts.model.processor import processor
+from isogloss.prompts.model.packed.native import processor_features
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,6 @@ def kept_choice(hidden_size: int, measure: Callable[[int], torch.dtype]) -> torc
 
 def _path(hidden_size: int) -> Path:
     """Of all that the measurement depends on."""
-    about = (processor(), torch.get_num_threads(), torch.__version__, hidden_size)
+    about = (processor_features(), torch.get_num_threads(), torch.__version__, hidden_size)
     digest = hashlib.sha256(repr(about).encode()).hexdigest()
     return cache_folder() / "precision" / f"{digest[:32]}.txt"

@@ -103,11 +103,11 @@ def _digest(command: list[str]) -> str:
     version = subprocess.run(
         [command[0], "--version"], capture_output=True, check=True, timeout=_COMPILES_WITHIN_S
     ).stdout
-    parts = [_SOURCE.read_bytes(), " ".join(command).encode(), version, _processor_features()]
+    parts = [_SOURCE.read_bytes(), " ".join(command).encode(), version, processor_features()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 
-def _processor_features() -> bytes:
+def processor_features() -> bytes:
     """The line of the first core that tells what instructions it has; its name, where none does."""
     for line in Path("/proc/cpuinfo").read_bytes().splitlines():
         if line.lower().startswith((b"flags", b"features")):

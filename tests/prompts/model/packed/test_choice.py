@@ -34,7 +34,7 @@ def test_another_width_number_of_threads_or_processor_is_measured_itself(
     with monkeypatch.context() as other:
         other.setattr(torch, "get_num_threads", lambda: 77)
         assert kept_choice(64, lambda width: torch.float32) == torch.float32
-    monkeypatch.setattr(choice, "processor", lambda: "another")
+    monkeypatch.setattr(choice, "processor_features", lambda: b"another")
     assert kept_choice(64, lambda width: torch.float32) == torch.float32
 
 
