@@ -71,7 +71,6 @@ class _Context:
         import llama_cpp
 
         self._cpp: Any = llama_cpp
-        self._hidden_size = hidden_size
         self._keep_quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
         llama_cpp.llama_log_set(self._keep_quiet, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()

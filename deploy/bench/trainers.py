@@ -59,6 +59,7 @@ class Appended:
     """
 
     name = "transformers"
+    _joined = staticmethod(appended)
 
     def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
         self._model, self._label_ids = model, list(label_ids)
@@ -76,7 +77,7 @@ class Appended:
 
     def _inputs(self, texts: Texts) -> dict[str, Tensor]:
         prompts = self.prompt.to(self._model.dtype).expand(len(texts), -1, -1)
-        return appended(self._model, texts, prompts)
+        return self._joined(self._model, texts, prompts)
 
 
 class AppendedByHand(Appended):
@@ -100,14 +101,11 @@ class AppendedCompiled(AppendedByHand):
     """The same by hand, the decoder compiled by torch with dynamic shapes, forward and backward."""
 
     name = "torch_compile"
+    _joined = staticmethod(masked)
 
     def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
         super().__init__(model, label_ids)
         self._decoder = torch.compile(model.base_model, dynamic=True)
-
-    def _inputs(self, texts: Texts) -> dict[str, Tensor]:
-        prompts = self.prompt.to(self._model.dtype).expand(len(texts), -1, -1)
-        return masked(self._model, texts, prompts)
 
 
 class Prepended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import platform
 import sys
@@ -21,6 +20,7 @@ from isogloss.deploy.load.processes import (
     resident_bytes,
 )
 from isogloss.prompts.model.processor import processor
+from isogloss.serving.pipeline.heap import trim_heap
 
 Result = TypeVar("Result")
 
@@ -66,8 +66,7 @@ def peak_of(call: Callable[[], Result], device: torch.device) -> tuple[Result, i
         return result, torch.cuda.max_memory_allocated(device) - before
     if not can_reset_peak():
         return call(), None
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)  # memory that earlier calls freed but kept would hide what this one needs
+    trim_heap()  # memory that earlier calls freed but kept would hide what this one needs
     this = psutil.Process()
     reset_peak(this.pid)
     before = resident_bytes(this)

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-import torch
 
 from isogloss.deploy.bench import compiled_peers, peer_list
 from isogloss.deploy.bench.compiled_peers import (
@@ -102,19 +101,12 @@ def test_a_peer_is_left_out_where_it_does_not_run_the_model(
 
 @pytest.mark.parametrize("model", MODELS)
 def test_what_torch_is_given_to_compile_is_the_same_model(
-    model: str, monkeypatch: pytest.MonkeyPatch
+    model: str, uncompiled: list[dict[str, Any]]
 ) -> None:
-    asked: list[dict[str, Any]] = []
-
-    def uncompiled(module: Any, **how: Any) -> Any:
-        asked.append(how)
-        return module
-
-    monkeypatch.setattr(torch, "compile", uncompiled)
     for peer in (TorchCompile, TorchCompileInt8):
         report = measured(model, peer.name)
         assert report["results"][0]["agreement"][peer.name]["answers"] == 9
-    assert asked == [{"dynamic": True, "options": {"freezing": True}}] * 2
+    assert uncompiled == [{"dynamic": True, "options": {"freezing": True}}] * 2
 
 
 def test_peers_run_in_every_precision_that_is_asked_for() -> None:

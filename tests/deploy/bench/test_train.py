@@ -108,17 +108,10 @@ def test_the_peer_and_ours_end_with_the_same_prompt(contenders: TrainComparison)
 
 
 def test_the_loop_that_torch_compiles_is_the_loop_by_hand(
-    monkeypatch: pytest.MonkeyPatch,
+    uncompiled: list[dict[str, Any]],
 ) -> None:
-    asked: list[dict[str, Any]] = []
-
-    def uncompiled(module: Any, **how: Any) -> Any:
-        asked.append(how)
-        return module
-
-    monkeypatch.setattr(torch, "compile", uncompiled)
     report = bench_train(replace(SETTINGS, compiled=True, rounds=1), make_model=tiny_model)
-    assert asked == [{"dynamic": True}] * 2
+    assert uncompiled == [{"dynamic": True}] * 2
     for result in some(report["results"]):
         assert list(result["contenders"]) == [*CONTENDERS, "torch_compile"]
         assert result["differences"]["torch_compile"]["gradient"] < 1e-3
